@@ -1,0 +1,8 @@
+"""From activations to ranges: collect, then solve. One algorithm, one file."""
+
+from __future__ import annotations
+
+from quantkit.calibrators.collect import Collector
+from quantkit.calibrators.solve import Calibrator, calibrators, solve
+
+__all__ = ["Calibrator", "Collector", "calibrators", "solve"]

@@ -1,0 +1,30 @@
+"""Percentile: clip the largest magnitudes, a fixed share of all values.
+
+McKinstry et al., "Discovering Low-Precision Networks Close to Full-Precision Networks for Efficient Inference" (2018),
+https://arxiv.org/abs/1809.04191; Wu et al., "Integer Quantization for Deep Learning Inference" (2020),
+https://arxiv.org/abs/2004.09602, found 99.99 % to serve most networks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantkit.core.histogram import Histogram
+
+DEFAULT_PERCENTILE = 99.99
+
+
+def percentile(histogram: Histogram, percent: float = DEFAULT_PERCENTILE) -> float:
+    """The amax that ``percent`` % of |x| do not exceed, interpolated linearly inside its bin.
+
+    It never exceeds the largest value seen, and on fewer than 1 / (1 - percent/100) values it is about that value.
+    Raises ValueError unless 0 < percent <= 100.
+    """
+    if not 0 < percent <= 100:
+        raise ValueError(f"percent must be in (0, 100], not {percent}")
+    cumulative = np.cumsum(histogram.absolute)
+    wanted = cumulative[-1] * (percent / 100)
+    bin_index = int(np.searchsorted(cumulative, wanted))
+    below = cumulative[bin_index - 1] if bin_index else 0
+    inside = (wanted - below) / (cumulative[bin_index] - below)
+    return min(float((bin_index + inside) * histogram.width), histogram.largest)

@@ -1,0 +1,196 @@
+"""``quantkit.toml``: every setting, typed; unknown keys are refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from quantkit.core.artifact import PRECISIONS
+from quantkit.core.errors import BadInput
+from quantkit.core.preprocess import PRESETS, Preprocess
+from quantkit.gates import Rule
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CONFIG_FILE = "quantkit.toml"
+DEFAULT_SAMPLES = 300
+DEFAULT_METHOD = "mse"  # best agreement and SQNR over the models in docs/accuracy.md
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(_Table):
+    """``[model]``: the ONNX file."""
+
+    path: Path | None = None
+
+
+class DataConfig(_Table):
+    """``[data]``: where samples come from.
+
+    ``calibration`` and ``evaluation`` are folders, text lists, .npy or .npz. ``samples`` bounds the calibration set,
+    ``eval_samples`` the evaluation set (default: all). ``classes`` names the model's outputs in order, as a list or a
+    text file with one a line. ``labels`` is a CSV of file,class for flat folders.
+    """
+
+    calibration: Path | None = None
+    evaluation: Path | None = None
+    samples: int = Field(default=DEFAULT_SAMPLES, gt=0)
+    eval_samples: int | None = Field(default=None, gt=0)
+    classes: list[str] | Path | None = None
+    labels: Path | None = None
+    seed: int = Field(default=0, ge=0)
+
+
+class CalibrateConfig(_Table):
+    """``[calibrate]``: how ranges are found.
+
+    ``batch_size`` is how many first samples fix the histograms' bin width (TensorRT's batch size); ``exclude`` holds
+    wildcards for nodes and tensors that stay in floating point and are not measured.
+    """
+
+    method: str = DEFAULT_METHOD
+    percentile: float = Field(default=99.99, gt=0, le=100)
+    batch_size: int = Field(default=1, gt=0)
+    exclude: list[str] = Field(default_factory=list)
+
+
+class CompareConfig(_Table):
+    """``[compare]``: what is measured. No targets means all that work on this machine."""
+
+    targets: list[str] = Field(default_factory=list)
+    precisions: list[str] = Field(default_factory=lambda: list(PRECISIONS))
+    device: str = "CPU"
+    batch_size: int = Field(default=1, gt=0)
+
+    @field_validator("precisions")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        unknown = [precision for precision in value if precision not in PRECISIONS]
+        if unknown:
+            raise ValueError(f"unknown precision {unknown[0]!r}; there are {', '.join(PRECISIONS)}")
+        return value
+
+
+class ExportConfig(_Table):
+    """``[export]``: the TensorRT version named in the calibration cache's first line; TensorRT refuses any other."""
+
+    tensorrt: str = "8.6.0"
+
+
+class Config(_Table):
+    """The whole file. Paths in it are relative to it and are made absolute when it is read."""
+
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    preprocess: Preprocess = PRESETS["imagenet-stretch"]
+    calibrate: CalibrateConfig = Field(default_factory=CalibrateConfig)
+    compare: CompareConfig = Field(default_factory=CompareConfig)
+    export: ExportConfig = Field(default_factory=ExportConfig)
+    gate: list[Rule] = Field(default_factory=list)
+
+    @field_validator("preprocess", mode="before")
+    @classmethod
+    def _from_preset(cls, value: Any) -> Any:
+        """A preset named in the table is the ground that its other keys change."""
+        if isinstance(value, dict):
+            name = value.get("preset", "imagenet-stretch")
+            if name not in PRESETS:
+                raise ValueError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
+            return PRESETS[name].model_dump() | value
+        return value
+
+    def with_values(self, table: str, **values: Any) -> Config:
+        """A copy with the given keys of one table replaced, None meaning "as it was". Raises BadInput."""
+        given = {key: value for key, value in values.items() if value is not None}
+        if not given:
+            return self
+        merged = self.model_dump(exclude_unset=False)
+        merged[table] = merged[table] | given
+        return parse_config(merged, "the command line")
+
+    def class_names(self) -> list[str] | None:
+        """The classes in output order, read from their file where they are given as one. Raises BadInput."""
+        classes = self.data.classes
+        if not isinstance(classes, Path):
+            return classes
+        try:
+            names = [line.strip() for line in classes.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"The classes file {classes} cannot be read.", "Write one class name a line.") from error
+        if not names or len(set(names)) != len(names):
+            raise BadInput(f"The classes file {classes} is empty or repeats a name.", "Write one class name a line.")
+        return names
+
+    def to_toml(self) -> str:
+        """The configuration as the text of a ``quantkit.toml``, without what is unset."""
+        import tomli_w
+
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def parse_config(values: dict[str, Any], source: str) -> Config:
+    """Validate; a BadInput names ``source`` and the key at fault."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"] if part not in ("function-after[<lambda>()", "str"))
+        if problem["type"] == "extra_forbidden":
+            raise BadInput(f"Unknown key {key!r} in {source}.", _known_keys(problem["loc"])) from error
+        message = problem["msg"].removeprefix("Value error, ")
+        raise BadInput(f"{key!r} in {source} is wrong: {message}.", "Correct it; docs/configuration.md lists all keys.") from error
+
+
+def load_config(path: Path) -> Config:
+    """Read ``quantkit.toml``, or ``[tool.quantkit]`` of a ``pyproject.toml``. Raises BadInput."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"The configuration {path} cannot be read ({error.strerror}).", "Check -c.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not valid TOML ({error}).", "Correct that line.") from error
+    if path.name == "pyproject.toml":
+        values = values.get("tool", {}).get("quantkit", {})
+    return _absolute(parse_config(values, str(path)), path.parent.absolute())
+
+
+def find_config(folder: Path) -> Config:
+    """The configuration of a folder: its ``quantkit.toml``, else ``[tool.quantkit]``, else the defaults."""
+    for name in (CONFIG_FILE, "pyproject.toml"):
+        if (folder / name).is_file():
+            return load_config(folder / name)
+    return Config()
+
+
+def _absolute(config: Config, folder: Path) -> Config:
+    model = config.model.model_copy(update={"path": config.model.path and folder / config.model.path})
+    paths: dict[str, Any] = {
+        key: folder / value
+        for key in ("calibration", "evaluation", "labels", "classes")
+        if isinstance(value := getattr(config.data, key), Path)
+    }
+    return config.model_copy(update={"model": model, "data": config.data.model_copy(update=paths)})
+
+
+def _known_keys(location: tuple[int | str, ...]) -> str:
+    table: Any = Config
+    for part in location[:-1]:
+        if isinstance(part, str) and part in table.model_fields:
+            annotation = table.model_fields[part].annotation
+            table = Rule if part == "gate" else annotation
+    return f"Known keys there: {', '.join(table.model_fields)}."
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return [_without_none(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,28 @@
+"""A file that a target runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model for one target and precision. ``files`` are all it needs; the first is the one to load."""
+
+    target: str
+    precision: str
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """The file to load."""
+        return self.files[0]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk of all files."""
+        return sum(file.stat().st_size for file in self.files)

@@ -1,0 +1,113 @@
+"""The result of comparing precisions on targets: what the gate and the report judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from quantkit.core.calibration import read_versioned
+from quantkit.core.files import write_text
+
+COMPARISON_FILE = "comparison.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interval(_Frozen):
+    """A share in 0..1 with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Latency(_Frozen):
+    """Percentiles of one inference's duration in milliseconds."""
+
+    p10: float
+    p50: float
+    p90: float
+    p99: float
+
+
+class Row(_Frozen):
+    """One target × device × precision × variant × batch, measured.
+
+    ``metrics`` (top1, top5) are there where labels are. ``drop`` is the same target's FP32 value minus this one, 0..1.
+    ``agreement`` is the share of samples with FP32's answer. ``sqnr_db`` is 10·log10(Σ ref² / Σ (ref - x)²) over all
+    samples, of the worst output; None for FP32 itself and for outputs equal to the bit. ``latency_ms`` is at ``batch``;
+    ``throughput`` counts samples per second; ``speedup`` is FP32's p50 over this p50. ``size_bytes`` is the file's.
+    """
+
+    target: str
+    device: str
+    precision: str
+    variant: str
+    batch: int
+    executed_precision: str
+    metrics: dict[str, Interval] = Field(default_factory=dict)
+    drop: dict[str, float] = Field(default_factory=dict)
+    agreement: float
+    sqnr_db: float | None
+    latency_ms: Latency
+    throughput: float
+    speedup: float
+    size_bytes: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is the FP32 that the others are measured against."""
+        return self.precision == "fp32"
+
+
+class Environment(_Frozen):
+    """The machine and the versions that the figures come from."""
+
+    quantkit: str
+    python: str
+    platform: str
+    cpu: str
+    cores: int
+    packages: dict[str, str]
+    measured: str
+
+
+class Comparison(_Frozen):
+    """What ``comparison.json`` holds."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    data: str
+    data_sha256: str
+    samples: int
+    labelled: int
+    method: str
+    rows: tuple[Row, ...]
+    environment: Environment
+    warnings: tuple[str, ...] = ()
+
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path | None:
+        """The run directory it was saved to or loaded from."""
+        return self._folder
+
+    def save(self, folder: Path) -> None:
+        """Write ``comparison.json`` atomically."""
+        write_text(folder / COMPARISON_FILE, self.model_dump_json(indent=1) + "\n")
+        self._folder = folder
+
+    @classmethod
+    def load(cls, folder: Path) -> Comparison:
+        """Read it from a run directory. Raises BadInput for a missing, damaged or stale file."""
+        comparison = cast(
+            "Comparison", read_versioned(cls, folder / COMPARISON_FILE, "quantkit compare")
+        )
+        comparison._folder = folder
+        return comparison

@@ -1,0 +1,116 @@
+"""Atomic writing and hashing: a file or folder appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from quantkit.core.errors import BadInput
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+SMALLEST_USEFUL_SPACE = 1 << 16  # bytes; below this, a vendor's vague write error is taken for a full disk
+
+
+def sha256_of(path: Path, *more: Path) -> str:
+    """Hex SHA-256 over the bytes of ``path`` and then of ``more``, in that order."""
+    digest = hashlib.sha256()
+    for part in (path, *more):
+        with part.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def make_folder(path: Path) -> Path:
+    """Create ``path`` and its parents; a :class:`BadInput` says why that is impossible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise BadInput(
+            f"The output folder {path} cannot be written ({error.strerror}).", "Give another folder with -o."
+        ) from error
+    return path
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; rename it to ``path`` on success, remove it on any failure."""
+    with _writing(path):
+        make_folder(path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.chmod(temporary, 0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling folder; it takes the place of ``path`` on success and is removed on any failure."""
+    with _writing(path):
+        make_folder(path.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.", dir=path.parent))
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            os.chmod(temporary, 0o777 & ~_umask())
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        if _disk_is_full(path, error):
+            raise BadInput(
+                f"The disk that holds {path.parent} is full; {path.name} was not written.",
+                "Free some space, or give another folder with -o.",
+            ) from error
+        if isinstance(error, PermissionError):
+            raise BadInput(f"{path} cannot be written (permission denied).", "Give another folder with -o.") from error
+        raise
+
+
+def _disk_is_full(path: Path, error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return True
+    folder = next((parent for parent in path.parents if parent.is_dir()), None)
+    return folder is not None and shutil.disk_usage(folder).free < SMALLEST_USEFUL_SPACE
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

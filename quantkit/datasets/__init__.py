@@ -1,0 +1,9 @@
+"""Images and arrays, as a stream of model inputs."""
+
+from __future__ import annotations
+
+from quantkit.datasets.base import Dataset, Inputs
+from quantkit.datasets.open import OpenedData, open_dataset
+from quantkit.datasets.stream import Batch, Stream
+
+__all__ = ["Batch", "Dataset", "Inputs", "OpenedData", "Stream", "open_dataset"]

@@ -1,0 +1,106 @@
+"""Samples from .npy and .npz files, read through memory maps."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from quantkit.core.errors import BadInput
+from quantkit.datasets.base import Inputs
+from quantkit.core.preprocess import Preprocess
+from quantkit.datasets.transform import transform
+
+LABEL_KEYS = ("labels", "label", "y")
+
+
+@dataclass(frozen=True)
+class ArrayDataset:
+    """Arrays whose first dimension counts samples, one for each model input.
+
+    An array named in ``image_inputs`` holds uint8 pixels (N, H, W, 3) or (N, H, W) and is preprocessed like an image
+    file; the others are model inputs already.
+    """
+
+    source: str
+    arrays: Mapping[str, npt.NDArray[Any]]
+    labels: npt.NDArray[np.int64] | None
+    classes: Sequence[str]
+    dtypes: Mapping[str, str]
+    image_inputs: frozenset[str]
+    preprocess: Preprocess
+    names: Sequence[str] = field(default=())
+
+    def stamp(self, index: int) -> str:
+        """Size and time of change of the file."""
+        status = Path(self.source).stat()
+        return f"{status.st_size}:{status.st_mtime_ns}"
+
+    def load(self, index: int) -> tuple[Inputs, bytes]:
+        """One sample of every array, in the model's dtypes."""
+        digest = hashlib.sha256()
+        sample = {}
+        for name, array in self.arrays.items():
+            value = np.ascontiguousarray(array[index])
+            digest.update(value.tobytes())
+            if name in self.image_inputs:
+                value = transform(Image.fromarray(value).convert("RGB"), self.preprocess)
+            sample[name] = value.astype(self.dtypes[name], copy=False)
+        return sample, digest.digest()
+
+
+def open_arrays(path: Path, input_names: Sequence[str]) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any] | None]:
+    """Memory-mapped arrays by model input, and the labels if the file has any. Raises BadInput.
+
+    An .npy feeds the model's only input. An .npz is keyed by input name (one unnamed array serves a single input) and
+    may hold labels. Its members are unpacked to a temporary folder first, so that they can be mapped.
+    """
+    try:
+        members = {"": _map(path)} if path.suffix == ".npy" else _unpack(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BadInput(f"{path} is not a readable {path.suffix} file.", "Write it with numpy.save or savez.") from error
+    labels = next((members.pop(key) for key in LABEL_KEYS if key in members and key not in input_names), None)
+    if len(members) == 1 and len(input_names) == 1:
+        members = {input_names[0]: next(iter(members.values()))}
+    missing = [name for name in input_names if name not in members]
+    if missing:
+        raise BadInput(
+            f"{path} has no array for the model input {missing[0]!r}; it holds {', '.join(members) or 'nothing'}.",
+            f"Save an .npz with the keys {', '.join(input_names)}.",
+        )
+    arrays = {name: members[name] for name in input_names}
+    counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if labels is not None:
+        counts["labels"] = labels.size
+    if len(set(counts.values())) != 1 or 0 in counts.values():
+        raise BadInput(f"The arrays of {path} differ in length or are empty: {counts}.", "Give one row per sample.")
+    return arrays, labels
+
+
+def _map(path: Path) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"dtype {array.dtype}")
+    return array
+
+
+def _unpack(path: Path) -> dict[str, npt.NDArray[Any]]:
+    arrays = {}
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
+        for number, member in enumerate(archive.infolist()):
+            # Numbered names: a member's own name is untrusted and could point outside the folder.
+            target = Path(folder) / f"{number}.npy"
+            with archive.open(member) as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+            arrays[member.filename.removesuffix(".npy")] = _map(target)
+    # The maps keep their deleted files alive until they go.
+    return arrays

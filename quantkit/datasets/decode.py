@@ -1,0 +1,40 @@
+"""An image file as the RGB a person sees."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from quantkit.datasets.base import Unreadable
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "MPO")  # MPO is what many phones write under the name .jpg
+
+
+def decode_rgb(data: bytes) -> Image.Image:
+    """Decode JPEG, PNG, BMP or WebP bytes: EXIF rotation applied, transparency over white, 16 bits down to 8.
+
+    Raises Unreadable with the reason.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        raise Unreadable("not an image") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, MemoryError) as error:
+        raise Unreadable(str(error) or type(error).__name__) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):  # 16-bit grayscale; Pillow's own conversion would clip it at 255
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,154 @@
+"""Image files on disk: folders of class folders, flat folders, and text lists."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.errors import BadInput
+from quantkit.datasets.base import Inputs, Unreadable
+from quantkit.datasets.decode import SUFFIXES, decode_rgb
+from quantkit.core.preprocess import Preprocess
+from quantkit.datasets.transform import transform
+
+LABELS_FILE = "labels.csv"
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """Image files with an optional class name each, preprocessed for the model input called ``input_name``."""
+
+    source: str
+    names: Sequence[str]
+    paths: Sequence[Path]
+    class_names: Sequence[str | None]
+    classes: Sequence[str]
+    labels: npt.NDArray[np.int64] | None
+    input_name: str
+    preprocess: Preprocess
+    dtype: str = field(default="float32")
+
+    def stamp(self, index: int) -> str:
+        """Size and time of change of the file; "missing" where there is none."""
+        try:
+            status = self.paths[index].stat()
+        except OSError:
+            return "missing"
+        return f"{status.st_size}:{status.st_mtime_ns}"
+
+    def load(self, index: int) -> tuple[Inputs, bytes]:
+        """Decode and preprocess one image. Raises Unreadable."""
+        try:
+            data = self.paths[index].read_bytes()
+        except OSError as error:
+            raise Unreadable(error.strerror or str(error)) from error
+        pixels = transform(decode_rgb(data), self.preprocess)
+        return {self.input_name: pixels.astype(self.dtype, copy=False)}, hashlib.sha256(data).digest()
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """What a folder or list holds before anything is decided about the model: paths and class names."""
+
+    source: str
+    names: list[str]
+    paths: list[Path]
+    class_names: list[str | None]
+    ordered: bool  # a list is taken in its order, from its start; a folder is sampled
+    from_csv: bool = False
+    note: str | None = None
+
+
+def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
+    """Images of a folder: one class per subfolder, or flat (unlabelled, or labelled by a CSV of file,class).
+
+    Raises BadInput when there is no image.
+    """
+    entries = sorted(folder.iterdir())
+    flat = [entry for entry in entries if _is_image(entry)]
+    by_class = {entry.name: _images_below(entry) for entry in entries if entry.is_dir() and entry.name[0] != "."}
+    by_class = {name: paths for name, paths in by_class.items() if paths}
+    labels = labels or (folder / LABELS_FILE if (folder / LABELS_FILE).is_file() else None)
+    note = None
+    if by_class and labels is None:
+        if flat:
+            note = f"{len(flat)} images directly in {folder} are ignored, because it has class folders."
+        found = [(path, name) for name, paths in by_class.items() for path in paths]
+        paths = [path for path, _ in found]
+        class_names: list[str | None] = [name for _, name in found]
+    else:
+        paths = sorted(flat + [path for inner in by_class.values() for path in inner])
+        class_names = [None] * len(paths)
+    if not paths:
+        empty = not entries
+        raise BadInput(
+            f"The folder {folder} {'is empty' if empty else 'holds no images'}.",
+            f"Give a folder with {', '.join(sorted(SUFFIXES))} files, in class folders or flat.",
+        )
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    if labels is not None:
+        class_names = _read_labels(labels, names)
+    return ImageFiles(str(folder), names, paths, class_names, ordered=False, from_csv=labels is not None, note=note)
+
+
+def scan_list(file: Path) -> ImageFiles:
+    """Images named in a text file, one a line, relative to it, optionally a tab and a class name.
+
+    Without the tab the parent folder's name is the class. Raises BadInput for a list without a line.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{file} is not a text file.", "Give a folder, an .npy or .npz file, or a text file that lists images."
+        ) from error
+    names, paths, classes = [], [], []
+    for line in lines:
+        if not line.strip():
+            continue
+        name, _, label = line.partition("\t")
+        path = file.parent / name.strip()
+        names.append(name.strip())
+        paths.append(path)
+        classes.append(label.strip() or path.parent.name or None)
+    if not names:
+        raise BadInput(f"The list {file} names no image.", "Write one image path a line, relative to the list.")
+    return ImageFiles(str(file), names, paths, list(classes), ordered=True)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
+
+
+def _images_below(folder: Path) -> list[Path]:
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        found += [path for name in sorted(files) if _is_image(path := Path(parent) / name)]
+    return found
+
+
+def _read_labels(file: Path, names: Sequence[str]) -> list[str | None]:
+    """Class of each name from a CSV of file,class; a first line that names no image of the folder is a header."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = [row for row in csv.reader(stream) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"The labels file {file} cannot be read.", "Write lines of: file name, class.") from error
+    known = set(names)
+    if rows and rows[0][0].strip() not in known:
+        rows = rows[1:]
+    short = next((row for row in rows if len(row) < 2), None)
+    if short is not None:
+        raise BadInput(f"The labels file {file} has a line without a class: {short[0]!r}.", "Write file,class.")
+    labels = {row[0].strip(): row[1].strip() for row in rows}
+    if not known & set(labels):
+        raise BadInput(f"The labels file {file} names no image of the folder.", "Write file names relative to it.")
+    return [labels.get(name) for name in names]

@@ -1,0 +1,145 @@
+"""Opens an ONNX file, checks it, and says what it takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from quantkit.core.errors import BadInput
+from quantkit.core.files import sha256_of
+
+OLDEST_OPSET = 11
+QUANTIZED_OPS = {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
+NUMPY_TYPES = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.DOUBLE: "float64",
+    onnx.TensorProto.UINT8: "uint8",
+    onnx.TensorProto.INT8: "int8",
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.BOOL: "bool",
+}
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """Name, shape (a number, or a name where dynamic) and numpy dtype of one input or output."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+
+    def takes(self, sample_shape: Sequence[int]) -> bool:
+        """Whether samples of this shape (without the batch dimension) fit."""
+        own = self.shape[1:]
+        return len(own) == len(sample_shape) and all(
+            isinstance(a, str) or a == b for a, b in zip(own, sample_shape, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A checked ONNX file. ``graph_only`` is the model without the weights that lie in external files."""
+
+    path: Path
+    graph_only: onnx.ModelProto
+    inputs: tuple[ModelInput, ...]
+    outputs: tuple[ModelInput, ...]
+    opset: int
+    external_files: tuple[Path, ...]
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch size the model insists on; None when it is dynamic."""
+        batches = {i.shape[0] for i in self.inputs if i.shape}
+        numbers = {b for b in batches if isinstance(b, int)}
+        return max(numbers) if numbers else None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk, external weights included."""
+        return sum(path.stat().st_size for path in (self.path, *self.external_files))
+
+    def sha256(self) -> str:
+        """Hex SHA-256 over the file and its external weights."""
+        return sha256_of(self.path, *self.external_files)
+
+    def load(self) -> onnx.ModelProto:
+        """A fresh copy with all weights, to be edited freely; the file itself is never written."""
+        if not self.external_files:
+            copy = onnx.ModelProto()
+            copy.CopyFrom(self.graph_only)
+            return copy
+        return onnx.load(str(self.path))
+
+
+def open_model(path: Path) -> ModelFile:
+    """Read and check an ONNX file. Raises BadInput: no file, not ONNX, truncated, quantized already, opset too old."""
+    if not path.exists():
+        raise BadInput(f"There is no model {path}.", "Give the path of an ONNX file.")
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # noqa: BLE001 - protobuf's own exception type differs between its backends
+        raise BadInput(
+            f"{path} is not an ONNX model, or is truncated ({_first_line(error)}).", "Export it to ONNX again."
+        ) from error
+    if not proto.graph.node or not proto.opset_import or not proto.graph.output:
+        raise BadInput(f"{path} is not an ONNX model, or is truncated (it has no graph).", "Export it to ONNX again.")
+    external = _external_files(path, proto)
+    try:
+        onnx.checker.check_model(str(path) if external else proto)
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        raise BadInput(f"{path} is not a valid ONNX model ({_first_line(error)}).", "Export it again.") from error
+    opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if opset < OLDEST_OPSET:
+        raise BadInput(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
+    quantized = next((n for n in proto.graph.node if n.op_type in QUANTIZED_OPS), None)
+    if quantized is not None:
+        raise BadInput(
+            f"{path} is quantized already ({quantized.op_type} {quantized.name!r}).", "Give the floating-point model."
+        )
+    weights = {t.name for t in proto.graph.initializer}
+    inputs = tuple(_describe(v) for v in proto.graph.input if v.name not in weights)
+    if not inputs:
+        raise BadInput(f"{path} has no inputs.", "Export it with its input as a graph input.")
+    return ModelFile(path, proto, inputs, tuple(map(_describe, proto.graph.output)), opset, external)
+
+
+def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
+    """The file that holds this tensor's data. BadInput when the model points outside its own folder."""
+    file = folder / ExternalDataInfo(tensor).location
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise BadInput(
+            f"The model's weight {tensor.name!r} lies outside the model's folder ({file}).",
+            "Put the external data file beside the model.",
+        )
+    if not file.is_file():
+        raise BadInput(f"The model's external data file {file} is missing.", "Put it beside the model.")
+    return file
+
+
+def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[Path, ...]:
+    tensors: list[Any] = list(proto.graph.initializer)
+    tensors += [a.t for n in proto.graph.node for a in n.attribute if a.HasField("t")]
+    return tuple(sorted({external_file_of(t, path.parent) for t in tensors if uses_external_data(t)}))
+
+
+def _describe(value: onnx.ValueInfoProto) -> ModelInput:
+    tensor = value.type.tensor_type
+    shape = tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else d.dim_param or f"dim_{i}"
+        for i, d in enumerate(tensor.shape.dim)
+    )
+    return ModelInput(value.name, shape, NUMPY_TYPES.get(tensor.elem_type, f"onnx type {tensor.elem_type}"))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

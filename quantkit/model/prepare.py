@@ -1,0 +1,77 @@
+"""Readies a model for Q/DQ: newer opset, constants as initializers, BatchNorm folded into its Conv."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, version_converter
+
+from quantkit.core.errors import BadInput
+from quantkit.model.file import ModelFile
+
+QDQ_OPSET = 13  # the first with per-channel QuantizeLinear
+
+
+def prepared(model: ModelFile) -> onnx.ModelProto:
+    """A copy with all weights that Q/DQ can be placed in. Tensor names stay what they are. Raises BadInput."""
+    proto = model.load()
+    if model.opset < QDQ_OPSET:
+        try:
+            proto = version_converter.convert_version(proto, QDQ_OPSET)
+        except Exception as error:  # noqa: BLE001 - the converter raises RuntimeError and protobuf's own types
+            raise BadInput(
+                f"{model.path} has opset {model.opset} and cannot be upgraded to {QDQ_OPSET} ({error}).",
+                f"Export it with opset {QDQ_OPSET} or newer.",
+            ) from error
+    constants_to_initializers(proto.graph)
+    fold_batch_norms(proto.graph)
+    return proto
+
+
+def constants_to_initializers(graph: onnx.GraphProto) -> None:
+    """Replace Constant nodes that hold a tensor by initializers."""
+    kept = []
+    for node in graph.node:
+        value = next((a for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            tensor = graph.initializer.add()
+            tensor.CopyFrom(value.t)
+            tensor.name = node.output[0]
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def fold_batch_norms(graph: onnx.GraphProto) -> None:
+    """Fold each inference BatchNormalization into the Conv that alone feeds it; the Conv takes over its output name."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    producers = {node.output[0]: node for node in graph.node if node.op_type == "Conv"}
+    uses = Counter(name for node in graph.node for name in node.input) + Counter(o.name for o in graph.output)
+    kept = []
+    for node in graph.node:
+        conv = producers.get(node.input[0]) if node.op_type == "BatchNormalization" else None
+        constant = conv is not None and all(name in weights for name in [*conv.input[1:], *node.input[1:]])
+        if conv is None or not constant or uses[conv.output[0]] != 1 or uses[conv.input[1]] != 1:
+            kept.append(node)
+            continue
+        scale, shift, mean, variance = (
+            numpy_helper.to_array(weights[name]).astype(np.float64) for name in node.input[1:5]
+        )
+        epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+        gain = scale / np.sqrt(variance + epsilon)
+        weight = numpy_helper.to_array(weights[conv.input[1]])
+        bias = numpy_helper.to_array(weights[conv.input[2]]) if len(conv.input) > 2 else np.zeros_like(mean)
+        folded = (weight * gain.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
+        offset = ((bias - mean) * gain + shift).astype(weight.dtype)
+        weights[conv.input[1]].CopyFrom(numpy_helper.from_array(folded, conv.input[1]))
+        bias_name = f"{node.output[0]}_folded_bias"
+        graph.initializer.append(numpy_helper.from_array(offset, bias_name))
+        del conv.input[2:]
+        conv.input.append(bias_name)
+        conv.output[0] = node.output[0]
+        producers[conv.output[0]] = conv
+    del graph.node[:]
+    graph.node.extend(kept)

@@ -1,0 +1,91 @@
+"""Q/DQ for ONNX Runtime and OpenVINO: asymmetric u8 activations, per-channel s8 weights.
+
+onnxruntime's own ``QDQQuantizer`` places the pairs; the ranges are quantkit's. All activations are u8 because both
+runtimes fall back to slow kernels where u8 and s8 meet (docs/architecture.md has the measurements).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from quantkit.core.ranges import TensorRange
+from quantkit.model.file import ModelFile
+from quantkit.model.prepare import prepared
+
+QUANTIZED_TYPES = (
+    "Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "Flatten", "Gemm", "GlobalAveragePool", "MatMul",
+    "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+)  # fmt: skip
+
+
+def quantized_for_onnxruntime(
+    model: ModelFile, ranges: Mapping[str, TensorRange], exclude: Sequence[str] = (), seven_bit_weights: bool = False
+) -> onnx.ModelProto:
+    """The model with Q/DQ pairs. Nodes whose name or output matches ``exclude`` stay in floating point.
+
+    ``seven_bit_weights`` is for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
+    """
+    proto = prepared(model)
+    ensure_names(proto.graph)
+    quantizer = QDQQuantizer(
+        proto,
+        per_channel=True,
+        reduce_range=seven_bit_weights,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(
+            CalibrationMethod.MinMax,
+            {
+                name: TensorData(lowest=np.float32(r.low), highest=np.float32(r.high))
+                for name, r in ranges.items()
+            },
+        ),
+        nodes_to_quantize=[],
+        nodes_to_exclude=excluded_nodes(proto.graph, exclude, ranges),
+        op_types_to_quantize=list(QUANTIZED_TYPES),
+        extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+    )
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # the quantizer logs through the root logger, a line for every tensor it leaves alone
+    try:
+        quantizer.quantize_model()
+    finally:
+        root.setLevel(level)
+    result: onnx.ModelProto = quantizer.model.model
+    result.producer_name = "quantkit"
+    return result
+
+
+def ensure_names(graph: onnx.GraphProto) -> None:
+    """Give every node a unique name: quantizers address nodes by name."""
+    taken = {node.name for node in graph.node}
+    seen: set[str] = set()
+    for number, node in enumerate(graph.node):
+        if not node.name or node.name in seen:
+            name = f"{node.op_type}_{number}"
+            while name in taken:
+                name += "_"
+            node.name = name
+            taken.add(name)
+        seen.add(node.name)
+
+
+def excluded_nodes(
+    graph: onnx.GraphProto, exclude: Sequence[str], ranges: Mapping[str, TensorRange]
+) -> list[str]:
+    """Names of nodes that a wildcard names, by node or output, or that touch a float tensor without a range."""
+    return [
+        node.name
+        for node in graph.node
+        if any(fnmatchcase(name, pattern) for pattern in exclude for name in (node.name, *node.output))
+        or not any(name in ranges for name in node.output)
+    ]

@@ -1,0 +1,31 @@
+"""onnxruntime sessions on the CPU, for models with or without external weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from quantkit.core.errors import BadInput
+
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+ERRORS_ONLY = 3
+
+
+def cpu_session(model: onnx.ModelProto | Path, weights_folder: Path | None = None) -> ort.InferenceSession:
+    """A CPU session over a file or over a model in memory whose external weights lie in ``weights_folder``.
+
+    Raises BadInput with the operator or tensor that onnxruntime names.
+
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    if weights_folder is not None:
+        options.add_session_config_entry(EXTERNAL_FOLDER, str(weights_folder.resolve()))
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    try:
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises a family of unrelated exception types
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(f"onnxruntime cannot load the model ({reason}).", "Check that it runs in onnxruntime.") from error
