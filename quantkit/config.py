@@ -12,6 +12,7 @@ from quantkit.core.artifact import PRECISIONS
 from quantkit.core.errors import BadInput
 from quantkit.core.preprocess import PRESETS, Preprocess
 from quantkit.gates import Rule
+from quantkit.targets.tensorrt.target import DEFAULT_VERSION
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -83,7 +84,7 @@ class CompareConfig(_Table):
 class ExportConfig(_Table):
     """``[export]``: the TensorRT version named in the calibration cache's first line; TensorRT refuses any other."""
 
-    tensorrt: str = "8.6.0"
+    tensorrt: str = DEFAULT_VERSION
 
 
 class Config(_Table):
@@ -147,7 +148,9 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
         if problem["type"] == "extra_forbidden":
             raise BadInput(f"Unknown key {key!r} in {source}.", _known_keys(problem["loc"])) from error
         message = problem["msg"].removeprefix("Value error, ")
-        raise BadInput(f"{key!r} in {source} is wrong: {message}.", "Correct it; docs/configuration.md lists all keys.") from error
+        raise BadInput(
+            f"{key!r} in {source} is wrong: {message}.", "Correct it; docs/configuration.md lists all keys."
+        ) from error
 
 
 def load_config(path: Path) -> Config:

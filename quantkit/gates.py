@@ -23,9 +23,9 @@ class Rule(BaseModel):
     """One ``[[gate]]`` table: ``min`` and/or ``max`` for a figure of ``comparison.json``.
 
     ``metric`` is the figure's path in a row: ``drop.top1``, ``metrics.top1.value`` (or ``top1`` for short),
-    ``agreement``, ``sqnr_db``, ``speedup``, ``latency_ms.p50``, ``throughput``, ``size_bytes``. Limits are in the file's
-    units, so shares are 0..1: half a point is 0.005. ``target`` and ``precision`` are names or wildcards; a rule
-    speaks of INT8 unless it says otherwise, and never of the FP32 reference's comparison with itself.
+    ``agreement``, ``sqnr_db``, ``speedup``, ``latency_ms.p50``, ``throughput``, ``size_bytes``. Limits are in the
+    file's units, so shares are 0..1: half a point is 0.005. ``target`` and ``precision`` are names or wildcards; a
+    rule speaks of INT8 unless it says otherwise, and never of the FP32 reference's comparison with itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +45,7 @@ class Rule(BaseModel):
         if not all(map(math.isfinite, limits)):
             raise ValueError("min and max must be finite")
         if self.is_share and any(abs(limit) > 1 for limit in limits):
-            raise ValueError(f"{self.metric} is a share from 0 to 1 here: write 0.985 for 98.5 %, 0.005 for half a point")
+            raise ValueError(f"{self.metric} is a share from 0 to 1: write 0.985 for 98.5 %, 0.005 for half a point")
         if self.metric.startswith("drop.") and any(limit >= MOST_SENSIBLE_DROP for limit in limits):
             raise ValueError(f"{self.metric} {max(limits):g} is {100 * max(limits):g} points; half a point is 0.005")
         return self

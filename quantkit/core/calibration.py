@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from quantkit.core.errors import BadInput
 from quantkit.core.files import write_text
-from quantkit.core.histogram import Histogram, load_histograms, save_histograms
+from quantkit.core.histogram import HISTOGRAMS_FILE, Histogram, load_histograms, save_histograms
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
 
 CALIBRATION_FILE = "calibration.json"
-HISTOGRAMS_FILE = "histograms.npz"
 
 
 class _Frozen(BaseModel):
@@ -99,7 +98,7 @@ class Calibration(_Frozen):
         return self
 
     def save(self, folder: Path) -> None:
-        """Write ``calibration.json`` and ``histograms.npz`` atomically. Raises BadInput when the disk will not have it."""
+        """Write ``calibration.json`` and ``histograms.npz`` atomically. Raises BadInput when that is impossible."""
         save_histograms(folder / HISTOGRAMS_FILE, self._histograms)
         write_text(folder / CALIBRATION_FILE, self.model_dump_json(indent=1) + "\n")
         self._folder = folder
@@ -108,7 +107,7 @@ class Calibration(_Frozen):
     def load(cls, folder: Path) -> Calibration:
         """Read both files from a run directory. Raises BadInput, with the mend, for a missing, damaged or stale one."""
         calibration = read_versioned(cls, folder / CALIBRATION_FILE, "quantkit calibrate")
-        return calibration.attach(load_histograms(folder / HISTOGRAMS_FILE), folder)
+        return cast("Calibration", calibration).attach(load_histograms(folder / HISTOGRAMS_FILE), folder)
 
 
 def read_versioned(kind: type[Any], path: Path, command: str) -> Any:

@@ -106,8 +106,6 @@ class Comparison(_Frozen):
     @classmethod
     def load(cls, folder: Path) -> Comparison:
         """Read it from a run directory. Raises BadInput for a missing, damaged or stale file."""
-        comparison = cast(
-            "Comparison", read_versioned(cls, folder / COMPARISON_FILE, "quantkit compare")
-        )
+        comparison = cast("Comparison", read_versioned(cls, folder / COMPARISON_FILE, "quantkit compare"))
         comparison._folder = folder
         return comparison

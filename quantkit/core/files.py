@@ -51,7 +51,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _sync(temporary)
-            os.chmod(temporary, 0o666 & ~_umask())
+            temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _sync(file)
-            os.chmod(temporary, 0o777 & ~_umask())
+            temporary.chmod(0o777 & ~_umask())
             shutil.rmtree(path, ignore_errors=True)
             temporary.replace(path)
         finally:

@@ -15,6 +15,7 @@ from quantkit.core.files import atomic_file
 
 Counts = npt.NDArray[np.int64]
 
+HISTOGRAMS_FILE = "histograms.npz"
 BINS = 2048
 DEAD_WIDTH = 2.0**-24  # bin width of a tensor that was all zero in the first batch
 

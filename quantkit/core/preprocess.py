@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,9 +15,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Preprocess(BaseModel):
     """The ``[preprocess]`` table. Steps run in this order: resize, channels, scale, mean and std, layout.
 
-    ``size`` is (height, width) of the model input and defaults to what the model states. ``resize`` is how an image gets
-    there: "stretch" straight to size; "crop" its shorter side to ``resize_to`` (default: size / 0.875), then the centre;
-    "letterbox" the longer side, the rest filled with ``pad`` (0-255). A pixel p in 0..255 becomes
+    ``size`` is (height, width) of the model input and defaults to what the model states. ``resize`` is how an image
+    gets there: "stretch" straight to size; "crop" its shorter side to ``resize_to`` (default: size / 0.875), then the
+    centre; "letterbox" the longer side, the rest filled with ``pad`` (0-255). A pixel p in 0..255 becomes
     (p * scale - mean) / std, per channel. ``layout`` defaults to what the model's input shape shows.
     """
 
@@ -65,24 +65,27 @@ class Preprocess(BaseModel):
 _PLAIN: dict[str, Any] = {"mean": (0.0,), "std": (1.0,)}
 PRESETS: dict[str, Preprocess] = {
     name: Preprocess(preset=name, **fields)
-    for name, fields in {
-        "imagenet-stretch": {},
-        "imagenet": {"resize": "crop"},
-        "imagenet-bicubic": {"resize": "crop", "interpolation": "bicubic"},
-        "inception": {"resize": "crop", "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3},
-        "clip": {
-            "resize": "crop",
-            "resize_to": None,
-            "interpolation": "bicubic",
-            "mean": (0.48145466, 0.4578275, 0.40821073),
-            "std": (0.26862954, 0.26130258, 0.27577711),
+    for name, fields in cast(
+        "dict[str, dict[str, Any]]",
+        {
+            "imagenet-stretch": {},
+            "imagenet": {"resize": "crop"},
+            "imagenet-bicubic": {"resize": "crop", "interpolation": "bicubic"},
+            "inception": {"resize": "crop", "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3},
+            "clip": {
+                "resize": "crop",
+                "resize_to": None,
+                "interpolation": "bicubic",
+                "mean": (0.48145466, 0.4578275, 0.40821073),
+                "std": (0.26862954, 0.26130258, 0.27577711),
+            },
+            "caffe": {"channels": "bgr", "scale": 1.0, "mean": (103.939, 116.779, 123.68), "std": (1.0,)},
+            "yolo": {"resize": "letterbox", **_PLAIN},
+            "zero-to-one": _PLAIN,
+            "raw": {"scale": 1.0, **_PLAIN},
+            "gray": {"channels": "gray", **_PLAIN},
         },
-        "caffe": {"channels": "bgr", "scale": 1.0, "mean": (103.939, 116.779, 123.68), "std": (1.0,)},
-        "yolo": {"resize": "letterbox", **_PLAIN},
-        "zero-to-one": _PLAIN,
-        "raw": {"scale": 1.0, **_PLAIN},
-        "gray": {"channels": "gray", **_PLAIN},
-    }.items()
+    ).items()
 }
 DEFAULT_PRESET = "imagenet-stretch"
 

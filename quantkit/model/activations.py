@@ -18,8 +18,8 @@ FLOAT_TYPES = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 class ActivationSession:
     """Runs the model in FP32 on the CPU and returns all float activations by tensor name.
 
-    Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone are
-    not. ``keep`` filters them by name. ``names`` holds them in graph order.
+    Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone
+    are not. ``keep`` filters them by name. ``names`` holds them in graph order.
     """
 
     def __init__(self, model: ModelFile, keep: Callable[[str], bool] = lambda name: True) -> None:
@@ -39,7 +39,7 @@ class ActivationSession:
         """One batch; float32 arrays of any shape. Raises BadInput when the model cannot take the batch."""
         try:
             outputs = self._session.run(self._fetched, dict(inputs))
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises a family of unrelated exception types
+        except Exception as error:
             reason = str(error).strip().splitlines()[0]
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise BadInput(

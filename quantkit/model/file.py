@@ -87,7 +87,7 @@ def open_model(path: Path) -> ModelFile:
         raise BadInput(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
     try:
         proto = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # noqa: BLE001 - protobuf's own exception type differs between its backends
+    except Exception as error:
         raise BadInput(
             f"{path} is not an ONNX model, or is truncated ({_first_line(error)}).", "Export it to ONNX again."
         ) from error
@@ -115,7 +115,7 @@ def open_model(path: Path) -> ModelFile:
 
 def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
     """The file that holds this tensor's data. BadInput when the model points outside its own folder."""
-    file = folder / ExternalDataInfo(tensor).location
+    file: Path = folder / str(ExternalDataInfo(tensor).location)
     if not file.resolve().is_relative_to(folder.resolve()):
         raise BadInput(
             f"The model's weight {tensor.name!r} lies outside the model's folder ({file}).",

@@ -20,7 +20,7 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
     if model.opset < QDQ_OPSET:
         try:
             proto = version_converter.convert_version(proto, QDQ_OPSET)
-        except Exception as error:  # noqa: BLE001 - the converter raises RuntimeError and protobuf's own types
+        except Exception as error:
             raise BadInput(
                 f"{model.path} has opset {model.opset} and cannot be upgraded to {QDQ_OPSET} ({error}).",
                 f"Export it with opset {QDQ_OPSET} or newer.",

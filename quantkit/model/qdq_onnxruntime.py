@@ -43,10 +43,7 @@ def quantized_for_onnxruntime(
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(
             CalibrationMethod.MinMax,
-            {
-                name: TensorData(lowest=np.float32(r.low), highest=np.float32(r.high))
-                for name, r in ranges.items()
-            },
+            {name: TensorData(lowest=np.float32(r.low), highest=np.float32(r.high)) for name, r in ranges.items()},
         ),
         nodes_to_quantize=[],
         nodes_to_exclude=excluded_nodes(proto.graph, exclude, ranges),
@@ -79,9 +76,7 @@ def ensure_names(graph: onnx.GraphProto) -> None:
         seen.add(node.name)
 
 
-def excluded_nodes(
-    graph: onnx.GraphProto, exclude: Sequence[str], ranges: Mapping[str, TensorRange]
-) -> list[str]:
+def excluded_nodes(graph: onnx.GraphProto, exclude: Sequence[str], ranges: Mapping[str, TensorRange]) -> list[str]:
     """Names of nodes that a wildcard names, by node or output, or that touch a float tensor without a range."""
     return [
         node.name

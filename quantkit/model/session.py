@@ -26,6 +26,8 @@ def cpu_session(model: onnx.ModelProto | Path, weights_folder: Path | None = Non
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime raises a family of unrelated exception types
+    except Exception as error:
         reason = str(error).strip().splitlines()[0]
-        raise BadInput(f"onnxruntime cannot load the model ({reason}).", "Check that it runs in onnxruntime.") from error
+        raise BadInput(
+            f"onnxruntime cannot load the model ({reason}).", "Check that it runs in onnxruntime."
+        ) from error

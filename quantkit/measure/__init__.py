@@ -1,0 +1,1 @@
+"""Accuracy with intervals, fidelity to FP32, latency as a distribution."""

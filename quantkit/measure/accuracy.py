@@ -1,0 +1,56 @@
+"""Top-1 and top-5 accuracy with Wilson intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.comparison import Interval
+
+CONFIDENCE = 0.95
+
+
+def wilson_interval(hits: int, total: int) -> Interval:
+    """Share of hits with its 95 % Wilson score interval (Wilson 1927); ValueError for an empty total."""
+    from scipy.stats import binomtest
+
+    bounds = binomtest(hits, total).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
+    return Interval(value=hits / total, low=float(bounds.low), high=float(bounds.high))
+
+
+def class_scores(output: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """An output as (N, classes) scores, trailing dimensions of 1 dropped; None when it is no classification."""
+    scores = output.reshape(output.shape[0], -1) if output.ndim > 2 and output[0].size == output.shape[1] else output
+    return scores if scores.ndim == 2 and scores.shape[1] >= 2 else None
+
+
+class Accuracy:
+    """Counts how often the label is the best, or among the best five, of the scores."""
+
+    def __init__(self) -> None:
+        self._hits = {"top1": 0, "top5": 0}
+        self._total = 0
+        self._classes = 0
+
+    def update(self, scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> None:
+        """``scores`` (N, classes), ``labels`` (N,); a label of -1 is not counted."""
+        known = labels >= 0
+        scores, labels = scores[known], labels[known]
+        self._classes = scores.shape[1]
+        own = scores[np.arange(len(labels)), labels][:, None]
+        # Rank by how many classes score higher; equal scores before the label's index come first, as in argmax.
+        index = np.arange(self._classes)[None, :]
+        rank = ((scores > own) | ((scores == own) & (index < labels[:, None]))).sum(axis=1)
+        finite = np.isfinite(scores).all(axis=1)
+        self._hits["top1"] += int(((rank < 1) & finite).sum())
+        self._hits["top5"] += int(((rank < 5) & finite).sum())
+        self._total += len(labels)
+
+    def metrics(self) -> dict[str, Interval]:
+        """top1, and top5 where there are more than five classes; empty without labels."""
+        if not self._total:
+            return {}
+        names = ("top1", "top5") if self._classes > 5 else ("top1",)
+        return {name: wilson_interval(self._hits[name], self._total) for name in names}

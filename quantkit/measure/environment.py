@@ -1,0 +1,38 @@
+"""What machine and which versions a measurement comes from."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+
+from quantkit.core.comparison import Environment
+from quantkit.targets.cpu import cpu_name
+from quantkit.version import __version__
+
+PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "nncf", "tensorrt")
+
+
+def environment() -> Environment:
+    """This machine, now."""
+    return Environment(
+        quantkit=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=cpu_name(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        packages=installed(PACKAGES),
+        measured=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def installed(names: tuple[str, ...]) -> dict[str, str]:
+    """Versions of those packages that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

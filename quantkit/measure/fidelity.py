@@ -1,0 +1,62 @@
+"""How close outputs stay to FP32's: agreement and SQNR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+NOT_FINITE_DB = -300.0  # stands for the SQNR of an output with NaN or Inf in it
+
+
+class Fidelity:
+    """Accumulates, over batches, the share of equal answers and the signal and noise energy of each output.
+
+    The answer is the largest entry along axis 1 of the first output, for every sample and further position; of a single
+    score per sample it is the sign.
+    """
+
+    def __init__(self) -> None:
+        self._equal = 0
+        self._answers = 0
+        self._signal: dict[str, float] = {}
+        self._noise: dict[str, float] = {}
+
+    def update(self, reference: Mapping[str, npt.NDArray[Any]], outputs: Mapping[str, npt.NDArray[Any]]) -> None:
+        """One batch of outputs by name, the same names and shapes in both."""
+        first = next(iter(reference))
+        equal = _answers(reference[first]) == _answers(outputs[first])
+        equal &= np.isfinite(outputs[first]).all() if outputs[first].dtype.kind == "f" else True
+        self._equal += int(equal.sum())
+        self._answers += equal.size
+        for name, expected in reference.items():
+            signal = expected.astype(np.float64)
+            noise = outputs[name].astype(np.float64) - signal
+            self._signal[name] = self._signal.get(name, 0.0) + float(np.sum(signal**2))
+            self._noise[name] = self._noise.get(name, 0.0) + float(np.sum(noise**2))
+
+    @property
+    def agreement(self) -> float:
+        """Share of equal answers, 0..1."""
+        return self._equal / self._answers
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """10·log10(Σ ref² / Σ (ref - x)²) of the worst output; None when all are equal to the bit."""
+        worst = None
+        for name, noise in self._noise.items():
+            if noise == 0:
+                continue
+            signal = self._signal[name]
+            finite = np.isfinite(noise) and signal > 0
+            value = max(float(10 * np.log10(signal / noise)), NOT_FINITE_DB) if finite else NOT_FINITE_DB
+            worst = value if worst is None else min(worst, value)
+        return worst
+
+
+def _answers(output: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if output.ndim < 2 or output.shape[1] < 2:
+        return np.asarray(output > 0)
+    return np.asarray(output.argmax(axis=1))

@@ -1,0 +1,28 @@
+"""FP16 weights and arithmetic with FP32 inputs and outputs, by onnxruntime's own converter."""
+
+from __future__ import annotations
+
+import warnings
+
+import onnx
+
+from quantkit.core.errors import BadInput
+from quantkit.model.file import ModelFile
+
+
+def converted_to_fp16(model: ModelFile) -> onnx.ModelProto:
+    """The model in FP16; operators that have no FP16 form stay in FP32 between casts. Raises BadInput."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    proto = model.load()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a warning for every weight below FP16's smallest number
+            converted: onnx.ModelProto = convert_float_to_float16(
+                proto, keep_io_types=True, disable_shape_infer=bool(model.external_files)
+            )
+    except Exception as error:
+        raise BadInput(
+            f"{model.path} cannot be converted to FP16 ({error}).", "Leave fp16 out of the precisions."
+        ) from error
+    return converted

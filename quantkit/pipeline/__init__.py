@@ -1,0 +1,1 @@
+"""The stages, in order: calibrate, export, compare, report, gate. Each reads and writes a run directory."""

@@ -1,0 +1,223 @@
+"""Artifacts and labelled images in, measured rows out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.config import Config
+from quantkit.core.artifact import Artifact
+from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import Comparison, Interval, Row
+from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated
+from quantkit.core.progress import Progress, silent
+from quantkit.datasets import Batch, OpenedData, Stream, open_dataset
+from quantkit.datasets.open import check_label_range
+from quantkit.measure.accuracy import Accuracy, class_scores
+from quantkit.measure.environment import environment
+from quantkit.measure.fidelity import Fidelity
+from quantkit.measure.latency import Timing, rounds_for, time_sessions
+from quantkit.model.file import ModelFile
+from quantkit.pipeline.export import calibrated_model, export
+from quantkit.targets import Session, Target, all_targets, targets_named
+
+log = logging.getLogger("quantkit")
+NEAR_CHANCE = 2.0  # FP32 accuracy below this many times chance: the preprocessing is probably wrong
+EVALUATION_BATCH = 8
+
+
+@dataclass
+class _Candidate:
+    """One target and precision on the way to its row."""
+
+    target: Target
+    artifact: Artifact
+    session: Session
+    reference: str  # the target's name: its FP32 is what this is compared with
+    accuracy: Accuracy = field(default_factory=Accuracy)
+    fidelity: Fidelity = field(default_factory=Fidelity)
+
+
+def compare(config: Config, calibration: Calibration, artifacts: Path, progress: Progress = silent) -> Comparison:
+    """Measure every configured target and precision on ``[data] evaluation``; FP32 is always among them.
+
+    Missing artifacts are exported below ``artifacts`` first. Raises BadInput, BackendMissing when a target that was
+    asked for does not work here, NothingEvaluated when there is none.
+    """
+    if config.data.evaluation is None:
+        raise BadInput("No evaluation data is given.", "Give --data, or set [data] evaluation in quantkit.toml.")
+    targets = _working_targets(config)
+    model = calibrated_model(calibration)
+    opened = open_evaluation_data(config, model)
+    warnings = list(opened.notes)
+    precisions = [p for p in ("fp32", *config.compare.precisions) if p]
+    exported = export(calibration, targets, precisions, artifacts, progress)
+    by_name = {target.name: target for target in targets}
+    candidates = [
+        _Candidate(by_name[a.target], a, by_name[a.target].load(a, config.compare.device), a.target) for a in exported
+    ]
+
+    stream = Stream(opened.dataset, [int(i) for i in opened.indices])
+    labels = opened.dataset.labels
+    step = model.fixed_batch or (EVALUATION_BATCH if not config.compare.batch_size > 1 else config.compare.batch_size)
+    first: Batch | None = None
+    samples = labelled = 0
+    with progress("evaluating", len(stream.indices), "images") as advance:
+        for batch in stream.batches(step):
+            first = first or batch
+            count = len(batch.indices)
+            _evaluate(candidates, batch, labels[batch.indices] if labels is not None else None, step, model)
+            samples += count
+            labelled += int((labels[batch.indices] >= 0).sum()) if labels is not None else 0
+            advance(count)
+    if first is None:
+        raise NothingEvaluated(f"No sample of {opened.dataset.source} could be evaluated.", "Check the files.")
+    if stream.skipped:
+        warnings.append(
+            f"{len(stream.skipped)} images could not be read and were skipped: "
+            + ", ".join(f"{opened.dataset.names[i]} ({why})" for i, why in list(stream.skipped.items())[:5])
+        )
+    batch_size = model.fixed_batch or config.compare.batch_size
+    inputs = _resized_batch(first.inputs, batch_size)
+    with progress("timing", rounds_for(len(candidates)), "rounds") as advance:
+        timings = time_sessions([c.session for c in candidates], inputs, batch_size, advance)
+
+    rows = _rows(candidates, timings, config.compare.device, batch_size, calibration.method)
+    warnings += _doubts(rows, model)
+    for warning in warnings:
+        log.warning("%s", warning)
+    return Comparison(
+        model=str(model.path),
+        data=str(Path(opened.dataset.source).absolute()),
+        data_sha256=stream.sha256(),
+        samples=samples,
+        labelled=labelled if candidates[0].accuracy.metrics() else 0,
+        method=calibration.method,
+        rows=tuple(rows),
+        environment=environment(),
+        warnings=tuple(warnings),
+    )
+
+
+def open_evaluation_data(config: Config, model: ModelFile) -> OpenedData:
+    """The evaluation samples, their labels checked against the model's outputs. Raises BadInput."""
+    assert config.data.evaluation is not None
+    classes = config.class_names()
+    opened = open_dataset(
+        config.data.evaluation,
+        model.inputs,
+        config.preprocess,
+        config.data.eval_samples,
+        config.data.seed,
+        classes,
+        config.data.labels,
+    )
+    outputs = model.outputs[0].shape
+    count = outputs[1] if len(outputs) >= 2 else None
+    labels = opened.dataset.labels
+    if labels is not None and isinstance(count, int) and count >= 2:
+        named = len(opened.dataset.classes)
+        if named and named != count:
+            raise BadInput(
+                f"{opened.dataset.source} has {named} classes, but the model has {count} outputs.",
+                "Name the outputs' classes in order in [data] classes, or check that this is the right model.",
+            )
+        known = labels[labels >= 0]
+        if known.size:
+            check_label_range(known, count, opened.dataset.source)
+    return opened
+
+
+def _working_targets(config: Config) -> list[Target]:
+    """The targets asked for, or all that work here."""
+    asked = targets_named(config.compare.targets, config.export.tensorrt)
+    for target in asked:
+        availability = target.availability()
+        if not availability.works:
+            raise BackendMissing(f"{target.name} cannot be measured here: {availability.reason}.", availability.mend)
+    return asked or [target for target in all_targets().values() if target.availability().works]
+
+
+def _evaluate(
+    candidates: Sequence[_Candidate],
+    batch: Batch,
+    labels: npt.NDArray[np.int64] | None,
+    step: int,
+    model: ModelFile,
+) -> None:
+    count = len(batch.indices)
+    inputs = _resized_batch(batch.inputs, step) if model.fixed_batch and count < step else batch.inputs
+    references = {}
+    for candidate in candidates:
+        outputs = {name: output[:count] for name, output in candidate.session.infer(inputs).items()}
+        if candidate.artifact.precision == "fp32":
+            references[candidate.reference] = outputs
+        candidate.fidelity.update(references[candidate.reference], outputs)
+        if labels is not None:
+            scores = class_scores(next(iter(outputs.values())))
+            if scores is not None:
+                candidate.accuracy.update(scores, labels)
+
+
+def _resized_batch(inputs: dict[str, npt.NDArray[np.generic]], size: int) -> dict[str, npt.NDArray[np.generic]]:
+    """The same samples, repeated or cut to ``size``."""
+    return {name: np.ascontiguousarray(np.resize(array, (size, *array.shape[1:]))) for name, array in inputs.items()}
+
+
+def _rows(
+    candidates: Sequence[_Candidate], timings: Sequence[Timing], device: str, batch: int, method: str
+) -> list[Row]:
+    fp32 = {
+        c.reference: (c.accuracy.metrics(), t.latency.p50)
+        for c, t in zip(candidates, timings, strict=True)
+        if c.artifact.precision == "fp32"
+    }
+    rows = []
+    for candidate, timing in zip(candidates, timings, strict=True):
+        metrics = candidate.accuracy.metrics()
+        reference, reference_p50 = fp32[candidate.reference]
+        artifact = candidate.artifact
+        executed = candidate.session.executed_precision
+        notes = list(artifact.notes)
+        if artifact.precision == "fp16" and not executed.startswith("f16"):
+            notes.append(f"FP16 weights, computed in {executed}")
+        rows.append(
+            Row(
+                target=artifact.target,
+                device=device,
+                precision=artifact.precision,
+                variant=method if artifact.precision == "int8" else "",
+                batch=batch,
+                executed_precision=executed,
+                metrics=metrics,
+                drop={name: reference[name].value - value.value for name, value in metrics.items()},
+                agreement=candidate.fidelity.agreement,
+                sqnr_db=None if artifact.precision == "fp32" else candidate.fidelity.sqnr_db,
+                latency_ms=timing.latency,
+                throughput=timing.throughput,
+                speedup=reference_p50 / timing.latency.p50,
+                size_bytes=artifact.size_bytes,
+                notes=tuple(notes),
+            )
+        )
+    return rows
+
+
+def _doubts(rows: Sequence[Row], model: ModelFile) -> list[str]:
+    """What makes the figures questionable."""
+    count = model.outputs[0].shape[1] if len(model.outputs[0].shape) > 1 else None
+    doubts = []
+    top1: Interval | None = rows[0].metrics.get("top1")
+    if top1 is not None and isinstance(count, int) and top1.value < NEAR_CHANCE / count:
+        doubts.append(
+            f"FP32 accuracy is {top1.value:.1%}, near chance for {count} classes: "
+            "the preprocessing or the order of classes is probably wrong."
+        )
+    if any(row.sqnr_db is not None and row.sqnr_db <= -300 for row in rows):
+        doubts.append("Some outputs are not finite; their SQNR is given as -300 dB.")
+    return doubts

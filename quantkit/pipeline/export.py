@@ -1,0 +1,88 @@
+"""Ranges in, a target's files out; files that are there and still fit are used again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from quantkit.core.artifact import Artifact
+from quantkit.core.calibration import Calibration
+from quantkit.core.errors import BadInput
+from quantkit.core.files import atomic_folder, write_text
+from quantkit.core.progress import Progress, silent
+from quantkit.model.file import ModelFile, open_model
+from quantkit.pipeline.run_directory import digest_of
+from quantkit.targets import Target
+from quantkit.version import __version__
+
+ARTIFACT_FILE = "artifact.json"
+
+
+def calibrated_model(calibration: Calibration) -> ModelFile:
+    """The model that was calibrated. Raises BadInput when it is gone or has changed since."""
+    model = open_model(Path(calibration.model.path))
+    if model.sha256() != calibration.model.sha256:
+        raise BadInput(f"{model.path} has changed since it was calibrated.", "Calibrate again.")
+    return model
+
+
+def export(
+    calibration: Calibration,
+    targets: Sequence[Target],
+    precisions: Sequence[str] | None,
+    output: Path,
+    progress: Progress = silent,
+) -> list[Artifact]:
+    """Write ``output/<target>/<precision>/`` for every target and each of ``precisions`` that it has (None: all).
+
+    Files that were made from the same model and ranges by the same version are left as they are. Raises BadInput.
+    """
+    model = calibrated_model(calibration)
+    wanted = [(t, p) for t in targets for p in t.precisions if precisions is None or p in precisions]
+    artifacts = []
+    with progress("exporting", len(wanted), "artifacts") as advance:
+        for target, precision in wanted:
+            artifacts.append(_export_one(model, calibration, target, precision, output / target.name / precision))
+            advance(1)
+    return artifacts
+
+
+def _export_one(model: ModelFile, calibration: Calibration, target: Target, precision: str, folder: Path) -> Artifact:
+    if target.name == "onnxruntime" and precision == "fp32":
+        return target.export(model, calibration, precision, folder)  # the user's own file: nothing to write
+    fingerprint = _fingerprint(calibration, target, precision)
+    existing = _read(folder, fingerprint)
+    if existing is not None:
+        return existing
+    with atomic_folder(folder) as temporary:
+        artifact = target.export(model, calibration, precision, temporary)
+        names = [file.relative_to(temporary).as_posix() for file in artifact.files]
+        record = {
+            "target": target.name,
+            "precision": precision,
+            "files": names,
+            "notes": artifact.notes,
+            "fingerprint": fingerprint,
+        }
+        write_text(temporary / ARTIFACT_FILE, json.dumps(record, indent=1) + "\n")
+    return Artifact(target.name, precision, tuple(folder / name for name in names), artifact.notes)
+
+
+def _fingerprint(calibration: Calibration, target: Target, precision: str) -> str:
+    """A digest of all that the files depend on."""
+    ranges = {name: (r.amax, r.low, r.high) for name, r in calibration.ranges.items()} if precision == "int8" else {}
+    version = getattr(target, "version", "")
+    return digest_of([__version__, calibration.model.sha256, ranges, list(calibration.exclude), version])
+
+
+def _read(folder: Path, fingerprint: str) -> Artifact | None:
+    try:
+        record = json.loads((folder / ARTIFACT_FILE).read_text(encoding="utf-8"))
+        if record["fingerprint"] != fingerprint:
+            return None
+        files = tuple(folder / name for name in record["files"])
+        artifact = Artifact(record["target"], record["precision"], files, tuple(record["notes"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return artifact if files and all(file.is_file() for file in files) else None

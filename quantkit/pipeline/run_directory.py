@@ -1,0 +1,128 @@
+"""The run directory: which one is meant, what it holds, and whether work in it can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from quantkit.config import CONFIG_FILE, Config, load_config
+from quantkit.core.calibration import CALIBRATION_FILE
+from quantkit.core.errors import BadInput
+from quantkit.core.files import make_folder, write_text
+from quantkit.version import __version__
+
+MANIFEST_FILE = "manifest.json"
+ARTIFACTS = "artifacts"
+PARTIAL = ".partial"  # what an interrupted calibration leaves: histograms, position and manifest
+RUNS = Path("runs")
+
+
+class Manifest(BaseModel):
+    """``manifest.json``. ``settings`` and ``stamp`` are digests: of everything that decides the histograms, and of the
+    names, sizes and times of change of the samples."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    quantkit: str = __version__
+    started: str
+    model: str
+    model_sha256: str
+    data: str
+    settings: str
+    stamp: str
+
+    def same_work(self, other: Manifest) -> bool:
+        """Whether both come from the same model, data and settings."""
+        return (self.settings, self.stamp) == (other.settings, other.stamp)
+
+
+def new_manifest(config: Config, model_sha256: str, stamps: list[str]) -> Manifest:
+    """The manifest of a calibration about to start. Everything that changes a histogram goes into its digests."""
+    settings = [
+        model_sha256,
+        str(config.data.calibration),
+        config.data.samples,
+        config.data.seed,
+        config.preprocess.model_dump(mode="json"),
+        config.calibrate.batch_size,
+        config.calibrate.exclude,
+    ]
+    return Manifest(
+        started=now(),
+        model=str(config.model.path),
+        model_sha256=model_sha256,
+        data=str(config.data.calibration),
+        settings=digest_of(settings),
+        stamp=digest_of(stamps),
+    )
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def digest_of(value: Any) -> str:
+    """Hex SHA-256 of a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The folder's manifest; None where there is none that can be read."""
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return None
+
+
+def write_manifest(folder: Path, manifest: Manifest, config: Config) -> None:
+    """Write ``manifest.json`` and the effective ``quantkit.toml``."""
+    make_folder(folder)
+    write_text(folder / CONFIG_FILE, config.to_toml())
+    write_text(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
+
+
+def choose_folder(wanted: Manifest) -> Path:
+    """Where a run without -o goes: an unfinished run of the same work, else ``runs/<model>-<UTC time>``."""
+    for unfinished in sorted(RUNS.glob(f"*/{PARTIAL}")):
+        manifest = read_manifest(unfinished)
+        if manifest is not None and manifest.same_work(wanted):
+            return unfinished.parent
+    name = re.sub(r"[^\w.-]", "_", Path(wanted.model).stem)[:80]
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    folder = RUNS / f"{name}-{stamp}"
+    number = 2
+    while folder.exists():
+        folder = RUNS / f"{name}-{stamp}-{number}"
+        number += 1
+    return folder
+
+
+def find_run(folder: Path | None) -> Path:
+    """The run that is meant: ``folder``, else the newest finished one under ``runs/``. Raises BadInput when it is none."""
+    if folder is None:
+        runs = RUNS.glob(f"*/{CALIBRATION_FILE}")
+        newest = max(runs, key=lambda file: file.stat().st_mtime, default=None)
+        if newest is None:
+            raise BadInput("There is no run under runs/.", "Name one, or make one with quantkit calibrate.")
+        return newest.parent
+    if not folder.is_dir():
+        raise BadInput(f"There is no run directory {folder}.", "Make one with quantkit calibrate -o.")
+    if not (folder / CALIBRATION_FILE).is_file():
+        if (folder / PARTIAL).is_dir():
+            raise BadInput(f"The run in {folder} is not calibrated yet.", "Give the quantkit calibrate command again.")
+        raise BadInput(f"{folder} is not a run directory.", "Give a folder that quantkit calibrate made.")
+    return folder
+
+
+def run_config(folder: Path) -> Config:
+    """The effective configuration that the run was made with; the defaults where it has none."""
+    file = folder / CONFIG_FILE
+    return load_config(file) if file.is_file() else Config()

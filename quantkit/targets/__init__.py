@@ -1,0 +1,29 @@
+"""Where models run. Vendor packages are imported only inside their own target, when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quantkit.core.errors import BadInput
+from quantkit.targets.base import Availability, Session, Target
+from quantkit.targets.onnxruntime import OnnxRuntime
+from quantkit.targets.openvino import OpenVino
+from quantkit.targets.tensorrt import DEFAULT_VERSION, TensorRT
+
+
+def all_targets(tensorrt_version: str = DEFAULT_VERSION) -> dict[str, Target]:
+    """Every target by name. ``tensorrt_version`` is the one that its calibration cache is written for."""
+    targets: tuple[Target, ...] = (OnnxRuntime(), OpenVino(), TensorRT(tensorrt_version))
+    return {target.name: target for target in targets}
+
+
+def targets_named(names: Sequence[str], tensorrt_version: str = DEFAULT_VERSION) -> list[Target]:
+    """The targets of these names, in order, once each; BadInput names the ones there are."""
+    targets = all_targets(tensorrt_version)
+    for name in names:
+        if name not in targets:
+            raise BadInput(f"There is no target {name!r}.", f"Choose one of: {', '.join(targets)}.")
+    return [targets[name] for name in dict.fromkeys(names)]
+
+
+__all__ = ["Availability", "Session", "Target", "all_targets", "targets_named"]

@@ -1,0 +1,71 @@
+"""What every target offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from quantkit.core.artifact import Artifact
+from quantkit.core.calibration import Calibration
+from quantkit.model.file import ModelFile
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a target can run models here. ``reason`` and ``mend`` are empty when it can."""
+
+    works: bool
+    version: str = ""
+    reason: str = ""
+    mend: str = ""
+
+
+class Session(Protocol):
+    """A model loaded on a device."""
+
+    @property
+    def executed_precision(self) -> str:
+        """What the Conv, Gemm and MatMul layers truly run in: "f32", "int8", or a mix such as "int8 52, f32 1"."""
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """One batch, synchronously; outputs by name."""
+
+
+class Target(Protocol):
+    """A runtime and its file formats."""
+
+    @property
+    def name(self) -> str:
+        """The name used on the command line and in files."""
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions it can export."""
+
+    def availability(self) -> Availability:
+        """Whether models can be run with it here, and if not why and what to do."""
+
+    def can_export(self) -> bool:
+        """Whether its files can be written here; some need no vendor library."""
+
+    def devices(self) -> tuple[str, ...]:
+        """The devices it sees, most useful first; empty when it does not work here."""
+
+    def export(self, model: ModelFile, calibration: Calibration, precision: str, folder: Path) -> Artifact:
+        """Write the files for one precision into an empty ``folder``."""
+
+    def load(self, artifact: Artifact, device: str) -> Session:
+        """Load an artifact. Raises BackendMissing when the device is absent."""
+
+
+def summarize_precisions(counts: Mapping[str, int]) -> str:
+    """ "f32" for one precision, "int8 52, f32 1" for several, most frequent first."""
+    if not counts:
+        return "unknown"
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{name} {n}" for name, n in sorted(counts.items(), key=lambda item: -item[1]))

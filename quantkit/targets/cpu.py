@@ -1,0 +1,33 @@
+"""What the processor of this machine can do with int8."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def saturates_u8s8() -> bool:
+    """Whether u8 times s8 dot products saturate at 16 bits here: x86 without VNNI or AMX-INT8.
+
+    There, weights need 7 bits. Where the flags cannot be read, the safe answer is yes.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return True
+    return not {"avx512_vnni", "avx_vnni", "amx_int8"} & set(flags.split())
+
+
+def cpu_name() -> str:
+    """The processor's model name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

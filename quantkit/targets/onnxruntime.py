@@ -1,0 +1,107 @@
+"""ONNX Runtime on the CPU: FP32 is the user's own file, FP16 and INT8 are ONNX files made from it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from quantkit.core.artifact import PRECISIONS, Artifact
+from quantkit.core.calibration import Calibration
+from quantkit.core.errors import BackendMissing, BadInput
+from quantkit.model.file import ModelFile
+from quantkit.targets.base import Availability, Session, summarize_precisions
+from quantkit.targets.cpu import saturates_u8s8
+
+WEIGHTED = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
+
+
+class OnnxRuntime:
+    """The ``onnxruntime`` target; always there, because quantkit needs onnxruntime itself."""
+
+    name = "onnxruntime"
+    precisions = PRECISIONS
+
+    def availability(self) -> Availability:
+        """It works wherever quantkit does."""
+        import onnxruntime
+
+        return Availability(True, onnxruntime.__version__)
+
+    def can_export(self) -> bool:
+        """Always."""
+        return True
+
+    def devices(self) -> tuple[str, ...]:
+        """The CPU."""
+        return ("CPU",)
+
+    def export(self, model: ModelFile, calibration: Calibration, precision: str, folder: Path) -> Artifact:
+        """``model.onnx``; nothing is written for FP32, which is the user's file."""
+        from quantkit.model.fp16 import converted_to_fp16
+        from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime
+        from quantkit.model.save import save_model
+
+        if precision == "fp32":
+            return Artifact(self.name, precision, (model.path, *model.external_files))
+        if precision == "fp16":
+            save_model(converted_to_fp16(model), folder)
+            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())))
+        seven_bit = saturates_u8s8()
+        save_model(quantized_for_onnxruntime(model, calibration.ranges, calibration.exclude, seven_bit), folder)
+        notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
+        return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
+
+    def load(self, artifact: Artifact, device: str) -> Session:
+        """A session with one thread for each core."""
+        if device.upper() not in self.devices():
+            raise BackendMissing(f"onnxruntime has no device {device!r} here.", "Use --device CPU.")
+        return _Session(artifact)
+
+
+class _Session:
+    def __init__(self, artifact: Artifact) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
+            # The optimized graph tells what will really run: which Q/DQ pairs became integer kernels, which casts came.
+            optimized = Path(folder) / "optimized.onnx"
+            options.optimized_model_filepath = str(optimized)
+            options.add_session_config_entry(
+                "session.optimized_model_external_initializers_file_name", "optimized.data"
+            )
+            try:
+                self._session = ort.InferenceSession(str(artifact.path), options, providers=["CPUExecutionProvider"])
+            except Exception as error:
+                reason = str(error).strip().splitlines()[0]
+                raise BadInput(
+                    f"onnxruntime cannot load {artifact.path} ({reason}).", "Check that the model runs in onnxruntime."
+                ) from error
+            self.executed_precision = _executed_precision(optimized)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """One batch; outputs by name."""
+        return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+
+
+def _executed_precision(optimized: Path) -> str:
+    import onnx
+    from onnx import TensorProto
+
+    graph = onnx.load(str(optimized), load_external_data=False).graph
+    half = {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT16}
+    counts: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type in INTEGER:
+            counts["int8"] += 1
+        elif node.op_type in WEIGHTED:
+            counts["f16" if half & set(node.input) else "f32"] += 1
+    return summarize_precisions(counts)
