@@ -16,7 +16,7 @@ from quantkit.targets.base import Session
 
 ROUNDS = 10
 FEWEST_ROUNDS = 3
-SECONDS_PER_SESSION = 3.0
+SECONDS_PER_SESSION = 2.0
 SETTLE_SECONDS = 0.05  # lets the last session's spinning threads go to sleep
 WARM_UP = 3
 
@@ -32,7 +32,7 @@ class Timing:
 def time_sessions(
     sessions: Sequence[Session], inputs: Mapping[str, npt.NDArray[Any]], batch: int, advance: Advance
 ) -> list[Timing]:
-    """Time every session on the same batch, about 3 s each in 10 interleaved rounds after a warm-up."""
+    """Time every session on the same batch, about 2 s each in 10 interleaved rounds after a warm-up."""
     estimates = [_estimate(session, inputs) for session in sessions]
     samples: list[list[float]] = [[] for _ in sessions]
     slow = max(estimates) * WARM_UP * ROUNDS > 10 * SECONDS_PER_SESSION

@@ -24,11 +24,13 @@ from quantkit.pipeline.run_directory import (
     new_manifest,
     now,
     read_manifest,
+    write_config,
     write_manifest,
 )
 from quantkit.version import __version__
 
 log = logging.getLogger("quantkit")
+RESULTS = ("comparison.json", "report.html", "summary.md", "junit.xml")
 MOST_NAMED = 5  # names shown of a longer list
 
 
@@ -145,6 +147,7 @@ def _calibrated(
         tensors=_tensors(histograms, config),
     ).attach(histograms)
     if folder is not None:
+        _forget_results(folder)
         calibration.save(folder)
         write_manifest(folder, manifest, config)
         forget_checkpoint(folder)
@@ -182,14 +185,22 @@ def _solved(calibration: Calibration, config: Config) -> Calibration:
     folder = calibration.folder
     assert folder is not None
     histograms = calibration.histograms
+    tensors = _tensors(histograms, config)
+    write_config(folder, config)
+    if tensors == calibration.tensors:
+        return calibration
     solved = calibration.model_copy(
-        update={"created": now(), "method": config.calibrate.method, "tensors": _tensors(histograms, config)}
+        update={"created": now(), "method": config.calibrate.method, "tensors": tensors}
     ).attach(histograms)
+    _forget_results(folder)
     solved.save(folder)
-    manifest = read_manifest(folder)
-    assert manifest is not None
-    write_manifest(folder, manifest, config)
     return solved
+
+
+def _forget_results(folder: Path) -> None:
+    """Remove what was measured with ranges that are about to be replaced."""
+    for name in RESULTS:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _some(names: list[str]) -> str:

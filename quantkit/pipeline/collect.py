@@ -40,8 +40,8 @@ def collect(
     """Histograms of the activations that ``keep`` wants, and how many samples were counted.
 
     ``first_batch`` samples fix the bin widths. In ``folder`` the pass leaves a checkpoint every 20 s and when it is
-    interrupted, and goes on from one that has the same work in its ``manifest``. Raises BadInput, naming tensor and sample, when an
-    activation is not finite.
+    interrupted, and goes on from one of the same work (``manifest``). Raises BadInput, naming tensor and sample, when
+    an activation is not finite.
     """
     session = ActivationSession(model, keep)
     step = model.fixed_batch or 1

@@ -6,14 +6,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from quantkit.core.artifact import Artifact
+from quantkit.config import Config
+from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadInput
 from quantkit.core.files import atomic_folder, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.model.file import ModelFile, open_model
 from quantkit.pipeline.run_directory import digest_of
-from quantkit.targets import Target
+from quantkit.targets import Target, all_targets, targets_named
 from quantkit.version import __version__
 
 ARTIFACT_FILE = "artifact.json"
@@ -38,6 +39,9 @@ def export(
 
     Files that were made from the same model and ranges by the same version are left as they are. Raises BadInput.
     """
+    unknown = [precision for precision in precisions or () if precision not in PRECISIONS]
+    if unknown:
+        raise BadInput(f"There is no precision {unknown[0]!r}.", f"Choose one of: {', '.join(PRECISIONS)}.")
     model = calibrated_model(calibration)
     wanted = [(t, p) for t in targets for p in t.precisions if precisions is None or p in precisions]
     artifacts = []
@@ -46,6 +50,24 @@ def export(
             artifacts.append(_export_one(model, calibration, target, precision, output / target.name / precision))
             advance(1)
     return artifacts
+
+
+def export_all(
+    config: Config,
+    calibration: Calibration,
+    output: Path,
+    progress: Progress = silent,
+    targets: Sequence[str] | None = None,
+    precisions: Sequence[str] | None = None,
+) -> list[Artifact]:
+    """Export to the named targets (None or none: every one whose files can be written here)."""
+    version = config.export.tensorrt
+    chosen = targets_named(targets, version) if targets else _exportable(version)
+    return export(calibration, chosen, precisions or None, output, progress)
+
+
+def _exportable(tensorrt_version: str) -> list[Target]:
+    return [target for target in all_targets(tensorrt_version).values() if target.can_export()]
 
 
 def _export_one(model: ModelFile, calibration: Calibration, target: Target, precision: str, folder: Path) -> Artifact:

@@ -85,8 +85,18 @@ def read_manifest(folder: Path) -> Manifest | None:
 def write_manifest(folder: Path, manifest: Manifest, config: Config) -> None:
     """Write ``manifest.json`` and the effective ``quantkit.toml``."""
     make_folder(folder)
-    write_text(folder / CONFIG_FILE, config.to_toml())
+    write_config(folder, config)
     write_text(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Write the effective ``quantkit.toml``."""
+    write_text(folder / CONFIG_FILE, config.to_toml())
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a finished calibration."""
+    return (folder / CALIBRATION_FILE).is_file()
 
 
 def choose_folder(wanted: Manifest) -> Path:
@@ -106,7 +116,7 @@ def choose_folder(wanted: Manifest) -> Path:
 
 
 def find_run(folder: Path | None) -> Path:
-    """The run that is meant: ``folder``, else the newest finished one under ``runs/``. Raises BadInput when it is none."""
+    """The run that is meant: ``folder``, else the newest under ``runs/``. Raises BadInput when it is none."""
     if folder is None:
         runs = RUNS.glob(f"*/{CALIBRATION_FILE}")
         newest = max(runs, key=lambda file: file.stat().st_mtime, default=None)
@@ -115,7 +125,7 @@ def find_run(folder: Path | None) -> Path:
         return newest.parent
     if not folder.is_dir():
         raise BadInput(f"There is no run directory {folder}.", "Make one with quantkit calibrate -o.")
-    if not (folder / CALIBRATION_FILE).is_file():
+    if not is_run(folder):
         if (folder / PARTIAL).is_dir():
             raise BadInput(f"The run in {folder} is not calibrated yet.", "Give the quantkit calibrate command again.")
         raise BadInput(f"{folder} is not a run directory.", "Give a folder that quantkit calibrate made.")

@@ -111,7 +111,9 @@ class _Session:
         for layer in compiled.get_runtime_model().get_ordered_ops():
             info = layer.get_rt_info()
             if "layerType" in info and info["layerType"].astype(str) in WEIGHTED:
-                precision = info["runtimePrecision"].astype(str)
+                # The kernel's name ends in what it computes in; runtimePrecision tells how the weights are stored.
+                kernel = info["primitiveType" if "primitiveType" in info else "runtimePrecision"].astype(str)
+                precision = kernel.rpartition("_")[2].lower()
                 counts[SHORT_NAMES.get(precision, precision)] += 1
         self.executed_precision = summarize_precisions(counts)
 

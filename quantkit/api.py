@@ -1,0 +1,168 @@
+"""The Python API: the stages as plain functions over values and paths."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from quantkit.config import DEFAULT_METHOD, DEFAULT_SAMPLES, load_config, parse_config
+from quantkit.core.artifact import PRECISIONS, Artifact
+from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import COMPARISON_FILE, Comparison
+from quantkit.core.errors import BadInput, NothingEvaluated
+from quantkit.core.files import write_text
+from quantkit.core.preprocess import DEFAULT_PRESET, Preprocess, preset
+from quantkit.core.progress import Progress, silent
+from quantkit.gates import GateResult, Rule
+from quantkit.gates import gate as apply_rules
+from quantkit.pipeline.calibrate import calibrate as run_calibration
+from quantkit.pipeline.compare import compare as run_comparison
+from quantkit.pipeline.export import export as run_export
+from quantkit.pipeline.run_directory import ARTIFACTS
+from quantkit.targets import all_targets, targets_named
+from quantkit.targets.tensorrt import DEFAULT_VERSION
+
+AnyPath = str | PathLike[str]
+
+
+def calibrate(
+    model: AnyPath,
+    data: AnyPath,
+    *,
+    method: str = DEFAULT_METHOD,
+    samples: int = DEFAULT_SAMPLES,
+    batch_size: int = 1,
+    preprocess: str | Preprocess = DEFAULT_PRESET,
+    exclude: Sequence[str] = (),
+    seed: int = 0,
+    output: AnyPath | None = None,
+    fresh: bool = False,
+    progress: Progress = silent,
+) -> Calibration:
+    """Find the range of every float activation of an ONNX model.
+
+    ``data`` is a folder of images (in class folders or flat), a text file that lists them, an .npy or an .npz.
+    ``samples`` bounds how many are used; ``batch_size`` first ones fix the histograms' bin widths, as TensorRT's batch
+    does. ``exclude`` holds wildcards for nodes and tensors to leave in floating point. With ``output`` the result is
+    kept in that run directory, and what it already holds of the same work is used again unless ``fresh``; without it
+    everything stays in memory. Raises BadInput.
+    """
+    config = parse_config(
+        {
+            "model": {"path": Path(model).absolute()},
+            "data": {"calibration": Path(data).absolute(), "samples": samples, "seed": seed},
+            "preprocess": preset(preprocess) if isinstance(preprocess, str) else preprocess,
+            "calibrate": {"method": method, "batch_size": batch_size, "exclude": list(exclude)},
+        },
+        "the arguments of calibrate()",
+    )
+    folder = None if output is None else Path(output)
+    return run_calibration(config, folder, in_memory=folder is None, fresh=fresh, progress=progress)
+
+
+def load_calibration(folder: AnyPath) -> Calibration:
+    """The calibration of a run directory, with its histograms. Raises BadInput."""
+    return Calibration.load(Path(folder))
+
+
+def load_comparison(folder: AnyPath) -> Comparison:
+    """The comparison of a run directory. Raises BadInput."""
+    return Comparison.load(Path(folder))
+
+
+def export(
+    calibration: Calibration,
+    target: str | Sequence[str] | None = None,
+    *,
+    precisions: Sequence[str] = ("int8",),
+    output: AnyPath | None = None,
+    tensorrt: str = DEFAULT_VERSION,
+) -> list[Artifact]:
+    """Write what targets run: ``output/<target>/<precision>/``.
+
+    ``target`` None means every target that can be exported here; ``output`` defaults to the run's ``artifacts``.
+    ``tensorrt`` is the version that stands in the calibration cache. Raises BadInput, or BackendMissing when a target's
+    library is needed and not installed.
+    """
+    if output is not None:
+        folder = Path(output)
+    elif calibration.folder is not None:
+        folder = calibration.folder / ARTIFACTS
+    else:
+        raise BadInput("There is no folder to export to.", "Give output=, or calibrate with output=.")
+    if target is None:
+        targets = [t for t in all_targets(tensorrt).values() if t.can_export()]
+    else:
+        targets = targets_named([target] if isinstance(target, str) else target, tensorrt)
+    return run_export(calibration, targets, precisions, folder)
+
+
+def compare(
+    calibration: Calibration,
+    data: AnyPath,
+    *,
+    targets: Sequence[str] = (),
+    precisions: Sequence[str] = PRECISIONS,
+    samples: int | None = None,
+    classes: Sequence[str] | None = None,
+    batch_size: int = 1,
+    device: str = "CPU",
+    progress: Progress = silent,
+) -> Comparison:
+    """Measure accuracy, fidelity and latency of each precision on each target, on this machine.
+
+    ``targets`` empty means all that work here; FP32 is always measured, as the reference. ``samples`` None means all of
+    ``data``. ``classes`` names the outputs in order; without it the class folders, sorted, do. A calibration that lies
+    in a run directory gets its artifacts and ``comparison.json`` there. Raises BadInput, BackendMissing,
+    NothingEvaluated.
+    """
+    config = parse_config(
+        {
+            "data": {
+                "evaluation": Path(data).absolute(),
+                "eval_samples": samples,
+                "classes": None if classes is None else list(classes),
+                "seed": calibration.seed,
+            },
+            "preprocess": calibration.preprocess,
+            "compare": {
+                "targets": list(targets),
+                "precisions": list(precisions),
+                "batch_size": batch_size,
+                "device": device,
+            },
+        },
+        "the arguments of compare()",
+    )
+    if calibration.folder is not None:
+        comparison = run_comparison(config, calibration, calibration.folder / ARTIFACTS, progress)
+        comparison.save(calibration.folder)
+        return comparison
+    with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
+        return run_comparison(config, calibration, Path(folder), progress)
+
+
+def report(comparison: Comparison, path: AnyPath, *, calibration: Calibration | None = None) -> Path:
+    """Write the HTML report; a comparison from a run directory brings its calibration's histograms along."""
+    from quantkit.reports.html import html_report
+
+    if calibration is None and comparison.folder is not None:
+        calibration = Calibration.load(comparison.folder)
+    write_text(Path(path), html_report(calibration, comparison, None))
+    return Path(path)
+
+
+def gate(comparison: Comparison | AnyPath, rules: AnyPath | Sequence[Rule]) -> GateResult:
+    """Judge a comparison (or a run directory, or a ``comparison.json``) by rules, or by the ``[[gate]]`` of a file.
+
+    Raises BadInput for files that cannot be read, NothingEvaluated when there are no rules.
+    """
+    if not isinstance(comparison, Comparison):
+        path = Path(comparison)
+        comparison = Comparison.load(path.parent if path.name == COMPARISON_FILE else path)
+    chosen = load_config(Path(rules)).gate if isinstance(rules, (str, PathLike)) else list(rules)
+    if not chosen:
+        raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables to the configuration.")
+    return apply_rules(comparison, chosen)

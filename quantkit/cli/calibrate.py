@@ -1,0 +1,130 @@
+"""``quantkit calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from quantkit.cli.options import (
+    Classes,
+    ConfigFile,
+    DumpConfig,
+    Fresh,
+    Json,
+    Model,
+    Output,
+    Preprocessing,
+    Quiet,
+    Samples,
+    Seed,
+    Verbose,
+)
+
+if TYPE_CHECKING:
+    from quantkit.config import Config
+
+
+def calibrate(
+    model: Model = None,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--data", envvar="QUANTKIT_DATA", help="Folder of images, text list of images, .npy or .npz."),
+    ] = None,
+    output: Output = None,
+    method: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--method", envvar="QUANTKIT_METHOD", help="mse (default), minmax, percentile or entropy."),
+    ] = None,
+    percentile: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--percentile", envvar="QUANTKIT_PERCENTILE", help="Percent for --method percentile [99.99]."),
+    ] = None,
+    samples: Samples = None,
+    batch_size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--batch-size",
+            envvar="QUANTKIT_BATCH_SIZE",
+            min=1,
+            help="First samples that fix the bin widths, as TensorRT's batch does [1].",
+        ),
+    ] = None,
+    preprocess: Preprocessing = None,
+    exclude: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--exclude", envvar="QUANTKIT_EXCLUDE", help="Wildcard of nodes or tensors to leave in float."),
+    ] = None,
+    seed: Seed = None,
+    classes: Classes = None,
+    config: ConfigFile = None,
+    fresh: Fresh = False,
+    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges.")] = False,
+    as_json: Json = False,
+    dump_config: DumpConfig = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Find every activation's range and write the INT8 artifacts.
+
+    With neither MODEL nor --data, -o DIR solves the run in DIR anew, say with another --method; no image is read.
+    """
+    from quantkit.cli.console import configure, print_json, stdout
+    from quantkit.cli.export import artifact_list, print_artifacts
+    from quantkit.cli.settings import absolute, base_config, with_model, with_preprocess
+    from quantkit.pipeline.calibrate import calibrate as run_calibration
+    from quantkit.pipeline.export import export_all
+    from quantkit.pipeline.report import write_report
+    from quantkit.pipeline.run_directory import ARTIFACTS, is_run, run_config
+
+    progress = configure(verbose, quiet)
+    again = model is None and data is None and config is None and output is not None and is_run(output)
+    settings = run_config(output) if again and output is not None else base_config(config)
+    settings = with_preprocess(with_model(settings, model), preprocess)
+    settings = settings.with_values(
+        "data", calibration=absolute(data), samples=samples, seed=seed, classes=absolute(classes)
+    )
+    settings = settings.with_values(
+        "calibrate", method=method, percentile=percentile, batch_size=batch_size, exclude=exclude or None
+    )
+    if dump_config:
+        stdout.print(settings.to_toml(), markup=False)
+        return
+    calibration = run_calibration(settings, output, fresh=fresh, progress=progress)
+    folder = calibration.folder
+    assert folder is not None
+    artifacts = []
+    if not no_export:
+        artifacts = export_all(settings, calibration, folder / ARTIFACTS, progress)
+    report = write_report(folder)
+    if as_json:
+        print_json(
+            {
+                "run": str(folder),
+                "method": calibration.method,
+                "samples": calibration.samples,
+                "tensors": {
+                    name: {"amax": t.amax, "low": t.low, "high": t.high, "method": t.method}
+                    for name, t in calibration.tensors.items()
+                },
+                "artifacts": artifact_list(artifacts),
+                "warnings": list(calibration.warnings),
+            }
+        )
+        return
+    stdout.print(
+        f"{len(calibration.tensors)} tensors calibrated on {calibration.samples} samples by {calibration.method}: "
+        f"{folder}",
+        markup=False,
+    )
+    if artifacts:
+        print_artifacts(artifacts)
+    _next_step(report, settings)
+
+
+def _next_step(report: Path, settings: Config) -> None:
+    from quantkit.cli.console import stderr
+
+    data = settings.data.evaluation or "IMAGES"
+    stderr.print(f"Report: {report}\nNext: quantkit compare {report.parent} --data {data}", markup=False)

@@ -1,0 +1,118 @@
+"""``quantkit compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from quantkit.cli.options import (
+    Classes,
+    ConfigFile,
+    DumpConfig,
+    Json,
+    Precisions,
+    Preprocessing,
+    Quiet,
+    Run,
+    Samples,
+    Seed,
+    Targets,
+    Verbose,
+)
+
+if TYPE_CHECKING:
+    from quantkit.core.comparison import Comparison, Row
+
+
+def compare(
+    run: Run = None,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--data", envvar="QUANTKIT_EVAL_DATA", help="Folder, text list, .npy or .npz to evaluate on."),
+    ] = None,
+    target: Targets = None,
+    precision: Precisions = None,
+    samples: Samples = None,
+    batch_size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--batch-size", envvar="QUANTKIT_BATCH_SIZE", min=1, help="Batch to measure latency at [1]."),
+    ] = None,
+    device: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--device", envvar="QUANTKIT_DEVICE", help="CPU (default), or another that the target sees."),
+    ] = None,
+    preprocess: Preprocessing = None,
+    seed: Seed = None,
+    classes: Classes = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+    dump_config: DumpConfig = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Measure accuracy, agreement, SQNR and latency of each precision on each target, on this machine.
+
+    FP32 is always measured: the others are compared with it.
+    """
+    from quantkit.cli.console import configure, print_json, stderr, stdout
+    from quantkit.cli.settings import absolute, with_preprocess
+    from quantkit.config import load_config
+    from quantkit.core.calibration import Calibration
+    from quantkit.pipeline.compare import compare as run_comparison
+    from quantkit.pipeline.report import write_report
+    from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config, write_config
+
+    progress = configure(verbose, quiet)
+    folder = find_run(run)
+    settings = with_preprocess(load_config(config) if config is not None else run_config(folder), preprocess)
+    settings = settings.with_values(
+        "data", evaluation=absolute(data), eval_samples=samples, seed=seed, classes=absolute(classes)
+    )
+    settings = settings.with_values(
+        "compare", targets=target or None, precisions=precision or None, batch_size=batch_size, device=device
+    )
+    if dump_config:
+        stdout.print(settings.to_toml(), markup=False)
+        return
+    comparison = run_comparison(settings, Calibration.load(folder), folder / ARTIFACTS, progress)
+    comparison.save(folder)
+    write_config(folder, settings)
+    report = write_report(folder)
+    if as_json:
+        print_json(comparison.model_dump(mode="json"))
+        return
+    print_comparison(comparison)
+    stderr.print(f"Report: {report}", markup=False)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The rows as a table."""
+    from quantkit.cli.console import print_table, stdout
+
+    labelled = any(row.metrics for row in comparison.rows)
+    columns = ["target", "precision", "ran in"]
+    columns += ["top-1 % [95 %]", "drop pt", "top-5 %"] if labelled else []
+    columns += ["agree %", "SQNR dB", "p50 ms", "p90", "p99", "/s", "speed-up", "MB"]
+    print_table(columns, [_cells(row, labelled) for row in comparison.rows], left=3)
+    stdout.print(
+        f"{comparison.samples} samples, {comparison.labelled} labelled; latency at batch {comparison.rows[0].batch} on "
+        f"{comparison.environment.cpu}, {comparison.environment.cores} cores",
+        markup=False,
+    )
+
+
+def _cells(row: Row, labelled: bool) -> list[str]:
+    cells = [row.target, row.precision, row.executed_precision]
+    if labelled:
+        top1, top5 = row.metrics["top1"], row.metrics.get("top5")
+        cells += [
+            f"{100 * top1.value:.2f} [{100 * top1.low:.1f}, {100 * top1.high:.1f}]",
+            f"{100 * row.drop['top1']:.2f}",
+            f"{100 * top5.value:.2f}" if top5 else "",
+        ]
+    sqnr = f"{row.sqnr_db:.1f}" if row.sqnr_db is not None else "–"
+    latency = row.latency_ms
+    cells += [f"{100 * row.agreement:.2f}", sqnr, f"{latency.p50:.3g}", f"{latency.p90:.3g}", f"{latency.p99:.3g}"]
+    return [*cells, f"{row.throughput:.0f}", f"{row.speedup:.2f}x", f"{row.size_bytes / 1e6:.2f}"]

@@ -1,0 +1,87 @@
+"""What people see: logs and progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from quantkit.core.progress import Advance
+    from quantkit.core.progress import Progress as ProgressProtocol
+
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+WIDEST = 500
+log = logging.getLogger("quantkit")
+
+
+def configure(verbose: int, quiet: bool) -> ProgressProtocol:
+    """Set the log level (-q: errors, default: what matters, -v: more, -vv: tracebacks) and give the progress bars."""
+    log.handlers = [RichHandler(console=stderr, show_time=False, show_path=False, markup=False)]
+    log.propagate = False
+    log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose >= 2 else logging.INFO)
+    return _hidden if quiet else bar
+
+
+@contextmanager
+def bar(description: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
+    """A progress bar with the rate and the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=stderr, transient=not stderr.is_terminal) as progress:
+        task = progress.add_task(description, total=total, completed=done, unit=unit, rate="")
+
+        def advance(count: int) -> None:
+            progress.advance(task, count)
+            speed = progress.tasks[0].speed
+            progress.update(task, rate=f"{speed:.3g}/s" if speed else "")
+
+        yield advance
+    if not stderr.is_terminal:
+        finished = progress.tasks[0]
+        log.info("%s: %d %s in %.1f s", description, finished.completed, unit, finished.elapsed or 0)
+
+
+def fail(what: str, mend: str, error: BaseException | None = None) -> None:
+    """One sentence on what is wrong, one on how to mend it; a traceback with -vv."""
+    if error is not None and log.isEnabledFor(logging.DEBUG):
+        stderr.print("".join(traceback.format_exception(error)), markup=False)
+    stderr.print(f"[bold red]Error:[/] {escape(what)}\n       {escape(mend)}")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """A table on stdout; all but the first ``left`` columns are right-aligned numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*[escape(cell) for cell in row])
+    # As wide as it needs to be: a figure cut short to fit a narrow terminal or a pipe would be a wrong figure.
+    stdout.print(table, width=WIDEST, crop=False, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    import json
+
+    stdout.print(json.dumps(document, indent=1, ensure_ascii=False), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _hidden(description: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
+    yield lambda count: None

@@ -1,0 +1,28 @@
+"""``quantkit demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quantkit.cli.options import Json, Quiet, Verbose
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the demo goes.")] = Path("digits-demo"),
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Write a small model with images to imitate (handwritten digits), and run everything on it."""
+    from quantkit.cli.console import configure, stderr
+    from quantkit.cli.run import run
+    from quantkit.demo.write import CONFIG_FILE, write_demo
+
+    configure(verbose, quiet)
+    write_demo(folder)
+    stderr.print(f"Wrote {folder}/: model.onnx, imgs/calib, imgs/eval, quantkit.toml", markup=False)
+    stderr.print(f"Now: quantkit run -c {folder / CONFIG_FILE} -o {folder / 'run'}", markup=False)
+    run(folder / CONFIG_FILE, folder / "run", as_json=as_json, verbose=verbose, quiet=quiet)

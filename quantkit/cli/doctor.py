@@ -1,0 +1,52 @@
+"""``quantkit doctor``."""
+
+from __future__ import annotations
+
+from quantkit.cli.options import Json, Quiet, Verbose
+
+
+def doctor(as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False) -> None:
+    """Tell which targets work on this machine, and what to do about those that do not."""
+    from quantkit.cli.console import configure, print_json, print_table, stdout
+    from quantkit.measure.environment import environment
+    from quantkit.targets import all_targets
+    from quantkit.targets.cpu import saturates_u8s8
+
+    configure(verbose, quiet)
+    here = environment()
+    found = [(target, target.availability()) for target in all_targets().values()]
+    seven_bit = saturates_u8s8()
+    if as_json:
+        print_json(
+            {
+                "environment": here.model_dump(),
+                "seven_bit_weights": seven_bit,
+                "targets": {
+                    target.name: {
+                        "works": state.works,
+                        "version": state.version,
+                        "devices": list(target.devices()),
+                        "exports": target.can_export(),
+                        "reason": state.reason,
+                        "mend": state.mend,
+                    }
+                    for target, state in found
+                },
+            }
+        )
+        return
+    rows = [
+        [
+            target.name,
+            "yes" if state.works else "no",
+            "yes" if target.can_export() else "no",
+            state.version,
+            ", ".join(target.devices()),
+            f"{state.reason}. {state.mend}" if state.reason else "",
+        ]
+        for target, state in found
+    ]
+    print_table(["target", "runs here", "exports", "version", "devices", ""], rows, left=6)
+    weights = "7-bit (no VNNI: 8 bits would saturate)" if seven_bit else "8-bit"
+    stdout.print(f"\n{here.cpu}, {here.cores} cores, INT8 weights: {weights}", markup=False)
+    stdout.print(f"quantkit {here.quantkit}, Python {here.python}, {here.platform}", markup=False)

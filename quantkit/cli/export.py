@@ -1,0 +1,62 @@
+"""``quantkit export``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from quantkit.cli.options import Json, Precisions, Quiet, Run, Targets, Verbose
+
+if TYPE_CHECKING:
+    from quantkit.core.artifact import Artifact
+
+
+def export(
+    run: Run = None,
+    target: Targets = None,
+    precision: Precisions = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("-o", "--output", help="Folder for <target>/<precision>/; default: the run's artifacts/."),
+    ] = None,
+    tensorrt: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--tensorrt", envvar="QUANTKIT_TENSORRT", help="Version in the calibration cache [8.6.0]."),
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Write a calibrated run's artifacts: Q/DQ ONNX, TensorRT cache and ranges, OpenVINO IR."""
+    from quantkit.cli.console import configure, print_json
+    from quantkit.core.calibration import Calibration
+    from quantkit.pipeline.export import export_all
+    from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config
+
+    progress = configure(verbose, quiet)
+    folder = find_run(run)
+    settings = run_config(folder).with_values("export", tensorrt=tensorrt)
+    destination = output if output is not None else folder / ARTIFACTS
+    artifacts = export_all(settings, Calibration.load(folder), destination, progress, target, precision)
+    if as_json:
+        print_json(
+            [{"target": a.target, "precision": a.precision, "files": list(map(str, a.files))} for a in artifacts]
+        )
+        return
+    print_artifacts(artifacts)
+
+
+def artifact_list(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """For JSON."""
+    return [{"target": a.target, "precision": a.precision, "files": list(map(str, a.files))} for a in artifacts]
+
+
+def print_artifacts(artifacts: Sequence[Artifact]) -> None:
+    """What was written, a line each."""
+    from quantkit.cli.console import print_table
+
+    rows = [[a.target, a.precision, ", ".join(map(str, a.files)), f"{a.size_bytes / 1e6:.2f}"] for a in artifacts]
+    print_table(["target", "precision", "files", "MB"], rows, left=3)

@@ -1,0 +1,78 @@
+"""``quantkit inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from quantkit.cli.options import Json, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from quantkit.core.calibration import Calibration
+    from quantkit.model.file import ModelFile
+
+
+def inspect(
+    subject: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="[MODEL|RUN]", help="An ONNX model or a run; left out: the newest under runs/."),
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Show what a model takes, gives and holds, or the ranges of a run."""
+    from quantkit.cli.console import configure
+    from quantkit.core.calibration import Calibration
+    from quantkit.model.file import open_model
+    from quantkit.pipeline.run_directory import find_run
+
+    configure(verbose, quiet)
+    if subject is not None and not subject.is_dir():
+        _show_model(open_model(subject), as_json)
+    else:
+        _show_run(Calibration.load(find_run(subject)), as_json)
+
+
+def _show_model(model: ModelFile, as_json: bool) -> None:
+    from quantkit.cli.console import print_json, print_table, stdout
+    from quantkit.model.activations import activation_names
+    from quantkit.model.summary import summarize
+
+    summary = summarize(model)
+    if as_json:
+        print_json(summary.to_dict())
+        return
+    ports: list[tuple[str, Any]] = [("input", i) for i in model.inputs] + [("output", o) for o in model.outputs]
+    print_table(
+        ["", "name", "shape", "dtype"],
+        [[kind, port.name, " × ".join(map(str, port.shape)), port.dtype] for kind, port in ports],
+        left=4,
+    )
+    stdout.print(
+        f"\nopset {model.opset}, {summary.parameters:,} parameters, {model.size_bytes / 1e6:.2f} MB, "
+        f"{len(activation_names(model.graph_only.graph))} activations",
+        markup=False,
+    )
+    stdout.print(", ".join(f"{count} {name}" for name, count in summary.operators.items()), markup=False)
+
+
+def _show_run(calibration: Calibration, as_json: bool) -> None:
+    from quantkit.cli.console import print_json, print_table, stdout
+
+    if as_json:
+        print_json(calibration.model_dump(mode="json"))
+        return
+    rows = []
+    for name, tensor in calibration.tensors.items():
+        histogram = calibration.histograms[name]
+        figures = (tensor.amax, tensor.low, tensor.high, histogram.minimum, histogram.maximum)
+        rows.append([name, tensor.method, *(f"{value:.5g}" for value in figures), f"{histogram.total:,}"])
+    print_table(["tensor", "method", "amax", "low", "high", "min seen", "max seen", "values"], rows, left=2)
+    stdout.print(
+        f"\n{calibration.model.path}\n{calibration.samples} samples of {calibration.data.path}\n"
+        f"{calibration.preprocess.describe()}",
+        markup=False,
+    )

@@ -1,0 +1,82 @@
+"""The ``quantkit`` command: its verbs, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from quantkit.cli.calibrate import calibrate
+from quantkit.cli.compare import compare
+from quantkit.cli.demo import demo
+from quantkit.cli.doctor import doctor
+from quantkit.cli.export import export
+from quantkit.cli.gate import gate
+from quantkit.cli.inspect import inspect
+from quantkit.cli.report import report
+from quantkit.cli.run import run
+from quantkit.version import __version__
+
+INTERNAL_FAILURE = 3
+INTERRUPTED = 130
+USAGE = 2
+
+app = typer.Typer(
+    name="quantkit",
+    help="Calibrate an ONNX model, export INT8 for TensorRT, OpenVINO and ONNX Runtime, and prove that it may ship.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (calibrate, export, compare, report, gate, run, inspect, doctor, demo):
+    app.command()(verb)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        typer.echo(f"quantkit {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(invoke(sys.argv[1:]))
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run one command; errors go to stderr as two sentences, and become the exit code that is returned."""
+    from quantkit.cli.console import fail
+
+    try:
+        result = app(arguments, prog_name="quantkit", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except BrokenPipeError:
+        # The reader of our stdout went away (quantkit ... | head); keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        fail("Interrupted.", "Give the same command again to go on.")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last line of defence: every failure gets two sentences
+        return _exit_code(error)
+
+
+def _exit_code(error: Exception) -> int:
+    from quantkit.cli.console import fail
+    from quantkit.core.errors import QuantkitError
+
+    if isinstance(error, QuantkitError):
+        fail(error.what, error.mend, error)
+        return error.exit_code
+    usage = getattr(error, "format_message", None)
+    if usage is not None:  # click's own usage errors
+        fail(usage(), "See quantkit --help.")
+        return USAGE
+    if isinstance(error, OSError):
+        fail(f"{error.strerror or error} ({error.filename}).", "Check the path and its permissions.", error)
+        return USAGE
+    fail(f"quantkit failed: {type(error).__name__}: {error}.", "Run it with -vv and report the traceback.", error)
+    return INTERNAL_FAILURE

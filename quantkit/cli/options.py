@@ -1,0 +1,55 @@
+"""Options that several verbs share. Each may also come from the environment as QUANTKIT_<NAME>."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+# Optional rather than "| None": typer evaluates these at run time, on Python 3.10 too.
+Run = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Argument(help="A run directory; left out: the newest under runs/.", show_default=False),
+]
+Model = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Argument(help="The ONNX model; left out: \\[model] path, or the only .onnx in this folder."),
+]
+ConfigFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("-c", "--config", envvar="QUANTKIT_CONFIG", help="quantkit.toml to read; default: the one here."),
+]
+Output = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("-o", "--output", envvar="QUANTKIT_OUTPUT", help="Run directory; default: runs/<model>-<UTC time>."),
+]
+Targets = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--target", envvar="QUANTKIT_TARGET", help="onnxruntime, openvino or tensorrt; may be repeated."),
+]
+Precisions = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--precision", envvar="QUANTKIT_PRECISION", help="fp32, fp16 or int8; may be repeated."),
+]
+Samples = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--samples", envvar="QUANTKIT_SAMPLES", min=1, help="At most so many samples."),
+]
+Preprocessing = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--preprocess", envvar="QUANTKIT_PREPROCESS", help="Preprocessing preset, such as imagenet or yolo."),
+]
+Seed = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--seed", envvar="QUANTKIT_SEED", min=0, help="Seed of the choice of samples."),
+]
+Classes = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--classes", envvar="QUANTKIT_CLASSES", help="Text file with the outputs' classes, one a line."),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: use nothing that an earlier run left.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+DumpConfig = Annotated[bool, typer.Option("--dump-config", help="Print the effective configuration and exit.")]
+Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only errors.")]

@@ -1,0 +1,45 @@
+"""``quantkit run``."""
+
+from __future__ import annotations
+
+import typer
+
+from quantkit.cli.options import ConfigFile, DumpConfig, Fresh, Json, Output, Quiet, Verbose
+
+
+def run(
+    config: ConfigFile = None,
+    output: Output = None,
+    fresh: Fresh = False,
+    as_json: Json = False,
+    dump_config: DumpConfig = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Do all of it: calibrate, export, compare, report, gate. Exits as the gate does."""
+    from quantkit.cli.compare import print_comparison
+    from quantkit.cli.console import configure, print_json, stderr, stdout
+    from quantkit.cli.gate import print_gate
+    from quantkit.cli.settings import base_config, with_model
+    from quantkit.pipeline.run import run_all
+
+    progress = configure(verbose, quiet)
+    settings = with_model(base_config(config), None)
+    if dump_config:
+        stdout.print(settings.to_toml(), markup=False)
+        return
+    outcome = run_all(settings, output, fresh, progress)
+    if as_json:
+        print_json(
+            {
+                "run": str(outcome.folder),
+                "comparison": outcome.comparison.model_dump(mode="json"),
+                "passed": outcome.gate.passed,
+                "exit_code": outcome.gate.exit_code,
+            }
+        )
+    else:
+        print_comparison(outcome.comparison)
+        print_gate(outcome.gate, as_json=False)
+    stderr.print(f"Report: {outcome.folder / 'report.html'}", markup=False)
+    raise typer.Exit(outcome.gate.exit_code)

@@ -1,0 +1,51 @@
+"""All stages in a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantkit.config import Config
+from quantkit.core.comparison import Comparison
+from quantkit.core.errors import BadInput
+from quantkit.core.files import write_text
+from quantkit.core.progress import Progress, silent
+from quantkit.gates import GateResult
+from quantkit.gates import gate as apply_rules
+from quantkit.model.file import open_model
+from quantkit.pipeline.calibrate import calibrate
+from quantkit.pipeline.compare import compare, open_evaluation_data
+from quantkit.pipeline.export import export_all
+from quantkit.pipeline.report import write_report
+from quantkit.pipeline.run_directory import ARTIFACTS
+
+JUNIT_FILE = "junit.xml"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a whole run ends with."""
+
+    folder: Path
+    comparison: Comparison
+    gate: GateResult
+
+
+def run_all(config: Config, folder: Path | None, fresh: bool = False, progress: Progress = silent) -> Outcome:
+    """Calibrate, export, compare, report and judge. Raises BadInput before the long work where it can."""
+    from quantkit.reports.junit import junit_xml
+
+    if config.model.path is None or config.data.evaluation is None:
+        missing = "[model] path" if config.model.path is None else "[data] evaluation"
+        raise BadInput(f"{missing} is not set.", "Set it in quantkit.toml.")
+    open_evaluation_data(config, open_model(config.model.path))  # labels that do not fit should not wait for the end
+    calibration = calibrate(config, folder, fresh=fresh, progress=progress)
+    assert calibration.folder is not None
+    folder = calibration.folder
+    export_all(config, calibration, folder / ARTIFACTS, progress)
+    comparison = compare(config, calibration, folder / ARTIFACTS, progress)
+    comparison.save(folder)
+    result = apply_rules(comparison, config.gate)
+    write_text(folder / JUNIT_FILE, junit_xml(result))
+    write_report(folder, gate=result)
+    return Outcome(folder, comparison, result)
