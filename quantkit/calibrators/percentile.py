@@ -23,7 +23,7 @@ def percentile(histogram: Histogram, percent: float = DEFAULT_PERCENTILE) -> flo
     if not 0 < percent <= 100:
         raise ValueError(f"percent must be in (0, 100], not {percent}")
     cumulative = np.cumsum(histogram.absolute)
-    wanted = cumulative[-1] * (percent / 100)
+    wanted = cumulative[-1] * percent / 100
     bin_index = int(np.searchsorted(cumulative, wanted))
     below = cumulative[bin_index - 1] if bin_index else 0
     inside = (wanted - below) / (cumulative[bin_index] - below)

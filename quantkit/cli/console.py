@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from quantkit.core.progress import Advance
     from quantkit.core.progress import Progress as ProgressProtocol
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 WIDEST = 500
+# As wide as it needs to be: a figure cut short to fit a narrow terminal or a pipe would be a wrong figure.
+stdout = Console(highlight=False, soft_wrap=True, width=WIDEST)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("quantkit")
 
 
@@ -71,8 +72,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int
         table.add_column(column, justify="left" if position < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*[escape(cell) for cell in row])
-    # As wide as it needs to be: a figure cut short to fit a narrow terminal or a pipe would be a wrong figure.
-    stdout.print(table, width=WIDEST, crop=False, soft_wrap=True)
+    stdout.print(table)
 
 
 def print_json(document: Any) -> None:

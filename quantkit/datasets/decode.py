@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from quantkit.datasets.base import Unreadable
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "MPO")  # MPO is what many phones write under the name .jpg
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 
 def decode_rgb(data: bytes) -> Image.Image:

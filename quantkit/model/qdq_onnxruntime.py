@@ -57,6 +57,7 @@ def quantized_for_onnxruntime(
         quantizer.quantize_model()
     finally:
         root.setLevel(level)
+    quantizer.model.topological_sort()  # it appends pairs at the end, which onnxruntime takes but the standard does not
     result: onnx.ModelProto = quantizer.model.model
     result.producer_name = "quantkit"
     return result

@@ -1,0 +1,89 @@
+"""The HTML report: one file, readable offline, that needs nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import PurePath
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import Comparison
+from quantkit.gates import GateResult
+from quantkit.reports import wording
+from quantkit.reports.scatter import MARKERS, scatter_svg, target_order
+from quantkit.reports.table import columns
+from quantkit.reports.tensors import tensor_entries
+from quantkit.reports.verdict import judge
+
+# The markers of the picture, drawn in a box of 16 × 16, in the order of MARKERS.
+GLYPHS = (
+    "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11z",
+    "M3 3h10v10H3z",
+    "M8 2.5l5.5 11h-11z",
+    "M8 1.5L14.5 8L8 14.5L1.5 8z",
+    "M8 13.5l5.5-11h-11z",
+    "M6 2.5h4V6h3.5v4H10v3.5H6V10H2.5V6H6z",
+)
+_UNSAFE_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+_UNITS = re.compile(r"(?<=\d) (?=(?:%|ms|dB|points?|samples)(?!\w))")
+
+
+def html_report(calibration: Calibration | None, comparison: Comparison | None, gate: GateResult | None) -> str:
+    """The report as one HTML document. What is None is left out, and the verdict says so.
+
+    Names of models, tensors, classes and files are untrusted: they are escaped everywhere, and the page's own content
+    security policy forbids every script but its own and every request.
+    """
+    environment = _environment()
+    script = _source(environment, "report.js")
+    entries = tensor_entries(calibration) if calibration else []
+    model = comparison.model if comparison else calibration.model.path if calibration else "?"
+    rows = comparison.rows if comparison else ()
+    targets = target_order(rows)
+    return environment.get_template("report.html").render(
+        calibration=calibration,
+        comparison=comparison,
+        gate=gate,
+        judgement=judge(comparison, gate),
+        model_name=PurePath(model.replace("\\", "/")).name or model,
+        picture=Markup(scatter_svg(comparison)) if comparison else "",
+        narrow_picture=Markup(scatter_svg(comparison, narrow=True)) if comparison else "",
+        columns=columns(comparison) if comparison else [],
+        glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
+        entries=entries,
+        warnings=[w for source in (comparison, calibration) if source for w in source.warnings],
+        data=Markup(script_json({"charts": [entry.chart for entry in entries]})),
+        style=Markup(_source(environment, "report.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        wording=wording,
+    )
+
+
+def script_json(value: Any) -> str:
+    """JSON that is safe inside a <script> element: no ``<``, ``>``, ``&``, U+2028 or U+2029 in it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_UNSAFE_IN_SCRIPT)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("quantkit.reports", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["units"] = lambda text: _UNITS.sub("\N{NO-BREAK SPACE}", str(text))
+    return environment
+
+
+def _source(environment: Environment, name: str) -> str:
+    """A template file as it is."""
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0].strip()

@@ -1,0 +1,72 @@
+"""The gate's outcome as JUnit XML, which CI systems show beside the tests."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from quantkit.core.errors import GateFailed, NothingEvaluated
+from quantkit.gates import GateResult, Verdict
+from quantkit.reports.wording import measured, subject
+
+FORBIDDEN_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit_xml(gate: GateResult, suite: str = "quantkit gate") -> str:
+    """One test suite with one test case per rule and row.
+
+    A missed rule is a failure, one that matched nothing an error; a missed rule of level "warn" passes, with its message
+    in system-out. A gate without rules is one error, so that it does not look like a pass.
+    """
+    cases = [_case(verdict) for verdict in gate.verdicts] or [_no_rules()]
+    seen: dict[tuple[str, str], int] = {}
+    for case in cases:  # CI systems tell cases apart by class and name
+        key = (case.attrib["classname"], case.attrib["name"])
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1:
+            case.set("name", f"{key[1]} ({seen[key]})")
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.find("failure") is not None for case in cases)),
+        "errors": str(sum(case.find("error") is not None for case in cases)),
+        "skipped": "0",
+        "time": "0",
+    }
+    name = _clean(suite)
+    root = ElementTree.Element("testsuites", {"name": name, **counts})
+    ElementTree.SubElement(root, "testsuite", {"name": name, **counts}).extend(cases)
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _case(verdict: Verdict) -> ElementTree.Element:
+    source, rule = verdict.row or verdict.rule, verdict.rule
+    case = _element(f"quantkit.{source.target}.{source.precision}", rule.describe())
+    message = f"{subject(verdict)}: {rule.metric} measured {measured(verdict)}, asked {rule.describe()}"
+    if verdict.outcome == "no match":
+        missing = f"{rule.describe()} for {rule.target}/{rule.precision} matched nothing in comparison.json"
+        _add(case, "error", missing, NothingEvaluated.__name__)
+    elif verdict.outcome == "fail":
+        _add(case, "failure", message, GateFailed.__name__)
+    elif verdict.outcome == "warn":
+        ElementTree.SubElement(case, "system-out").text = _clean(f"warning: {message}")
+    return case
+
+
+def _no_rules() -> ElementTree.Element:
+    case = _element("quantkit.gate", "gate rules")
+    _add(case, "error", "There are no gate rules.", NothingEvaluated.__name__)
+    return case
+
+
+def _element(classname: str, name: str) -> ElementTree.Element:
+    return ElementTree.Element("testcase", {"classname": _clean(classname), "name": _clean(name), "time": "0"})
+
+
+def _add(case: ElementTree.Element, tag: str, message: str, kind: str) -> None:
+    child = ElementTree.SubElement(case, tag, {"message": _clean(message), "type": kind})
+    child.text = _clean(message)
+
+
+def _clean(text: str) -> str:
+    return FORBIDDEN_IN_XML.sub("", text)

@@ -1,0 +1,87 @@
+"""The summary in Markdown, short enough for a pull request's comment."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+
+from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import Comparison
+from quantkit.gates import GateResult
+from quantkit.reports import wording
+from quantkit.reports.table import Cell, columns
+from quantkit.reports.verdict import judge
+
+MOST_ROWS, MOST_RULES, MOST_WARNINGS = 18, 12, 6
+_SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
+
+
+def markdown_summary(comparison: Comparison | None, gate: GateResult | None, calibration: Calibration | None) -> str:
+    """Verdict, rows, gate rules, environment and warnings in under 60 lines; what does not fit is counted."""
+    judgement = judge(comparison, gate)
+    verdict = [f"**{escaped(judgement.headline)}**: {escaped(judgement.reason)}", ""]
+    blocks = [verdict, _bullets(judgement.findings[:MOST_WARNINGS])]
+    if comparison:
+        blocks.append(_rows(comparison))
+    if gate and gate.verdicts:
+        blocks.append(_rules(gate))
+    blocks.append(_origin(comparison, calibration))
+    warnings = [w for source in (comparison, calibration) if source for w in source.warnings]
+    if warnings:
+        more = len(warnings) - MOST_WARNINGS
+        listed = [*warnings[:MOST_WARNINGS], *([f"… and {more} more"] if more > 0 else [])]
+        blocks.append(["Warnings:", "", *_bullets(listed)])
+    return "\n".join(line for block in blocks for line in block).rstrip() + "\n"
+
+
+def escaped(text: str) -> str:
+    """A name or sentence as plain text on one line: no Markdown, no HTML, no table cell of its own."""
+    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+def _bullets(sentences: Sequence[str]) -> list[str]:
+    return [*(f"- {escaped(sentence)}" for sentence in sentences), ""] if sentences else []
+
+
+def _table(head: Sequence[str], align: Sequence[str], body: Sequence[Sequence[str]], most: int, what: str) -> list[str]:
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, align, *body[:most])]
+    more = len(body) - most
+    return [*lines, "", *([f"… and {more} more {what} in the report.", ""] if more > 0 else [])]
+
+
+def _rows(comparison: Comparison) -> list[str]:
+    shown = columns(comparison)
+    body = [[_text(column.cell(row)) for column in shown] for row in comparison.rows]
+    align = ["---:" if column.numeric else "---" for column in shown]
+    return _table([column.title for column in shown], align, body, MOST_ROWS, "rows")
+
+
+def _text(cell: Cell) -> str:
+    return escaped(f"{cell.text} ({cell.detail})" if cell.detail else cell.text)
+
+
+def _rules(gate: GateResult) -> list[str]:
+    severity = ("fail", "no match", "warn", "pass")  # the worst first: a long list is cut at its end
+    body = [
+        [escaped(text) for text in (v.rule.describe(), wording.subject(v), wording.measured(v), v.outcome)]
+        for v in sorted(gate.verdicts, key=lambda v: severity.index(v.outcome))
+    ]
+    return _table(("Gate rule", "For", "Measured", "Outcome"), ("---", "---", "---:", "---"), body, MOST_RULES, "rules")
+
+
+def _origin(comparison: Comparison | None, calibration: Calibration | None) -> list[str]:
+    parts = []
+    if calibration:
+        parts.append(
+            f"{len(calibration.tensors)} tensors of {calibration.model.path} calibrated with {calibration.method} "
+            f"on {calibration.samples} samples of {calibration.data.path}"
+        )
+    if comparison:
+        machine = comparison.environment
+        packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+        parts.append(
+            f"compared on {comparison.samples} samples ({comparison.labelled} labelled) of {comparison.data}, "
+            f"{machine.cpu}, {machine.cores} cores, {packages}, quantkit {machine.quantkit}, {machine.measured}"
+        )
+    return [f"{escaped('; '.join(parts))}.", ""] if parts else []

@@ -1,0 +1,230 @@
+"""The picture of accuracy against latency, as an SVG to stand inside an HTML page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+from xml.etree import ElementTree
+
+from quantkit.core.comparison import Comparison, Row
+from quantkit.reports import wording
+from quantkit.reports.labels import LABEL, place_labels
+from quantkit.reports.verdict import percent_digits
+
+MARKERS = ("o", "s", "^", "D", "v", "P")  # one per target, beside its colour --c0 … --c5
+LOG_SPREAD = 8.0  # latencies that span more than this get a logarithmic axis
+LONGEST_NAME = 28
+SVG = "http://www.w3.org/2000/svg"
+XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
+
+# Stand-ins that matplotlib draws with; the page's style sheet decides the true colours, so that dark mode works.
+INK, GRID, FRONT, PAPER = "#010101", "#020202", "#030303", "#040404"
+_TARGET_STAND_INS = tuple(f"#1{i}1{i}1{i}" for i in range(len(MARKERS)))
+_VARIABLES = {INK: "currentColor", GRID: "var(--grid)", FRONT: "var(--muted)", PAPER: "var(--paper)"} | {
+    stand_in: f"var(--c{i})" for i, stand_in in enumerate(_TARGET_STAND_INS)
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row in the picture: latency in ms, quality and its 95 % bounds in percent."""
+
+    row: Row
+    x: float
+    y: float
+    low: float
+    high: float
+
+
+def scatter_svg(comparison: Comparison, *, narrow: bool = False) -> str:
+    """Latency p50 (x) against top-1, or agreement with FP32 where there are no labels (y), one point per row.
+
+    Colours are CSS variables: ``--c0`` … ``--c5`` for the targets in their order of appearance, ``--grid``, ``--muted``
+    and ``--paper``, and currentColor for text. The same comparison gives the same bytes. ``narrow`` suits a phone.
+    Empty when there are no rows.
+    """
+    if not comparison.rows:
+        return ""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    points, quality = _points(comparison)
+    salt = "quantkit-narrow" if narrow else "quantkit"
+    settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif", "font.size": 10}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(4.2, 4.4) if narrow else (9.2, 4.3), layout="constrained")
+        axes = figure.add_subplot()
+        _axes(axes, points, quality, narrow)
+        _front(axes, points)
+        targets = target_order(comparison.rows)
+        for point in points:
+            _draw(axes, point, targets.index(point.row.target))
+        figure.draw_without_rendering()  # the labels' places depend on the final layout
+        place_labels(axes, [(p.x, p.y, _label(p.row, points), _colour(targets, p)) for p in points])
+        _legend(figure, targets, any(p.low < p.high for p in points), narrow)
+        out = StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    return _for_html(out.getvalue(), f"{quality} against latency", _description(points, quality, comparison.samples), salt)
+
+
+def target_order(rows: Sequence[Row]) -> list[str]:
+    """The targets in order of appearance: the index chooses marker and colour."""
+    return list(dict.fromkeys(row.target for row in rows))
+
+
+def _points(comparison: Comparison) -> tuple[list[Point], str]:
+    metric = wording.main_metric(comparison.rows)
+    points = []
+    for row in comparison.rows:
+        x = row.latency_ms.p50
+        if metric is None:
+            points.append(Point(row, x, *(100 * row.agreement,) * 3))
+        elif metric in row.metrics:
+            value = row.metrics[metric]
+            points.append(Point(row, x, 100 * value.value, 100 * value.low, 100 * value.high))
+    if metric is None:
+        return points, "Agreement with FP32"
+    return points, f"{wording.metric_name(metric).capitalize()} accuracy" if metric.startswith("top") else metric
+
+
+def pareto_front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats in both latency and quality, fastest first."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.x, -p.y)):
+        if not front or point.y > front[-1].y:
+            front.append(point)
+    return front
+
+
+def _axes(axes: Any, points: Sequence[Point], quality: str, narrow: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    low = min(min(p.x, p.row.latency_ms.p10) for p in points)
+    high = max(max(p.x, p.row.latency_ms.p90) for p in points)
+    if low > 0 and high / low > LOG_SPREAD:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.25, high * 1.25)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        margin = 0.06 * (high - low) or 0.1 * high
+        axes.set_xlim(max(0.0, low - 2 * margin), high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(5 if narrow else 9))
+    bottom, top = min(p.low for p in points), max(p.high for p in points)
+    margin = 0.08 * (top - bottom) or 1.0
+    axes.set_ylim(bottom - margin, top + margin)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value <= 100 else ""))
+    batches = sorted({p.row.batch for p in points})
+    at = f", batch {batches[0]}" if len(batches) == 1 else ""
+    axes.set_xlabel(f"Latency p50, ms{at}  (← faster)", color=INK)
+    axes.set_ylabel(f"{quality}, %  (better →)", color=INK)
+    axes.grid(color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(color=GRID, labelcolor=INK, which="both")
+    for side, spine in axes.spines.items():
+        spine.set_color(GRID)
+        spine.set_visible(side in ("left", "bottom"))
+
+
+def _front(axes: Any, points: Sequence[Point]) -> None:
+    """A staircase: whatever lies below and right of it is beaten by a point on it."""
+    front = pareto_front(points)
+    xs = [front[0].x, *(p.x for p in front), axes.get_xlim()[1]]
+    ys = [axes.get_ylim()[0], *(p.y for p in front), front[-1].y]
+    axes.plot(xs, ys, drawstyle="steps-post", color=FRONT, linewidth=1, linestyle=(0, (4, 3)), zorder=1.5)
+
+
+def _draw(axes: Any, point: Point, index: int) -> None:
+    colour, marker = _TARGET_STAND_INS[index % len(MARKERS)], MARKERS[index % len(MARKERS)]
+    latency = point.row.latency_ms
+    bars = {"color": colour, "solid_capstyle": "butt", "zorder": 2, "alpha": 0.45, "linewidth": 1.4}
+    axes.plot([latency.p10, latency.p90], [point.y, point.y], **bars)
+    axes.plot([point.x, point.x], [point.low, point.high], **bars)
+    axes.plot(
+        point.x, point.y, marker=marker, markersize=10, color=colour, markeredgecolor=PAPER, zorder=3, linestyle="none"
+    )
+
+
+def _label(row: Row, points: Sequence[Point]) -> str:
+    """The precision, with whatever else tells it from its target's other points."""
+    same = [p.row for p in points if (p.row.target, p.row.precision) == (row.target, row.precision)]
+    parts = {"device": row.device, "variant": row.variant, "batch": f"batch {row.batch}"}
+    telling = [text for key, text in parts.items() if len({getattr(r, key) for r in same}) > 1]
+    return shortened(" ".join((row.precision.upper(), *telling)))
+
+
+def _colour(targets: Sequence[str], point: Point) -> str:
+    return _TARGET_STAND_INS[targets.index(point.row.target) % len(MARKERS)]
+
+
+def _legend(figure: Any, targets: Sequence[str], intervals: bool, narrow: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    names, handles = [], []
+    for index, target in enumerate(targets):
+        style = {"color": _TARGET_STAND_INS[index % len(MARKERS)], "marker": MARKERS[index % len(MARKERS)]}
+        handles.append(Line2D([], [], markersize=8, markeredgecolor=PAPER, linestyle="none", **style))
+        names.append(shortened(target))
+    handles.append(Line2D([], [], color=FRONT, linewidth=1, linestyle=(0, (4, 3))))
+    names.append("Pareto front")
+    handles.append(Line2D([], [], color=FRONT, linewidth=1.4, alpha=0.6))
+    names.append("bars: p10–p90" + (", 95 % interval" if intervals else ""))
+    # Names come in afterwards: matplotlib reads $…$ as a formula and a leading _ as "leave out".
+    legend = figure.legend(
+        handles,
+        [str(i) * 12 for i in range(len(names))],
+        loc="outside upper left",
+        ncols=2 if narrow else len(names),
+        frameon=False,
+        labelcolor=INK,
+        handletextpad=0.5,
+    )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
+
+
+def shortened(name: str) -> str:
+    """A name that fits in the picture, on one line."""
+    name = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _description(points: Sequence[Point], quality: str, samples: int) -> str:
+    digits = percent_digits(samples)
+    return f"{quality}: " + "; ".join(
+        f"{shortened(p.row.target)} {shortened(p.row.precision)} {wording.percent(p.y / 100, digits)} at {p.x:.3g} ms"
+        for p in points
+    )
+
+
+def _for_html(document: str, title: str, description: str, salt: str) -> str:
+    """matplotlib's document as an <svg> element for HTML: scalable, named, its colours left to the style sheet."""
+    ElementTree.register_namespace("", SVG)
+    root = ElementTree.fromstring(document)
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):  # its rule * {…} would reach the whole page
+                parent.remove(child)
+    for element in root.iter():
+        if style := element.get("style"):
+            style = re.sub("#[0-9a-f]{6}", lambda match: _VARIABLES.get(match[0], match[0]), style)
+            element.set("style", re.sub(r"font-family:[^;]*;?", "", style))
+        if element.tag == f"{{{SVG}}}g" and (group := element.attrib.pop("id", "")) == LABEL:
+            element.set("class", group)
+        if target := element.attrib.pop(XLINK_HREF, None):
+            element.set("href", target)  # the HTML parser knows this name without a namespace
+    names = {"title": title, "desc": description}
+    for position, (tag, text) in enumerate(names.items()):
+        child = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": f"{salt}-{tag}"})
+        child.text = text
+        root.insert(position, child)
+    root.set("role", "img")
+    root.set("aria-labelledby", " ".join(f"{salt}-{tag}" for tag in names))
+    return ElementTree.tostring(root, encoding="unicode")

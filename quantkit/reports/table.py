@@ -1,0 +1,115 @@
+"""The table of all rows, for every report that has one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from quantkit.core.comparison import Comparison, Row
+from quantkit.reports import wording
+from quantkit.reports.verdict import percent_digits
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a cell, a smaller ``detail`` beneath it, and what to sort it by (None sorts last)."""
+
+    text: str
+    key: float | str | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, an explanation of it, and its cell for a row."""
+
+    title: str
+    hint: str
+    cell: Callable[[Row], Cell]
+    numeric: bool = True
+
+
+def columns(comparison: Comparison) -> list[Column]:
+    """The columns that this comparison has figures for; shares in percent, drop in points, latency in ms."""
+    digits = percent_digits(comparison.samples)
+    metrics = wording.metric_names(comparison.rows)
+    return [
+        Column("Target", "Runtime", lambda row: Cell(row.target, row.target), numeric=False),
+        Column("Device", "Device that it ran on", lambda row: Cell(row.device, row.device), numeric=False),
+        Column("Precision", "Precision of the artifact; calibration method", _precision, numeric=False),
+        Column(
+            "Ran in",
+            "What the weighted layers truly ran in",
+            lambda row: Cell(row.executed_precision, row.executed_precision),
+            numeric=False,
+        ),
+        *(_metric(name, digits, first=name == metrics[0]) for name in metrics[:1]),
+        *(_drop(name) for name in metrics[:1]),
+        *(_metric(name, digits, first=False) for name in metrics[1:]),
+        Column(
+            "Agree %",
+            "Share of samples with the same answer as FP32 on this target",
+            lambda row: Cell(wording.percent(row.agreement, digits).removesuffix(" %"), row.agreement),
+        ),
+        Column("SQNR dB", "Signal to quantization noise of the worst output", _sqnr),
+        *_latencies(comparison),
+        Column(
+            "Per second",
+            "Throughput: samples per second",
+            lambda row: Cell(f"{row.throughput:,.{0 if row.throughput >= 10 else 1}f}", row.throughput),
+        ),
+        Column(
+            "Speed-up",
+            "FP32's p50 on this target divided by this p50",
+            lambda row: Cell(wording.DASH if row.is_reference else f"{row.speedup:.2f}x", row.speedup),
+        ),
+        Column("Size MB", "Size of the files", lambda row: Cell(f"{row.size_bytes / 1e6:.2f}", row.size_bytes)),
+    ]
+
+
+def _precision(row: Row) -> Cell:
+    detail = ", ".join(filter(None, (row.variant, f"batch {row.batch}" if row.batch != 1 else "")))
+    return Cell(row.precision.upper(), row.precision, detail)
+
+
+def _metric(name: str, digits: int, first: bool) -> Column:
+    def cell(row: Row) -> Cell:
+        value = row.metrics.get(name)
+        if value is None:
+            return Cell(wording.DASH, None)
+        band = wording.interval(value.low, value.high, digits).removesuffix(" %") if first else ""
+        return Cell(wording.percent(value.value, digits).removesuffix(" %"), value.value, band)
+
+    title = wording.metric_name(name).capitalize() if name.startswith("top") else name
+    return Column(f"{title} %", "Accuracy" + (", with its 95 % confidence interval" if first else ""), cell)
+
+
+def _drop(name: str) -> Column:
+    def cell(row: Row) -> Cell:
+        drop = row.drop.get(name)
+        if drop is None or row.is_reference:
+            return Cell(wording.DASH, None)
+        return Cell(wording.points(drop), drop)
+
+    return Column("Drop pt", f"FP32's {wording.metric_name(name)} minus this one, in percentage points", cell)
+
+
+def _sqnr(row: Row) -> Cell:
+    text = wording.decibels(row)
+    key = None if row.is_reference else row.sqnr_db if row.sqnr_db is not None else 1e9  # equal to the bit: the best
+    return Cell(text, key)
+
+
+def _latencies(comparison: Comparison) -> list[Column]:
+    fastest = min((row.latency_ms.p50 for row in comparison.rows), default=1.0)
+    digits = 2 if fastest >= 1 or fastest <= 0 else min(5, 2 - math.floor(math.log10(fastest)))
+
+    def column(name: str) -> Column:
+        def cell(row: Row) -> Cell:
+            value = float(getattr(row.latency_ms, name))
+            return Cell(f"{value:,.{digits}f}", value)
+
+        return Column(f"{name} ms", f"{name[1:]} % of the inferences took at most this long", cell)
+
+    return [column(name) for name in ("p50", "p90", "p99")]

@@ -1,0 +1,151 @@
+"""The sentence that every report begins with: may the model ship, and what the INT8 rows show."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from quantkit.core.comparison import Comparison, Row
+from quantkit.gates import GateResult, Verdict
+from quantkit.reports import wording
+
+MOST_NAMED_RULES = 3  # failed rules spelt out in the sentence; the table of rules has them all
+KEEPS = 0.01  # a drop up to one point is "keeps", beyond it "falls to"
+FINE_SAMPLES = 1000  # from here on, the second decimal of a percentage means something
+Z95 = 1.96
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """``headline`` is the verdict in a few words, ``reason`` why, ``findings`` one sentence per quantized row."""
+
+    outcome: Literal["ship", "stop", "open"]
+    headline: str
+    reason: str
+    findings: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one paragraph."""
+        return " ".join((f"{self.headline}: {self.reason}", *self.findings))
+
+
+def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
+    """The verdict on a comparison. Only a gate can say "Ship"; without one the figures speak for themselves."""
+    findings = tuple(_finding(row, comparison) for row in judged_rows(comparison)) if comparison else ()
+    if gate is None:
+        if comparison is None:
+            return Judgement("open", "Calibrated, not compared yet", "run quantkit compare to measure it.")
+        return Judgement("open", "No gate", "no rule says what is good enough; add [[gate]] rules.", findings)
+    if gate.exit_code == 0:
+        return Judgement("ship", "Ship", _passed(gate), findings)
+    failed = _failures(gate)
+    if gate.exit_code == 1:
+        return Judgement("stop", "Do not ship", f"{failed}.", findings)
+    unmatched = [v for v in gate.verdicts if v.outcome == "no match"]
+    reason = "there are no gate rules"
+    if unmatched:
+        reason = _named([f"{v.rule.describe()} for {v.rule.target}/{v.rule.precision}" for v in unmatched])
+        reason = f"no figure matches the gate rule {reason}"
+    return Judgement("open", "Nothing evaluated", reason + (f"; besides, {failed}." if failed else "."), findings)
+
+
+def judged_rows(comparison: Comparison) -> list[Row]:
+    """The INT8 rows; where there are none, all that are not the FP32 reference."""
+    others = [row for row in comparison.rows if not row.is_reference]
+    return [row for row in others if row.precision == "int8"] or others
+
+
+def percent_digits(samples: int) -> int:
+    """How many decimals of a percentage that many samples can support."""
+    return 2 if samples >= FINE_SAMPLES else 1
+
+
+def _passed(gate: GateResult) -> str:
+    count = len(gate.verdicts)
+    warned = [_miss(v) for v in gate.verdicts if v.outcome == "warn"]
+    if warned:
+        return f"no gate rule failed, but {_named(warned)} (warning only)."
+    return "the gate rule is met." if count == 1 else f"all {count} gate checks passed."
+
+
+def _failures(gate: GateResult) -> str:
+    return _named([_miss(v) for v in gate.verdicts if v.outcome == "fail"])
+
+
+def _miss(verdict: Verdict) -> str:
+    return f"{wording.subject(verdict)} misses {verdict.rule.describe()} (measured {wording.measured(verdict)})"
+
+
+def _named(items: Sequence[str]) -> str:
+    more = len(items) - MOST_NAMED_RULES
+    return "; ".join(items[:MOST_NAMED_RULES]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _finding(row: Row, comparison: Comparison) -> str:
+    """What one row shows, as a sentence or two."""
+    digits = percent_digits(comparison.samples)
+    agreement = wording.percent(row.agreement, digits)
+    clauses = [f"agrees with FP32 on {agreement}", wording.speed(row.speedup)]
+    metric = wording.main_metric([row])
+    if metric is None:
+        clauses[0] += f" of {comparison.samples} unlabelled samples"
+    else:
+        clauses.insert(0, _accuracy(row, metric, digits))
+    text = f"{_subject(row, comparison.rows)} {_listed(clauses)}.{_caveat(row, comparison, digits)}"
+    if wording.has_broken_outputs(row):
+        text += " Its outputs are not finite, or nothing but noise."
+    if row.precision == "int8" and not re.search(r"(?:u|s|i|int)8", row.executed_precision):
+        text += f" It did not run in INT8, but in {row.executed_precision}."
+    return text
+
+
+def _subject(row: Row, rows: Sequence[Row]) -> str:
+    """``INT8 on openvino``, with whatever else tells it from the other rows of that name."""
+    name = f"{row.precision.upper()} on {row.target}"
+    same = [r for r in rows if (r.target, r.precision) == (row.target, row.precision)]
+    parts = {"device": row.device, "variant": row.variant, "batch": f"batch {row.batch}"}
+    telling = [text for key, text in parts.items() if len({getattr(r, key) for r in same}) > 1]
+    return f"{name} ({', '.join(telling)})" if telling else name
+
+
+def _accuracy(row: Row, metric: str, digits: int) -> str:
+    value, drop = row.metrics[metric], row.drop.get(metric)
+    band = f"95 % interval {wording.interval(value.low, value.high, digits)}"
+    change = "" if drop is None else f"{wording.signed(-100 * drop, 2, plus=True)} points against FP32; "
+    if drop == 0:
+        change = "the same as FP32; "
+    verb = "keeps" if drop is None or drop <= KEEPS else "falls to"
+    return f"{verb} {wording.percent(value.value, digits)} {wording.metric_name(metric)} ({change}{band})"
+
+
+def _caveat(row: Row, comparison: Comparison, digits: int) -> str:
+    """Says so when the change from FP32 may be chance.
+
+    The interval alone overstates the doubt, because both ran on the same samples: only those whose answer changed can
+    tell, at most ``samples * (1 - agreement)`` of them. McNemar's test with Edwards' correction on that many, which is
+    the most cautious count, settles it.
+    """
+    metric = wording.main_metric([row])
+    if metric is None:
+        return ""
+    value, drop = row.metrics[metric], row.drop.get(metric, 0.0)
+    fp32, count = value.value + drop, comparison.labelled or comparison.samples
+    if round(drop * count) == 0 or not value.low <= fp32 <= value.high:
+        return ""
+    changed = comparison.samples * (1 - row.agreement)
+    if metric == "top1" and abs(drop) * count - 1 > Z95 * math.sqrt(changed):
+        return ""
+    what = "drop" if drop > 0 else "gain"
+    return (
+        f" FP32's {wording.percent(fp32, digits)} lies within that interval: "
+        f"{count} samples cannot tell this {what} from chance."
+    )
+
+
+def _listed(clauses: Sequence[str]) -> str:
+    """``a and b``; ``a, b, and c``."""
+    return " and ".join(clauses) if len(clauses) < 3 else f"{', '.join(clauses[:-1])}, and {clauses[-1]}"

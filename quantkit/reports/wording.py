@@ -1,0 +1,114 @@
+"""Figures as people read them: percent, points, milliseconds, decibels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from quantkit.core.comparison import Row
+from quantkit.gates import Verdict
+from quantkit.measure.fidelity import NOT_FINITE_DB
+
+MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
+METRIC_NAMES = {"top1": "top-1", "top5": "top-5"}
+
+
+def metric_name(metric: str) -> str:
+    """``top-1`` for ``top1``; other metrics keep their name."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def metric_names(rows: Sequence[Row]) -> list[str]:
+    """The task metrics that any row has, top1 and top5 first; empty for unlabelled data."""
+    found = dict.fromkeys(name for row in rows for name in row.metrics)
+    return [*(name for name in METRIC_NAMES if name in found), *(name for name in found if name not in METRIC_NAMES)]
+
+
+def main_metric(rows: Sequence[Row]) -> str | None:
+    """The task metric that the verdict and the picture speak of; None for unlabelled data."""
+    return next(iter(metric_names(rows)), None)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share 0..1 as ``90.5 %``; never rounded up to 100 nor down to 0."""
+    return f"{_percent_number(share, digits)} %"
+
+
+def interval(low: float, high: float, digits: int = 1) -> str:
+    """Two shares as ``85.6–93.8 %``."""
+    return f"{_percent_number(low, digits)}{DASH}{percent(high, digits)}"
+
+
+def _percent_number(share: float, digits: int) -> str:
+    step = 10.0**-digits
+    value = 100 * share
+    if share in (0, 1):
+        return f"{value:.0f}"
+    if 0 < share < 1:
+        value = min(max(value, step), 100 - step)
+    return signed(value, digits)
+
+
+def signed(value: float, digits: int, plus: bool = False) -> str:
+    """A number with a true minus sign; with ``plus``, also ``+`` before what is above zero. Zero has no sign."""
+    text = f"{abs(value):,.{digits}f}"
+    if not any(digit in text for digit in "123456789"):
+        return text
+    return (MINUS if value < 0 else "+" if plus else "") + text
+
+
+def points(share: float) -> str:
+    """A difference of shares as ``0.50``: percentage points."""
+    return signed(100 * share, 2)
+
+
+def decibels(row: Row) -> str:
+    """SQNR as ``25.3``; ``–`` for FP32 itself, ``∞`` for outputs equal to FP32's to the bit."""
+    if row.is_reference:
+        return DASH
+    if row.sqnr_db is None or math.isinf(row.sqnr_db):
+        return "∞"
+    return "not finite" if has_broken_outputs(row) else signed(row.sqnr_db, 1)
+
+
+def has_broken_outputs(row: Row) -> bool:
+    """Whether NaN or Inf came out, or noise beyond measure."""
+    return row.sqnr_db is not None and not row.sqnr_db > NOT_FINITE_DB
+
+
+def speed(speedup: float) -> str:
+    """A speed-up as a clause: ``is 2.4x faster``, ``is 1.3x slower``, ``is about as fast``."""
+    if speedup >= 1.05:
+        return f"is {speedup:.1f}x faster" if speedup >= 1.95 else f"is {speedup:.2f}x faster"
+    if 0 < speedup <= 0.95:
+        slower = 1 / speedup
+        return f"is {slower:.1f}x slower" if slower >= 1.95 else f"is {slower:.2f}x slower"
+    return "is about as fast"
+
+
+def figure(value: float) -> str:
+    """A tensor's value in its own units, four significant digits."""
+    return f"{value:.4g}".replace("-", MINUS) if math.isfinite(value) else "not finite"
+
+
+def clipped(share: float) -> str:
+    """The share of values that a range cuts off, also when it is tiny."""
+    if share == 0:
+        return "0 %"
+    return "< 0.0001 %" if share < 1e-6 else f"{100 * share:.2g} %"
+
+
+def measured(verdict: Verdict) -> str:
+    """The value a gate rule looked at, in its unit; ``–`` where it matched nothing."""
+    if verdict.value is None:
+        return DASH
+    if math.isinf(verdict.value) and verdict.rule.metric == "sqnr_db":
+        return "∞ dB"
+    return verdict.rule.format(verdict.value).replace("-", MINUS)
+
+
+def subject(verdict: Verdict) -> str:
+    """What a gate rule speaks of: ``openvino int8``."""
+    source = verdict.row or verdict.rule
+    return f"{source.target} {source.precision}"

@@ -1,0 +1,115 @@
+"""What tests share: a tiny model, real image files, and the command line run in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+CLASSES = ("blue", "green", "red")
+
+
+def tiny_model(channels: int = 3, batch: int | str = "N", size: int | str = 16, opset: int = 13) -> onnx.ModelProto:
+    """Conv, BatchNorm, Relu, a residual Add, average pool and Gemm, with fixed random weights; 3 classes."""
+    rng = np.random.default_rng(7)
+
+    def weight(name: str, *shape: int, scale: float = 0.3) -> onnx.TensorProto:
+        return numpy_helper.from_array((rng.standard_normal(shape) * scale).astype(np.float32), name)
+
+    def ones(name: str, value: float) -> onnx.TensorProto:
+        return numpy_helper.from_array(np.full(16, value, np.float32), name)
+
+    nodes = [
+        helper.make_node("Conv", ["input", "w1", "b1"], ["conv1"], name="conv1", pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["conv1", "g", "b", "m", "v"], ["bn1"], name="bn1"),
+        helper.make_node("Relu", ["bn1"], ["relu1"], name="relu1"),
+        helper.make_node("Conv", ["relu1", "w2", "b2"], ["conv2"], name="conv2", pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["conv2", "relu1"], ["add"], name="add"),
+        helper.make_node("Relu", ["add"], ["relu2"], name="relu2"),
+        helper.make_node("GlobalAveragePool", ["relu2"], ["pool"], name="pool"),
+        helper.make_node("Flatten", ["pool"], ["flat"], name="flat"),
+        helper.make_node("Gemm", ["flat", "w3", "b3"], ["logits"], name="fc", transB=1),
+    ]
+    initializers = [
+        weight("w1", 16, channels, 3, 3),
+        weight("b1", 16),
+        ones("g", 1.1),
+        ones("b", 0.05),
+        ones("m", 0.02),
+        ones("v", 0.9),
+        weight("w2", 16, 16, 3, 3, scale=0.1),
+        weight("b2", 16),
+        weight("w3", 3, 16, scale=1.0),
+        weight("b3", 3),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, channels, size, size])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 3])],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model
+
+
+def write_images(folder: Path, per_class: int = 6, size: int = 20) -> Path:
+    """Class folders of noisy images whose dominant colour is the class; every file is different."""
+    rng = np.random.default_rng(3)
+    for channel, name in enumerate(reversed(CLASSES)):
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = rng.integers(0, 90, (size, size, 3), dtype=np.uint8)
+            pixels[:, :, channel] += 150
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def model_path(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.onnx"
+    onnx.save(tiny_model(), path)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "imgs")
+
+
+Quantkit = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def quantkit(tmp_path: Path) -> Quantkit:
+    """Run the command line in a new process in ``tmp_path``."""
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("QUANTKIT_")}
+        return subprocess.run(
+            [sys.executable, "-m", "quantkit", *map(str, arguments)],
+            cwd=tmp_path,
+            env=clean | {"NO_COLOR": "1"} | environment,
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("the measuring material is not here")
+    return SHARED

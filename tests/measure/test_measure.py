@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantkit.measure.accuracy import Accuracy, class_scores, wilson_interval
+from quantkit.measure.environment import environment
+from quantkit.measure.fidelity import NOT_FINITE_DB, Fidelity
+from quantkit.measure.latency import rounds_for, time_sessions
+
+
+def test_wilson_meets_the_textbook() -> None:
+    # Agresti & Coull (1998), table: 0 of 10 gives (0, 0.278); 81 of 263 gives (0.2553, 0.3662) (Newcombe 1998).
+    assert wilson_interval(0, 10).high == pytest.approx(0.2775, abs=5e-4)
+    interval = wilson_interval(81, 263)
+    assert (interval.low, interval.high) == (pytest.approx(0.2553, abs=1e-4), pytest.approx(0.3662, abs=1e-4))
+
+
+def test_top1_and_top5_count_what_sorting_counts() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(0, 20, (200, 12)).astype(np.float32), rng.integers(0, 12, 200)
+    accuracy = Accuracy()
+    for part in np.array_split(np.arange(200), 7):
+        accuracy.update(scores[part], labels[part])
+    order = np.argsort(-scores, axis=1, kind="stable")
+    metrics = accuracy.metrics()
+    assert metrics["top1"].value == np.mean(order[:, 0] == labels) == np.mean(scores.argmax(1) == labels)
+    assert metrics["top5"].value == np.mean([label in row[:5] for row, label in zip(order, labels, strict=True)])
+
+
+def test_unlabelled_samples_are_not_counted() -> None:
+    accuracy = Accuracy()
+    accuracy.update(np.eye(3, dtype=np.float32), np.array([0, -1, 0]))
+    assert accuracy.metrics()["top1"].value == 0.5
+    assert Accuracy().metrics() == {}
+
+
+def test_scores_that_are_not_numbers_are_no_hits() -> None:
+    accuracy = Accuracy()
+    accuracy.update(np.full((4, 3), np.nan, np.float32), np.zeros(4, np.int64))
+    assert accuracy.metrics()["top1"].value == 0
+
+
+def test_what_counts_as_class_scores() -> None:
+    assert class_scores(np.zeros((2, 5))).shape == (2, 5)  # type: ignore[union-attr]
+    assert class_scores(np.zeros((2, 5, 1, 1))).shape == (2, 5)  # type: ignore[union-attr]
+    assert class_scores(np.zeros((2, 1))) is None
+    assert class_scores(np.zeros((2, 5, 4))) is None
+
+
+def test_sqnr_and_agreement_over_batches() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.standard_normal((40, 6)).astype(np.float32)
+    noisy = reference + rng.standard_normal((40, 6)).astype(np.float32) * 0.1
+    fidelity = Fidelity()
+    for part in np.array_split(np.arange(40), 3):
+        fidelity.update({"y": reference[part]}, {"y": noisy[part]})
+    expected = 10 * np.log10((reference**2).sum() / ((reference - noisy) ** 2).sum())
+    assert fidelity.sqnr_db == pytest.approx(expected, abs=1e-3)
+    assert fidelity.agreement == np.mean(reference.argmax(1) == noisy.argmax(1))
+
+
+def test_the_worst_output_counts_and_equal_ones_have_no_sqnr() -> None:
+    a, b = np.ones((2, 3)), np.ones((2, 4))
+    fidelity = Fidelity()
+    fidelity.update({"a": a, "b": b}, {"a": a * 1.01, "b": b * 1.1})
+    assert fidelity.sqnr_db == pytest.approx(20)
+    equal = Fidelity()
+    equal.update({"a": a}, {"a": a})
+    assert equal.sqnr_db is None
+    assert equal.agreement == 1
+
+
+def test_outputs_that_are_not_finite_agree_with_nothing() -> None:
+    fidelity = Fidelity()
+    fidelity.update({"a": np.zeros((2, 3))}, {"a": np.full((2, 3), np.nan)})
+    assert fidelity.sqnr_db == NOT_FINITE_DB
+    assert fidelity.agreement == 0
+
+
+def test_a_single_score_agrees_by_its_sign() -> None:
+    fidelity = Fidelity()
+    fidelity.update({"a": np.array([[1.0], [-1.0]])}, {"a": np.array([[0.5], [0.5]])})
+    assert fidelity.agreement == 0.5
+
+
+class Sleeper:
+    executed_precision = "f32"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        time.sleep(self.seconds)
+        return {}
+
+
+def test_latency_tells_slow_from_fast_and_batches_count() -> None:
+    steps: list[int] = []
+    fast, slow = time_sessions([Sleeper(0.001), Sleeper(0.004)], {}, 4, steps.append)
+    assert 1 <= fast.latency.p10 <= fast.latency.p50 <= fast.latency.p90 <= fast.latency.p99
+    assert 2 < slow.latency.p50 / fast.latency.p50 < 5
+    assert slow.throughput == pytest.approx(4 / 0.0042, rel=0.2)
+    assert sum(steps) == rounds_for(2)
+
+
+def test_the_environment_names_machine_and_versions() -> None:
+    here = environment()
+    assert here.cores >= 1
+    assert here.cpu
+    assert {"numpy", "onnx", "onnxruntime"} <= set(here.packages)

@@ -1,0 +1,223 @@
+"""Both Q/DQ dialects: where pairs stand, and that the numbers are what the ranges say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from quantkit.calibrators import Collector, calibrators, solve
+from quantkit.core.ranges import TensorRange
+from quantkit.model.activations import ActivationSession
+from quantkit.model.file import ModelFile, open_model
+from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime
+from quantkit.model.qdq_tensorrt import quantized_for_tensorrt
+from tests.conftest import tiny_model
+
+X = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
+
+
+def ranges_of(model: ModelFile, feed: dict[str, np.ndarray]) -> dict[str, TensorRange]:
+    session, collector = ActivationSession(model), Collector()
+    activations = session.run(feed)
+    collector.prime(activations)
+    collector.observe(activations)
+    return {name: solve(h, calibrators())["minmax"] for name, h in collector.histograms().items()}
+
+
+@pytest.fixture
+def tiny(model_path: Path) -> tuple[ModelFile, dict[str, TensorRange]]:
+    model = open_model(model_path)
+    return model, ranges_of(model, {"input": X})
+
+
+def run(model: onnx.ModelProto, optimize: bool = False) -> np.ndarray:
+    options = ort.SessionOptions()
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(model.SerializeToString(), options).run(None, {"input": X})[0]  # type: ignore[no-any-return]
+
+
+def sqnr(reference: np.ndarray, other: np.ndarray) -> float:
+    return float(10 * np.log10((reference**2).sum() / ((reference - other) ** 2).sum()))
+
+
+def initializer(model: onnx.ModelProto, name: str) -> np.ndarray:
+    return numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == name))  # type: ignore[no-any-return]
+
+
+def dequantized_inputs(model: onnx.ModelProto, node_name: str) -> list[bool]:
+    """For each input of a node, whether a DequantizeLinear feeds it."""
+    producers = {name: n.op_type for n in model.graph.node for name in n.output}
+    node = next(n for n in model.graph.node if n.name == node_name)
+    return [producers.get(name) == "DequantizeLinear" for name in node.input]
+
+
+@pytest.mark.parametrize("quantize", [quantized_for_onnxruntime, quantized_for_tensorrt])
+def test_the_quantized_model_is_valid_and_close(tiny: tuple, quantize: object) -> None:
+    quantized = quantize(*tiny)  # type: ignore[operator]
+    onnx.checker.check_model(quantized, full_check=True)
+    assert sqnr(run(tiny[0].load()), run(quantized)) > 25
+    assert all(initializer(quantized, n.input[1]).min() > 0 for n in quantized.graph.node if "quantizeLinear" in n.op_type)
+
+
+def test_onnxruntime_dialect_is_u8_throughout_with_our_ranges(tiny: tuple) -> None:
+    model, ranges = tiny
+    quantized = quantized_for_onnxruntime(model, ranges)
+    quantizers = [n for n in quantized.graph.node if n.op_type == "QuantizeLinear"]
+    assert quantizers
+    for node in quantizers:
+        assert initializer(quantized, node.input[2]).dtype == np.uint8
+    scale = initializer(quantized, "input_scale")
+    wanted = (ranges["input"].high - ranges["input"].low) / 255
+    assert scale == pytest.approx(wanted, rel=1e-6)
+
+
+def test_seven_bit_weights_stay_within_64(tiny: tuple) -> None:
+    for seven_bit, least, most in ((True, 60, 64), (False, 120, 128)):
+        quantized = quantized_for_onnxruntime(*tiny, seven_bit_weights=seven_bit)
+        weights = initializer(quantized, "w2_quantized").astype(int)
+        assert least <= np.abs(weights).max() <= most
+
+
+@pytest.mark.parametrize("quantize", [quantized_for_onnxruntime, quantized_for_tensorrt])
+@pytest.mark.parametrize("pattern", ["conv2", "add", "fc", "*"])
+def test_excluded_nodes_stay_in_floating_point(tiny: tuple, quantize: object, pattern: str) -> None:
+    quantized = quantize(*tiny, exclude=[pattern])  # type: ignore[operator]
+    run(quantized)
+    names = ["bn1_conv", "conv2", "add", "fc"] if pattern == "*" else [pattern]
+    for node in quantized.graph.node:
+        if node.name in names and node.op_type in ("Conv", "Gemm"):
+            assert not dequantized_inputs(quantized, node.name)[1]
+    if pattern == "*":
+        assert not [n for n in quantized.graph.node if n.op_type == "QuantizeLinear"]
+
+
+def test_tensorrt_places_pairs_by_its_rules(tiny: tuple) -> None:
+    quantized = quantized_for_tensorrt(*tiny)
+    assert dequantized_inputs(quantized, "conv1") == [True, True, False]  # rule 3: no pair on the bias
+    assert dequantized_inputs(quantized, "conv2") == [True, True, False]
+    assert dequantized_inputs(quantized, "add") == [False, True]  # rule 2: the skip input only
+    assert dequantized_inputs(quantized, "pool") == [True]  # rule 4
+    assert dequantized_inputs(quantized, "fc") == [False, False, False]  # rule 7: 3 outputs
+    outputs_quantized = {n.input[0] for n in quantized.graph.node if n.op_type == "QuantizeLinear"}
+    assert outputs_quantized == {"input", "relu1", "relu2", "pool"}  # rule 1: none on a Conv's output
+
+
+def test_tensorrt_is_symmetric_per_channel_and_free_of_zero_scales(tmp_path: Path) -> None:
+    proto = tiny_model()
+    weight = next(t for t in proto.graph.initializer if t.name == "w2")
+    values = numpy_helper.to_array(weight).copy()
+    values[5] = 0  # a dead channel
+    weight.CopyFrom(numpy_helper.from_array(values, "w2"))
+    onnx.save(proto, tmp_path / "m.onnx")
+    model = open_model(tmp_path / "m.onnx")
+    ranges = ranges_of(model, {"input": X})
+    quantized = quantized_for_tensorrt(model, ranges)
+    scales = initializer(quantized, "w2_scale")
+    assert scales.shape == (16,)
+    assert scales.min() > 0
+    assert scales[0] == pytest.approx(np.abs(values[0]).max() / 127, rel=1e-6)
+    assert initializer(quantized, "relu1_scale") == pytest.approx(ranges["relu1"].amax / 127, rel=1e-6)
+    for node in quantized.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            assert not initializer(quantized, node.input[2]).any()
+            assert initializer(quantized, node.input[2]).dtype == np.int8
+    assert "w2" not in {t.name for t in quantized.graph.initializer}  # the FP32 weight is gone from the file
+
+
+def test_tensorrt_output_equals_the_simulation(tiny: tuple) -> None:
+    """The first Conv's output, computed by hand from quantized input and weights."""
+    model, ranges = tiny
+    quantized = quantized_for_tensorrt(model, ranges)
+    scale = np.float32(ranges["input"].amax / 127)
+    x = np.clip(np.rint(X / scale), -128, 127).astype(np.float32) * scale
+    w_scale = initializer(quantized, "w1_scale").reshape(-1, 1, 1, 1)
+    w = initializer(quantized, "w1_quantized").astype(np.float32) * w_scale
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    bias = initializer(quantized, next(n for n in quantized.graph.node if n.name == "conv1").input[2])
+    expected = np.einsum("nchwij,ocij->nohw", windows, w) + bias.reshape(1, -1, 1, 1)
+    quantized.graph.output.append(helper.make_tensor_value_info("bn1", TensorProto.FLOAT, None))
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    got = ort.InferenceSession(quantized.SerializeToString(), options).run(["bn1"], {"input": X})[0]
+    assert np.allclose(got, expected, atol=1e-3)
+
+
+def block(*nodes: onnx.NodeProto, channels: int = 16) -> onnx.ModelProto:
+    rng = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array((rng.standard_normal((channels, channels, 1, 1)) * 0.2).astype(np.float32), f"w{i}")
+        for i in range(4)
+    ]
+    graph = helper.make_graph(
+        list(nodes),
+        "block",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, channels, 8, 8])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", "c", "h", "w"])],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def quantized_block(model: onnx.ModelProto, tmp_path: Path) -> tuple[onnx.ModelProto, dict[str, TensorRange]]:
+    onnx.save(model, tmp_path / "block.onnx")
+    file = open_model(tmp_path / "block.onnx")
+    ranges = ranges_of(file, {"input": np.random.default_rng(1).standard_normal((1, 16, 8, 8)).astype(np.float32)})
+    quantized = quantized_for_tensorrt(file, ranges)
+    onnx.checker.check_model(quantized)
+    return quantized, ranges
+
+
+def test_an_add_of_two_convs_keeps_one_fusion(tmp_path: Path) -> None:
+    quantized, _ = quantized_block(
+        block(
+            helper.make_node("Conv", ["input", "w0"], ["main"], name="main"),
+            helper.make_node("Conv", ["input", "w1"], ["shortcut"], name="shortcut"),
+            helper.make_node("Add", ["main", "shortcut"], ["out"], name="add"),
+        ),
+        tmp_path,
+    )
+    assert dequantized_inputs(quantized, "add") == [False, True]
+
+
+def test_a_concat_has_one_scale_on_all_inputs_and_its_output(tmp_path: Path) -> None:
+    quantized, ranges = quantized_block(
+        block(
+            helper.make_node("Conv", ["input", "w0"], ["a"], name="a"),
+            helper.make_node("Relu", ["input"], ["b"], name="b"),
+            helper.make_node("Concat", ["a", "b"], ["cat"], name="cat", axis=2),
+            helper.make_node("Conv", ["cat", "w1"], ["out"], name="last"),
+        ),
+        tmp_path,
+    )
+    assert dequantized_inputs(quantized, "cat") == [True, True]
+    assert dequantized_inputs(quantized, "last") == [True, True]
+    wanted = max(ranges[name].amax for name in ("a", "b", "cat")) / 127
+    for name in ("a", "b", "cat"):
+        assert initializer(quantized, f"{name}_scale") == pytest.approx(wanted, rel=1e-6)
+
+
+def test_max_pool_needs_no_pair(tmp_path: Path) -> None:
+    quantized, _ = quantized_block(
+        block(
+            helper.make_node("MaxPool", ["input"], ["pooled"], name="pool", kernel_shape=[2, 2], strides=[2, 2]),
+            helper.make_node("Conv", ["pooled", "w0"], ["out"], name="conv"),
+        ),
+        tmp_path,
+    )
+    assert dequantized_inputs(quantized, "pool") == [False]
+    assert dequantized_inputs(quantized, "conv") == [True, True]
+
+
+def test_conv_transpose_weights_have_their_own_axis(tmp_path: Path) -> None:
+    quantized, _ = quantized_block(
+        block(helper.make_node("ConvTranspose", ["input", "w0"], ["out"], name="up", kernel_shape=[1, 1])), tmp_path
+    )
+    node = next(n for n in quantized.graph.node if n.output[0] == "w0_dequantized")
+    assert next(a.i for a in node.attribute if a.name == "axis") == 1

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from quantkit.core.comparison import Comparison, Environment, Interval, Latency, Row
+from quantkit.core.errors import GateFailed, NothingEvaluated
+from quantkit.gates import Rule, gate
+
+
+def row(target: str, precision: str, **values: object) -> Row:
+    fields: dict[str, object] = {
+        "target": target,
+        "device": "CPU",
+        "precision": precision,
+        "variant": "",
+        "batch": 1,
+        "executed_precision": "f32",
+        "metrics": {"top1": Interval(value=0.9, low=0.88, high=0.92)},
+        "drop": {"top1": 0.004},
+        "agreement": 0.99,
+        "sqnr_db": 30.0,
+        "latency_ms": Latency(p10=1, p50=2, p90=3, p99=4),
+        "throughput": 500.0,
+        "speedup": 2.0,
+        "size_bytes": 1000,
+    }
+    return Row(**(fields | values))  # type: ignore[arg-type]
+
+
+def comparison(*rows: Row) -> Comparison:
+    environment = Environment(quantkit="0", python="3", platform="x", cpu="c", cores=2, packages={}, measured="now")
+    return Comparison(
+        model="m", data="d", data_sha256="", samples=10, labelled=10, method="mse", rows=rows, environment=environment
+    )
+
+
+BOTH = comparison(
+    row("openvino", "fp32", drop={"top1": 0.0}, agreement=1.0, sqnr_db=None, speedup=1.0),
+    row("openvino", "int8"),
+    row("onnxruntime", "int8", speedup=0.8),
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcomes"),
+    [
+        ({"metric": "drop.top1", "max": 0.005}, ["pass", "pass"]),
+        ({"metric": "drop.top1", "max": 0.004}, ["pass", "pass"]),
+        ({"metric": "drop.top1", "max": 0.003}, ["fail", "fail"]),
+        ({"metric": "speedup", "min": 1.5}, ["pass", "fail"]),
+        ({"metric": "speedup", "min": 1.5, "level": "warn"}, ["pass", "warn"]),
+        ({"metric": "speedup", "min": 1.5, "target": "openvino"}, ["pass"]),
+        ({"metric": "agreement", "min": 0.995, "target": "open*"}, ["fail"]),
+        ({"metric": "latency_ms.p50", "max": 2, "precision": "*"}, ["pass"] * 3),
+        ({"metric": "top1", "min": 0.9, "precision": "fp32"}, ["pass"]),
+        ({"metric": "metrics.top1.low", "min": 0.89, "target": "openvino"}, ["fail"]),
+        ({"metric": "sqnr_db", "min": 28, "max": 29, "target": "openvino"}, ["fail"]),
+        ({"metric": "size_bytes", "max": 1000, "target": "openvino"}, ["pass"]),
+        ({"metric": "speedup", "min": 1.0, "precision": "fp32"}, ["no match"]),  # FP32 against itself says nothing
+        ({"metric": "drop.top5", "max": 0.01}, ["no match"]),
+        ({"metric": "speed", "min": 1}, ["no match"]),
+        ({"metric": "latency_ms", "max": 1}, ["no match"]),
+        ({"metric": "target", "max": 1}, ["no match"]),
+        ({"metric": "speedup", "min": 1, "target": "tensorrt"}, ["no match"]),
+    ],
+)
+def test_rules(rule: dict[str, object], outcomes: list[str]) -> None:
+    result = gate(BOTH, [Rule(**rule)])  # type: ignore[arg-type]
+    assert [v.outcome for v in result.verdicts] == outcomes
+    expected = 5 if "no match" in outcomes else 1 if "fail" in outcomes else 0
+    assert result.exit_code == expected
+
+
+def test_a_rule_without_a_match_goes_before_a_failure() -> None:
+    result = gate(BOTH, [Rule(metric="drop.top1", max=0.0), Rule(metric="typo", max=1)])
+    assert result.exit_code == 5
+    with pytest.raises(NothingEvaluated, match="typo"):
+        result.raise_for_failure()
+
+
+def test_no_rules_evaluate_nothing() -> None:
+    assert gate(BOTH, []).exit_code == 5
+    with pytest.raises(NothingEvaluated):
+        gate(BOTH, []).raise_for_failure()
+
+
+def test_a_failure_names_measured_and_limit() -> None:
+    with pytest.raises(GateFailed, match=r"0\.40 points.*≤ 0\.30 points"):
+        gate(BOTH, [Rule(metric="drop.top1", max=0.003)]).raise_for_failure()
+    gate(BOTH, [Rule(metric="drop.top1", max=0.01)]).raise_for_failure()
+
+
+def test_outputs_equal_to_the_bit_pass_any_sqnr() -> None:
+    result = gate(comparison(row("openvino", "int8", sqnr_db=None)), [Rule(metric="sqnr_db", min=60)])
+    assert result.passed
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"metric": "speedup"},
+        {"metric": "agreement", "min": 98.5},
+        {"metric": "drop.top1", "max": 0.5},
+        {"metric": "metrics.top1.value", "min": 85},
+        {"metric": "speedup", "min": math.nan},
+        {"metric": "speedup", "min": 1, "level": "fatal"},
+        {"metric": "speedup", "mim": 1},
+    ],
+)
+def test_rules_that_cannot_be_meant_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Rule(**values)  # type: ignore[arg-type]
