@@ -15,7 +15,9 @@ def written(path: Path, text: str) -> Path:
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     config = load_config(
-        written(tmp_path / "quantkit.toml", '[model]\npath = "a/m.onnx"\n[data]\ncalibration = "/abs"\nclasses = "c.txt"')
+        written(
+            tmp_path / "quantkit.toml", '[model]\npath = "a/m.onnx"\n[data]\ncalibration = "/abs"\nclasses = "c.txt"'
+        )
     )
     assert config.model.path == tmp_path / "a/m.onnx"
     assert config.data.calibration == Path("/abs")

@@ -19,7 +19,7 @@ class ActivationSession:
     """Runs the model in FP32 on the CPU and returns all float activations by tensor name.
 
     Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone
-    are not. ``keep`` filters them by name. ``names`` holds them in graph order.
+    are not. ``keep`` filters them by name. ``names`` holds them in graph order. Raises BadInput when none is left.
     """
 
     def __init__(self, model: ModelFile, keep: Callable[[str], bool] = lambda name: True) -> None:
@@ -34,6 +34,8 @@ class ActivationSession:
         floats = {o.name for o in self._session.get_outputs() if o.type in FLOAT_TYPES}
         self._fetched = [name for name in dependent if name in floats and keep(name)]
         self.names = self._float_inputs + self._fetched
+        if not self._fetched:
+            raise BadInput(f"{model.path} has no float activation to measure.", "Exclude less with --exclude.")
 
     def run(self, inputs: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDArray[np.float32]]:
         """One batch; float32 arrays of any shape. Raises BadInput when the model cannot take the batch."""

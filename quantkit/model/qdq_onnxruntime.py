@@ -25,6 +25,8 @@ QUANTIZED_TYPES = (
     "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
 
+ARITHMETIC = ("Add", "Concat", "Conv", "ConvTranspose", "Gemm", "MatMul", "Mul")  # all their inputs are values
+
 
 def quantized_for_onnxruntime(
     model: ModelFile, ranges: Mapping[str, TensorRange], exclude: Sequence[str] = (), seven_bit_weights: bool = False
@@ -78,10 +80,12 @@ def ensure_names(graph: onnx.GraphProto) -> None:
 
 
 def excluded_nodes(graph: onnx.GraphProto, exclude: Sequence[str], ranges: Mapping[str, TensorRange]) -> list[str]:
-    """Names of nodes that a wildcard names, by node or output, or that touch a float tensor without a range."""
+    """Names of nodes that a wildcard names, by node or output, or that compute with a tensor without a range."""
+    known = set(ranges) | {tensor.name for tensor in graph.initializer} | {""}
     return [
         node.name
         for node in graph.node
         if any(fnmatchcase(name, pattern) for pattern in exclude for name in (node.name, *node.output))
         or not any(name in ranges for name in node.output)
+        or any(name not in known for name in (node.input if node.op_type in ARITHMETIC else node.input[:1]))
     ]

@@ -31,7 +31,9 @@ GLYPHS = (
     "M6 2.5h4V6h3.5v4H10v3.5H6V10H2.5V6H6z",
 )
 _UNSAFE_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
-_UNITS = re.compile(r"(?<=\d) (?=(?:%|ms|dB|points?|samples)(?!\w))")
+_UNITS = re.compile(r"(?<=\d) (?=(?:%|ms|dB|points?|samples)(?!\w))|(?<=[≤≥]) (?=\S)")
+_RANGE = re.compile(r"(?<=\d)–(?=\d)")
+_ISO_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*(?:\+00:00|Z)$")
 
 
 def html_report(calibration: Calibration | None, comparison: Comparison | None, gate: GateResult | None) -> str:
@@ -79,7 +81,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["units"] = lambda text: _UNITS.sub("\N{NO-BREAK SPACE}", str(text))
+    environment.filters["units"] = lambda text: _RANGE.sub("\N{WORD JOINER}–\N{WORD JOINER}", _UNITS.sub("\N{NO-BREAK SPACE}", text))
+    environment.filters["moment"] = lambda text: _ISO_UTC.sub(r"\1 \2 UTC", text)
     return environment
 
 

@@ -13,7 +13,7 @@ from quantkit.reports import wording
 from quantkit.reports.table import Cell, columns
 from quantkit.reports.verdict import judge
 
-MOST_ROWS, MOST_RULES, MOST_WARNINGS = 18, 12, 6
+MOST_ROWS, MOST_RULES, MOST_SENTENCES = 16, 10, 5
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 
@@ -21,7 +21,7 @@ def markdown_summary(comparison: Comparison | None, gate: GateResult | None, cal
     """Verdict, rows, gate rules, environment and warnings in under 60 lines; what does not fit is counted."""
     judgement = judge(comparison, gate)
     verdict = [f"**{escaped(judgement.headline)}**: {escaped(judgement.reason)}", ""]
-    blocks = [verdict, _bullets(judgement.findings[:MOST_WARNINGS])]
+    blocks = [verdict, _bullets(judgement.findings)]
     if comparison:
         blocks.append(_rows(comparison))
     if gate and gate.verdicts:
@@ -29,9 +29,7 @@ def markdown_summary(comparison: Comparison | None, gate: GateResult | None, cal
     blocks.append(_origin(comparison, calibration))
     warnings = [w for source in (comparison, calibration) if source for w in source.warnings]
     if warnings:
-        more = len(warnings) - MOST_WARNINGS
-        listed = [*warnings[:MOST_WARNINGS], *([f"… and {more} more"] if more > 0 else [])]
-        blocks.append(["Warnings:", "", *_bullets(listed)])
+        blocks.append(["Warnings:", "", *_bullets(warnings)])
     return "\n".join(line for block in blocks for line in block).rstrip() + "\n"
 
 
@@ -41,7 +39,9 @@ def escaped(text: str) -> str:
 
 
 def _bullets(sentences: Sequence[str]) -> list[str]:
-    return [*(f"- {escaped(sentence)}" for sentence in sentences), ""] if sentences else []
+    more = len(sentences) - MOST_SENTENCES
+    shown = [*sentences[:MOST_SENTENCES], *([f"… and {more} more"] if more > 0 else [])]
+    return [*(f"- {escaped(sentence)}" for sentence in shown), ""] if shown else []
 
 
 def _table(head: Sequence[str], align: Sequence[str], body: Sequence[Sequence[str]], most: int, what: str) -> list[str]:

@@ -17,6 +17,8 @@ from quantkit.reports.verdict import percent_digits
 MARKERS = ("o", "s", "^", "D", "v", "P")  # one per target, beside its colour --c0 … --c5
 LOG_SPREAD = 8.0  # latencies that span more than this get a logarithmic axis
 LONGEST_NAME = 28
+_SPREAD = {"linewidth": 4.0, "alpha": 0.35}
+_INTERVAL = {"linewidth": 1.1, "alpha": 0.65}
 SVG = "http://www.w3.org/2000/svg"
 XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
 
@@ -55,7 +57,7 @@ def scatter_svg(comparison: Comparison, *, narrow: bool = False) -> str:
     salt = "quantkit-narrow" if narrow else "quantkit"
     settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif", "font.size": 10}
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(4.2, 4.4) if narrow else (9.2, 4.3), layout="constrained")
+        figure = Figure(figsize=(4.2, 4.6) if narrow else (11.4, 4.3), layout="constrained")
         axes = figure.add_subplot()
         _axes(axes, points, quality, narrow)
         _front(axes, points)
@@ -112,7 +114,7 @@ def _axes(axes: Any, points: Sequence[Point], quality: str, narrow: bool) -> Non
     else:
         margin = 0.06 * (high - low) or 0.1 * high
         axes.set_xlim(max(0.0, low - 2 * margin), high + margin)
-        axes.xaxis.set_major_locator(MaxNLocator(5 if narrow else 9))
+        axes.xaxis.set_major_locator(MaxNLocator(6 if narrow else 9, steps=(1, 2, 5, 10)))
     bottom, top = min(p.low for p in points), max(p.high for p in points)
     margin = 0.08 * (top - bottom) or 1.0
     axes.set_ylim(bottom - margin, top + margin)
@@ -141,9 +143,10 @@ def _front(axes: Any, points: Sequence[Point]) -> None:
 def _draw(axes: Any, point: Point, index: int) -> None:
     colour, marker = _TARGET_STAND_INS[index % len(MARKERS)], MARKERS[index % len(MARKERS)]
     latency = point.row.latency_ms
-    bars = {"color": colour, "solid_capstyle": "butt", "zorder": 2, "alpha": 0.45, "linewidth": 1.4}
-    axes.plot([latency.p10, latency.p90], [point.y, point.y], **bars)
-    axes.plot([point.x, point.x], [point.low, point.high], **bars)
+    bar = {"color": colour, "solid_capstyle": "butt", "zorder": 2}
+    axes.plot([latency.p10, latency.p90], [point.y, point.y], **_SPREAD, **bar)
+    if point.low < point.high:
+        axes.plot([point.x, point.x], [point.low, point.high], marker="_", markersize=5, **_INTERVAL, **bar)
     axes.plot(
         point.x, point.y, marker=marker, markersize=10, color=colour, markeredgecolor=PAPER, zorder=3, linestyle="none"
     )
@@ -171,8 +174,11 @@ def _legend(figure: Any, targets: Sequence[str], intervals: bool, narrow: bool) 
         names.append(shortened(target))
     handles.append(Line2D([], [], color=FRONT, linewidth=1, linestyle=(0, (4, 3))))
     names.append("Pareto front")
-    handles.append(Line2D([], [], color=FRONT, linewidth=1.4, alpha=0.6))
-    names.append("bars: p10–p90" + (", 95 % interval" if intervals else ""))
+    handles.append(Line2D([], [], color=FRONT, **_SPREAD))
+    names.append("p10–p90")
+    if intervals:
+        handles.append(Line2D([], [], color=FRONT, **_INTERVAL))
+        names.append("95 % interval")
     # Names come in afterwards: matplotlib reads $…$ as a formula and a leading _ as "leave out".
     legend = figure.legend(
         handles,

@@ -44,7 +44,7 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
         return Judgement("ship", "Ship", _passed(gate), findings)
     failed = _failures(gate)
     if gate.exit_code == 1:
-        return Judgement("stop", "Do not ship", f"{failed}.", findings)
+        return Judgement("stop", "Do not ship", f"the gate is not met: {failed}.", findings)
     unmatched = [v for v in gate.verdicts if v.outcome == "no match"]
     reason = "there are no gate rules"
     if unmatched:
@@ -68,7 +68,7 @@ def _passed(gate: GateResult) -> str:
     count = len(gate.verdicts)
     warned = [_miss(v) for v in gate.verdicts if v.outcome == "warn"]
     if warned:
-        return f"no gate rule failed, but {_named(warned)} (warning only)."
+        return f"no gate rule failed; as a warning, {_named(warned)}."
     return "the gate rule is met." if count == 1 else f"all {count} gate checks passed."
 
 

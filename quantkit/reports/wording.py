@@ -92,8 +92,10 @@ def figure(value: float) -> str:
     return f"{value:.4g}".replace("-", MINUS) if math.isfinite(value) else "not finite"
 
 
-def clipped(share: float) -> str:
-    """The share of values that a range cuts off, also when it is tiny."""
+def clipped(share: float | None) -> str:
+    """The share of values that a range cuts off, also when it is tiny; ``–`` when it is not known."""
+    if share is None:
+        return DASH
     if share == 0:
         return "0 %"
     return "< 0.0001 %" if share < 1e-6 else f"{100 * share:.2g} %"

@@ -98,9 +98,7 @@ def test_every_float_activation_is_computed(model_path: Path) -> None:
 
 
 def test_with_external_weights_too(tmp_path: Path) -> None:
-    path = saved(
-        tiny_model(), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
-    )
+    path = saved(tiny_model(), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     inside = saved(tiny_model(), tmp_path / "inside.onnx")
     feed = {"input": np.ones((1, 3, 16, 16), np.float32)}
     a, b = (ActivationSession(open_model(p)).run(feed) for p in (path, inside))

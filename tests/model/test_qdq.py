@@ -62,7 +62,9 @@ def test_the_quantized_model_is_valid_and_close(tiny: tuple, quantize: object) -
     quantized = quantize(*tiny)  # type: ignore[operator]
     onnx.checker.check_model(quantized, full_check=True)
     assert sqnr(run(tiny[0].load()), run(quantized)) > 25
-    assert all(initializer(quantized, n.input[1]).min() > 0 for n in quantized.graph.node if "quantizeLinear" in n.op_type)
+    assert all(
+        initializer(quantized, n.input[1]).min() > 0 for n in quantized.graph.node if "quantizeLinear" in n.op_type
+    )
 
 
 def test_onnxruntime_dialect_is_u8_throughout_with_our_ranges(tiny: tuple) -> None:

@@ -28,7 +28,7 @@ def test_the_cache_holds_big_endian_scales() -> None:
     assert text == "TRT-8600-EntropyCalibration2\nonnx::Conv_329: 3f800000\ninput: 40000000\n"
 
 
-NAMES = st.text(min_size=1, max_size=20).filter(lambda name: len(name.splitlines()) == 1)
+NAMES = st.text(min_size=1, max_size=20).filter(lambda name: name.splitlines() == [name])
 
 
 @given(st.dictionaries(NAMES, st.floats(2.0**-20, 2.0**20, width=32), max_size=5))
@@ -50,6 +50,8 @@ def test_names_with_line_breaks_cannot_be_written() -> None:
     for write in (ranges_text, lambda amax: cache_text(amax, "8.6", ENTROPY)):
         with pytest.raises(BadInput, match="line break"):
             write({"a\nb": 1.0})
+        with pytest.raises(BadInput, match="line break"):
+            write({"a\r": 1.0})
 
 
 def test_ranges_are_amax_not_scale() -> None:

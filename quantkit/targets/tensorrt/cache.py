@@ -59,5 +59,5 @@ def ranges_text(amax: Mapping[str, float]) -> str:
 
 
 def _refuse_line_breaks(name: str) -> None:
-    if len(name.splitlines()) != 1:
+    if name.splitlines() != [name]:
         raise BadInput(f"The tensor name {name!r} holds a line break.", "Rename the tensor and calibrate again.")

@@ -1,0 +1,155 @@
+(() => {
+"use strict";
+
+const SVG = "http://www.w3.org/2000/svg";
+const charts = JSON.parse(document.getElementById("data").textContent).charts;
+
+function add(parent, tag, attributes, text) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (text !== undefined) element.textContent = text;
+  parent.append(element);
+  return element;
+}
+
+const short = (value) => String(Number(value.toPrecision(4)));
+const small = (value) => String(Number(value.toPrecision(3)));
+
+// Round steps (1, 2 or 5 times a power of ten) that cut `top` into about `wanted` parts.
+function ticks(top, wanted) {
+  const raw = top / wanted;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw);
+  return Array.from({ length: Math.floor(top / step * 1.0001) + 1 }, (_, i) => i * step);
+}
+
+function powerLabel(exponent) {
+  if (exponent < 4) return String(10 ** exponent);
+  return "10" + String(exponent).replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
+}
+
+// Bars of log-counts of |x|, and a vertical line at each method's amax.
+function draw(place, title) {
+  const { width, counts, lines } = charts[place.dataset.chart];
+  const W = Math.max(300, place.clientWidth), H = 250;
+  const left = 42, right = W - 14, top = 28, bottom = H - 38;
+  const reach = width * counts.length;
+  // A range far beyond the data would squeeze the bars, so such a line stands at the edge, marked with an arrow.
+  const span = Math.min(Math.max(reach, ...lines.map((line) => line[2])), 2 * reach) * 1.02;
+  const x = (value) => left + (right - left) * Math.min(value / span, 1);
+  const most = Math.log10(1 + Math.max(...counts));
+  const y = (count) => bottom - (bottom - top) * Math.log10(1 + count) / most;
+  const chosen = lines.find((line) => line[3]);
+
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", `0 0 ${W} ${H}`);
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `Histogram of |x| of ${title}, on a logarithmic scale` +
+    lines.map((line) => `; ${line[1]} amax ${short(line[2])}`).join(""));
+
+  const exponents = Array.from({ length: Math.floor(most) + 1 }, (_, i) => i);
+  const skip = Math.ceil(exponents.length / 6);
+  for (const exponent of exponents.filter((_, i) => i % skip === 0)) {
+    const at = y(10 ** exponent);
+    add(svg, "path", { class: "rule", d: `M${left} ${at}H${right}` });
+    add(svg, "text", { x: left - 6, y: at + 4, "text-anchor": "end" }, powerLabel(exponent));
+  }
+  if (chosen && chosen[2] < reach) {
+    add(svg, "rect", { class: "cut", x: x(chosen[2]), y: top, width: x(reach) - x(chosen[2]), height: bottom - top });
+  }
+  counts.forEach((count, i) => {
+    if (!count) return;
+    const from = x(i * width), to = x((i + 1) * width);
+    const bar = add(svg, "rect", {
+      class: "bar", x: from, y: y(count), width: Math.max(to - from - 0.6, 0.8), height: bottom - y(count),
+    });
+    add(bar, "title", {}, `${small(i * width)} to ${small((i + 1) * width)}: ${count.toLocaleString("en")} values`);
+  });
+  add(svg, "path", { class: "rule", d: `M${left} ${bottom}H${right}` });
+  for (const value of ticks(span, W < 500 ? 4 : 8)) {
+    add(svg, "text", { x: x(value), y: bottom + 16, "text-anchor": "middle" }, small(value));
+  }
+  add(svg, "text", { x: right, y: H - 4, "text-anchor": "end" }, "|x|, count on a logarithmic scale");
+
+  for (const [style, , amax, isChosen] of [...lines].sort((a, b) => a[3] - b[3])) {
+    add(svg, "path", { class: `line m${style}${isChosen ? " chosen" : ""}`, d: `M${x(amax)} ${top - 6}V${bottom}` });
+  }
+  if (chosen) {
+    const at = x(chosen[2]), middle = (left + right) / 2;
+    const text = `${chosen[1]} ${short(chosen[2])}${chosen[2] > span ? " →" : ""}`;
+    add(svg, "text", { class: "chosen-label", x: at, y: top - 12, "text-anchor": at > middle ? "end" : "start" }, text);
+  }
+  place.replaceChildren(svg);
+}
+
+function drawIn(tensor) {
+  const place = tensor.querySelector("[data-chart]");
+  if (!place || !tensor.open) return;
+  draw(place, tensor.querySelector(".title .name").textContent);
+  document.documentElement.dataset.drawn = document.querySelectorAll(".chart svg").length;
+}
+
+const tensors = [...document.querySelectorAll(".tensor")];
+for (const tensor of tensors) tensor.addEventListener("toggle", () => drawIn(tensor));
+
+let pending = 0;
+addEventListener("resize", () => {
+  clearTimeout(pending);
+  pending = setTimeout(() => tensors.forEach(drawIn), 150);
+});
+
+// report.html#t12 opens that tensor.
+function openLinked() {
+  const tensor = tensors.find((candidate) => `#${candidate.id}` === location.hash);
+  if (!tensor) return;
+  tensor.open = true;
+  tensor.scrollIntoView();
+  drawIn(tensor);
+}
+addEventListener("hashchange", openLinked);
+openLinked();
+
+const search = document.getElementById("search");
+if (search) {
+  const shown = document.getElementById("shown");
+  const all = shown.textContent;
+  search.closest("label").hidden = false;
+  search.addEventListener("input", () => {
+    const wanted = search.value.trim().toLowerCase();
+    let count = 0;
+    for (const tensor of tensors) {
+      tensor.hidden = !tensor.querySelector(".title .name").textContent.toLowerCase().includes(wanted);
+      count += !tensor.hidden;
+    }
+    shown.textContent = wanted ? `${count} of ${all}` : all;
+  });
+}
+
+// Each row is a tbody of its own, so that its notes move with it. Cells without a figure come last either way.
+function sortBy(table, heading, index) {
+  const descending = heading.getAttribute("aria-sort") === "ascending";
+  const numeric = heading.classList.contains("number");
+  const key = (body) => body.rows[0].cells[index].dataset.key;
+  const compare = (a, b) => (numeric ? a - b : a.localeCompare(b, "en"));
+  const sorted = [...table.tBodies].sort((a, b) => {
+    const [p, q] = [key(a), key(b)];
+    if (p === "" || q === "") return (p === "") - (q === "");
+    return descending ? compare(q, p) : compare(p, q);
+  });
+  for (const other of heading.parentElement.cells) other.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  table.append(...sorted);
+}
+
+for (const table of document.querySelectorAll("[data-sortable]")) {
+  [...table.tHead.rows[0].cells].forEach((heading, index) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = heading.textContent;
+    button.addEventListener("click", () => sortBy(table, heading, index));
+    heading.replaceChildren(button);
+  });
+}
+
+document.documentElement.dataset.ready = "";
+})();
