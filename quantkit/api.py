@@ -12,7 +12,7 @@ from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
 from quantkit.core.errors import BadInput, NothingEvaluated
-from quantkit.core.files import write_text
+from quantkit.core.files import normalized, write_text
 from quantkit.core.preprocess import DEFAULT_PRESET, Preprocess, preset
 from quantkit.core.progress import Progress, silent
 from quantkit.gates import GateResult, Rule
@@ -51,8 +51,8 @@ def calibrate(
     """
     config = parse_config(
         {
-            "model": {"path": Path(model).absolute()},
-            "data": {"calibration": Path(data).absolute(), "samples": samples, "seed": seed},
+            "model": {"path": normalized(Path(model))},
+            "data": {"calibration": normalized(Path(data)), "samples": samples, "seed": seed},
             "preprocess": preset(preprocess) if isinstance(preprocess, str) else preprocess,
             "calibrate": {"method": method, "batch_size": batch_size, "exclude": list(exclude)},
         },
@@ -121,7 +121,7 @@ def compare(
     config = parse_config(
         {
             "data": {
-                "evaluation": Path(data).absolute(),
+                "evaluation": normalized(Path(data)),
                 "eval_samples": samples,
                 "classes": None if classes is None else list(classes),
                 "seed": calibration.seed,

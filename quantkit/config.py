@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from quantkit.core.artifact import PRECISIONS
 from quantkit.core.errors import BadInput
+from quantkit.core.files import normalized
 from quantkit.core.preprocess import PRESETS, Preprocess
 from quantkit.gates import Rule
 from quantkit.targets.tensorrt.target import DEFAULT_VERSION
@@ -175,9 +176,9 @@ def find_config(folder: Path) -> Config:
 
 
 def _absolute(config: Config, folder: Path) -> Config:
-    model = config.model.model_copy(update={"path": config.model.path and folder / config.model.path})
+    model = config.model.model_copy(update={"path": config.model.path and normalized(folder / config.model.path)})
     paths: dict[str, Any] = {
-        key: folder / value
+        key: normalized(folder / value)
         for key in ("calibration", "evaluation", "labels", "classes")
         if isinstance(value := getattr(config.data, key), Path)
     }

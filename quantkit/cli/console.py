@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from quantkit.core.progress import Progress as ProgressProtocol
 
 WIDEST = 500
+SECONDS_BETWEEN_LINES = 10
 # As wide as it needs to be: a figure cut short to fit a narrow terminal or a pipe would be a wrong figure.
 stdout = Console(highlight=False, soft_wrap=True, width=WIDEST)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -27,7 +28,7 @@ log = logging.getLogger("quantkit")
 
 def configure(verbose: int, quiet: bool) -> ProgressProtocol:
     """Set the log level (-q: errors, default: what matters, -v: more, -vv: tracebacks) and give the progress bars."""
-    log.handlers = [RichHandler(console=stderr, show_time=False, show_path=False, markup=False)]
+    log.handlers = [_StderrHandler()]
     log.propagate = False
     log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose >= 2 else logging.INFO)
     return _hidden if quiet else bar
@@ -35,7 +36,11 @@ def configure(verbose: int, quiet: bool) -> ProgressProtocol:
 
 @contextmanager
 def bar(description: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-    """A progress bar with the rate and the time left."""
+    """A progress bar with the rate and the time left; a line now and then where stderr is no terminal."""
+    if not stderr.is_terminal:
+        with _lines(description, total, unit, done) as advance:
+            yield advance
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -44,7 +49,7 @@ def bar(description: str, total: int, unit: str, done: int = 0) -> Iterator[Adva
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=stderr, transient=not stderr.is_terminal) as progress:
+    with Progress(*columns, console=stderr) as progress:
         task = progress.add_task(description, total=total, completed=done, unit=unit, rate="")
 
         def advance(count: int) -> None:
@@ -53,9 +58,26 @@ def bar(description: str, total: int, unit: str, done: int = 0) -> Iterator[Adva
             progress.update(task, rate=f"{speed:.3g}/s" if speed else "")
 
         yield advance
-    if not stderr.is_terminal:
-        finished = progress.tasks[0]
-        log.info("%s: %d %s in %.1f s", description, finished.completed, unit, finished.elapsed or 0)
+
+
+@contextmanager
+def _lines(description: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+    """Progress for logs and pipes: a line every ten seconds and one at the end."""
+    start = spoken = time.monotonic()
+    position = done
+
+    def advance(count: int) -> None:
+        nonlocal position, spoken
+        position += count
+        now = time.monotonic()
+        if now - spoken > SECONDS_BETWEEN_LINES and position < total:
+            spoken = now
+            rate = (position - done) / (now - start)
+            left = (total - position) / rate
+            log.info("%s: %d of %d %s, %.3g/s, %.0f s left", description, position, total, unit, rate, left)
+
+    yield advance
+    log.info("%s: %d %s in %.1f s", description, position, unit, time.monotonic() - start)
 
 
 def fail(what: str, mend: str, error: BaseException | None = None) -> None:
@@ -85,3 +107,11 @@ def print_json(document: Any) -> None:
 @contextmanager
 def _hidden(description: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
     yield lambda count: None
+
+
+class _StderrHandler(logging.Handler):
+    """One line a message, above a progress bar if there is one; only what matters carries its level."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
+        stderr.print(f"{level}{record.getMessage()}", markup=False, soft_wrap=True)

@@ -73,7 +73,7 @@ def _exit_code(error: Exception) -> int:
         return error.exit_code
     usage = getattr(error, "format_message", None)
     if usage is not None:  # click's own usage errors
-        fail(usage(), "See quantkit --help.")
+        fail(f"{usage().rstrip('.')}.", "See quantkit --help.")
         return USAGE
     if isinstance(error, OSError):
         fail(f"{error.strerror or error} ({error.filename}).", "Check the path and its permissions.", error)

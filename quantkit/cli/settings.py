@@ -6,6 +6,7 @@ from pathlib import Path
 
 from quantkit.config import Config, find_config, load_config
 from quantkit.core.errors import BadInput
+from quantkit.core.files import normalized
 from quantkit.core.preprocess import preset
 
 
@@ -29,9 +30,9 @@ def with_model(config: Config, model: Path | None) -> Config:
             found = f"{len(here)} .onnx files are here" if here else "there is no .onnx file here"
             raise BadInput(f"No model is given, and {found}.", "Name one: quantkit calibrate model.onnx --data imgs/")
         model = here[0]
-    return config.with_values("model", path=model.absolute())
+    return config.with_values("model", path=normalized(model))
 
 
 def absolute(path: Path | None) -> Path | None:
     """A path as the run directory's files should remember it."""
-    return path if path is None else path.absolute()
+    return None if path is None else normalized(path)

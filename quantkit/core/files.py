@@ -17,6 +17,11 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 SMALLEST_USEFUL_SPACE = 1 << 16  # bytes; below this, a vendor's vague write error is taken for a full disk
 
 
+def normalized(path: Path) -> Path:
+    """Absolute, without ``..``; links are kept, so that people recognise what they gave."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve() would follow links
+
+
 def sha256_of(path: Path, *more: Path) -> str:
     """Hex SHA-256 over the bytes of ``path`` and then of ``more``, in that order."""
     digest = hashlib.sha256()

@@ -81,9 +81,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["units"] = lambda text: _RANGE.sub("\N{WORD JOINER}–\N{WORD JOINER}", _UNITS.sub("\N{NO-BREAK SPACE}", text))
+    environment.filters["units"] = _unbroken
     environment.filters["moment"] = lambda text: _ISO_UTC.sub(r"\1 \2 UTC", text)
     return environment
+
+
+def _unbroken(text: str) -> str:
+    """No line break between a figure and its unit, nor inside an interval."""
+    return _RANGE.sub("\N{WORD JOINER}–\N{WORD JOINER}", _UNITS.sub("\N{NO-BREAK SPACE}", text))
 
 
 def _source(environment: Environment, name: str) -> str:

@@ -15,8 +15,8 @@ FORBIDDEN_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 def junit_xml(gate: GateResult, suite: str = "quantkit gate") -> str:
     """One test suite with one test case per rule and row.
 
-    A missed rule is a failure, one that matched nothing an error; a missed rule of level "warn" passes, with its message
-    in system-out. A gate without rules is one error, so that it does not look like a pass.
+    A missed rule is a failure, one that matched nothing an error; a missed rule of level "warn" passes, with its
+    message in system-out. A gate without rules is one error, so that it does not look like a pass.
     """
     cases = [_case(verdict) for verdict in gate.verdicts] or [_no_rules()]
     seen: dict[tuple[str, str], int] = {}

@@ -62,10 +62,9 @@ def _text(cell: Cell) -> str:
 
 
 def _rules(gate: GateResult) -> list[str]:
-    severity = ("fail", "no match", "warn", "pass")  # the worst first: a long list is cut at its end
     body = [
         [escaped(text) for text in (v.rule.describe(), wording.subject(v), wording.measured(v), v.outcome)]
-        for v in sorted(gate.verdicts, key=lambda v: severity.index(v.outcome))
+        for v in wording.worst_first(gate)
     ]
     return _table(("Gate rule", "For", "Measured", "Outcome"), ("---", "---", "---:", "---"), body, MOST_RULES, "rules")
 

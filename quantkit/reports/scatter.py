@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
-from xml.etree import ElementTree
 
 from quantkit.core.comparison import Comparison, Row
 from quantkit.reports import wording
-from quantkit.reports.labels import LABEL, place_labels
+from quantkit.reports.labels import place_labels
+from quantkit.reports.svg import FRONT, GRID, INK, PAPER, SERIES, for_html
 from quantkit.reports.verdict import percent_digits
 
 MARKERS = ("o", "s", "^", "D", "v", "P")  # one per target, beside its colour --c0 … --c5
 LOG_SPREAD = 8.0  # latencies that span more than this get a logarithmic axis
 LONGEST_NAME = 28
-_SPREAD = {"linewidth": 4.0, "alpha": 0.35}
-_INTERVAL = {"linewidth": 1.1, "alpha": 0.65}
-SVG = "http://www.w3.org/2000/svg"
-XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
-
-# Stand-ins that matplotlib draws with; the page's style sheet decides the true colours, so that dark mode works.
-INK, GRID, FRONT, PAPER = "#010101", "#020202", "#030303", "#040404"
-_TARGET_STAND_INS = tuple(f"#1{i}1{i}1{i}" for i in range(len(MARKERS)))
-_VARIABLES = {INK: "currentColor", GRID: "var(--grid)", FRONT: "var(--muted)", PAPER: "var(--paper)"} | {
-    stand_in: f"var(--c{i})" for i, stand_in in enumerate(_TARGET_STAND_INS)
-}
+_SPREAD: dict[str, Any] = {"linewidth": 4.0, "alpha": 0.35}
+_INTERVAL: dict[str, Any] = {"linewidth": 1.1, "alpha": 0.65}
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,9 @@ def scatter_svg(comparison: Comparison, *, narrow: bool = False) -> str:
     points, quality = _points(comparison)
     salt = "quantkit-narrow" if narrow else "quantkit"
     settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif", "font.size": 10}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever the reader's own matplotlibrc says
+        matplotlib.rcParams.update(settings)
         figure = Figure(figsize=(4.2, 4.6) if narrow else (11.4, 4.3), layout="constrained")
         axes = figure.add_subplot()
         _axes(axes, points, quality, narrow)
@@ -64,12 +56,13 @@ def scatter_svg(comparison: Comparison, *, narrow: bool = False) -> str:
         targets = target_order(comparison.rows)
         for point in points:
             _draw(axes, point, targets.index(point.row.target))
+        _legend(figure, targets, any(p.low < p.high for p in points))
         figure.draw_without_rendering()  # the labels' places depend on the final layout
         place_labels(axes, [(p.x, p.y, _label(p.row, points), _colour(targets, p)) for p in points])
-        _legend(figure, targets, any(p.low < p.high for p in points), narrow)
         out = StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _for_html(out.getvalue(), f"{quality} against latency", _description(points, quality, comparison.samples), salt)
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    description = _description(points, quality, comparison.samples)
+    return for_html(out.getvalue(), title=f"{quality} against latency", description=description, prefix=salt)
 
 
 def target_order(rows: Sequence[Row]) -> list[str]:
@@ -119,7 +112,7 @@ def _axes(axes: Any, points: Sequence[Point], quality: str, narrow: bool) -> Non
     margin = 0.08 * (top - bottom) or 1.0
     axes.set_ylim(bottom - margin, top + margin)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value <= 100 else ""))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value < 100.001 else ""))
     batches = sorted({p.row.batch for p in points})
     at = f", batch {batches[0]}" if len(batches) == 1 else ""
     axes.set_xlabel(f"Latency p50, ms{at}  (← faster)", color=INK)
@@ -141,7 +134,7 @@ def _front(axes: Any, points: Sequence[Point]) -> None:
 
 
 def _draw(axes: Any, point: Point, index: int) -> None:
-    colour, marker = _TARGET_STAND_INS[index % len(MARKERS)], MARKERS[index % len(MARKERS)]
+    colour, marker = SERIES[index % len(MARKERS)], MARKERS[index % len(MARKERS)]
     latency = point.row.latency_ms
     bar = {"color": colour, "solid_capstyle": "butt", "zorder": 2}
     axes.plot([latency.p10, latency.p90], [point.y, point.y], **_SPREAD, **bar)
@@ -154,22 +147,19 @@ def _draw(axes: Any, point: Point, index: int) -> None:
 
 def _label(row: Row, points: Sequence[Point]) -> str:
     """The precision, with whatever else tells it from its target's other points."""
-    same = [p.row for p in points if (p.row.target, p.row.precision) == (row.target, row.precision)]
-    parts = {"device": row.device, "variant": row.variant, "batch": f"batch {row.batch}"}
-    telling = [text for key, text in parts.items() if len({getattr(r, key) for r in same}) > 1]
-    return shortened(" ".join((row.precision.upper(), *telling)))
+    return shortened(" ".join((row.precision.upper(), *wording.telling(row, [p.row for p in points]))))
 
 
 def _colour(targets: Sequence[str], point: Point) -> str:
-    return _TARGET_STAND_INS[targets.index(point.row.target) % len(MARKERS)]
+    return SERIES[targets.index(point.row.target) % len(MARKERS)]
 
 
-def _legend(figure: Any, targets: Sequence[str], intervals: bool, narrow: bool) -> None:
+def _legend(figure: Any, targets: Sequence[str], intervals: bool) -> None:
     from matplotlib.lines import Line2D
 
     names, handles = [], []
     for index, target in enumerate(targets):
-        style = {"color": _TARGET_STAND_INS[index % len(MARKERS)], "marker": MARKERS[index % len(MARKERS)]}
+        style: dict[str, Any] = {"color": SERIES[index % len(MARKERS)], "marker": MARKERS[index % len(MARKERS)]}
         handles.append(Line2D([], [], markersize=8, markeredgecolor=PAPER, linestyle="none", **style))
         names.append(shortened(target))
     handles.append(Line2D([], [], color=FRONT, linewidth=1, linestyle=(0, (4, 3))))
@@ -179,12 +169,13 @@ def _legend(figure: Any, targets: Sequence[str], intervals: bool, narrow: bool) 
     if intervals:
         handles.append(Line2D([], [], color=FRONT, **_INTERVAL))
         names.append("95 % interval")
+    room = 72 * figure.get_figwidth()
     # Names come in afterwards: matplotlib reads $…$ as a formula and a leading _ as "leave out".
     legend = figure.legend(
         handles,
         [str(i) * 12 for i in range(len(names))],
         loc="outside upper left",
-        ncols=2 if narrow else len(names),
+        ncols=max(1, min(len(names), int(room / (6 * max(map(len, names)) + 45)))),
         frameon=False,
         labelcolor=INK,
         handletextpad=0.5,
@@ -206,31 +197,3 @@ def _description(points: Sequence[Point], quality: str, samples: int) -> str:
         f"{shortened(p.row.target)} {shortened(p.row.precision)} {wording.percent(p.y / 100, digits)} at {p.x:.3g} ms"
         for p in points
     )
-
-
-def _for_html(document: str, title: str, description: str, salt: str) -> str:
-    """matplotlib's document as an <svg> element for HTML: scalable, named, its colours left to the style sheet."""
-    ElementTree.register_namespace("", SVG)
-    root = ElementTree.fromstring(document)
-    for key in ("width", "height", "version"):
-        root.attrib.pop(key, None)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):  # its rule * {…} would reach the whole page
-                parent.remove(child)
-    for element in root.iter():
-        if style := element.get("style"):
-            style = re.sub("#[0-9a-f]{6}", lambda match: _VARIABLES.get(match[0], match[0]), style)
-            element.set("style", re.sub(r"font-family:[^;]*;?", "", style))
-        if element.tag == f"{{{SVG}}}g" and (group := element.attrib.pop("id", "")) == LABEL:
-            element.set("class", group)
-        if target := element.attrib.pop(XLINK_HREF, None):
-            element.set("href", target)  # the HTML parser knows this name without a namespace
-    names = {"title": title, "desc": description}
-    for position, (tag, text) in enumerate(names.items()):
-        child = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": f"{salt}-{tag}"})
-        child.text = text
-        root.insert(position, child)
-    root.set("role", "img")
-    root.set("aria-labelledby", " ".join(f"{salt}-{tag}" for tag in names))
-    return ElementTree.tostring(root, encoding="unicode")

@@ -89,7 +89,7 @@ def clipped_share(histogram: Histogram | None, amax: float) -> float | None:
 
 
 def chart(histogram: Histogram, candidates: Iterable[Candidate]) -> dict[str, Any] | None:
-    """What the script draws: ``width`` of a bar, its ``counts`` of |x|, ``lines`` as [method style, name, amax, chosen].
+    """What the script draws: ``width`` of a bar, its ``counts`` of |x|, ``lines`` as [style, method, amax, chosen].
 
     Empty bins beyond the largest value are left out. None for an empty histogram.
     """

@@ -106,9 +106,7 @@ def _finding(row: Row, comparison: Comparison) -> str:
 def _subject(row: Row, rows: Sequence[Row]) -> str:
     """``INT8 on openvino``, with whatever else tells it from the other rows of that name."""
     name = f"{row.precision.upper()} on {row.target}"
-    same = [r for r in rows if (r.target, r.precision) == (row.target, row.precision)]
-    parts = {"device": row.device, "variant": row.variant, "batch": f"batch {row.batch}"}
-    telling = [text for key, text in parts.items() if len({getattr(r, key) for r in same}) > 1]
+    telling = wording.telling(row, rows)
     return f"{name} ({', '.join(telling)})" if telling else name
 
 

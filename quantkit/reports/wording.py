@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from quantkit.core.comparison import Row
-from quantkit.gates import Verdict
+from quantkit.gates import GateResult, Verdict
 from quantkit.measure.fidelity import NOT_FINITE_DB
 
 MINUS = "\N{MINUS SIGN}"
@@ -28,6 +28,13 @@ def metric_names(rows: Sequence[Row]) -> list[str]:
 def main_metric(rows: Sequence[Row]) -> str | None:
     """The task metric that the verdict and the picture speak of; None for unlabelled data."""
     return next(iter(metric_names(rows)), None)
+
+
+def telling(row: Row, rows: Sequence[Row]) -> list[str]:
+    """Device, variant and batch, as far as they tell this row from others of its target and precision."""
+    same = [r for r in rows if (r.target, r.precision) == (row.target, row.precision)]
+    parts = {"device": row.device, "variant": row.variant, "batch": f"batch {row.batch}"}
+    return [text for key, text in parts.items() if len({getattr(r, key) for r in same}) > 1]
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -110,7 +117,15 @@ def measured(verdict: Verdict) -> str:
     return verdict.rule.format(verdict.value).replace("-", MINUS)
 
 
+def worst_first(gate: GateResult) -> list[Verdict]:
+    """The verdicts with the failures on top."""
+    severity = ("fail", "no match", "warn", "pass")
+    return sorted(gate.verdicts, key=lambda verdict: severity.index(verdict.outcome))
+
+
 def subject(verdict: Verdict) -> str:
-    """What a gate rule speaks of: ``openvino int8``."""
-    source = verdict.row or verdict.rule
-    return f"{source.target} {source.precision}"
+    """What a gate rule speaks of: ``openvino int8``, with the batch where it is not 1."""
+    if verdict.row is None:
+        return f"{verdict.rule.target} {verdict.rule.precision}"
+    batch = f" batch {verdict.row.batch}" if verdict.row.batch != 1 else ""
+    return f"{verdict.row.target} {verdict.row.precision}{batch}"

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Quantkit
+
+VENDORS = ("openvino", "nncf", "tensorrt", "torch", "onnxruntime", "onnx", "scipy", "matplotlib", "pydantic", "numpy")
+
+
+def test_help_names_every_verb_and_is_quick(quantkit: Quantkit) -> None:
+    quantkit("--help")
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        shown = quantkit("--help")
+        times.append(time.perf_counter() - start)
+    assert shown.returncode == 0
+    for verb in ("calibrate", "export", "compare", "report", "gate", "run", "inspect", "doctor", "demo"):
+        assert verb in shown.stdout
+        assert quantkit(verb, "--help").returncode == 0
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("statement", ["import quantkit", "import quantkit.cli.main"])
+def test_importing_loads_nothing_heavy(statement: str) -> None:
+    code = f"{statement}; import sys; print([m for m in {VENDORS!r} if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_vendor_packages_are_imported_only_inside_their_target() -> None:
+    root = Path(__file__).parents[2] / "quantkit"
+    for file in root.rglob("*.py"):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            if words[:1] in (["import"], ["from"]) and len(words) > 1:
+                package = words[1].split(".")[0]
+                if package in ("openvino", "nncf", "tensorrt"):
+                    assert file.relative_to(root).parts[0] == "targets", f"{file}: {line}"
+                    assert line.startswith("    "), f"{file} imports {package} at the top"
+
+
+def test_imports_go_only_downwards() -> None:
+    layers = {
+        "core": 0,
+        "model": 1,
+        "datasets": 2,
+        "calibrators": 3,
+        "targets": 4,
+        "measure": 5,
+        "gates": 6,
+        "config": 7,
+        "reports": 7,
+        "pipeline": 8,
+        "demo": 8,
+        "api": 9,
+        "cli": 10,
+    }
+    root = Path(__file__).parents[2] / "quantkit"
+    for file in root.rglob("*.py"):
+        own = layers.get(file.relative_to(root).parts[0].removesuffix(".py"))
+        for line in file.read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            if own is not None and words[:1] == ["from"] and words[1].startswith("quantkit."):
+                other = layers.get(words[1].split(".")[1], 0)
+                assert other <= own, f"{file.relative_to(root)} imports upwards: {line.strip()}"
+
+
+def test_doctor_tells_what_works(quantkit: Quantkit) -> None:
+    document = json.loads(quantkit("doctor", "--json").stdout)
+    assert document["targets"]["onnxruntime"]["works"]
+    assert document["targets"]["tensorrt"]["exports"]
+    openvino = document["targets"]["openvino"]
+    assert openvino["works"] or "pip install" in openvino["mend"]
+    assert "onnxruntime" in quantkit("doctor").stdout
+
+
+def test_a_missing_library_is_named_with_its_pip_command(quantkit: Quantkit, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['openvino'] = None\n")
+    shown = quantkit("doctor", "--json", PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[2]}")
+    openvino = json.loads(shown.stdout)["targets"]["openvino"]
+    assert not openvino["works"]
+    assert "pip install 'quantkit[openvino]'" in openvino["mend"]
+
+
+def test_inspect_shows_a_model(quantkit: Quantkit, model_path: Path) -> None:
+    document = json.loads(quantkit("inspect", model_path, "--json").stdout)
+    assert document["inputs"] == [{"name": "input", "shape": ["N", 3, 16, 16], "dtype": "float32"}]
+    assert document["operators"]["Conv"] == 2
+    shown = quantkit("inspect", model_path).stdout
+    assert "N × 3 × 16 × 16" in shown
+
+
+def test_version(quantkit: Quantkit) -> None:
+    from quantkit import __version__
+
+    assert quantkit("--version").stdout.strip() == f"quantkit {__version__}"
+
+
+def test_stdout_carries_results_only(quantkit: Quantkit, model_path: Path, images: Path) -> None:
+    done = quantkit("calibrate", model_path, "--data", images, "-o", "out", "--json", "-v")
+    json.loads(done.stdout)
+    quiet = quantkit("calibrate", model_path, "--data", images, "-o", "out", "-q", "--fresh")
+    assert quiet.stderr.splitlines()[:-2] == []
+    assert "\x1b[" not in quiet.stdout + quiet.stderr

@@ -1,0 +1,232 @@
+"""The HTML report: complete, offline, and safe with hostile names."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from quantkit.core.calibration import Calibration, DataRef, ModelRef
+from quantkit.core.comparison import Comparison
+from quantkit.core.ranges import TensorRange
+from quantkit.gates import GateResult
+from quantkit.reports.html import html_report, script_json
+from quantkit.reports.tensors import BARS, clipped_share, method_styles, tensor_entries
+from tests.reports.builders import HOSTILE, calibration, comparison, gated, histogram, reference_row, row
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements with attributes, the text, and the content of scripts."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.scripts: list[str] = []
+        self._raw = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._raw = tag if tag in ("script", "style") else ""
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._raw = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._raw == "script":
+            self.scripts[-1] += data
+        elif not self._raw:
+            self.text += data
+
+    @property
+    def words(self) -> str:
+        """The text with plain spaces."""
+        return " ".join(self.text.replace("\u2060", "").split())
+
+    def count(self, tag: str, **attributes: str) -> int:
+        return sum(
+            name == tag and attributes.items() <= {k: v or "" for k, v in found.items()}.items()
+            for name, found in self.elements
+        )
+
+
+def page(
+    calibrated: Calibration | None = None, compared: Comparison | None = None, gate: GateResult | None = None
+) -> Page:
+    return Page(html_report(calibrated, compared, gate))
+
+
+def test_verdict_comes_first_then_picture_table_tensors_and_origin() -> None:
+    shown = page(calibration(), comparison(), gated({"metric": "drop.top1", "max": 0.01}))
+    order = ["Ship", "The gate", "Accuracy against latency", "All measurements", "Tensors", "How it was made"]
+    order[1] = "the gate rule is met"
+    positions = [shown.words.index(text) for text in order]
+    assert positions == sorted(positions)
+    assert "INT8 on openvino keeps 90.0 % top-1" in shown.words
+    assert "drop.top1 ≤ 1.00 points openvino int8 0.50 points pass" in shown.words
+
+
+@pytest.mark.parametrize(
+    ("rule", "headline"),
+    [
+        ({"metric": "drop.top1", "max": 0.01}, "Ship"),
+        ({"metric": "drop.top1", "max": 0.001}, "Do not ship"),
+        ({"metric": "top5", "min": 0.9}, "Nothing evaluated"),
+    ],
+)
+def test_verdict_is_the_heading_and_the_title(rule: dict[str, object], headline: str) -> None:
+    source = html_report(calibration(), comparison(), gated(rule))
+    assert f'<h1 id="verdict">{headline}</h1>' in source
+    assert f"<title>{headline}: net.onnx" in source
+
+
+def test_every_row_and_tensor_is_there() -> None:
+    rows = [reference_row(), row("fp16"), row(notes=("7-bit weights",)), row(target="onnxruntime")]
+    shown = page(calibration([f"tensor{i}" for i in range(20)]), comparison(*rows))
+    assert shown.count("tbody", **{"class": "reference"}) == 1
+    assert "7-bit weights" in shown.text
+    assert shown.count("details") == 20
+    assert all(f"tensor{i}" in shown.text for i in range(20))
+    assert len(json.loads(shown.scripts[0])["charts"]) == 20
+
+
+def test_without_comparison() -> None:
+    shown = page(calibration())
+    assert "Calibrated, not compared yet" in shown.words
+    assert "All measurements" not in shown.text
+    assert shown.count("details") == 2
+
+
+def test_without_calibration() -> None:
+    shown = page(None, comparison())
+    assert "All measurements" in shown.text
+    assert shown.count("details") == 0
+    assert "models/net.onnx" in shown.text
+
+
+def test_with_nothing_at_all() -> None:
+    assert "Calibrated, not compared yet" in page().words
+
+
+def test_unlabelled_comparison_has_no_accuracy_columns() -> None:
+    shown = page(calibration(), comparison(reference_row(None), row(top1=None)))
+    assert "Agreement against latency" in shown.words
+    assert "Top-1 %" not in shown.text
+    assert "200 samples, none labelled" in shown.words
+
+
+@pytest.mark.parametrize(("sqnr", "text"), [(None, "∞"), (float("inf"), "∞"), (-300.0, "not finite"), (25.34, "25.3")])
+def test_sqnr_of_every_kind(sqnr: float | None, text: str) -> None:
+    shown = page(None, comparison(reference_row(), row(sqnr_db=sqnr)), gated({"metric": "sqnr_db", "min": 20}))
+    assert text in shown.text
+
+
+def test_dead_tensor_is_flagged_and_has_no_chart() -> None:
+    shown = page(calibration(["alive"], dead=["dead-one"]))
+    assert shown.count("span", **{"class": "flag"}) == 1
+    assert "Every value was zero" in shown.words
+    charts = json.loads(shown.scripts[0])["charts"]
+    assert charts[0] is not None
+    assert charts[1] is None
+
+
+def test_tensor_without_histogram() -> None:
+    shown = page(calibration().attach({}))
+    assert "There is no histogram of this tensor." in shown.words
+
+
+def test_origin_names_model_data_and_environment() -> None:
+    skipped = DataRef(path="data/calibration", sha256="feed" * 16, skipped={"broken.jpg": "cannot be decoded"})
+    shown = page(calibration(data=skipped, exclude=("head*",)), comparison(warnings=("near chance",)))
+    for text in ("models/net.onnx", "feed" * 16, "broken.jpg", "cannot be decoded", "RGB, bilinear resize", "head*"):
+        assert text in shown.text
+    assert "1 warning came up on the way: read it" in shown.words
+    assert "near chance" in shown.text
+    assert "Some CPU, 8 cores" in shown.words
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_text_everywhere(name: str) -> None:
+    third_party = {name: TensorRange(1.0, -1.0, 1.0)}
+    tensors = {
+        name: calibration([name]).tensors[name].model_copy(update={"candidates": third_party, "method": name}),
+    }
+    calibrated = calibration(
+        [name],
+        model=ModelRef(path=name, sha256=name),
+        data=DataRef(path=name, sha256=name, skipped={name: name}),
+        versions={name: name},
+        method=name,
+        exclude=(name,),
+        warnings=(name,),
+    ).model_copy(update={"tensors": tensors})
+    calibrated.attach(calibration([name]).histograms)
+    texts = {"target": name, "device": name, "variant": name, "executed_precision": name, "notes": (name,)}
+    compared = comparison(
+        reference_row(**texts), row(**texts), row(name, **texts), model=name, data=name, method=name, warnings=(name,)
+    )
+    gate = gated({"metric": name, "min": 1, "target": name}, {"metric": "drop.top1", "max": 0.0}, of=compared)
+    source = html_report(calibrated, compared, gate)
+    shown = Page(source)
+    assert shown.count("script") == 2
+    assert shown.count("img") == 0
+    assert not any(attribute.startswith("on") for _, found in shown.elements for attribute in found)
+    assert "<script>alert" not in source
+    assert "<img src" not in source
+    assert not any(c in shown.scripts[0] for c in "<>&\u2028\u2029")
+    assert json.loads(shown.scripts[0])["charts"][0]["lines"][0][1] == name
+    assert " ".join(name.split()) in shown.words
+
+
+def test_asks_nothing_of_the_network() -> None:
+    source = html_report(calibration(), comparison(), None)
+    shown = Page(source)
+    assert not re.search(r"""(?:src|href|action|srcset|poster)\s*=\s*["']?\s*(?:https?:)?//""", source)
+    assert not re.search(r"url\(\s*['\"]?(?!#)", source)
+    assert "@import" not in source
+    policy = next(found["content"] or "" for tag, found in shown.elements if "http-equiv" in found)
+    assert policy.startswith("default-src 'none'")
+    assert "'sha256-" in policy
+    assert "'unsafe-inline'" not in policy.partition("script-src")[2]
+
+
+def test_150_tensors_fit_in_two_megabytes() -> None:
+    names = [f"/features/features.{i}/conv/conv.{i}/block/Conv_output_0" for i in range(150)]
+    assert len(html_report(calibration(names), comparison(), None).encode()) < 2_000_000
+
+
+def test_script_json_leaves_no_way_out() -> None:
+    text = script_json(["</script>", "<!--", "&amp;", "\u2028\u2029"])
+    assert not set(text) & set("<>&\u2028\u2029")
+    assert json.loads(text) == ["</script>", "<!--", "&amp;", "\u2028\u2029"]
+
+
+def test_charts_keep_every_value_in_few_bars() -> None:
+    calibrated = calibration(["x"])
+    chart = tensor_entries(calibrated)[0].chart
+    assert chart is not None
+    assert len(chart["counts"]) <= BARS
+    assert sum(chart["counts"]) == calibrated.histograms["x"].total
+    assert [line[1] for line in chart["lines"] if line[3]] == ["entropy"]
+    assert {line[1] for line in chart["lines"]} == {"minmax", "percentile", "entropy", "mse"}
+
+
+def test_clipped_share_is_that_of_the_values() -> None:
+    values = np.random.default_rng(3).standard_normal(100_000)
+    counted = histogram(values)
+    assert clipped_share(counted, counted.largest) == 0
+    assert clipped_share(counted, 2.0) == pytest.approx((np.abs(values) > 2).mean(), abs=2e-4)
+    assert clipped_share(None, 1.0) is None
+
+
+def test_a_method_keeps_its_line_style_and_third_parties_get_their_own() -> None:
+    calibrated = calibration(["x"])
+    tensor = calibrated.tensors["x"].model_copy(update={"method": "mine", "amax": 1.5})
+    styles = method_styles(calibrated.model_copy(update={"tensors": {"x": tensor}}))
+    assert (styles["minmax"], styles["entropy"], styles["mine"]) == (0, 2, 4)

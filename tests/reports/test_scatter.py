@@ -1,0 +1,88 @@
+"""The picture of accuracy against latency."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from quantkit.core.comparison import Latency
+from quantkit.reports.html import GLYPHS
+from quantkit.reports.scatter import MARKERS, Point, pareto_front, scatter_svg
+from quantkit.reports.svg import SERIES
+from tests.reports.builders import HOSTILE, comparison, reference_row, row
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts(svg: str) -> list[str]:
+    return ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_is_a_named_picture_of_every_row(narrow: bool) -> None:
+    svg = scatter_svg(comparison(reference_row(), row("fp16"), row()), narrow=narrow)
+    root = ElementTree.fromstring(svg)
+    assert root.attrib["role"] == "img"
+    described = root.find(f"{SVG}desc")
+    assert described is not None
+    assert "openvino int8 90.0 % at 2 ms" in (described.text or "")
+    assert {"FP32", "FP16", "INT8", "openvino"} <= set(texts(svg))
+    assert {element.attrib["id"] for element in root.iter() if "id" in element.attrib} >= set(
+        root.attrib["aria-labelledby"].split()
+    )
+
+
+def test_colours_are_left_to_the_style_sheet_and_bytes_are_reproducible() -> None:
+    compared = comparison()
+    svg = scatter_svg(compared)
+    assert svg == scatter_svg(compared)
+    assert "var(--c0)" in svg
+    assert not re.search(r"#[0-9a-f]{6}\b(?!\))", re.sub(r'(href="|url\()#\w+', "", svg))
+    assert "font-family" not in svg
+    assert "<style" not in svg
+    assert len(SERIES) == len(MARKERS) == len(GLYPHS)
+
+
+def test_the_two_widths_share_no_id() -> None:
+    wide, narrow = (set(re.findall(r'\bid="([^"]+)"', scatter_svg(comparison(), narrow=n))) for n in (False, True))
+    assert wide
+    assert not wide & narrow
+
+
+def test_hostile_names_stay_text() -> None:
+    rows = [r for name in HOSTILE for r in (reference_row(target=name), row(target=name, variant=name))]
+    svg = scatter_svg(comparison(*rows))
+    assert "<script" not in svg
+    assert "<img" not in svg
+    assert any("$x_1^2$" in text for text in texts(svg))
+
+
+def test_unlabelled_rows_show_agreement() -> None:
+    svg = scatter_svg(comparison(reference_row(None), row(top1=None)))
+    assert any(text.startswith("Agreement with FP32") for text in texts(svg))
+    assert "95 % interval" not in texts(svg)
+
+
+def test_wide_spread_gets_a_logarithmic_axis() -> None:
+    slow = row("fp16", latency_ms=Latency(p10=180, p50=200, p90=230, p99=250))
+    labels = texts(scatter_svg(comparison(reference_row(), row(), slow)))
+    assert {"10", "100"} <= set(labels)
+
+
+def test_many_targets_and_one_row() -> None:
+    assert scatter_svg(comparison(*(row(target=f"target{i}") for i in range(9))))
+    assert scatter_svg(comparison(reference_row()))
+
+
+def test_no_rows_no_picture() -> None:
+    assert scatter_svg(comparison().model_copy(update={"rows": ()})) == ""
+
+
+def test_pareto_front_leaves_out_what_is_beaten() -> None:
+    def point(x: float, y: float) -> Point:
+        return Point(row(), x, y, y, y)
+
+    points = [point(5, 91), point(2, 90), point(3, 89), point(2, 88), point(6, 91)]
+    assert [(p.x, p.y) for p in pareto_front(points)] == [(2, 90), (5, 91)]

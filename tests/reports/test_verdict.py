@@ -1,0 +1,119 @@
+"""The sentence that decides whether a model ships."""
+
+from __future__ import annotations
+
+import pytest
+
+from quantkit.gates import GateResult
+from quantkit.reports import wording
+from quantkit.reports.verdict import judge
+from tests.reports.builders import comparison, gated, reference_row, row
+
+MEETS = {"metric": "drop.top1", "max": 0.01}
+MISSES = {"metric": "drop.top1", "max": 0.002}
+
+
+def finding(*rows: object, **changes: object) -> str:
+    return " ".join(judge(comparison(*rows, **changes), None).findings)  # type: ignore[arg-type]
+
+
+def test_passing_gate_ships_with_the_figures() -> None:
+    judgement = judge(comparison(), gated(MEETS))
+    assert judgement.outcome == "ship"
+    assert judgement.sentence.startswith("Ship: the gate rule is met. INT8 on openvino keeps 90.0 % top-1")
+    assert "−0.50 points against FP32; 95 % interval 86.0–94.0 %" in judgement.sentence
+    assert "agrees with FP32 on 99.0 %, and is 2.5x faster." in judgement.sentence
+
+
+def test_failing_gate_names_the_rule_and_the_value() -> None:
+    judgement = judge(comparison(), gated(MISSES, MEETS))
+    assert (judgement.outcome, judgement.headline) == ("stop", "Do not ship")
+    assert "openvino int8 misses drop.top1 ≤ 0.20 points (measured 0.50 points)" in judgement.reason
+
+
+def test_missed_warning_ships_but_is_said() -> None:
+    judgement = judge(comparison(), gated(MEETS, MISSES | {"level": "warn"}))
+    assert judgement.outcome == "ship"
+    assert "as a warning, openvino int8 misses drop.top1 ≤ 0.20 points" in judgement.reason
+
+
+@pytest.mark.parametrize("gate", [GateResult(()), gated({"metric": "top5", "min": 0.9})])
+def test_nothing_evaluated_is_no_ship(gate: GateResult) -> None:
+    judgement = judge(comparison(), gate)
+    assert (judgement.outcome, judgement.headline) == ("open", "Nothing evaluated")
+
+
+def test_nothing_evaluated_still_names_what_failed() -> None:
+    judgement = judge(comparison(), gated({"metric": "top5", "min": 0.9}, MISSES))
+    assert "top5 ≥ 90.00 % for */int8" in judgement.reason
+    assert "besides, openvino int8 misses" in judgement.reason
+
+
+def test_without_gate_or_comparison() -> None:
+    assert judge(comparison(), None).sentence.startswith("No gate: ")
+    assert judge(None, None).sentence == "Calibrated, not compared yet: run quantkit compare to measure it."
+
+
+def test_long_lists_of_failures_are_counted() -> None:
+    judgement = judge(comparison(), gated(*[MISSES | {"max": 0.001 + i / 10_000} for i in range(5)]))
+    assert judgement.reason.endswith("and 2 more.")
+
+
+def test_small_drop_is_not_overstated() -> None:
+    assert "200 samples cannot tell this drop from chance" in finding()
+
+
+def test_drop_beyond_the_interval_has_no_excuse() -> None:
+    text = finding(reference_row(), row(top1=0.8, agreement=0.8))
+    assert "falls to 80.0 % top-1 (−10.50 points" in text
+    assert "chance" not in text
+
+
+def test_paired_answers_prove_a_drop_inside_the_interval() -> None:
+    text = finding(reference_row(), row(agreement=0.995), samples=50_000, labelled=50_000)
+    assert "chance" not in text  # 250 changed answers, all for the worse
+
+
+def test_no_change_and_gain() -> None:
+    assert "(the same as FP32; " in finding(reference_row(), row(top1=0.905))
+    gain = finding(reference_row(), row(top1=0.91))
+    assert "(+0.50 points against FP32; " in gain
+    assert "cannot tell this gain from chance" in gain
+
+
+def test_unlabelled_data_speaks_of_agreement_only() -> None:
+    text = finding(reference_row(None), row(top1=None))
+    assert text == "INT8 on openvino agrees with FP32 on 99.0 % of 200 unlabelled samples and is 2.5x faster."
+
+
+def test_int8_that_did_not_run_in_int8_and_broken_outputs() -> None:
+    assert "It did not run in INT8, but in f32." in finding(reference_row(), row(executed_precision="f32"))
+    assert "did not run" not in finding(reference_row(), row(executed_precision="int8 52, f32 1"))
+    assert "not finite" in finding(reference_row(), row(sqnr_db=-300.0))
+
+
+def test_rows_of_one_name_are_told_apart() -> None:
+    text = finding(reference_row(), row(), row(batch=8))
+    assert "INT8 on openvino (batch 1) keeps" in text
+    assert "INT8 on openvino (batch 8) keeps" in text
+
+
+def test_without_int8_the_other_precisions_are_judged() -> None:
+    assert finding(reference_row(), row("fp16", top1=0.905)).startswith("FP16 on openvino keeps")
+    assert judge(comparison(reference_row()), None).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100 %"), (0.99999, "99.9 %"), (0.00001, "0.1 %"), (0.0, "0 %"), (0.905, "90.5 %"), (-0.02, "−2.0 %")],
+)
+def test_percent_never_rounds_to_all_or_nothing(share: float, text: str) -> None:
+    assert wording.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("speedup", "text"),
+    [(2.38, "2.4x faster"), (1.2, "1.20x faster"), (1.0, "about as fast"), (0.8, "1.25x slower"), (0.2, "5.0x slower")],
+)
+def test_speed(speedup: float, text: str) -> None:
+    assert text in wording.speed(speedup)
