@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDEST = 500
 SECONDS_BETWEEN_LINES = 10
+SECONDS_WORTH_A_LINE = 2
 # As wide as it needs to be: a figure cut short to fit a narrow terminal or a pipe would be a wrong figure.
 stdout = Console(highlight=False, soft_wrap=True, width=WIDEST)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -62,7 +63,7 @@ def bar(description: str, total: int, unit: str, done: int = 0) -> Iterator[Adva
 
 @contextmanager
 def _lines(description: str, total: int, unit: str, done: int) -> Iterator[Advance]:
-    """Progress for logs and pipes: a line every ten seconds and one at the end."""
+    """Progress for logs and pipes: a line every ten seconds and one at the end of what took a while."""
     start = spoken = time.monotonic()
     position = done
 
@@ -77,7 +78,8 @@ def _lines(description: str, total: int, unit: str, done: int) -> Iterator[Advan
             log.info("%s: %d of %d %s, %.3g/s, %.0f s left", description, position, total, unit, rate, left)
 
     yield advance
-    log.info("%s: %d %s in %.1f s", description, position, unit, time.monotonic() - start)
+    if (taken := time.monotonic() - start) > SECONDS_WORTH_A_LINE:
+        log.info("%s: %d %s in %.1f s", description, position, unit, taken)
 
 
 def fail(what: str, mend: str, error: BaseException | None = None) -> None:

@@ -52,6 +52,8 @@ def invoke(arguments: list[str]) -> int:
     try:
         result = app(arguments, prog_name="quantkit", standalone_mode=False)
         sys.stdout.flush()
+        if result == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
         # The reader of our stdout went away (quantkit ... | head); keep Python from complaining at exit.

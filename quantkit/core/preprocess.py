@@ -55,10 +55,11 @@ class Preprocess(BaseModel):
         """One line for people: what is done to each image."""
         size = "x".join(map(str, self.size)) if self.size else "the model's size"
         how = {"stretch": "resize", "crop": "resize and centre-crop", "letterbox": "letterbox"}[self.resize]
+        layout = self.layout.upper() if self.layout else "the model's layout"
         scale = "/255" if abs(self.scale * 255 - 1) < 1e-9 else f"*{self.scale:g}"
         return (
             f"{self.channels.upper()}, {self.interpolation} {how} to {size}, {scale}, mean {list(self.mean)}, "
-            f"std {list(self.std)}, {(self.layout or 'model layout').upper()}"
+            f"std {list(self.std)}, {layout}"
         )
 
 

@@ -1,0 +1,56 @@
+"""The embedded default, run whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Quantkit
+
+
+@pytest.mark.slow
+@pytest.mark.openvino
+def test_the_demo_passes_its_own_gate(quantkit: Quantkit, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    done = quantkit("demo", "digits")
+    assert done.returncode == 0, done.stderr
+    digits = tmp_path / "digits"
+    assert {path.name for path in digits.iterdir()} == {
+        "LICENSE-digits.md",
+        "imgs",
+        "model.onnx",
+        "quantkit.toml",
+        "run",
+    }
+    assert len(list((digits / "imgs" / "calib").rglob("*.png"))) == 200
+    assert len(list((digits / "imgs" / "eval").rglob("*.png"))) == 600
+    document = json.loads((digits / "run" / "comparison.json").read_text())
+    assert {(row["target"], row["precision"]) for row in document["rows"]} == {
+        (target, precision) for target in ("onnxruntime", "openvino") for precision in ("fp32", "fp16", "int8")
+    }
+    for row in document["rows"]:
+        assert row["metrics"]["top1"]["value"] > 0.98
+        assert row["agreement"] > 0.98
+        assert row["sqnr_db"] is None or row["sqnr_db"] > 30
+    assert (digits / "run" / "report.html").is_file()
+
+
+def test_a_folder_of_someone_elses_is_left_alone(quantkit: Quantkit, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    done = quantkit("demo", "mine")
+    assert done.returncode == 2
+    assert "not empty" in done.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_the_stored_model_is_small_and_its_data_is_named() -> None:
+    from importlib import resources
+
+    package = resources.files("quantkit.demo")
+    assert len(package.joinpath("digits.onnx").read_bytes()) < 1_500_000
+    text = package.joinpath("LICENSE-digits.md").read_text(encoding="utf-8")
+    assert "UCI" in text
+    assert "CC BY 4.0" in text
