@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import quantkit as quantkit_package
 from tests.conftest import Quantkit
 
 VENDORS = ("openvino", "nncf", "tensorrt", "torch", "onnxruntime", "onnx", "scipy", "matplotlib", "pydantic", "numpy")
@@ -35,7 +36,7 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
 
 
 def test_vendor_packages_are_imported_only_inside_their_target() -> None:
-    root = Path(__file__).parents[2] / "quantkit"
+    root = Path(quantkit_package.__file__).parent
     for file in root.rglob("*.py"):
         for line in file.read_text(encoding="utf-8").splitlines():
             words = line.split()
@@ -62,7 +63,7 @@ def test_imports_go_only_downwards() -> None:
         "api": 9,
         "cli": 10,
     }
-    root = Path(__file__).parents[2] / "quantkit"
+    root = Path(quantkit_package.__file__).parent
     for file in root.rglob("*.py"):
         own = layers.get(file.relative_to(root).parts[0].removesuffix(".py"))
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -83,7 +84,7 @@ def test_doctor_tells_what_works(quantkit: Quantkit) -> None:
 
 def test_a_missing_library_is_named_with_its_pip_command(quantkit: Quantkit, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['openvino'] = None\n")
-    shown = quantkit("doctor", "--json", PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[2]}")
+    shown = quantkit("doctor", "--json", PYTHONPATH=f"{tmp_path}:{Path(quantkit_package.__file__).parents[1]}")
     openvino = json.loads(shown.stdout)["targets"]["openvino"]
     assert not openvino["works"]
     assert "pip install 'quantkit[openvino]'" in openvino["mend"]
