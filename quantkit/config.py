@@ -110,14 +110,17 @@ class Config(_Table):
             return PRESETS[name].model_dump() | value
         return value
 
-    def with_values(self, table: str, **values: Any) -> Config:
-        """A copy with the given keys of one table replaced, None meaning "as it was". Raises BadInput."""
+    def with_values(self, table: str, source: str = "the command line", **values: Any) -> Config:
+        """A copy with the given keys of one table replaced, None meaning "as it was".
+
+        Raises BadInput, naming ``source``.
+        """
         given = {key: value for key, value in values.items() if value is not None}
         if not given:
             return self
         merged = self.model_dump(exclude_unset=False)
         merged[table] = merged[table] | given
-        return parse_config(merged, "the command line")
+        return parse_config(merged, source)
 
     def class_names(self) -> list[str] | None:
         """The classes in output order, read from their file where they are given as one. Raises BadInput."""

@@ -30,23 +30,22 @@ def calibrate(
     model: Model = None,
     data: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--data", envvar="QUANTKIT_DATA", help="Folder of images, text list of images, .npy or .npz."),
+        typer.Option("--data", help="Folder of images, text list of images, .npy or .npz."),
     ] = None,
     output: Output = None,
     method: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--method", envvar="QUANTKIT_METHOD", help="mse (default), minmax, percentile or entropy."),
+        typer.Option("--method", help="mse (default), minmax, percentile or entropy."),
     ] = None,
     percentile: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option("--percentile", envvar="QUANTKIT_PERCENTILE", help="Percent for --method percentile [99.99]."),
+        typer.Option("--percentile", help="Percent for --method percentile [99.99]."),
     ] = None,
     samples: Samples = None,
     batch_size: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
             "--batch-size",
-            envvar="QUANTKIT_BATCH_SIZE",
             min=1,
             help="First samples that fix the bin widths, as TensorRT's batch does [1].",
         ),
@@ -54,7 +53,7 @@ def calibrate(
     preprocess: Preprocessing = None,
     exclude: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--exclude", envvar="QUANTKIT_EXCLUDE", help="Wildcard of nodes or tensors to leave in float."),
+        typer.Option("--exclude", help="Wildcard of nodes or tensors to leave in float."),
     ] = None,
     seed: Seed = None,
     classes: Classes = None,
@@ -72,7 +71,7 @@ def calibrate(
     """
     from quantkit.cli.console import configure, print_json, stdout
     from quantkit.cli.export import artifact_list, print_artifacts
-    from quantkit.cli.settings import absolute, base_config, with_model, with_preprocess
+    from quantkit.cli.settings import absolute, base_config, with_environment, with_model, with_preprocess
     from quantkit.pipeline.calibrate import calibrate as run_calibration
     from quantkit.pipeline.export import export_all
     from quantkit.pipeline.report import write_report
@@ -80,7 +79,7 @@ def calibrate(
 
     progress = configure(verbose, quiet)
     again = model is None and data is None and config is None and output is not None and is_run(output)
-    settings = run_config(output) if again and output is not None else base_config(config)
+    settings = with_environment(run_config(output)) if again and output is not None else base_config(config)
     settings = with_preprocess(with_model(settings, model), preprocess)
     settings = settings.with_values(
         "data", calibration=absolute(data), samples=samples, seed=seed, classes=absolute(classes)

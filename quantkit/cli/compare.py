@@ -30,18 +30,18 @@ def compare(
     run: Run = None,
     data: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--data", envvar="QUANTKIT_EVAL_DATA", help="Folder, text list, .npy or .npz to evaluate on."),
+        typer.Option("--data", help="Folder, text list, .npy or .npz to evaluate on."),
     ] = None,
     target: Targets = None,
     precision: Precisions = None,
     samples: Samples = None,
     batch_size: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--batch-size", envvar="QUANTKIT_BATCH_SIZE", min=1, help="Batch to measure latency at [1]."),
+        typer.Option("--batch-size", min=1, help="Batch to measure latency at [1]."),
     ] = None,
     device: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--device", envvar="QUANTKIT_DEVICE", help="CPU (default), or another that the target sees."),
+        typer.Option("--device", help="CPU (default), or another that the target sees."),
     ] = None,
     preprocess: Preprocessing = None,
     seed: Seed = None,
@@ -57,7 +57,7 @@ def compare(
     FP32 is always measured: the others are compared with it.
     """
     from quantkit.cli.console import configure, print_json, stderr, stdout
-    from quantkit.cli.settings import absolute, with_preprocess
+    from quantkit.cli.settings import absolute, with_environment, with_preprocess
     from quantkit.config import load_config
     from quantkit.core.calibration import Calibration
     from quantkit.pipeline.compare import compare as run_comparison
@@ -66,7 +66,8 @@ def compare(
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
-    settings = with_preprocess(load_config(config) if config is not None else run_config(folder), preprocess)
+    settings = with_environment(load_config(config) if config is not None else run_config(folder))
+    settings = with_preprocess(settings, preprocess)
     settings = settings.with_values(
         "data", evaluation=absolute(data), eval_samples=samples, seed=seed, classes=absolute(classes)
     )

@@ -24,7 +24,7 @@ def export(
     ] = None,
     tensorrt: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--tensorrt", envvar="QUANTKIT_TENSORRT", help="Version in the calibration cache [8.6.0]."),
+        typer.Option("--tensorrt", help="Version in the calibration cache [8.6.0]."),
     ] = None,
     as_json: Json = False,
     verbose: Verbose = 0,
@@ -32,13 +32,14 @@ def export(
 ) -> None:
     """Write a calibrated run's artifacts: Q/DQ ONNX, TensorRT cache and ranges, OpenVINO IR."""
     from quantkit.cli.console import configure, print_json
+    from quantkit.cli.settings import with_environment
     from quantkit.core.calibration import Calibration
     from quantkit.pipeline.export import export_all
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
-    settings = run_config(folder).with_values("export", tensorrt=tensorrt)
+    settings = with_environment(run_config(folder)).with_values("export", tensorrt=tensorrt)
     destination = output if output is not None else folder / ARTIFACTS
     artifacts = export_all(settings, Calibration.load(folder), destination, progress, target, precision)
     if as_json:

@@ -1,4 +1,4 @@
-"""Options that several verbs share. Each may also come from the environment as QUANTKIT_<NAME>."""
+"""Options that several verbs share."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ Output = Annotated[
 ]
 Targets = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--target", envvar="QUANTKIT_TARGET", help="onnxruntime, openvino or tensorrt; may be repeated."),
+    typer.Option("--target", help="onnxruntime, openvino or tensorrt; may be repeated."),
 ]
 Precisions = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--precision", envvar="QUANTKIT_PRECISION", help="fp32, fp16 or int8; may be repeated."),
+    typer.Option("--precision", help="fp32, fp16 or int8; may be repeated."),
 ]
 Samples = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--samples", envvar="QUANTKIT_SAMPLES", min=1, help="At most so many samples."),
+    typer.Option("--samples", min=1, help="At most so many samples."),
 ]
 Preprocessing = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--preprocess", envvar="QUANTKIT_PREPROCESS", help="Preprocessing preset, such as imagenet or yolo."),
+    typer.Option("--preprocess", help="Preprocessing preset, such as imagenet or yolo."),
 ]
 Seed = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--seed", envvar="QUANTKIT_SEED", min=0, help="Seed of the choice of samples."),
+    typer.Option("--seed", min=0, help="Seed of the choice of samples."),
 ]
 Classes = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--classes", envvar="QUANTKIT_CLASSES", help="Text file with the outputs' classes, one a line."),
+    typer.Option("--classes", help="Text file with the outputs' classes, one a line."),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: use nothing that an earlier run left.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]

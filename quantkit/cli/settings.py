@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from quantkit.config import Config, find_config, load_config
@@ -9,10 +10,47 @@ from quantkit.core.errors import BadInput
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import preset
 
+ENVIRONMENT: dict[str, tuple[str, str]] = {
+    "QUANTKIT_MODEL": ("model", "path"),
+    "QUANTKIT_DATA": ("data", "calibration"),
+    "QUANTKIT_EVAL_DATA": ("data", "evaluation"),
+    "QUANTKIT_SAMPLES": ("data", "samples"),
+    "QUANTKIT_EVAL_SAMPLES": ("data", "eval_samples"),
+    "QUANTKIT_CLASSES": ("data", "classes"),
+    "QUANTKIT_LABELS": ("data", "labels"),
+    "QUANTKIT_SEED": ("data", "seed"),
+    "QUANTKIT_METHOD": ("calibrate", "method"),
+    "QUANTKIT_PERCENTILE": ("calibrate", "percentile"),
+    "QUANTKIT_BATCH_SIZE": ("calibrate", "batch_size"),
+    "QUANTKIT_EXCLUDE": ("calibrate", "exclude"),
+    "QUANTKIT_TARGET": ("compare", "targets"),
+    "QUANTKIT_PRECISION": ("compare", "precisions"),
+    "QUANTKIT_DEVICE": ("compare", "device"),
+    "QUANTKIT_LATENCY_BATCH": ("compare", "batch_size"),
+    "QUANTKIT_TENSORRT": ("export", "tensorrt"),
+}
+LISTS = {"exclude", "targets", "precisions"}  # written with commas
+PATHS = {"path", "calibration", "evaluation", "classes", "labels"}
+
 
 def base_config(file: Path | None) -> Config:
-    """The file that -c names, else this folder's quantkit.toml or [tool.quantkit]."""
-    return load_config(file) if file is not None else find_config(Path())
+    """The file that -c names, else this folder's quantkit.toml or [tool.quantkit]; the environment over it."""
+    return with_environment(load_config(file) if file is not None else find_config(Path()))
+
+
+def with_environment(config: Config) -> Config:
+    """The QUANTKIT_* variables in place of what the file says; one that is empty counts as unset. Raises BadInput."""
+    for variable, (table, key) in ENVIRONMENT.items():
+        text = os.environ.get(variable)
+        if not text:
+            continue
+        value: object = text
+        if key in LISTS:
+            value = [part.strip() for part in text.split(",") if part.strip()]
+        elif key in PATHS:
+            value = normalized(Path(text))
+        config = config.with_values(table, source=f"the environment ({variable})", **{key: value})
+    return with_preprocess(config, os.environ.get("QUANTKIT_PREPROCESS") or None)
 
 
 def with_preprocess(config: Config, name: str | None) -> Config:

@@ -64,7 +64,7 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
 
     stream = Stream(opened.dataset, [int(i) for i in opened.indices])
     labels = opened.dataset.labels
-    step = model.fixed_batch or (EVALUATION_BATCH if not config.compare.batch_size > 1 else config.compare.batch_size)
+    step = model.fixed_batch or EVALUATION_BATCH
     first: Batch | None = None
     samples = labelled = 0
     with progress("evaluating", len(stream.indices), "images") as advance:

@@ -1,0 +1,50 @@
+"""What the docs say holds: links lead somewhere, the settings are the settings, the README's Python runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from quantkit.config import Config, load_config
+from quantkit.demo.write import write_demo
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+pytestmark = pytest.mark.skipif(not PAGES, reason="the docs are not here")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_links_and_pictures_lead_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_settings_page_states_every_key_and_its_default(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "docs" / "configuration.md", "toml")
+    (tmp_path / "quantkit.toml").write_text(text, encoding="utf-8")
+    stated = load_config(tmp_path / "quantkit.toml")
+    for name in ("preprocess", "calibrate", "compare", "export"):
+        assert getattr(stated, name) == getattr(Config(), name)
+    assert stated.data.samples == Config().data.samples
+    for table, field in Config.model_fields.items():
+        keys = getattr(field.annotation, "model_fields", {})
+        for key in keys:
+            assert re.search(rf"^#? ?{key} = ", text, re.MULTILINE), f"[{table}] {key} is not on the page"
+
+
+@pytest.mark.slow
+def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_demo(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path / "digits")
+    (code,) = blocks(ROOT / "README.md", "python")
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "digits" / "report.html").is_file()
+    assert (tmp_path / "digits" / "out" / "tensorrt" / "int8" / "calibration.cache").is_file()
