@@ -123,7 +123,7 @@ def calibrate(
 
 
 def _next_step(report: Path, settings: Config) -> None:
-    from quantkit.cli.console import stderr
+    from quantkit.cli.console import log
 
     data = settings.data.evaluation or "IMAGES"
-    stderr.print(f"Report: {report}\nNext: quantkit compare {report.parent} --data {data}", markup=False)
+    log.info("Report: %s\nNext: quantkit compare %s --data %s", report, report.parent, data)

@@ -56,7 +56,7 @@ def compare(
 
     FP32 is always measured: the others are compared with it.
     """
-    from quantkit.cli.console import configure, print_json, stderr, stdout
+    from quantkit.cli.console import configure, log, print_json, stdout
     from quantkit.cli.settings import absolute, with_environment, with_preprocess
     from quantkit.config import load_config
     from quantkit.core.calibration import Calibration
@@ -85,7 +85,7 @@ def compare(
         print_json(comparison.model_dump(mode="json"))
         return
     print_comparison(comparison)
-    stderr.print(f"Report: {report}", markup=False)
+    log.info("Report: %s", report)
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -17,12 +17,12 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Write a small model with images to imitate (handwritten digits), and run everything on it."""
-    from quantkit.cli.console import configure, stderr
+    from quantkit.cli.console import configure, log
     from quantkit.cli.run import run
     from quantkit.demo.write import CONFIG_FILE, write_demo
 
     configure(verbose, quiet)
     write_demo(folder)
-    stderr.print(f"Wrote {folder}/: model.onnx, imgs/calib, imgs/eval, quantkit.toml", markup=False)
-    stderr.print(f"Now: quantkit run -c {folder / CONFIG_FILE} -o {folder / 'run'}", markup=False)
+    log.info("Wrote %s/: model.onnx, imgs/calib, imgs/eval, quantkit.toml", folder)
+    log.info("Now: quantkit run -c %s -o %s", folder / CONFIG_FILE, folder / "run")
     run(folder / CONFIG_FILE, folder / "run", as_json=as_json, verbose=verbose, quiet=quiet)

@@ -18,7 +18,7 @@ def run(
 ) -> None:
     """Do all of it: calibrate, export, compare, report, gate. Exits as the gate does."""
     from quantkit.cli.compare import print_comparison
-    from quantkit.cli.console import configure, print_json, stderr, stdout
+    from quantkit.cli.console import configure, log, print_json, stdout
     from quantkit.cli.gate import print_gate
     from quantkit.cli.settings import base_config, with_model
     from quantkit.pipeline.run import run_all
@@ -41,5 +41,5 @@ def run(
     else:
         print_comparison(outcome.comparison)
         print_gate(outcome.gate, as_json=False)
-    stderr.print(f"Report: {outcome.folder / 'report.html'}", markup=False)
+    log.info("Report: %s", outcome.folder / "report.html")
     raise typer.Exit(outcome.gate.exit_code)
