@@ -40,7 +40,8 @@ class DataConfig(_Table):
 
     ``calibration`` and ``evaluation`` are folders, text lists, .npy or .npz. ``samples`` bounds the calibration set,
     ``eval_samples`` the evaluation set (default: all). ``classes`` names the model's outputs in order, as a list or a
-    text file with one a line. ``labels`` is a CSV of file,class for flat folders.
+    text file with one a line. ``labels`` is a CSV of file,class for a flat evaluation folder; a labels.csv in a folder
+    is found by itself.
     """
 
     calibration: Path | None = None

@@ -12,6 +12,7 @@ from quantkit.cli.options import (
     ConfigFile,
     DumpConfig,
     Json,
+    Labels,
     Precisions,
     Preprocessing,
     Quiet,
@@ -46,6 +47,7 @@ def compare(
     preprocess: Preprocessing = None,
     seed: Seed = None,
     classes: Classes = None,
+    labels: Labels = None,
     config: ConfigFile = None,
     as_json: Json = False,
     dump_config: DumpConfig = False,
@@ -69,7 +71,12 @@ def compare(
     settings = with_environment(load_config(config) if config is not None else run_config(folder))
     settings = with_preprocess(settings, preprocess)
     settings = settings.with_values(
-        "data", evaluation=absolute(data), eval_samples=samples, seed=seed, classes=absolute(classes)
+        "data",
+        evaluation=absolute(data),
+        eval_samples=samples,
+        seed=seed,
+        classes=absolute(classes),
+        labels=absolute(labels),
     )
     settings = settings.with_values(
         "compare", targets=target or None, precisions=precision or None, batch_size=batch_size, device=device

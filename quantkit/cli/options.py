@@ -48,6 +48,10 @@ Classes = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--classes", help="Text file with the outputs' classes, one a line."),
 ]
+Labels = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--labels", help="CSV of file,class for a flat folder; a labels.csv in it is found by itself."),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: use nothing that an earlier run left.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 DumpConfig = Annotated[bool, typer.Option("--dump-config", help="Print the effective configuration and exit.")]

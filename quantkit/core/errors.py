@@ -22,6 +22,10 @@ class BadInput(QuantkitError):
     """A file, folder, option or configuration that cannot be used (exit 2)."""
 
 
+class TargetRefuses(BadInput):
+    """A model that one target cannot convert, load or compile, though others may."""
+
+
 class BackendMissing(QuantkitError):
     """A target's library or device is not here (exit 3)."""
 

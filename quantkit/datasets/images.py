@@ -73,7 +73,9 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
     """
     entries = sorted(folder.iterdir())
     flat = [entry for entry in entries if _is_image(entry)]
-    by_class = {entry.name: _images_below(entry) for entry in entries if entry.is_dir() and entry.name[0] != "."}
+    by_class = {
+        _printable(entry.name): _images_below(entry) for entry in entries if entry.is_dir() and entry.name[0] != "."
+    }
     by_class = {name: paths for name, paths in by_class.items() if paths}
     labels = labels or (folder / LABELS_FILE if (folder / LABELS_FILE).is_file() else None)
     note = None
@@ -92,7 +94,7 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
             f"The folder {folder} {'is empty' if empty else 'holds no images'}.",
             f"Give a folder with {', '.join(sorted(SUFFIXES))} files, in class folders or flat.",
         )
-    names = [path.relative_to(folder).as_posix() for path in paths]
+    names = [_printable(path.relative_to(folder).as_posix()) for path in paths]
     if labels is not None:
         class_names = _read_labels(labels, names)
     return ImageFiles(str(folder), names, paths, class_names, ordered=False, from_csv=labels is not None, note=note)
@@ -121,6 +123,11 @@ def scan_list(file: Path) -> ImageFiles:
     if not names:
         raise BadInput(f"The list {file} names no image.", "Write one image path a line, relative to the list.")
     return ImageFiles(str(file), names, paths, list(classes), ordered=True)
+
+
+def _printable(name: str) -> str:
+    """File names need not be text on every system; bytes that are not UTF-8 are shown as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_image(path: Path) -> bool:

@@ -6,7 +6,7 @@ import warnings
 
 import onnx
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import TargetRefuses
 from quantkit.model.file import ModelFile
 
 
@@ -22,7 +22,7 @@ def converted_to_fp16(model: ModelFile) -> onnx.ModelProto:
                 proto, keep_io_types=True, disable_shape_infer=bool(model.external_files)
             )
     except Exception as error:
-        raise BadInput(
+        raise TargetRefuses(
             f"{model.path} cannot be converted to FP16 ({error}).", "Leave fp16 out of the precisions."
         ) from error
     return converted

@@ -16,6 +16,7 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from quantkit.core.errors import TargetRefuses
 from quantkit.core.ranges import TensorRange
 from quantkit.model.file import ModelFile
 from quantkit.model.prepare import prepared
@@ -57,6 +58,11 @@ def quantized_for_onnxruntime(
     root.setLevel(logging.ERROR)  # the quantizer logs through the root logger, a line for every tensor it leaves alone
     try:
         quantizer.quantize_model()
+    except (ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
+        raise TargetRefuses(
+            f"onnxruntime's quantizer cannot place Q/DQ in {model.path} ({error}).",
+            "Leave the node it names in floating point with --exclude.",
+        ) from error
     finally:
         root.setLevel(level)
     quantizer.model.topological_sort()  # it appends pairs at the end, which onnxruntime takes but the standard does not

@@ -94,7 +94,6 @@ def open_calibration_data(config: Config, model: ModelFile) -> OpenedData:
         config.data.samples,
         config.data.seed,
         config.class_names(),
-        config.data.labels,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from quantkit.pipeline.run_directory import MANIFEST_FILE, PARTIAL, Manifest, re
 
 POSITION_FILE = "position.json"
 CHECKPOINT_SECONDS = 20
+log = logging.getLogger("quantkit")
 
 
 def collect(
@@ -50,6 +52,12 @@ def collect(
         raise BadInput(
             f"The model's batch size is fixed at {step}, but there are only {len(stream.indices)} samples.",
             f"Give at least {step} samples, or export the model with a dynamic batch.",
+        )
+    if usable < len(stream.indices):
+        log.warning(
+            "The model's batch size is fixed at %d: the last %d samples are left out.",
+            step,
+            len(stream.indices) - usable,
         )
     counting = _Counting(stream, folder / PARTIAL if folder else None, manifest)
     counting.resume()

@@ -14,7 +14,7 @@ from quantkit.config import Config
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison, Interval, Row
-from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated
+from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated, TargetRefuses
 from quantkit.core.progress import Progress, silent
 from quantkit.datasets import Batch, OpenedData, Stream, open_dataset
 from quantkit.datasets.open import check_label_range
@@ -35,10 +35,8 @@ EVALUATION_BATCH = 8
 class _Candidate:
     """One target and precision on the way to its row."""
 
-    target: Target
     artifact: Artifact
     session: Session
-    reference: str  # the target's name: its FP32 is what this is compared with
     accuracy: Accuracy = field(default_factory=Accuracy)
     fidelity: Fidelity = field(default_factory=Fidelity)
 
@@ -56,11 +54,8 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
     opened = open_evaluation_data(config, model)
     warnings = list(opened.notes)
     precisions = [p for p in ("fp32", *config.compare.precisions) if p]
-    exported = export(calibration, targets, precisions, artifacts, progress)
-    by_name = {target.name: target for target in targets}
-    candidates = [
-        _Candidate(by_name[a.target], a, by_name[a.target].load(a, config.compare.device), a.target) for a in exported
-    ]
+    exported = export(calibration, targets, precisions, artifacts, progress, lenient=not config.compare.targets)
+    candidates = _loaded(targets, exported, config)
 
     stream = Stream(opened.dataset, [int(i) for i in opened.indices])
     labels = opened.dataset.labels
@@ -143,6 +138,27 @@ def _working_targets(config: Config) -> list[Target]:
     return asked or [target for target in all_targets().values() if target.availability().works]
 
 
+def _loaded(targets: Sequence[Target], artifacts: Sequence[Artifact], config: Config) -> list[_Candidate]:
+    """Every artifact on its device. A target that was not asked for and cannot run the model is left out."""
+    by_name = {target.name: target for target in targets}
+    candidates: list[_Candidate] = []
+    for artifact in artifacts:
+        target = by_name[artifact.target]
+        try:
+            session = target.load(artifact, config.compare.device)
+        except TargetRefuses as refusal:
+            if config.compare.targets:
+                raise
+            log.warning("No %s on %s: %s", artifact.precision, target.name, refusal)
+            continue
+        candidates.append(_Candidate(artifact, session))
+    with_fp32 = {c.artifact.target for c in candidates if c.artifact.precision == "fp32"}
+    candidates = [c for c in candidates if c.artifact.target in with_fp32]
+    if not candidates:
+        raise NothingEvaluated("No target here can run the model.", "See the warnings above; name one with --target.")
+    return candidates
+
+
 def _evaluate(
     candidates: Sequence[_Candidate],
     batch: Batch,
@@ -156,8 +172,8 @@ def _evaluate(
     for candidate in candidates:
         outputs = {name: output[:count] for name, output in candidate.session.infer(inputs).items()}
         if candidate.artifact.precision == "fp32":
-            references[candidate.reference] = outputs
-        candidate.fidelity.update(references[candidate.reference], outputs)
+            references[candidate.artifact.target] = outputs
+        candidate.fidelity.update(references[candidate.artifact.target], outputs)
         if labels is not None:
             scores = class_scores(next(iter(outputs.values())))
             if scores is not None:
@@ -173,14 +189,14 @@ def _rows(
     candidates: Sequence[_Candidate], timings: Sequence[Timing], device: str, batch: int, method: str
 ) -> list[Row]:
     fp32 = {
-        c.reference: (c.accuracy.metrics(), t.latency.p50)
+        c.artifact.target: (c.accuracy.metrics(), t.latency.p50)
         for c, t in zip(candidates, timings, strict=True)
         if c.artifact.precision == "fp32"
     }
     rows = []
     for candidate, timing in zip(candidates, timings, strict=True):
         metrics = candidate.accuracy.metrics()
-        reference, reference_p50 = fp32[candidate.reference]
+        reference, reference_p50 = fp32[candidate.artifact.target]
         artifact = candidate.artifact
         executed = candidate.session.executed_precision
         notes = list(artifact.notes)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from quantkit.config import Config
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadInput, TargetRefuses
 from quantkit.core.files import atomic_folder, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.model.file import ModelFile, open_model
@@ -18,6 +19,7 @@ from quantkit.targets import Target, all_targets, targets_named
 from quantkit.version import __version__
 
 ARTIFACT_FILE = "artifact.json"
+log = logging.getLogger("quantkit")
 
 
 def calibrated_model(calibration: Calibration) -> ModelFile:
@@ -34,10 +36,12 @@ def export(
     precisions: Sequence[str] | None,
     output: Path,
     progress: Progress = silent,
+    lenient: bool = False,
 ) -> list[Artifact]:
     """Write ``output/<target>/<precision>/`` for every target and each of ``precisions`` that it has (None: all).
 
-    Files that were made from the same model and ranges by the same version are left as they are. Raises BadInput.
+    Files that were made from the same model and ranges by the same version are left as they are. Raises BadInput;
+    ``lenient`` warns instead and leaves the artifact out, when it is one model's limitation on one target.
     """
     unknown = [precision for precision in precisions or () if precision not in PRECISIONS]
     if unknown:
@@ -47,7 +51,12 @@ def export(
     artifacts = []
     with progress("exporting", len(wanted), "artifacts") as advance:
         for target, precision in wanted:
-            artifacts.append(_export_one(model, calibration, target, precision, output / target.name / precision))
+            try:
+                artifacts.append(_export_one(model, calibration, target, precision, output / target.name / precision))
+            except TargetRefuses as refusal:
+                if not lenient:
+                    raise
+                log.warning("No %s for %s: %s", precision, target.name, refusal)
             advance(1)
     return artifacts
 
@@ -63,7 +72,7 @@ def export_all(
     """Export to the named targets (None or none: every one whose files can be written here)."""
     version = config.export.tensorrt
     chosen = targets_named(targets, version) if targets else _exportable(version)
-    return export(calibration, chosen, precisions or None, output, progress)
+    return export(calibration, chosen, precisions or None, output, progress, lenient=not targets)
 
 
 def _exportable(tensorrt_version: str) -> list[Target]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BackendMissing, BadInput
+from quantkit.core.errors import BackendMissing, TargetRefuses
 from quantkit.model.file import ModelFile
 from quantkit.targets.base import Availability, Session, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
@@ -81,7 +81,7 @@ class _Session:
                 self._session = ort.InferenceSession(str(artifact.path), options, providers=["CPUExecutionProvider"])
             except Exception as error:
                 reason = str(error).strip().splitlines()[0]
-                raise BadInput(
+                raise TargetRefuses(
                     f"onnxruntime cannot load {artifact.path} ({reason}).", "Check that the model runs in onnxruntime."
                 ) from error
             self.executed_precision = _executed_precision(optimized)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BackendMissing, BadInput
+from quantkit.core.errors import BackendMissing, TargetRefuses
 from quantkit.model.file import ModelFile
 from quantkit.targets.base import Availability, Session, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
@@ -82,7 +82,7 @@ class OpenVino:
             return _Session(_core().compile_model(str(artifact.path), device, config))
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise BadInput(
+            raise TargetRefuses(
                 f"OpenVINO cannot compile {artifact.path} for {device} ({reason}).", "Leave that precision out."
             ) from error
 
@@ -92,7 +92,7 @@ class OpenVino:
             model = _core().read_model(str(source))
         except RuntimeError as error:
             reason = next((line for line in str(error).splitlines() if "onnx" in line.lower()), str(error))
-            raise BadInput(
+            raise TargetRefuses(
                 f"OpenVINO cannot read {source} ({reason[:300]}).", "Leave --target openvino out."
             ) from error
         openvino.save_model(model, str(folder / "model.xml"), compress_to_fp16=compress)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -108,6 +109,15 @@ def test_hostile_names_are_just_names(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(folder / "a\tb\n'\";$(x).png")
     data = opened(tmp_path / "imgs")
     assert [b.indices for b in Stream(data.dataset, data.indices).batches(4)] == [[0]]
+
+
+def test_names_that_are_not_utf8_are_shown_as_escapes(tmp_path: Path) -> None:
+    folder = tmp_path / "imgs" / os.fsdecode(b"cl\xffss")
+    folder.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(folder / os.fsdecode(b"\xfe.png"))
+    data = opened(tmp_path / "imgs")
+    assert chosen(data) == ["cl\\udcffss/\\udcfe.png"]
+    assert len(list(Stream(data.dataset, data.indices).batches(1))) == 1
 
 
 @pytest.mark.parametrize("make", ["nothing", "empty", "texts"])

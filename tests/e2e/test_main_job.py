@@ -7,8 +7,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.targets.tensorrt.cache import parse_cache
 from tests.conftest import Quantkit, tiny_model, write_images
@@ -146,6 +148,51 @@ def test_warnings_do_not_fail(quantkit: Quantkit, model_path: Path, tmp_path: Pa
     }
 
 
+@pytest.mark.openvino
+def test_a_target_that_cannot_run_the_model_is_left_out_unless_asked_for(
+    quantkit: Quantkit, images: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    model = tiny_model()
+    model.graph.node.append(
+        onnx.helper.make_node("Inverse", ["relu1"], ["inverse"], name="inverse", domain="com.microsoft")
+    )
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info("inverse"))
+    onnx.save(model, tmp_path / "odd.onnx")
+    done = quantkit(
+        "calibrate", "odd.onnx", "--data", images, "-o", "out", "--method", "minmax", "--exclude", "inverse"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning: No fp32 for openvino: OpenVINO cannot read" in done.stderr
+    compared = quantkit("compare", "out", "--data", images, "--json")
+    assert compared.returncode == 0, compared.stderr
+    assert {row["target"] for row in json.loads(compared.stdout)["rows"]} == {"onnxruntime"}
+    asked = quantkit("compare", "out", "--data", images, "--target", "openvino")
+    assert asked.returncode == 2
+    assert "odd.onnx" in asked.stderr
+
+
+def test_hostile_names_pass_through(quantkit: Quantkit, tmp_path: Path) -> None:
+    model = tiny_model()
+    hostile = "</script><script>alert(1)</script> [bold]: $(x)"
+    for node in model.graph.node:
+        node.input[:] = [hostile if name == "relu1" else name for name in node.input]
+        node.output[:] = [hostile if name == "relu1" else name for name in node.output]
+    onnx.save(model, tmp_path / "m.onnx")
+    images = write_images(tmp_path / "imgs")
+    (images / "red").rename(images / "<img src=x onerror=alert(1)>")
+    (images / "blue" / "0.png").rename(images / "blue" / "[red]a\nb.png")
+    done = quantkit("calibrate", "m.onnx", "--data", images, "-o", "out [x]")
+    assert done.returncode == 0, done.stderr
+    compared = quantkit("compare", "out [x]", "--data", images, "--target", "onnxruntime")
+    assert compared.returncode == 0, compared.stderr
+    assert hostile in json.loads((tmp_path / "out [x]" / "calibration.json").read_text())["tensors"]
+    assert "<script>alert" not in (tmp_path / "out [x]" / "report.html").read_text()
+    shown = quantkit("inspect", "out [x]")
+    assert hostile in shown.stdout
+
+
 def test_chance_accuracy_is_doubted(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
     classes = tmp_path / "classes.txt"
     classes.write_text("red\nblue\ngreen\n")
@@ -169,3 +216,48 @@ def test_python_api_of_the_readme(model_path: Path, images: Path, tmp_path: Path
     qk.gate(comparison, rules).raise_for_failure()
     with pytest.raises(qk.GateFailed):
         qk.gate(comparison, [qk.Rule(metric="speedup", min=1000)]).raise_for_failure()
+
+
+def test_several_inputs_and_outputs_from_an_npz(quantkit: Quantkit, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = {
+        "table": rng.standard_normal((20, 32)).astype(np.float32),
+        "w": rng.standard_normal((32, 32)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["embedded"], name="gather"),
+        helper.make_node("ReduceMean", ["embedded"], ["mean"], name="mean", axes=[1], keepdims=0),
+        helper.make_node("Add", ["mean", "dense"], ["sum"], name="sum"),
+        helper.make_node("MatMul", ["sum", "w"], ["product"], name="product"),
+        helper.make_node("Softmax", ["product"], ["probabilities"], name="softmax"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "two",
+        [
+            helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", 3]),
+            helper.make_tensor_value_info("dense", TensorProto.FLOAT, ["N", 32]),
+        ],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 32]),
+            helper.make_tensor_value_info("product", TensorProto.FLOAT, ["N", 32]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    np.savez(
+        tmp_path / "x.npz",
+        ids=rng.integers(0, 20, (150, 3)),
+        dense=rng.standard_normal((150, 32)).astype(np.float32),
+        labels=rng.integers(0, 32, 150),
+    )
+    done = quantkit("calibrate", "m.onnx", "--data", "x.npz", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    tensors = json.loads((tmp_path / "out" / "calibration.json").read_text())["tensors"]
+    assert list(tensors) == ["dense", "embedded", "mean", "sum", "product", "probabilities"]
+    compared = quantkit("compare", "out", "--data", "x.npz", "--json")
+    assert compared.returncode == 0, compared.stderr
+    for row in json.loads(compared.stdout)["rows"]:
+        assert row["agreement"] > 0.9
+        assert row["sqnr_db"] is None or row["sqnr_db"] > 20
+        assert ("int8" in row["executed_precision"]) == (row["precision"] == "int8")

@@ -10,7 +10,7 @@ import re
 import struct
 from collections.abc import Mapping
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadInput, TargetRefuses
 
 ENTROPY = "EntropyCalibration2"
 MINMAX = "MinMaxCalibration"
@@ -60,4 +60,4 @@ def ranges_text(amax: Mapping[str, float]) -> str:
 
 def _refuse_line_breaks(name: str) -> None:
     if name.splitlines() != [name]:
-        raise BadInput(f"The tensor name {name!r} holds a line break.", "Rename the tensor and calibrate again.")
+        raise TargetRefuses(f"The tensor name {name!r} holds a line break.", "Rename the tensor and calibrate again.")
