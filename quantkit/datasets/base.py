@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.preprocess import Preprocess
+
 Inputs = Mapping[str, npt.NDArray[Any]]
 """One sample: an array for each input of the model, without the batch dimension."""
 
@@ -34,6 +36,10 @@ class Dataset(Protocol):
     @property
     def labels(self) -> npt.NDArray[np.int64] | None:
         """Index into ``classes`` for each sample, -1 where unlabelled; None when nothing is labelled."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What is done to images, with the model's size and layout filled in."""
 
     def stamp(self, index: int) -> str:
         """A cheap mark (size and time of change) that differs when the sample's file changed."""

@@ -63,7 +63,7 @@ class ImageFiles:
     class_names: list[str | None]
     ordered: bool  # a list is taken in its order, from its start; a folder is sampled
     from_csv: bool = False
-    note: str | None = None
+    warning: str | None = None
 
 
 def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
@@ -78,10 +78,10 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
     }
     by_class = {name: paths for name, paths in by_class.items() if paths}
     labels = labels or (folder / LABELS_FILE if (folder / LABELS_FILE).is_file() else None)
-    note = None
+    warning = None
     if by_class and labels is None:
         if flat:
-            note = f"{len(flat)} images directly in {folder} are ignored, because it has class folders."
+            warning = f"{len(flat)} images directly in {folder} are ignored, because it has class folders."
         found = [(path, name) for name, paths in by_class.items() for path in paths]
         paths = [path for path, _ in found]
         class_names: list[str | None] = [name for _, name in found]
@@ -97,7 +97,7 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
     names = [_printable(path.relative_to(folder).as_posix()) for path in paths]
     if labels is not None:
         class_names = _read_labels(labels, names)
-    return ImageFiles(str(folder), names, paths, class_names, ordered=False, from_csv=labels is not None, note=note)
+    return ImageFiles(str(folder), names, paths, class_names, ordered=False, from_csv=labels is not None, warning=warning)
 
 
 def scan_list(file: Path) -> ImageFiles:

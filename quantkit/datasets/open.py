@@ -22,11 +22,12 @@ NO_SPATIAL_SIZE = (224, 224)  # for models with dynamic height and width, unless
 
 @dataclass(frozen=True)
 class OpenedData:
-    """A dataset, the chosen samples in order, and what people should be told about it."""
+    """A dataset and the chosen samples in order. ``notes`` say how it is read, ``warnings`` what is odd about it."""
 
     dataset: Dataset
     indices: npt.NDArray[np.int64]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def open_dataset(
@@ -45,6 +46,7 @@ def open_dataset(
     if not path.exists():
         raise BadInput(f"There is no file or folder {path}.", "Check --data.")
     notes: list[str] = []
+    warnings: list[str] = []
     dataset: Dataset
     ordered = False
     if path.suffix in (".npy", ".npz") and path.is_file():
@@ -52,17 +54,17 @@ def open_dataset(
     else:
         files = scan_folder(path, labels) if path.is_dir() else scan_list(path)
         ordered = files.ordered
-        if files.note:
-            notes.append(files.note)
+        if files.warning:
+            warnings.append(files.warning)
         dataset = _images(files, inputs, preprocess, classes, notes)
     available = len(dataset.names)
     if samples is not None and samples > available:
-        notes.append(f"{path} holds {available} samples, fewer than the {samples} asked for.")
+        warnings.append(f"{path} holds {available} samples, fewer than the {samples} asked for.")
     if ordered or (samples is None and not isinstance(dataset, ImageDataset)):
         indices = np.arange(available)[:samples]
     else:
         indices = balanced_choice(dataset.labels, available, samples, seed)
-    return OpenedData(dataset, indices, tuple(notes))
+    return OpenedData(dataset, indices, tuple(notes), tuple(warnings))
 
 
 def _images(
@@ -160,6 +162,7 @@ def fit(preprocess: Preprocess, spec: ModelInput, notes: list[str]) -> Preproces
     if spec.dtype.startswith(("int", "uint")):
         fitted = fitted.model_copy(update={"scale": 1.0, "mean": (0.0,), "std": (1.0,)})
         notes.append(f"The model takes {spec.dtype} pixels: they are resized, not normalised.")
+    notes.append(f"Preprocessing: {fitted.describe()}")
     return fitted
 
 

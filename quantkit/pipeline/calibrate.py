@@ -100,11 +100,11 @@ def open_calibration_data(config: Config, model: ModelFile) -> OpenedData:
 def _calibrated(
     config: Config, model: ModelFile, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress
 ) -> Calibration:
-    notes = list(opened.notes)
-    for note in notes:
-        log.warning("%s", note)
-    preprocess = getattr(opened.dataset, "preprocess", config.preprocess)
-    log.info("Preprocessing: %s", preprocess.describe())
+    for note in opened.notes:
+        log.info("%s", note)
+    warnings = list(opened.warnings)
+    for warning in warnings:
+        log.warning("%s", warning)
     exclude = config.calibrate.exclude
     stream = Stream(opened.dataset, [int(i) for i in opened.indices])
     histograms, samples = collect(
@@ -118,15 +118,15 @@ def _calibrated(
     )
     names = opened.dataset.names
     if stream.skipped:
-        notes.append(
+        warnings.append(
             f"{len(stream.skipped)} of {len(stream.indices)} images could not be read and were skipped: "
             f"{_some([f'{names[i]} ({why})' for i, why in stream.skipped.items()])}."
         )
-        log.warning("%s", notes[-1])
+        log.warning("%s", warnings[-1])
     dead = [name for name, histogram in histograms.items() if histogram.is_dead]
     if dead:
-        notes.append(f"{len(dead)} tensors were zero for every image: {_some(dead)}.")
-        log.warning("%s", notes[-1])
+        warnings.append(f"{len(dead)} tensors were zero for every image: {_some(dead)}.")
+        log.warning("%s", warnings[-1])
     calibration = Calibration(
         created=now(),
         versions={name: version(name) for name in ("numpy", "onnx", "onnxruntime")} | {"quantkit": __version__},
@@ -136,13 +136,13 @@ def _calibrated(
             sha256=stream.sha256(),
             skipped={names[i]: why for i, why in stream.skipped.items()},
         ),
-        preprocess=preprocess,
+        preprocess=opened.dataset.preprocess,
         samples=samples,
         batch_size=config.calibrate.batch_size,
         seed=config.data.seed,
         method=config.calibrate.method,
         exclude=tuple(exclude),
-        warnings=tuple(notes),
+        warnings=tuple(warnings),
         tensors=_tensors(histograms, config),
     ).attach(histograms)
     if folder is not None:

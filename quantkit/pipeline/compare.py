@@ -52,7 +52,9 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
     targets = _working_targets(config)
     model = calibrated_model(calibration)
     opened = open_evaluation_data(config, model)
-    warnings = list(opened.notes)
+    for note in opened.notes:
+        log.info("%s", note)
+    warnings = list(opened.warnings)
     precisions = [p for p in ("fp32", *config.compare.precisions) if p]
     exported = export(calibration, targets, precisions, artifacts, progress, lenient=not config.compare.targets)
     candidates = _loaded(targets, exported, config)
