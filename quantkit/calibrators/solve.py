@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 from quantkit.calibrators.entropy import entropy
@@ -26,7 +26,10 @@ class Calibrator(Protocol):
 
 
 def calibrators(percent: float = DEFAULT_PERCENTILE) -> dict[str, Calibrator]:
-    """All calibrators by name: the built-in ones, then those installed under ``quantkit.calibrators``."""
+    """All calibrators by name: the built-in ones, then those installed under ``quantkit.calibrators``.
+
+    Raises BadInput for an installed one that does not load.
+    """
     builtin: dict[str, Calibrator] = {
         "minmax": minmax,
         "percentile": partial(percentile, percent=percent),
@@ -34,9 +37,19 @@ def calibrators(percent: float = DEFAULT_PERCENTILE) -> dict[str, Calibrator]:
         "mse": mse,
     }
     third_party = {
-        point.name: point.load() for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in builtin
+        point.name: _loaded(point) for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in builtin
     }
     return builtin | third_party
+
+
+def _loaded(point: EntryPoint) -> Calibrator:
+    try:
+        calibrator: Calibrator = point.load()
+    except Exception as error:
+        raise BadInput(
+            f"The calibrator {point.name!r} ({point.value}) does not load: {error}.", "Mend or uninstall its package."
+        ) from error
+    return calibrator
 
 
 def solve(histogram: Histogram, methods: Mapping[str, Calibrator]) -> dict[str, TensorRange]:

@@ -90,10 +90,10 @@ def fail(what: str, mend: str, error: BaseException | None = None) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """A table on stdout; all but the first ``left`` columns are right-aligned numbers."""
+    """A table on stdout; the first ``left`` columns and one of files are text, the others right-aligned numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position < left else "right", no_wrap=True)
+        table.add_column(column, justify="left" if position < left or column == "files" else "right", no_wrap=True)
     for row in rows:
         table.add_row(*[escape(cell) for cell in row])
     stdout.print(table)

@@ -56,8 +56,11 @@ def artifact_list(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
 
 
 def print_artifacts(artifacts: Sequence[Artifact]) -> None:
-    """What was written, a line each."""
+    """What was written, a line each: the file to load, and the names of those beside it."""
     from quantkit.cli.console import print_table
 
-    rows = [[a.target, a.precision, ", ".join(map(str, a.files)), f"{a.size_bytes / 1e6:.2f}"] for a in artifacts]
-    print_table(["target", "precision", "files", "MB"], rows, left=3)
+    rows = [
+        [a.target, a.precision, f"{a.size_bytes / 1e6:.2f}", " + ".join([str(a.path), *(f.name for f in a.files[1:])])]
+        for a in artifacts
+    ]
+    print_table(["target", "precision", "MB", "files"], rows, left=2)
