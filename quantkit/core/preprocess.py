@@ -16,8 +16,8 @@ class Preprocess(BaseModel):
     """The ``[preprocess]`` table. Steps run in this order: resize, channels, scale, mean and std, layout.
 
     ``size`` is (height, width) of the model input and defaults to what the model states. ``resize`` is how an image
-    gets there: "stretch" straight to size; "crop" its shorter side to ``resize_to`` (default: size / 0.875), then the
-    centre; "letterbox" the longer side, the rest filled with ``pad`` (0-255). A pixel p in 0..255 becomes
+    gets there: "stretch" straight to size; "crop" its shorter side to size / ``crop_pct``, then the centre (256 and 224
+    for 0.875); "letterbox" the longer side, the rest filled with ``pad`` (0-255). A pixel p in 0..255 becomes
     (p * scale - mean) / std, per channel. ``layout`` defaults to what the model's input shape shows.
     """
 
@@ -26,7 +26,7 @@ class Preprocess(BaseModel):
     preset: str = "imagenet-stretch"
     size: tuple[int, int] | None = None
     resize: Literal["stretch", "crop", "letterbox"] = "stretch"
-    resize_to: int | None = Field(default=None, gt=0)
+    crop_pct: float = Field(default=0.875, gt=0, le=1)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
     pad: int = Field(default=114, ge=0, le=255)
     channels: Literal["rgb", "bgr", "gray"] = "rgb"
@@ -75,7 +75,7 @@ PRESETS: dict[str, Preprocess] = {
             "inception": {"resize": "crop", "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3},
             "clip": {
                 "resize": "crop",
-                "resize_to": None,
+                "crop_pct": 1.0,
                 "interpolation": "bicubic",
                 "mean": (0.48145466, 0.4578275, 0.40821073),
                 "std": (0.26862954, 0.26130258, 0.27577711),

@@ -34,9 +34,11 @@ def _resized(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     if preprocess.resize == "stretch":
         return image if image.size == (width, height) else image.resize((width, height), method)
     if preprocess.resize == "crop":
-        shorter = preprocess.resize_to or round(min(preprocess.size) / 0.875)
+        shorter = int(min(preprocess.size) / preprocess.crop_pct)
         factor = max(shorter / min(image.size), height / image.height, width / image.width)
-        scaled = image.resize((round(image.width * factor), round(image.height * factor)), method)
+        # Rounded down, as torchvision does; the small term keeps 255.99999 from becoming 255.
+        enlarged = (int(image.width * factor + 1e-6), int(image.height * factor + 1e-6))
+        scaled = image.resize((max(enlarged[0], width), max(enlarged[1], height)), method)
         left, top = round((scaled.width - width) / 2), round((scaled.height - height) / 2)
         return scaled.crop((left, top, left + width, top + height))
     factor = min(height / image.height, width / image.width)

@@ -32,8 +32,21 @@ def test_layout_channels_and_scale() -> None:
 
 
 def test_crop_takes_the_centre() -> None:
-    settings = PRESETS["raw"].model_copy(update={"size": (30, 30), "resize": "crop", "resize_to": 30, "layout": "nhwc"})
+    settings = PRESETS["raw"].model_copy(update={"size": (30, 30), "resize": "crop", "crop_pct": 1.0, "layout": "nhwc"})
     assert np.array_equal(transform(IMAGE, settings), PIXELS[:, 10:40].astype(np.float32))
+
+
+def test_the_imagenet_preset_is_resize_256_crop_224() -> None:
+    """Against torchvision's arithmetic for a 500x375 image: 256 for the shorter side, 341 for the longer, cut down."""
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (375, 500, 3), dtype=np.uint8))
+    settings = PRESETS["imagenet"].model_copy(
+        update={"size": (224, 224), "layout": "nhwc", "scale": 1.0, "mean": (0.0,), "std": (1.0,)}
+    )
+    scaled = image.resize((341, 256), Image.Resampling.BILINEAR)
+    left, top = round((341 - 224) / 2), round((256 - 224) / 2)
+    assert np.array_equal(
+        transform(image, settings), np.asarray(scaled, np.float32)[top : top + 224, left : left + 224]
+    )
 
 
 def test_letterbox_keeps_the_aspect_and_pads() -> None:
