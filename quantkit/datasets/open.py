@@ -206,6 +206,8 @@ def index_labels(
 
 def check_label_range(labels: npt.NDArray[np.int64], count: int | None, source: str) -> None:
     """Raise BadInput when a label lies outside 0..count-1 (or is negative, with count None)."""
+    if not labels.size:
+        return
     worst = int(labels.max()) if count is not None and labels.max() >= count else int(labels.min())
     if worst < 0 or (count is not None and worst >= count):
         raise BadInput(

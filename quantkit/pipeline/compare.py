@@ -55,7 +55,7 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
     for note in opened.notes:
         log.info("%s", note)
     warnings = list(opened.warnings)
-    precisions = [p for p in ("fp32", *config.compare.precisions) if p]
+    precisions = ("fp32", *config.compare.precisions)
     exported = export(calibration, targets, precisions, artifacts, progress, lenient=not config.compare.targets)
     candidates = _loaded(targets, exported, config)
 
@@ -114,20 +114,24 @@ def open_evaluation_data(config: Config, model: ModelFile) -> OpenedData:
         classes,
         config.data.labels,
     )
-    outputs = model.outputs[0].shape
-    count = outputs[1] if len(outputs) >= 2 else None
+    count = _class_count(model)
     labels = opened.dataset.labels
-    if labels is not None and isinstance(count, int) and count >= 2:
+    if labels is not None and count is not None:
         named = len(opened.dataset.classes)
         if named and named != count:
             raise BadInput(
                 f"{opened.dataset.source} has {named} classes, but the model has {count} outputs.",
                 "Name the outputs' classes in order in [data] classes, or check that this is the right model.",
             )
-        known = labels[labels >= 0]
-        if known.size:
-            check_label_range(known, count, opened.dataset.source)
+        check_label_range(labels[labels >= 0], count, opened.dataset.source)
     return opened
+
+
+def _class_count(model: ModelFile) -> int | None:
+    """How many classes the first output scores; None when it is no classification, or its shape does not say."""
+    _, *rest = model.outputs[0].shape or ("",)
+    count = rest[0] if rest and all(dimension == 1 for dimension in rest[1:]) else None
+    return count if isinstance(count, int) and count >= 2 else None
 
 
 def _working_targets(config: Config) -> list[Target]:
@@ -179,6 +183,7 @@ def _evaluate(
         if labels is not None:
             scores = class_scores(next(iter(outputs.values())))
             if scores is not None:
+                check_label_range(labels[labels >= 0], scores.shape[1], "The evaluation data")
                 candidate.accuracy.update(scores, labels)
 
 
@@ -228,10 +233,10 @@ def _rows(
 
 def _doubts(rows: Sequence[Row], model: ModelFile) -> list[str]:
     """What makes the figures questionable."""
-    count = model.outputs[0].shape[1] if len(model.outputs[0].shape) > 1 else None
+    count = _class_count(model)
     doubts = []
     top1: Interval | None = rows[0].metrics.get("top1")
-    if top1 is not None and isinstance(count, int) and top1.value < NEAR_CHANCE / count:
+    if top1 is not None and count is not None and top1.value < NEAR_CHANCE / count:
         doubts.append(
             f"FP32 accuracy is {top1.value:.1%}, near chance for {count} classes: "
             "the preprocessing or the order of classes is probably wrong."
