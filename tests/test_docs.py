@@ -47,4 +47,4 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (code,) = blocks(ROOT / "README.md", "python")
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "digits" / "report.html").is_file()
-    assert (tmp_path / "digits" / "out" / "tensorrt" / "int8" / "calibration.cache").is_file()
+    assert (tmp_path / "digits" / "trt" / "tensorrt" / "int8" / "calibration.cache").is_file()

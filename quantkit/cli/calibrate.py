@@ -69,7 +69,7 @@ def calibrate(
 
     With neither MODEL nor --data, -o DIR solves the run in DIR anew, say with another --method; no image is read.
     """
-    from quantkit.cli.console import configure, print_json, stdout
+    from quantkit.cli.console import configure, print_json, print_raw, stdout
     from quantkit.cli.export import artifact_list, print_artifacts
     from quantkit.cli.settings import absolute, base_config, with_environment, with_model, with_preprocess
     from quantkit.pipeline.calibrate import calibrate as run_calibration
@@ -88,7 +88,7 @@ def calibrate(
         "calibrate", method=method, percentile=percentile, batch_size=batch_size, exclude=exclude or None
     )
     if dump_config:
-        stdout.print(settings.to_toml(), markup=False)
+        print_raw(settings.to_toml())
         return
     calibration = run_calibration(settings, output, fresh=fresh, progress=progress)
     folder = calibration.folder

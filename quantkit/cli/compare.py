@@ -58,10 +58,11 @@ def compare(
 
     FP32 is always measured: the others are compared with it.
     """
-    from quantkit.cli.console import configure, log, print_json, stdout
+    from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.cli.settings import absolute, with_environment, with_preprocess
     from quantkit.config import load_config
     from quantkit.core.calibration import Calibration
+    from quantkit.core.files import make_folder
     from quantkit.pipeline.compare import compare as run_comparison
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config, write_config
@@ -82,11 +83,13 @@ def compare(
         "compare", targets=target or None, precisions=precision or None, batch_size=batch_size, device=device
     )
     if dump_config:
-        stdout.print(settings.to_toml(), markup=False)
+        print_raw(settings.to_toml())
         return
+    make_folder(folder)  # a run that cannot be written should say so before the measurement, not after
     comparison = run_comparison(settings, Calibration.load(folder), folder / ARTIFACTS, progress)
     comparison.save(folder)
-    write_config(folder, settings)
+    # Only where the images are is remembered: what this command measured must not decide what the next one measures.
+    write_config(folder, run_config(folder).with_values("data", evaluation=settings.data.evaluation))
     report = write_report(folder)
     if as_json:
         print_json(comparison.model_dump(mode="json"))

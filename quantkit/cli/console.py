@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,8 @@ WIDEST = 500
 SECONDS_BETWEEN_LINES = 10
 SECONDS_WORTH_A_LINE = 2
 # As wide as it needs to be: a figure cut short to fit a narrow terminal or a pipe would be a wrong figure.
-stdout = Console(highlight=False, soft_wrap=True, width=WIDEST)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stdout = Console(highlight=False, emoji=False, soft_wrap=True, width=WIDEST)
+stderr = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 log = logging.getLogger("quantkit")
 
 
@@ -100,10 +101,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout."""
+    """One JSON document on stdout; ValueError for NaN and Inf, which JSON does not have."""
     import json
 
-    stdout.print(json.dumps(document, indent=1, ensure_ascii=False), markup=False, soft_wrap=True)
+    print_raw(json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False))
+
+
+def print_raw(text: str) -> None:
+    """Text for machines, to the letter."""
+    sys.stdout.write(text + "\n")
 
 
 @contextmanager

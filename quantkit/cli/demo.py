@@ -24,5 +24,5 @@ def demo(
     configure(verbose, quiet)
     write_demo(folder)
     log.info("Wrote %s/: model.onnx, imgs/calib, imgs/eval, quantkit.toml", folder)
-    log.info("Now: quantkit run -c %s -o %s", folder / CONFIG_FILE, folder / "run")
+    log.info("Running: quantkit run -c %s -o %s", folder / CONFIG_FILE, folder / "run")
     run(folder / CONFIG_FILE, folder / "run", as_json=as_json, verbose=verbose, quiet=quiet)

@@ -60,7 +60,7 @@ def print_artifacts(artifacts: Sequence[Artifact]) -> None:
     from quantkit.cli.console import print_table
 
     rows = [
-        [a.target, a.precision, f"{a.size_bytes / 1e6:.2f}", " + ".join([str(a.path), *(f.name for f in a.files[1:])])]
+        [a.target, a.precision, f"{a.size_bytes / 1e6:.3g}", " + ".join([str(a.path), *(f.name for f in a.files[1:])])]
         for a in artifacts
     ]
     print_table(["target", "precision", "MB", "files"], rows, left=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -43,17 +44,18 @@ def gate(
 
     Options stand in for the file's rules on the same metric.
     """
-    from quantkit.cli.console import configure
+    from quantkit.cli.console import configure, log
     from quantkit.config import load_config
     from quantkit.core.comparison import Comparison
+    from quantkit.core.errors import BadInput
     from quantkit.core.files import write_text
     from quantkit.gates import gate as apply_rules
     from quantkit.pipeline.report import write_report
-    from quantkit.pipeline.run_directory import find_run, run_config
+    from quantkit.pipeline.run_directory import find_comparison, is_run, run_config
     from quantkit.reports.junit import junit_xml
 
     configure(verbose, quiet)
-    folder = find_run(run)
+    folder = find_comparison(run)
     rules = option_rules(max_drop, min_speedup, min_agreement)
     replaced = {rule.metric for rule in rules}
     configured = load_config(gates) if gates is not None else run_config(folder)
@@ -61,8 +63,12 @@ def gate(
     result = apply_rules(Comparison.load(folder), rules)
     if junit is not None:
         write_text(junit, junit_xml(result))
-    write_report(folder, gate=result)
     print_gate(result, as_json)
+    if is_run(folder):
+        try:
+            write_report(folder, gate=result)
+        except BadInput as error:  # the verdict stands, whether or not the run can be written
+            log.warning("The report is not brought up to date: %s", error)
     raise typer.Exit(result.exit_code)
 
 
@@ -71,8 +77,15 @@ def option_rules(max_drop: float | None, min_speedup: float | None, min_agreemen
     from pydantic import ValidationError
 
     from quantkit.core.errors import BadInput
-    from quantkit.gates import Rule
+    from quantkit.gates import MOST_SENSIBLE_DROP, Rule
 
+    if max_drop is not None and not 0 <= max_drop < 100 * MOST_SENSIBLE_DROP:
+        raise BadInput(
+            f"--max-drop {max_drop:g} is not from 0 to below {100 * MOST_SENSIBLE_DROP:g} points.",
+            "It is in points of top-1: 0.5 is half a point.",
+        )
+    if min_agreement is not None and not 0 <= min_agreement <= 100:
+        raise BadInput(f"--min-agreement {min_agreement:g} is not from 0 to 100 percent.", "98.5 is 98.5 percent.")
     given: list[tuple[str, dict[str, Any]]] = []
     if max_drop is not None:
         given.append(("--max-drop", {"metric": "drop.top1", "max": max_drop / 100}))
@@ -105,7 +118,7 @@ def print_gate(result: GateResult, as_json: bool) -> None:
                     {
                         **verdict.rule.model_dump(),
                         "row": [verdict.row.target, verdict.row.precision] if verdict.row else None,
-                        "measured": verdict.value,
+                        "measured": verdict.value if verdict.value is not None and isfinite(verdict.value) else None,
                         "outcome": verdict.outcome,
                     }
                     for verdict in result.verdicts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import typer
@@ -41,7 +42,8 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code. SIGTERM ends it as Ctrl-C does: a stopped job is resumable."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     sys.exit(invoke(sys.argv[1:]))
 
 
@@ -60,7 +62,7 @@ def invoke(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):
-        fail("Interrupted.", "Give the same command again to go on.")
+        fail("Interrupted.", "Give the same command again; a calibration goes on where it stopped.")
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence: every failure gets two sentences
         return _exit_code(error)

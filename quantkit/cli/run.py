@@ -18,7 +18,7 @@ def run(
 ) -> None:
     """Do all of it: calibrate, export, compare, report, gate. Exits as the gate does."""
     from quantkit.cli.compare import print_comparison
-    from quantkit.cli.console import configure, log, print_json, stdout
+    from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.cli.gate import print_gate
     from quantkit.cli.settings import base_config, with_model
     from quantkit.pipeline.run import run_all
@@ -26,7 +26,7 @@ def run(
     progress = configure(verbose, quiet)
     settings = with_model(base_config(config), None)
     if dump_config:
-        stdout.print(settings.to_toml(), markup=False)
+        print_raw(settings.to_toml())
         return
     outcome = run_all(settings, output, fresh, progress)
     if as_json:

@@ -18,7 +18,14 @@ SMALLEST_USEFUL_SPACE = 1 << 16  # bytes; below this, a vendor's vague write err
 
 
 def normalized(path: Path) -> Path:
-    """Absolute, without ``..``; links are kept, so that people recognise what they gave."""
+    """Absolute, without ``..``; links are kept, so that people recognise what they gave.
+
+    Raises BadInput for a name that is not UTF-8: a run's JSON files could not hold it.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"The path {str(path)!r} is not UTF-8.", "Rename it, or link to it by another name.") from error
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve() would follow links
 
 
@@ -47,8 +54,15 @@ def make_folder(path: Path) -> Path:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; rename it to ``path`` on success, remove it on any failure."""
+    """Yield a temporary path in the same folder; rename it to ``path`` on success, remove it on any failure.
+
+    A pipe or a device is yielded itself.
+    """
     with _writing(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            yield path  # a pipe or a device: to be written into, not to be replaced
+            return
+        path = path.resolve()  # a link keeps pointing where it does
         make_folder(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from quantkit.core.errors import BadInput
+from quantkit.core.files import NO_SPACE
 from quantkit.datasets.base import Inputs
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.transform import transform
@@ -66,7 +68,9 @@ def open_arrays(path: Path, input_names: Sequence[str]) -> tuple[dict[str, npt.N
     """
     try:
         members = {"": _map(path)} if path.suffix == ".npy" else _unpack(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise BadInput(f"There is no room to unpack {path}.", "Free some space where TMPDIR points.") from error
         raise BadInput(f"{path} is not a readable {path.suffix} file.", "Write it with numpy.save or savez.") from error
     labels = next((members.pop(key) for key in LABEL_KEYS if key in members and key not in input_names), None)
     if len(members) == 1 and len(input_names) == 1:

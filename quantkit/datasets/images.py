@@ -39,7 +39,7 @@ class ImageDataset:
         """Size and time of change of the file; "missing" where there is none."""
         try:
             status = self.paths[index].stat()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in the name
             return "missing"
         return f"{status.st_size}:{status.st_mtime_ns}"
 
@@ -47,8 +47,8 @@ class ImageDataset:
         """Decode and preprocess one image. Raises Unreadable."""
         try:
             data = self.paths[index].read_bytes()
-        except OSError as error:
-            raise Unreadable(error.strerror or str(error)) from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
         pixels = transform(decode_rgb(data), self.preprocess)
         return {self.input_name: pixels.astype(self.dtype, copy=False)}, hashlib.sha256(data).digest()
 
@@ -111,7 +111,9 @@ def scan_list(file: Path) -> ImageFiles:
         raise BadInput(
             f"{file} is not a text file.", "Give a folder, an .npy or .npz file, or a text file that lists images."
         ) from error
-    names, paths, classes = [], [], []
+    names: list[str] = []
+    paths: list[Path] = []
+    classes: list[str | None] = []
     for line in lines:
         if not line.strip():
             continue
@@ -120,9 +122,11 @@ def scan_list(file: Path) -> ImageFiles:
         names.append(name.strip())
         paths.append(path)
         classes.append(label.strip() or path.parent.name or None)
+    if len({path.parent for path in paths}) == 1 and not any("\t" in line for line in lines):
+        classes = [None] * len(paths)  # one folder for all is no class
     if not names:
         raise BadInput(f"The list {file} names no image.", "Write one image path a line, relative to the list.")
-    return ImageFiles(str(file), names, paths, list(classes), ordered=True)
+    return ImageFiles(str(file), names, paths, classes, ordered=True)
 
 
 def _printable(name: str) -> str:

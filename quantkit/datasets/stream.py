@@ -61,6 +61,18 @@ class Stream:
         """The SHA-256 of each sample read so far, in order; for :meth:`resume`."""
         return [self._digests[index].hex() if index in self._digests else "" for index in self.indices]
 
+    def repeats(self) -> list[int]:
+        """Samples read so far whose stored bytes equal those of an earlier one."""
+        seen: set[bytes] = set()
+        twins = []
+        for index in self.indices:
+            digest = self._digests.get(index)
+            if digest in seen:
+                twins.append(index)
+            elif digest is not None:
+                seen.add(digest)
+        return twins
+
     def resume(self, digests: Sequence[str], skipped: dict[int, str]) -> None:
         """Take over what an interrupted pass had noted."""
         self._digests = {i: bytes.fromhex(d) for i, d in zip(self.indices, digests, strict=False) if d}

@@ -32,16 +32,16 @@ class Accuracy:
     def __init__(self) -> None:
         self._hits = {"top1": 0, "top5": 0}
         self._total = 0
-        self._classes = 0
+        self.classes = 0  # how many the scores have
 
     def update(self, scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> None:
         """``scores`` (N, classes), ``labels`` (N,); a label of -1 is not counted."""
         known = labels >= 0
         scores, labels = scores[known], labels[known]
-        self._classes = scores.shape[1]
+        self.classes = scores.shape[1]
         own = scores[np.arange(len(labels)), labels][:, None]
         # Rank by how many classes score higher; equal scores before the label's index come first, as in argmax.
-        index = np.arange(self._classes)[None, :]
+        index = np.arange(self.classes)[None, :]
         rank = ((scores > own) | ((scores == own) & (index < labels[:, None]))).sum(axis=1)
         finite = np.isfinite(scores).all(axis=1)
         self._hits["top1"] += int(((rank < 1) & finite).sum())
@@ -52,5 +52,5 @@ class Accuracy:
         """top1, and top5 where there are more than five classes; empty without labels."""
         if not self._total:
             return {}
-        names = ("top1", "top5") if self._classes > 5 else ("top1",)
+        names = ("top1", "top5") if self.classes > 5 else ("top1",)
         return {name: wilson_interval(self._hits[name], self._total) for name in names}

@@ -12,6 +12,7 @@ from quantkit.core.errors import BadInput
 from quantkit.model.file import ModelFile
 
 QDQ_OPSET = 13  # the first with per-channel QuantizeLinear
+OWN_SUFFIXES = ("_scale", "_zero_point", "_quantized", "_dequantized", "_folded_bias")
 
 
 def prepared(model: ModelFile) -> onnx.ModelProto:
@@ -26,6 +27,7 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
                 f"Export it with opset {QDQ_OPSET} or newer.",
             ) from error
     constants_to_initializers(proto.graph)
+    clear_names(proto.graph)
     fold_batch_norms(proto.graph)
     return proto
 
@@ -43,6 +45,31 @@ def constants_to_initializers(graph: onnx.GraphProto) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def clear_names(graph: onnx.GraphProto) -> None:
+    """Rename initializers whose names Q/DQ would give to its own constants, such as ``x_scale`` beside a tensor ``x``.
+
+    Two constants of one name would silently become one.
+    """
+    tensors = {name for node in graph.node for name in (*node.input, *node.output)}
+    inputs = {value.name for value in graph.input}
+    renamed = {}
+    for tensor in graph.initializer:
+        owner = next((tensor.name.removesuffix(s) for s in OWN_SUFFIXES if tensor.name.endswith(s)), None)
+        if owner in tensors and tensor.name not in inputs:
+            renamed[tensor.name] = f"{tensor.name}_of_the_model"
+            tensor.name = renamed[tensor.name]
+    if renamed:
+        _rename_uses(graph, renamed)
+
+
+def _rename_uses(graph: onnx.GraphProto, renamed: dict[str, str]) -> None:
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _rename_uses(inner, renamed)
 
 
 def fold_batch_norms(graph: onnx.GraphProto) -> None:

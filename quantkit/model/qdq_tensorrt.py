@@ -57,6 +57,7 @@ class _Placement:
     excluded: set[str]
     edges: set[tuple[str, str, int]] = field(default_factory=set)  # (tensor, consuming node, input position)
     weights: dict[str, int] = field(default_factory=dict)  # weight to its channel axis
+    with_weight: set[str] = field(default_factory=set)  # nodes that take their weight dequantized
     scale_groups: dict[str, str] = field(default_factory=dict)  # rule 6: tensor to the representative of its group
 
     def __post_init__(self) -> None:
@@ -94,6 +95,7 @@ class _Placement:
             axis = _channel_axis(node, len(weight.dims))
             if self.weights.setdefault(weight.name, axis) != axis:
                 return  # one weight used along two axes: rare, and not worth two copies
+            self.with_weight.add(node.name)
         elif not all(name in self.ranges for name in operands):
             return
         for position, name in enumerate(operands):
@@ -152,9 +154,7 @@ class _Placement:
         ordered = dequantized + [n for v in self.graph.input for n in pairs.get(v.name, [])]
         for node in self.graph.node:
             for position, name in enumerate(node.input):
-                if (node.name, position) in positions or (
-                    name in self.weights and position == 1 and node.op_type in WEIGHTED
-                ):
+                if (node.name, position) in positions or (position == 1 and node.name in self.with_weight):
                     node.input[position] = f"{name}_dequantized"
             ordered.append(node)
             ordered += [pair for name in node.output for pair in pairs.get(name, [])]

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from quantkit.core.errors import BadInput
 
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
-ERRORS_ONLY = 3
+FATAL_ONLY = 4  # errors are raised too, with the same words
 
 
 def cpu_session(model: onnx.ModelProto | Path, weights_folder: Path | None = None) -> ort.InferenceSession:
@@ -20,7 +20,7 @@ def cpu_session(model: onnx.ModelProto | Path, weights_folder: Path | None = Non
 
     """
     options = ort.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     if weights_folder is not None:
         options.add_session_config_entry(EXTERNAL_FOLDER, str(weights_folder.resolve()))
     source = str(model) if isinstance(model, Path) else model.SerializeToString()

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 
 from quantkit.calibrators import calibrators, solve
 from quantkit.config import Config
-from quantkit.core.calibration import Calibration, DataRef, ModelRef, TensorCalibration
-from quantkit.core.errors import BadInput, QuantkitError
-from quantkit.core.files import make_folder
+from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
+from quantkit.core.errors import BadInput
 from quantkit.core.histogram import Histogram
 from quantkit.core.progress import Progress, silent
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.model.file import ModelFile, open_model
 from quantkit.pipeline.collect import collect, forget_checkpoint
+from quantkit.pipeline.findings import findings
 from quantkit.pipeline.run_directory import (
+    ARTIFACT_FILE,
+    ARTIFACTS,
+    MANIFEST_FILE,
+    PARTIAL,
     Manifest,
     choose_folder,
+    claim,
     new_manifest,
     now,
     read_manifest,
@@ -31,7 +37,6 @@ from quantkit.version import __version__
 
 log = logging.getLogger("quantkit")
 RESULTS = ("comparison.json", "report.html", "summary.md", "junit.xml")
-MOST_NAMED = 5  # names shown of a longer list
 
 
 def calibrate(
@@ -75,10 +80,10 @@ def calibrate(
         elif previous is not None and previous.same_work(manifest):
             log.info("Using the histograms in %s again; no image is read.", folder)
             return _solved(Calibration.load(folder), config)
-        make_folder(folder)
+        claim(folder)
     try:
         return _calibrated(config, model, opened, manifest, None if in_memory else folder, progress)
-    except QuantkitError:
+    except BaseException:
         if folder is not None and not in_memory and not any(folder.iterdir()):
             folder.rmdir()
         raise
@@ -116,17 +121,11 @@ def _calibrated(
         manifest,
         progress,
     )
+    found = findings(stream, histograms, model, exclude)
+    for finding in found:
+        log.warning("%s", finding)
+    warnings += found
     names = opened.dataset.names
-    if stream.skipped:
-        warnings.append(
-            f"{len(stream.skipped)} of {len(stream.indices)} images could not be read and were skipped: "
-            f"{_some([f'{names[i]} ({why})' for i, why in stream.skipped.items()])}."
-        )
-        log.warning("%s", warnings[-1])
-    dead = [name for name, histogram in histograms.items() if histogram.is_dead]
-    if dead:
-        warnings.append(f"{len(dead)} tensors were zero for every image: {_some(dead)}.")
-        log.warning("%s", warnings[-1])
     calibration = Calibration(
         created=now(),
         versions={name: version(name) for name in ("numpy", "onnx", "onnxruntime")} | {"quantkit": __version__},
@@ -146,7 +145,11 @@ def _calibrated(
         tensors=_tensors(histograms, config),
     ).attach(histograms)
     if folder is not None:
-        _forget_results(folder)
+        # In this order nothing that is left behind at any moment vouches for what is not there, or not its own.
+        (folder / PARTIAL).mkdir(exist_ok=True)
+        for name in (MANIFEST_FILE, CALIBRATION_FILE):
+            (folder / name).unlink(missing_ok=True)
+        _forget_results(folder, ("fp32", "fp16", "int8"))
         calibration.save(folder)
         write_manifest(folder, manifest, config)
         forget_checkpoint(folder)
@@ -191,17 +194,15 @@ def _solved(calibration: Calibration, config: Config) -> Calibration:
     solved = calibration.model_copy(
         update={"created": now(), "method": config.calibrate.method, "tensors": tensors}
     ).attach(histograms)
-    _forget_results(folder)
+    _forget_results(folder, ("int8",))
     solved.save(folder)
     return solved
 
 
-def _forget_results(folder: Path) -> None:
-    """Remove what was measured with ranges that are about to be replaced."""
+def _forget_results(folder: Path, precisions: Sequence[str]) -> None:
+    """Remove what was made or measured with ranges that are about to be replaced."""
     for name in RESULTS:
         (folder / name).unlink(missing_ok=True)
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    for precision in precisions:
+        for record in folder.glob(f"{ARTIFACTS}/*/{precision}/{ARTIFACT_FILE}"):
+            shutil.rmtree(record.parent)

@@ -63,8 +63,11 @@ def collect(
     counting.resume()
     with progress("calibrating", usable, "images", counting.position) as advance:
         if not counting.primed:
-            for batch in islice(stream.batches(step), -(-first_batch // step)):
-                counting.guard(batch, counting.collector.prime, session.run(batch.inputs))
+            for number, batch in enumerate(islice(stream.batches(step), -(-first_batch // step))):
+                activations = session.run(batch.inputs)
+                wanted = first_batch - number * step  # a model of fixed batch may run more than the first batch has
+                rows = {name: a[:wanted] if a.ndim and len(a) == step else a for name, a in activations.items()}
+                counting.guard(batch, counting.collector.prime, rows)
         with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
             pending: Future[None] | None = None
             try:

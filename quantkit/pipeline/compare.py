@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison, Interval, Row
 from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated, TargetRefuses
 from quantkit.core.progress import Progress, silent
-from quantkit.datasets import Batch, OpenedData, Stream, open_dataset
+from quantkit.datasets import Batch, Dataset, OpenedData, Stream, open_dataset
 from quantkit.datasets.open import check_label_range
 from quantkit.measure.accuracy import Accuracy, class_scores
 from quantkit.measure.environment import environment
@@ -24,11 +25,11 @@ from quantkit.measure.fidelity import Fidelity
 from quantkit.measure.latency import Timing, rounds_for, time_sessions
 from quantkit.model.file import ModelFile
 from quantkit.pipeline.export import calibrated_model, export
+from quantkit.pipeline.findings import some
 from quantkit.targets import Session, Target, all_targets, targets_named
 
 log = logging.getLogger("quantkit")
 NEAR_CHANCE = 2.0  # FP32 accuracy below this many times chance: the preprocessing is probably wrong
-EVALUATION_BATCH = 8
 
 
 @dataclass
@@ -55,20 +56,24 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
     for note in opened.notes:
         log.info("%s", note)
     warnings = list(opened.warnings)
+    if opened.dataset.preprocess != calibration.preprocess:
+        warnings.append("Images are preprocessed otherwise here than they were for the calibration.")
+    if model.fixed_batch and config.compare.batch_size not in (1, model.fixed_batch):
+        warnings.append(f"The model's batch size is fixed at {model.fixed_batch}; latency is measured at that.")
     precisions = ("fp32", *config.compare.precisions)
     exported = export(calibration, targets, precisions, artifacts, progress, lenient=not config.compare.targets)
     candidates = _loaded(targets, exported, config)
 
     stream = Stream(opened.dataset, [int(i) for i in opened.indices])
     labels = opened.dataset.labels
-    step = model.fixed_batch or EVALUATION_BATCH
+    step = model.fixed_batch or 1  # a batch declared dynamic is not always one inside the graph
     first: Batch | None = None
     samples = labelled = 0
     with progress("evaluating", len(stream.indices), "images") as advance:
         for batch in stream.batches(step):
             first = first or batch
             count = len(batch.indices)
-            _evaluate(candidates, batch, labels[batch.indices] if labels is not None else None, step, model)
+            _evaluate(candidates, batch, labels[batch.indices] if labels is not None else None, step, opened.dataset)
             samples += count
             labelled += int((labels[batch.indices] >= 0).sum()) if labels is not None else 0
             advance(count)
@@ -77,7 +82,7 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
     if stream.skipped:
         warnings.append(
             f"{len(stream.skipped)} images could not be read and were skipped: "
-            + ", ".join(f"{opened.dataset.names[i]} ({why})" for i, why in list(stream.skipped.items())[:5])
+            + some([f"{opened.dataset.names[i]} ({why})" for i, why in stream.skipped.items()])
         )
     batch_size = model.fixed_batch or config.compare.batch_size
     inputs = _resized_batch(first.inputs, batch_size)
@@ -85,7 +90,7 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
         timings = time_sessions([c.session for c in candidates], inputs, batch_size, advance)
 
     rows = _rows(candidates, timings, config.compare.device, batch_size, calibration.method)
-    warnings += _doubts(rows, model)
+    warnings += _doubts(rows, candidates[0].accuracy.classes)
     for warning in warnings:
         log.warning("%s", warning)
     return Comparison(
@@ -117,14 +122,19 @@ def open_evaluation_data(config: Config, model: ModelFile) -> OpenedData:
     count = _class_count(model)
     labels = opened.dataset.labels
     if labels is not None and count is not None:
-        named = len(opened.dataset.classes)
-        if named and named != count:
-            raise BadInput(
-                f"{opened.dataset.source} has {named} classes, but the model has {count} outputs.",
-                "Name the outputs' classes in order in [data] classes, or check that this is the right model.",
-            )
-        check_label_range(labels[labels >= 0], count, opened.dataset.source)
+        check_classes(opened.dataset, labels, count)
     return opened
+
+
+def check_classes(dataset: Dataset, labels: npt.NDArray[np.int64], count: int) -> None:
+    """Raise BadInput when classes or labels do not fit a model that scores ``count`` classes."""
+    named = len(dataset.classes)
+    if named and named != count:
+        raise BadInput(
+            f"{dataset.source} has {named} classes, but the model has {count} outputs.",
+            "Name the outputs' classes in order in [data] classes, or check that this is the right model.",
+        )
+    check_label_range(labels[labels >= 0], count, dataset.source)
 
 
 def _class_count(model: ModelFile) -> int | None:
@@ -170,21 +180,35 @@ def _evaluate(
     batch: Batch,
     labels: npt.NDArray[np.int64] | None,
     step: int,
-    model: ModelFile,
+    dataset: Dataset,
 ) -> None:
     count = len(batch.indices)
-    inputs = _resized_batch(batch.inputs, step) if model.fixed_batch and count < step else batch.inputs
+    inputs = _resized_batch(batch.inputs, step) if count < step else batch.inputs
     references = {}
     for candidate in candidates:
-        outputs = {name: output[:count] for name, output in candidate.session.infer(inputs).items()}
+        outputs = {
+            name: _by_sample(name, output, step)[:count] for name, output in candidate.session.infer(inputs).items()
+        }
         if candidate.artifact.precision == "fp32":
             references[candidate.artifact.target] = outputs
         candidate.fidelity.update(references[candidate.artifact.target], outputs)
         if labels is not None:
             scores = class_scores(next(iter(outputs.values())))
             if scores is not None:
-                check_label_range(labels[labels >= 0], scores.shape[1], "The evaluation data")
+                check_classes(dataset, labels, scores.shape[1])
                 candidate.accuracy.update(scores, labels)
+
+
+def _by_sample(name: str, output: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
+    """An output with samples along its first dimension, of which ``step`` were fed."""
+    if output.ndim and len(output) == step:
+        return output
+    if step == 1:
+        return output[None]
+    raise BadInput(
+        f"The model's output {name!r} has shape {output.shape}, not one row for each of {step} samples.",
+        "Export the model with a dynamic batch, or a batch of 1.",
+    )
 
 
 def _resized_batch(inputs: dict[str, npt.NDArray[np.generic]], size: int) -> dict[str, npt.NDArray[np.generic]]:
@@ -231,12 +255,11 @@ def _rows(
     return rows
 
 
-def _doubts(rows: Sequence[Row], model: ModelFile) -> list[str]:
-    """What makes the figures questionable."""
-    count = _class_count(model)
+def _doubts(rows: Sequence[Row], count: int) -> list[str]:
+    """What makes the figures questionable; ``count`` is the number of classes, 0 without labels."""
     doubts = []
     top1: Interval | None = rows[0].metrics.get("top1")
-    if top1 is not None and count is not None and top1.value < NEAR_CHANCE / count:
+    if top1 is not None and top1.value < NEAR_CHANCE / count:
         doubts.append(
             f"FP32 accuracy is {top1.value:.1%}, near chance for {count} classes: "
             "the preprocessing or the order of classes is probably wrong."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from quantkit.config import Config
@@ -14,11 +15,10 @@ from quantkit.core.errors import BadInput, TargetRefuses
 from quantkit.core.files import atomic_folder, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.model.file import ModelFile, open_model
-from quantkit.pipeline.run_directory import digest_of
+from quantkit.pipeline.run_directory import ARTIFACT_FILE, digest_of
 from quantkit.targets import Target, all_targets, targets_named
 from quantkit.version import __version__
 
-ARTIFACT_FILE = "artifact.json"
 log = logging.getLogger("quantkit")
 
 
@@ -48,6 +48,11 @@ def export(
         raise BadInput(f"There is no precision {unknown[0]!r}.", f"Choose one of: {', '.join(PRECISIONS)}.")
     model = calibrated_model(calibration)
     wanted = [(t, p) for t in targets for p in t.precisions if precisions is None or p in precisions]
+    if not wanted:
+        names = ", ".join(target.name for target in targets)
+        raise BadInput(
+            f"There is no {' or '.join(precisions or ())} artifact for {names}.", "Choose another precision."
+        )
     artifacts = []
     with progress("exporting", len(wanted), "artifacts") as advance:
         for target, precision in wanted:
@@ -86,6 +91,7 @@ def _export_one(model: ModelFile, calibration: Calibration, target: Target, prec
     existing = _read(folder, fingerprint)
     if existing is not None:
         return existing
+    _refuse_foreign_files(folder)
     with atomic_folder(folder) as temporary:
         artifact = target.export(model, calibration, precision, temporary)
         names = [file.relative_to(temporary).as_posix() for file in artifact.files]
@@ -105,6 +111,20 @@ def _fingerprint(calibration: Calibration, target: Target, precision: str) -> st
     ranges = {name: (r.amax, r.low, r.high) for name, r in calibration.ranges.items()} if precision == "int8" else {}
     version = getattr(target, "version", "")
     return digest_of([__version__, calibration.model.sha256, ranges, list(calibration.exclude), version])
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    """Raise BadInput when replacing the folder would remove a file that an export did not write."""
+    if not folder.exists():
+        return
+    own: set[str] = {ARTIFACT_FILE}
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        own.update(json.loads((folder / ARTIFACT_FILE).read_text(encoding="utf-8"))["files"])
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in own)
+    if foreign:
+        raise BadInput(
+            f"{folder} holds a file that quantkit did not write ({foreign[0]}).", "Move it, or give another -o."
+        )
 
 
 def _read(folder: Path, fingerprint: str) -> Artifact | None:

@@ -16,7 +16,7 @@ SUMMARY_FILE = "summary.md"
 
 
 def write_report(folder: Path, output: Path | None = None, gate: GateResult | None = None) -> Path:
-    """Write both files; the report's path is returned.
+    """Write both files, or the report alone to ``output``; the report's path is returned.
 
     Without ``gate`` the run's own rules are applied, if it has any and is compared. Raises BadInput.
     """
@@ -30,5 +30,6 @@ def write_report(folder: Path, output: Path | None = None, gate: GateResult | No
         gate = apply_rules(comparison, rules)
     path = output if output is not None else folder / REPORT_FILE
     write_text(path, html_report(calibration, comparison, gate))
-    write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration))
+    if output is None:
+        write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration))
     return path

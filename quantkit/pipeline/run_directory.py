@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quantkit.config import CONFIG_FILE, Config, load_config
 from quantkit.core.calibration import CALIBRATION_FILE
+from quantkit.core.comparison import COMPARISON_FILE
 from quantkit.core.errors import BadInput
 from quantkit.core.files import make_folder, write_text
 from quantkit.version import __version__
 
 MANIFEST_FILE = "manifest.json"
 ARTIFACTS = "artifacts"
+ARTIFACT_FILE = "artifact.json"  # in each artifact's folder: what it was made from
 PARTIAL = ".partial"  # what an interrupted calibration leaves: histograms, position and manifest
 RUNS = Path("runs")
 
@@ -99,6 +101,18 @@ def is_run(folder: Path) -> bool:
     return (folder / CALIBRATION_FILE).is_file()
 
 
+def claim(folder: Path) -> None:
+    """Create a run directory, or go on with one. Raises BadInput for a folder that holds anything else."""
+    make_folder(folder)
+    marks = (MANIFEST_FILE, PARTIAL, CALIBRATION_FILE)
+    foreign = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if foreign and not any((folder / mark).exists() for mark in marks):
+        raise BadInput(
+            f"The folder {folder} holds files that are not quantkit's ({foreign[0].name}).",
+            "Give a new or empty folder, or an earlier run, with -o.",
+        )
+
+
 def choose_folder(wanted: Manifest) -> Path:
     """Where a run without -o goes: an unfinished run of the same work, else ``runs/<model>-<UTC time>``."""
     for unfinished in sorted(RUNS.glob(f"*/{PARTIAL}")):
@@ -129,6 +143,21 @@ def find_run(folder: Path | None) -> Path:
         if (folder / PARTIAL).is_dir():
             raise BadInput(f"The run in {folder} is not calibrated yet.", "Give the quantkit calibrate command again.")
         raise BadInput(f"{folder} is not a run directory.", "Give a folder that quantkit calibrate made.")
+    return folder
+
+
+def find_comparison(run: Path | None) -> Path:
+    """The folder of the ``comparison.json`` that is meant: a run, any folder with one, or the file itself.
+
+    None is the newest run. Raises BadInput where nothing is compared.
+    """
+    if run is not None and run.name == COMPARISON_FILE and run.is_file():
+        return run.parent
+    if run is not None and (run / COMPARISON_FILE).is_file():
+        return run
+    folder = find_run(run)
+    if not (folder / COMPARISON_FILE).is_file():
+        raise BadInput(f"The run in {folder} is not compared yet.", "Run quantkit compare on it.")
     return folder
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
+from quantkit.core.errors import BadInput
 from quantkit.model.file import ModelFile
 
 
@@ -60,6 +61,16 @@ class Target(Protocol):
 
     def load(self, artifact: Artifact, device: str) -> Session:
         """Load an artifact. Raises BackendMissing when the device is absent."""
+
+
+def failed_on(inputs: Mapping[str, npt.NDArray[Any]], runtime: str, error: Exception) -> BadInput:
+    """The error for a batch that a loaded model cannot take."""
+    shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
+    return BadInput(
+        f"The model failed in {runtime} on an input of shape {shapes} ({reason}).",
+        "Check the data against the model; a batch that is declared dynamic may still be fixed inside it.",
+    )
 
 
 def summarize_precisions(counts: Mapping[str, int]) -> str:

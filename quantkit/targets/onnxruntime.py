@@ -14,7 +14,7 @@ from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, TargetRefuses
 from quantkit.model.file import ModelFile
-from quantkit.targets.base import Availability, Session, summarize_precisions
+from quantkit.targets.base import Availability, Session, failed_on, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
 
 WEIGHTED = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
@@ -69,7 +69,7 @@ class _Session:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised too, with the same words
         with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
             # The optimized graph tells what will really run: which Q/DQ pairs became integer kernels, which casts came.
             optimized = Path(folder) / "optimized.onnx"
@@ -89,7 +89,10 @@ class _Session:
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """One batch; outputs by name."""
-        return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+        try:
+            return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+        except Exception as error:
+            raise failed_on(inputs, "onnxruntime", error) from error
 
 
 def _executed_precision(optimized: Path) -> str:

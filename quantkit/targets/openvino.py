@@ -18,10 +18,10 @@ from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, TargetRefuses
 from quantkit.model.file import ModelFile
-from quantkit.targets.base import Availability, Session, summarize_precisions
+from quantkit.targets.base import Availability, Session, failed_on, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
 
-INSTALL = "pip install 'quantkit[openvino]'"
+INSTALL = "pip install openvino nncf"
 WEIGHTED = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "GroupConvolution")
 SHORT_NAMES = {"i8": "int8", "u8": "int8"}
 
@@ -119,7 +119,10 @@ class _Session:
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """One batch; outputs by name, copied out of OpenVINO's memory."""
-        results = self._request.infer(dict(inputs), share_inputs=True)
+        try:
+            results = self._request.infer(dict(inputs), share_inputs=True)
+        except RuntimeError as error:
+            raise failed_on(inputs, "OpenVINO", error) from error
         return {name: np.array(results[i]) for i, name in enumerate(self._outputs)}
 
 
