@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 from onnx import helper, numpy_helper
 from PIL import Image
 
+from quantkit import load_calibration
+from quantkit.core.histogram import load_histograms
 from tests.conftest import Quantkit, tiny_model, write_images
 
 
@@ -125,11 +128,13 @@ def test_an_output_that_cannot_be_written(quantkit: Quantkit, model_path: Path, 
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_full_disk(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["12k", "64k"])
+def test_a_full_disk(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path, size: str) -> None:
+    """It fills while the histograms are written, or later, while the artifacts are: what is there is whole."""
     disk = tmp_path / "disk"
     disk.mkdir()
     try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True, capture_output=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no right to mount a small file system here")
     try:
@@ -137,7 +142,16 @@ def test_a_full_disk(quantkit: Quantkit, model_path: Path, images: Path, tmp_pat
         assert done.returncode == 2
         assert "is full" in done.stderr
         assert "Traceback" not in done.stderr
-        assert not [path for path in disk.rglob("*") if path.name.startswith(".") and path.is_file()]
+        assert not [path for path in disk.rglob(".*") if path.is_file()]
+        if size == "12k":
+            check(quantkit("inspect", "disk/out"), 2, "not calibrated yet")
+        else:
+            assert len(load_calibration(disk / "out").tensors) == 10
+        for record in disk.rglob("artifact.json"):
+            for name in json.loads(record.read_text())["files"]:
+                assert (record.parent / name).stat().st_size > 0
+        for model in disk.rglob("model.onnx"):
+            onnx.checker.check_model(str(model))
     finally:
         subprocess.run(["umount", disk], check=True)
 
@@ -181,7 +195,7 @@ def test_targets_and_precisions_that_are_none(quantkit: Quantkit, model_path: Pa
     check(quantkit("compare", "run", "--data", images, "--target", "tensorrt"), 3, "tensorrt", "trtexec")
     check(quantkit("compare", "run", "--data", images, "--device", "TPU"), 3, "'TPU'")
     check(quantkit("export", "run", "--tensorrt", "latest"), 2, "'latest'")
-    check(quantkit("gate", "run", "--max-drop", "1"), 2, "comparison.json", "quantkit compare")
+    check(quantkit("gate", "run", "--max-drop", "1"), 2, "not compared yet", "quantkit compare")
 
 
 def test_a_model_that_changed_since(quantkit: Quantkit, model_path: Path, images: Path) -> None:
@@ -200,7 +214,7 @@ def test_a_gate_without_a_match_is_5(quantkit: Quantkit, model_path: Path, image
 
 
 def test_ctrl_c_is_130_and_the_same_command_goes_on(quantkit: Quantkit, model_path: Path, tmp_path: Path) -> None:
-    images = write_images(tmp_path / "imgs", per_class=400, size=200)
+    images = write_images(tmp_path / "imgs", per_class=400, size=120)
     command = ["calibrate", model_path, "--data", images, "--samples", "1200", "--no-export"]
     process = subprocess.Popen(
         [sys.executable, "-m", "quantkit", *map(str, command)],
@@ -225,3 +239,8 @@ def test_ctrl_c_is_130_and_the_same_command_goes_on(quantkit: Quantkit, model_pa
     assert done.returncode == 0, done.stderr
     assert "1200 samples" in done.stdout
     assert list((tmp_path / "runs").iterdir()) == [run]
+    assert quantkit(*command, "-o", "whole").returncode == 0
+    resumed, whole = (load_histograms(folder / "histograms.npz") for folder in (run, tmp_path / "whole"))
+    for name, histogram in whole.items():
+        assert np.array_equal(resumed[name].positive, histogram.positive)
+        assert np.array_equal(resumed[name].negative, histogram.negative)

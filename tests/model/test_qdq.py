@@ -223,3 +223,18 @@ def test_conv_transpose_weights_have_their_own_axis(tmp_path: Path) -> None:
     )
     node = next(n for n in quantized.graph.node if n.output[0] == "w0_dequantized")
     assert next(a.i for a in node.attribute if a.name == "axis") == 1
+
+
+def test_an_excluded_node_keeps_its_float_weight_even_when_shared(tmp_path: Path) -> None:
+    model = block(
+        helper.make_node("Conv", ["input", "w0"], ["a"], name="ca"),
+        helper.make_node("Relu", ["a"], ["ra"], name="ra"),
+        helper.make_node("Conv", ["ra", "w0"], ["out"], name="cb"),
+    )
+    onnx.save(model, tmp_path / "block.onnx")
+    file = open_model(tmp_path / "block.onnx")
+    ranges = ranges_of(file, {"input": np.random.default_rng(1).standard_normal((1, 16, 8, 8)).astype(np.float32)})
+    quantized = quantized_for_tensorrt(file, ranges, exclude=["cb"])
+    onnx.checker.check_model(quantized)
+    assert dequantized_inputs(quantized, "ca") == [True, True]
+    assert dequantized_inputs(quantized, "cb") == [False, False]
