@@ -12,6 +12,7 @@ from quantkit.model.file import ModelFile
 
 def converted_to_fp16(model: ModelFile) -> onnx.ModelProto:
     """The model in FP16; operators that have no FP16 form stay in FP32 between casts. Raises BadInput."""
+    from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     proto = model.load()
@@ -25,4 +26,5 @@ def converted_to_fp16(model: ModelFile) -> onnx.ModelProto:
         raise TargetRefuses(
             f"{model.path} cannot be converted to FP16 ({error}).", "Leave fp16 out of the precisions."
         ) from error
+    ONNXModel(converted).topological_sort()  # casts come at the end, which onnxruntime takes but the standard does not
     return converted

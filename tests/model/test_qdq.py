@@ -14,6 +14,7 @@ from quantkit.calibrators import Collector, calibrators, solve
 from quantkit.core.ranges import TensorRange
 from quantkit.model.activations import ActivationSession
 from quantkit.model.file import ModelFile, open_model
+from quantkit.model.fp16 import converted_to_fp16
 from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime
 from quantkit.model.qdq_tensorrt import quantized_for_tensorrt
 from tests.conftest import tiny_model
@@ -238,3 +239,9 @@ def test_an_excluded_node_keeps_its_float_weight_even_when_shared(tmp_path: Path
     onnx.checker.check_model(quantized)
     assert dequantized_inputs(quantized, "ca") == [True, True]
     assert dequantized_inputs(quantized, "cb") == [False, False]
+
+
+def test_the_fp16_model_is_valid_too(tiny: tuple) -> None:
+    converted = converted_to_fp16(tiny[0])
+    onnx.checker.check_model(converted, full_check=True)
+    assert sqnr(run(tiny[0].load()), run(converted)) > 45
