@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
@@ -123,9 +122,20 @@ def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
 
 
 def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[Path, ...]:
-    tensors: list[Any] = list(proto.graph.initializer)
-    tensors += [a.t for n in proto.graph.node for a in n.attribute if a.HasField("t")]
-    return tuple(sorted({external_file_of(t, path.parent) for t in tensors if uses_external_data(t)}))
+    external = (tensor for tensor in _tensors(proto.graph) if uses_external_data(tensor))
+    return tuple(sorted({external_file_of(tensor, path.parent) for tensor in external}))
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every constant of the graph and of the graphs inside it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
 
 
 def _describe(value: onnx.ValueInfoProto) -> ModelInput:

@@ -1,7 +1,7 @@
 """Q/DQ for ONNX Runtime and OpenVINO: asymmetric u8 activations, per-channel s8 weights.
 
-onnxruntime's own ``QDQQuantizer`` places the pairs; the ranges are quantkit's. All activations are u8 because both
-runtimes fall back to slow kernels where u8 and s8 meet (docs/architecture.md has the measurements).
+onnxruntime's own ``QDQQuantizer`` places the pairs; the ranges are quantkit's. All activations are u8 because
+onnxruntime falls back to floating-point Convs where u8 and s8 meet.
 """
 
 from __future__ import annotations
