@@ -227,7 +227,7 @@ def test_ctrl_c_is_130_and_the_same_command_goes_on(quantkit: Quantkit, model_pa
     assert process.stderr is not None
     while "Preprocessing" not in (line := process.stderr.readline()):
         assert line, "ended before it began"
-    time.sleep(1.0)
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
