@@ -17,6 +17,7 @@ from quantkit.targets.base import Session
 ROUNDS = 10
 FEWEST_ROUNDS = 3
 SECONDS_PER_SESSION = 2.0
+MOST_REPEATS = 200  # in a round: 2000 samples tell the 99th percentile
 SETTLE_SECONDS = 0.05  # lets the last session's spinning threads go to sleep
 WARM_UP = 3
 
@@ -32,13 +33,13 @@ class Timing:
 def time_sessions(
     sessions: Sequence[Session], inputs: Mapping[str, npt.NDArray[Any]], batch: int, advance: Advance
 ) -> list[Timing]:
-    """Time every session on the same batch, about 2 s each in 10 interleaved rounds after a warm-up."""
+    """Time every session on the same batch, at most about 2 s each in 10 interleaved rounds after a warm-up."""
     estimates = [_estimate(session, inputs) for session in sessions]
     samples: list[list[float]] = [[] for _ in sessions]
     slow = max(estimates) * WARM_UP * ROUNDS > 10 * SECONDS_PER_SESSION
     for _ in range(FEWEST_ROUNDS if slow else ROUNDS):
         for number, session in enumerate(sessions):
-            repeats = int(np.clip(SECONDS_PER_SESSION / ROUNDS / estimates[number], 3, 2000))
+            repeats = int(np.clip(SECONDS_PER_SESSION / ROUNDS / estimates[number], 3, MOST_REPEATS))
             time.sleep(SETTLE_SECONDS)
             for _ in range(WARM_UP):
                 session.infer(inputs)
