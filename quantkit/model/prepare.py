@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, version_converter
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import TargetRefuses
 from quantkit.model.file import ModelFile
 
 QDQ_OPSET = 13  # the first with per-channel QuantizeLinear
@@ -16,13 +16,13 @@ OWN_SUFFIXES = ("_scale", "_zero_point", "_quantized", "_dequantized", "_folded_
 
 
 def prepared(model: ModelFile) -> onnx.ModelProto:
-    """A copy with all weights that Q/DQ can be placed in. Tensor names stay what they are. Raises BadInput."""
+    """A copy with all weights that Q/DQ can be placed in. Tensor names stay what they are. Raises TargetRefuses."""
     proto = model.load()
     if model.opset < QDQ_OPSET:
         try:
             proto = version_converter.convert_version(proto, QDQ_OPSET)
         except Exception as error:
-            raise BadInput(
+            raise TargetRefuses(
                 f"{model.path} has opset {model.opset} and cannot be upgraded to {QDQ_OPSET} ({error}).",
                 f"Export it with opset {QDQ_OPSET} or newer.",
             ) from error
