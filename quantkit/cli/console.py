@@ -8,16 +8,15 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from quantkit.core.progress import Advance
-    from quantkit.core.progress import Progress as ProgressProtocol
+from quantkit.core.progress import Advance, silent
+from quantkit.core.progress import Progress as ProgressProtocol
 
 WIDEST = 500
 SECONDS_BETWEEN_LINES = 10
@@ -33,7 +32,7 @@ def configure(verbose: int, quiet: bool) -> ProgressProtocol:
     log.handlers = [_StderrHandler()]
     log.propagate = False
     log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose >= 2 else logging.INFO)
-    return _hidden if quiet else bar
+    return silent if quiet else bar
 
 
 @contextmanager
@@ -110,11 +109,6 @@ def print_json(document: Any) -> None:
 def print_raw(text: str) -> None:
     """Text for machines, to the letter."""
     sys.stdout.write(text + "\n")
-
-
-@contextmanager
-def _hidden(description: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-    yield lambda count: None
 
 
 class _StderrHandler(logging.Handler):

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr
 
-from quantkit.core.errors import BadInput
 from quantkit.core.files import write_text
 from quantkit.core.histogram import HISTOGRAMS_FILE, Histogram, load_histograms, save_histograms
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
+from quantkit.core.record import Record, read_record
 
 CALIBRATION_FILE = "calibration.json"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelRef(_Frozen):
+class ModelRef(Record):
     """The model that was calibrated."""
 
     path: str
     sha256: str
 
 
-class DataRef(_Frozen):
+class DataRef(Record):
     """The data it was calibrated on. ``sha256`` covers the stored bytes of every sample used, in order.
 
     ``skipped`` maps the name of each unreadable sample to the reason.
@@ -39,7 +35,7 @@ class DataRef(_Frozen):
     skipped: dict[str, str] = Field(default_factory=dict)
 
 
-class TensorCalibration(_Frozen):
+class TensorCalibration(Record):
     """The chosen range of one tensor (units: the tensor's own), and every method's candidate."""
 
     amax: float
@@ -56,7 +52,7 @@ class TensorCalibration(_Frozen):
         return TensorRange(self.amax, self.low, self.high)
 
 
-class Calibration(_Frozen):
+class Calibration(Record):
     """What ``calibration.json`` holds. Histograms lie beside it in ``histograms.npz``."""
 
     schema_version: Literal[1] = 1
@@ -106,25 +102,5 @@ class Calibration(_Frozen):
     @classmethod
     def load(cls, folder: Path) -> Calibration:
         """Read both files from a run directory. Raises BadInput, with the mend, for a missing, damaged or stale one."""
-        calibration = read_versioned(cls, folder / CALIBRATION_FILE, "quantkit calibrate")
-        return cast("Calibration", calibration).attach(load_histograms(folder / HISTOGRAMS_FILE), folder)
-
-
-def read_versioned(kind: type[Any], path: Path, command: str) -> Any:
-    """Parse a JSON file into a pydantic model; BadInput tells to run ``command`` again where it is missing or stale."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read.", f"Make it with {command}.") from error
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        problems = {".".join(map(str, problem["loc"])): problem["msg"] for problem in error.errors()}
-        stale = "schema_version" in problems
-        where, message = next(iter(problems.items()))
-        raise BadInput(
-            f"{path} was written by another version of quantkit."
-            if stale
-            else f"{path} is damaged ({where or 'the file'}: {message}).",
-            f"Make it again with {command}.",
-        ) from error
+        calibration = read_record(cls, folder / CALIBRATION_FILE, "quantkit calibrate")
+        return calibration.attach(load_histograms(folder / HISTOGRAMS_FILE), folder)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
-from quantkit.core.calibration import read_versioned
 from quantkit.core.files import write_text
+from quantkit.core.record import Record, read_record
 
 COMPARISON_FILE = "comparison.json"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Interval(_Frozen):
+class Interval(Record):
     """A share in 0..1 with its 95 % confidence interval."""
 
     value: float
@@ -25,7 +21,7 @@ class Interval(_Frozen):
     high: float
 
 
-class Latency(_Frozen):
+class Latency(Record):
     """Percentiles of one inference's duration in milliseconds."""
 
     p10: float
@@ -34,7 +30,7 @@ class Latency(_Frozen):
     p99: float
 
 
-class Row(_Frozen):
+class Row(Record):
     """One target × device × precision × variant × batch, measured.
 
     ``metrics`` (top1, top5) are there where labels are. ``drop`` is the same target's FP32 value minus this one, 0..1.
@@ -65,7 +61,7 @@ class Row(_Frozen):
         return self.precision == "fp32"
 
 
-class Environment(_Frozen):
+class Environment(Record):
     """The machine and the versions that the figures come from."""
 
     quantkit: str
@@ -77,7 +73,7 @@ class Environment(_Frozen):
     measured: str
 
 
-class Comparison(_Frozen):
+class Comparison(Record):
     """What ``comparison.json`` holds."""
 
     schema_version: Literal[1] = 1
@@ -106,6 +102,6 @@ class Comparison(_Frozen):
     @classmethod
     def load(cls, folder: Path) -> Comparison:
         """Read it from a run directory. Raises BadInput for a missing, damaged or stale file."""
-        comparison = cast("Comparison", read_versioned(cls, folder / COMPARISON_FILE, "quantkit compare"))
+        comparison = read_record(cls, folder / COMPARISON_FILE, "quantkit compare")
         comparison._folder = folder
         return comparison

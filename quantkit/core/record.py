@@ -1,0 +1,39 @@
+"""What the JSON files of a run have in common: frozen, typed, unknown keys refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from quantkit.core.errors import BadInput
+
+
+class Record(BaseModel):
+    """A part of such a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+R = TypeVar("R", bound=Record)
+
+
+def read_record(kind: type[R], path: Path, command: str) -> R:
+    """Parse a JSON file into a record; BadInput tells to run ``command`` again where it is missing or stale."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read.", f"Make it with {command}.") from error
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        problems = {".".join(map(str, problem["loc"])): problem["msg"] for problem in error.errors()}
+        stale = "schema_version" in problems
+        where, message = next(iter(problems.items()))
+        raise BadInput(
+            f"{path} was written by another version of quantkit."
+            if stale
+            else f"{path} is damaged ({where or 'the file'}: {message}).",
+            f"Make it again with {command}.",
+        ) from error
