@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from quantkit.core.artifact import PRECISIONS
 from quantkit.core.errors import BadInput
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import PRESETS, Preprocess
+from quantkit.core.record import Record
 from quantkit.gates import Rule
 from quantkit.targets.tensorrt.target import DEFAULT_VERSION
 
@@ -25,17 +26,13 @@ DEFAULT_SAMPLES = 300
 DEFAULT_METHOD = "mse"  # best agreement and SQNR over the models in docs/accuracy.md
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelConfig(_Table):
+class ModelConfig(Record):
     """``[model]``: the ONNX file."""
 
     path: Path | None = None
 
 
-class DataConfig(_Table):
+class DataConfig(Record):
     """``[data]``: where samples come from.
 
     ``calibration`` and ``evaluation`` are folders, text lists, .npy or .npz. ``samples`` bounds the calibration set,
@@ -53,7 +50,7 @@ class DataConfig(_Table):
     seed: int = Field(default=0, ge=0)
 
 
-class CalibrateConfig(_Table):
+class CalibrateConfig(Record):
     """``[calibrate]``: how ranges are found.
 
     ``batch_size`` is how many first samples fix the histograms' bin width (TensorRT's batch size); ``exclude`` holds
@@ -66,7 +63,7 @@ class CalibrateConfig(_Table):
     exclude: list[str] = Field(default_factory=list)
 
 
-class CompareConfig(_Table):
+class CompareConfig(Record):
     """``[compare]``: what is measured. No targets means all that work on this machine."""
 
     targets: list[str] = Field(default_factory=list)
@@ -83,13 +80,13 @@ class CompareConfig(_Table):
         return value
 
 
-class ExportConfig(_Table):
+class ExportConfig(Record):
     """``[export]``: the TensorRT version named in the calibration cache's first line; TensorRT refuses any other."""
 
     tensorrt: str = DEFAULT_VERSION
 
 
-class Config(_Table):
+class Config(Record):
     """The whole file. Paths in it are relative to it and are made absolute when it is read."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)

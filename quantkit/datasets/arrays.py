@@ -68,7 +68,8 @@ def open_arrays(path: Path, input_names: Sequence[str]) -> tuple[dict[str, npt.N
     """
     try:
         members = {"": _map(path)} if path.suffix == ".npy" else _unpack(path)
-    except (ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile, OSError) as error:
+    # RuntimeError: an encrypted archive, or (as its subclass) one of an unknown compression.
+    except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise BadInput(f"There is no room to unpack {path}.", "Free some space where TMPDIR points.") from error
         raise BadInput(f"{path} is not a readable {path.suffix} file.", "Write it with numpy.save or savez.") from error

@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from quantkit.config import CONFIG_FILE, Config, load_config
 from quantkit.core.calibration import CALIBRATION_FILE
 from quantkit.core.comparison import COMPARISON_FILE
 from quantkit.core.errors import BadInput
 from quantkit.core.files import make_folder, write_text
+from quantkit.core.record import Record
 from quantkit.version import __version__
 
 MANIFEST_FILE = "manifest.json"
@@ -25,11 +26,9 @@ PARTIAL = ".partial"  # what an interrupted calibration leaves: histograms, posi
 RUNS = Path("runs")
 
 
-class Manifest(BaseModel):
+class Manifest(Record):
     """``manifest.json``. ``settings`` and ``stamp`` are digests: of everything that decides the histograms, and of the
     names, sizes and times of change of the samples."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     quantkit: str = __version__
