@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from quantkit.core.errors import BadInput
 from quantkit.core.files import atomic_file
+from quantkit.core.moving import MovingExtremes
 
 Counts = npt.NDArray[np.int64]
 
@@ -27,7 +28,8 @@ class Histogram:
     ``negative`` and ``positive`` are int64 of shape (2049,): bin k < 2048 counts k*width <= |x| < (k+1)*width, and bin
     2048 counts the values equal to the top edge 2048*width. When the width doubles, that last bin becomes bin 1024,
     exactly where those values belong, so that merging is associative and commutative; clamping them into bin 2047
-    would make the result depend on the order. ``minimum`` and ``maximum`` are the signed extremes seen.
+    would make the result depend on the order. ``minimum`` and ``maximum`` are the signed extremes seen, ``moving`` their
+    moving average over the images.
     """
 
     negative: Counts
@@ -35,6 +37,7 @@ class Histogram:
     width: float
     minimum: float
     maximum: float
+    moving: MovingExtremes = MovingExtremes()
 
     @property
     def total(self) -> int:
@@ -66,7 +69,7 @@ class Histogram:
         negative, positive = self.negative, self.positive
         for _ in range(int(np.log2(factor))):
             negative, positive = doubled(negative), doubled(positive)
-        return Histogram(negative, positive, width, self.minimum, self.maximum)
+        return replace(self, negative=negative, positive=positive, width=width)
 
     def merged(self, other: Histogram) -> Histogram:
         """The histogram of both sets of values; ValueError when the widths are not dyadic multiples."""
@@ -78,6 +81,7 @@ class Histogram:
             width,
             min(a.minimum, b.minimum),
             max(a.maximum, b.maximum),
+            a.moving + b.moving,
         )
 
 

@@ -25,6 +25,17 @@ class TensorRange:
         if self.amax <= 0 or not self.low <= 0 <= self.high or self.low == self.high:
             raise ValueError(f"a range must have amax > 0 and low <= 0 <= high with low < high: {self}")
 
+    @classmethod
+    def symmetric(cls, amax: float, minimum: float, maximum: float) -> TensorRange:
+        """The range of a method that finds only ``amax``: what was seen (``minimum``, ``maximum``), cut at ±amax."""
+        return cls(amax, low=min(max(minimum, -amax), 0.0), high=max(min(maximum, amax), 0.0))
+
+    @classmethod
+    def asymmetric(cls, low: float, high: float) -> TensorRange:
+        """The range of a method that finds both ends; it is stretched to hold zero, and amax covers the farther end."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        return cls(max(-low, high), low, high)
+
     @property
     def scale(self) -> float:
         """The symmetric int8 scale, amax / 127."""
