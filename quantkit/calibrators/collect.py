@@ -1,18 +1,24 @@
-"""Counts activation values into histograms, one tensor and one batch at a time."""
+"""Counts activations into histograms and channel statistics, one sample at a time."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-from quantkit.core.histogram import BINS, DEAD_WIDTH, Counts, Histogram, doubled
+from quantkit.calibrators.count import Counter, Floats, count
+from quantkit.core.channels import ChannelStatistics
+from quantkit.core.collected import Collected
+from quantkit.core.extent import Extent
+from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
+from quantkit.core.moving import MovingExtremes
 
-CHUNK = 1 << 16  # values counted at a time: the working set stays in the second-level cache
-SMALLEST_MAX = 2.0**-100  # below this, max / 2048 would lose bits to subnormal float32; such a tensor is counted as zero
-
-FloatArray = npt.NDArray[np.float32]
+SMALLEST_MAX = (
+    2.0**-100
+)  # below this, max / 2048 would lose bits to subnormal float32; such a tensor is counted as zero
+UNITS_PER_WIDTH = 2.0**20  # resolution of channel means
 
 
 class NotFinite(ValueError):
@@ -24,97 +30,109 @@ class NotFinite(ValueError):
         self.value = value
 
 
-class Collector:
-    """Histograms of every tensor it is shown, in memory that does not grow with the number of batches.
+def note_maxima(maxima: dict[str, float], tensors: Mapping[str, Floats]) -> None:
+    """Take one sample of the first batch into ``maxima``, max|x| by tensor. Raises NotFinite."""
+    for name, array in tensors.items():
+        low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)  # NaN propagates
+        if not math.isfinite(low) or not math.isfinite(high):
+            raise NotFinite(name, _first_bad(array))
+        maxima[name] = max(maxima.get(name, 0.0), -low, high)
 
-    The bin width of a tensor is fixed by :meth:`prime` at max|x| / 2048 of the first batch and doubles, by summing
-    neighbouring bins, whenever a larger value comes. Because widths are dyadic multiples of one another, the counts do
-    not depend on how the values after the first batch were split, ordered or merged.
+
+def first_widths(maxima: Mapping[str, float]) -> dict[str, float]:
+    """The bin widths that the first batch sets: max|x| / 2048, and 2⁻²⁴ for a tensor that was all zero."""
+    return {name: DEAD_WIDTH if largest < SMALLEST_MAX else largest / BINS for name, largest in maxima.items()}
+
+
+class Collector:
+    """What every tensor it is shown holds, in memory that does not grow with the number of samples.
+
+    A tensor's bin width starts at ``widths`` (from :func:`first_widths`) and doubles, by summing
+    neighbouring bins, whenever a larger value comes. Because widths are dyadic multiples of one another, any division
+    of the samples over collectors with the same ``widths`` merges to the same counts. ``samples`` is the number of all
+    samples, which place and weigh each one; ``axes`` gives a tensor's channel axis where that is not the default.
     """
 
-    def __init__(self) -> None:
-        self._first_max: dict[str, float] = {}
-        self._tensors: dict[str, _Accumulator] = {}
+    def __init__(self, widths: Mapping[str, float], samples: int = 1, axes: Mapping[str, int] | None = None) -> None:
+        self._widths = widths
+        self._samples = samples
+        self._axes = axes or {}
+        self._tensors: dict[str, _Tensor] = {}
 
-    def prime(self, tensors: Mapping[str, FloatArray]) -> None:
-        """Take widths from (a part of) the first batch, float32 arrays of any shape, without counting it."""
-        for name, array in tensors.items():
-            low, high = _extremes(name, array)
-            self._first_max[name] = max(self._first_max.get(name, 0.0), -low, high)
+    def observe(self, tensors: Mapping[str, Floats], position: int = 0) -> None:
+        """Count every value of sample number ``position``: float32 arrays of any shape.
 
-    def observe(self, tensors: Mapping[str, FloatArray]) -> None:
-        """Count every value of every tensor. Raises NotFinite on NaN or Inf, ValueError on a tensor never primed."""
+        Raises NotFinite on NaN or Inf, after which the collector is of no use, and ValueError on a tensor without width.
+        """
         for name, array in tensors.items():
             if array.size == 0:
                 continue
-            accumulator = self._tensors.get(name)
-            if accumulator is None:
-                if name not in self._first_max:
-                    raise ValueError(f"{name} was not primed")
-                accumulator = self._tensors[name] = _Accumulator(_first_width(self._first_max[name]))
-            accumulator.add(np.ascontiguousarray(array, dtype=np.float32).reshape(-1), *_extremes(name, array))
+            axis = self._axes.get(name, default_axis(array.ndim))
+            channels = array.shape[axis] if array.ndim else 1
+            inner = math.prod(array.shape[axis:][1:]) if array.ndim else 1
+            tensor = self._tensors.get(name)
+            if tensor is None:
+                if name not in self._widths:
+                    raise ValueError(f"{name} was not in the first batch")
+                width = self._widths[name]
+                tensor = self._tensors[name] = _Tensor(Counter.empty(width, channels, width / UNITS_PER_WIDTH))
+            elif channels != len(tensor.counter.total):
+                tensor.give_up_channels()
+            if tensor.mixed:
+                inner = array.size
+            found = count(tensor.counter, np.ascontiguousarray(array, dtype=np.float32), inner)
+            if found is None:
+                raise NotFinite(name, _first_bad(array))
+            tensor.add(*found, position, self._samples)
 
-    def restore(self, histograms: Mapping[str, Histogram]) -> None:
-        """Continue from histograms taken earlier with :meth:`histograms`."""
-        for name, histogram in histograms.items():
-            self._first_max[name] = histogram.largest
-            self._tensors[name] = _Accumulator.continuing(histogram)
-
-    def histograms(self) -> dict[str, Histogram]:
+    def collected(self) -> Collected:
         """What has been counted so far."""
-        return {name: accumulator.histogram() for name, accumulator in self._tensors.items()}
-
-
-class _Accumulator:
-    def __init__(self, width: float) -> None:
-        self.width = width
-        self.negative: Counts = np.zeros(BINS + 1, dtype=np.int64)
-        self.positive: Counts = np.zeros(BINS + 1, dtype=np.int64)
-        self.minimum = np.inf
-        self.maximum = -np.inf
-
-    @classmethod
-    def continuing(cls, histogram: Histogram) -> _Accumulator:
-        accumulator = cls(histogram.width)
-        accumulator.negative, accumulator.positive = histogram.negative.copy(), histogram.positive.copy()
-        accumulator.minimum, accumulator.maximum = histogram.minimum, histogram.maximum
-        return accumulator
-
-    def add(self, values: FloatArray, low: float, high: float) -> None:
-        while max(-low, high) > self.width * BINS:
-            self.negative, self.positive = doubled(self.negative), doubled(self.positive)
-            self.width *= 2
-        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
-        # Division by a dyadic multiple of the first width rounds the same at every width, so that a value's bin at
-        # width 2w is exactly half its bin at width w.
-        width = np.float32(self.width)
-        for start in range(0, values.size, CHUNK):
-            chunk = values[start : start + CHUNK]
-            bins = np.abs(chunk / width).astype(np.intp)
-            if low < 0:
-                bins += (chunk < 0) * np.intp(BINS + 1)
-                both = np.bincount(bins, minlength=2 * (BINS + 1))
-                self.positive += both[: BINS + 1]
-                self.negative += both[BINS + 1 :]
-            else:
-                self.positive += np.bincount(bins, minlength=BINS + 1)
-
-    def histogram(self) -> Histogram:
-        return Histogram(
-            self.negative.copy(), self.positive.copy(), self.width, float(self.minimum), float(self.maximum)
+        return Collected(
+            {name: tensor.histogram() for name, tensor in self._tensors.items()},
+            {name: tensor.channels() for name, tensor in self._tensors.items()},
+            {name: tensor.extent for name, tensor in self._tensors.items()},
         )
 
 
-def _first_width(largest: float) -> float:
-    return DEAD_WIDTH if largest < SMALLEST_MAX else largest / BINS
+def default_axis(rank: int) -> int:
+    """The channel axis by rank: 1 of (N, C, H, W) or more, the last of (N, C) and of (N, tokens, C)."""
+    return 1 if rank >= 4 else -1
 
 
-def _extremes(name: str, array: FloatArray) -> tuple[float, float]:
-    """Signed minimum and maximum; NaN propagates through both, so that two reductions also check every value."""
-    if array.size == 0:
-        return 0.0, 0.0
-    low, high = float(array.min()), float(array.max())
-    for value in (low, high):
-        if not np.isfinite(value):
-            raise NotFinite(name, value)
-    return low, high
+@dataclass
+class _Tensor:
+    counter: Counter
+    minimum: float = math.inf
+    maximum: float = -math.inf
+    moving: MovingExtremes = field(default_factory=MovingExtremes)
+    extent: Extent = field(default_factory=Extent)
+    seen: int = 0
+    mixed: bool = False  # samples had different numbers of channels
+
+    def add(self, low: float, high: float, position: int, samples: int) -> None:
+        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        self.moving += MovingExtremes.of(low, high, position, samples)
+        self.extent = self.extent.merged(Extent.of(low, high, position, samples))
+        self.seen += 1
+
+    def give_up_channels(self) -> None:
+        if not self.mixed:
+            scratch = Counter.empty(self.counter.width, 1, self.counter.unit)
+            scratch.counts = self.counter.counts
+            self.counter = scratch
+            self.mixed = True
+
+    def histogram(self) -> Histogram:
+        positive, negative = self.counter.counts.copy()
+        return Histogram(negative, positive, self.counter.width, self.minimum, self.maximum, self.moving)
+
+    def channels(self) -> ChannelStatistics:
+        counter = self.counter
+        arrays = (counter.low.copy(), counter.high.copy(), counter.total.copy())
+        statistics = ChannelStatistics(*arrays, counter.unit, self.seen)
+        return statistics.none() if self.mixed else statistics
+
+
+def _first_bad(array: Floats) -> float:
+    flat = array.reshape(-1)
+    return float(flat[np.argmin(np.isfinite(flat))])

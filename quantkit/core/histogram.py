@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ Counts = npt.NDArray[np.int64]
 
 HISTOGRAMS_FILE = "histograms.npz"
 BINS = 2048
+FIELDS = ("names", "negative", "positive", "width", "minimum", "maximum", "moving")  # of the file
 DEAD_WIDTH = 2.0**-24  # bin width of a tensor that was all zero in the first batch
 
 
@@ -28,8 +29,8 @@ class Histogram:
     ``negative`` and ``positive`` are int64 of shape (2049,): bin k < 2048 counts k*width <= |x| < (k+1)*width, and bin
     2048 counts the values equal to the top edge 2048*width. When the width doubles, that last bin becomes bin 1024,
     exactly where those values belong, so that merging is associative and commutative; clamping them into bin 2047
-    would make the result depend on the order. ``minimum`` and ``maximum`` are the signed extremes seen, ``moving`` their
-    moving average over the images.
+    would make the result depend on the order. ``minimum`` and ``maximum`` are the signed extremes seen, ``moving``
+    their moving average over the images.
     """
 
     negative: Counts
@@ -37,7 +38,7 @@ class Histogram:
     width: float
     minimum: float
     maximum: float
-    moving: MovingExtremes = MovingExtremes()
+    moving: MovingExtremes = field(default_factory=MovingExtremes)
 
     @property
     def total(self) -> int:
@@ -112,6 +113,8 @@ def save_histograms(path: Path, histograms: Mapping[str, Histogram]) -> None:
             width=np.array([h.width for h in values], dtype=np.float64),
             minimum=np.array([h.minimum for h in values], dtype=np.float64),
             maximum=np.array([h.maximum for h in values], dtype=np.float64),
+            # Integers of more than 64 bits, as text: low, high, weight.
+            moving=np.array([[f"{n:x}" for n in astuple(h.moving)] for h in values], dtype=np.str_).reshape(-1, 3),
         )
 
 
@@ -119,13 +122,14 @@ def load_histograms(path: Path) -> dict[str, Histogram]:
     """Read what :func:`save_histograms` wrote; :class:`BadInput` when the file is damaged or not one of ours."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            fields = {key: file[key] for key in ("names", "negative", "positive", "width", "minimum", "maximum")}
+            fields = {key: file[key] for key in FIELDS}
         count = len(fields["names"])
         if fields["negative"].shape != (count, BINS + 1) or fields["positive"].shape != (count, BINS + 1):
             raise ValueError("wrong shape")
-        if any(len(fields[key]) != count for key in ("width", "minimum", "maximum")):
+        if any(len(fields[key]) != count for key in FIELDS):
             raise ValueError("wrong length")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        moving = [MovingExtremes(*(int(n, 16) for n in row)) for row in fields["moving"]]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
         raise BadInput(f"{path} is not a readable histogram file.", "Calibrate again with --fresh.") from error
     return {
         str(name): Histogram(
@@ -134,6 +138,7 @@ def load_histograms(path: Path) -> dict[str, Histogram]:
             float(fields["width"][i]),
             float(fields["minimum"][i]),
             float(fields["maximum"][i]),
+            moving[i],
         )
         for i, name in enumerate(fields["names"])
     }

@@ -97,7 +97,9 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
     names = [_printable(path.relative_to(folder).as_posix()) for path in paths]
     if labels is not None:
         class_names = _read_labels(labels, names)
-    return ImageFiles(str(folder), names, paths, class_names, ordered=False, from_csv=labels is not None, warning=warning)
+    return ImageFiles(
+        str(folder), names, paths, class_names, ordered=False, from_csv=labels is not None, warning=warning
+    )
 
 
 def scan_list(file: Path) -> ImageFiles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +17,15 @@ from quantkit.datasets.base import Dataset, Inputs, Unreadable
 
 MOST_UNREADABLE = 0.05  # share of samples that may be skipped
 WORKERS = min(4, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample: the ``position``-th chosen one, number ``index`` of the dataset."""
+
+    position: int
+    index: int
+    inputs: Inputs
 
 
 @dataclass(frozen=True)
@@ -39,16 +48,37 @@ class Stream:
         self.skipped: dict[int, str] = {}
         self._digests: dict[int, bytes] = {}
 
-    def batches(self, size: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of up to ``size`` readable samples, beginning with the ``start``-th chosen one."""
-        pending: list[tuple[int, Inputs]] = []
-        for index, sample in self._samples(start):
-            pending.append((index, sample))
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Batches of up to ``size`` readable samples."""
+        pending: list[Sample] = []
+        for sample in self.samples(range(len(self.indices))):
+            pending.append(sample)
             if len(pending) == size:
-                yield _stacked(pending)
+                yield stacked(pending)
                 pending = []
         if pending:
-            yield _stacked(pending)
+            yield stacked(pending)
+
+    def samples(self, positions: Sequence[int]) -> Iterator[Sample]:
+        """The readable samples among the chosen ones at ``positions``, in that order."""
+        waiting = deque(positions)
+        ahead: deque[tuple[int, Future[tuple[Inputs, bytes]]]] = deque()
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="decode") as pool:
+            try:
+                while waiting or ahead:
+                    while waiting and len(ahead) < 2 * WORKERS:
+                        position = waiting.popleft()
+                        ahead.append((position, pool.submit(self.dataset.load, self.indices[position])))
+                    position, future = ahead.popleft()
+                    try:
+                        inputs, digest = future.result()
+                    except Unreadable as reason:
+                        self._skip(self.indices[position], str(reason))
+                        continue
+                    self._digests[self.indices[position]] = digest
+                    yield Sample(position, self.indices[position], inputs)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def sha256(self) -> str:
         """Hex SHA-256 over the stored bytes' digests of all samples read so far, in order."""
@@ -57,9 +87,9 @@ class Stream:
             digest.update(self._digests.get(index, b""))
         return digest.hexdigest()
 
-    def digests(self) -> list[str]:
-        """The SHA-256 of each sample read so far, in order; for :meth:`resume`."""
-        return [self._digests[index].hex() if index in self._digests else "" for index in self.indices]
+    def digests(self) -> dict[int, str]:
+        """The SHA-256 of each sample read so far, by index; for :meth:`resume`."""
+        return {index: digest.hex() for index, digest in self._digests.items()}
 
     def repeats(self) -> list[int]:
         """Samples read so far whose stored bytes equal those of an earlier one."""
@@ -73,30 +103,11 @@ class Stream:
                 seen.add(digest)
         return twins
 
-    def resume(self, digests: Sequence[str], skipped: dict[int, str]) -> None:
-        """Take over what an interrupted pass had noted."""
-        self._digests = {i: bytes.fromhex(d) for i, d in zip(self.indices, digests, strict=False) if d}
-        self.skipped = dict(skipped)
-
-    def _samples(self, start: int) -> Iterator[tuple[int, Inputs]]:
-        waiting = deque(self.indices[start:])
-        ahead: deque[tuple[int, Future[tuple[Inputs, bytes]]]] = deque()
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="decode") as pool:
-            try:
-                while waiting or ahead:
-                    while waiting and len(ahead) < 2 * WORKERS:
-                        index = waiting.popleft()
-                        ahead.append((index, pool.submit(self.dataset.load, index)))
-                    index, future = ahead.popleft()
-                    try:
-                        sample, digest = future.result()
-                    except Unreadable as reason:
-                        self._skip(index, str(reason))
-                        continue
-                    self._digests[index] = digest
-                    yield index, sample
-            finally:
-                pool.shutdown(cancel_futures=True)
+    def resume(self, digests: Mapping[int, str], skipped: Mapping[int, str]) -> None:
+        """Take over what an interrupted pass, or one over a part of the samples, had noted."""
+        self._digests |= {index: bytes.fromhex(digest) for index, digest in digests.items()}
+        for index, reason in skipped.items():
+            self._skip(index, reason)
 
     def _skip(self, index: int, reason: str) -> None:
         self.skipped[index] = reason
@@ -109,8 +120,7 @@ class Stream:
             )
 
 
-def _stacked(samples: list[tuple[int, Inputs]]) -> Batch:
-    names = samples[0][1].keys()
-    return Batch(
-        {name: np.stack([sample[name] for _, sample in samples]) for name in names}, [index for index, _ in samples]
-    )
+def stacked(samples: Sequence[Sample]) -> Batch:
+    """Samples as one batch."""
+    names = samples[0].inputs.keys()
+    return Batch({n: np.stack([s.inputs[n] for s in samples]) for n in names}, [s.index for s in samples])

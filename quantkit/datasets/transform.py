@@ -20,7 +20,9 @@ def transform(image: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.floa
             pixels = pixels[:, :, ::-1]
     # Divide, subtract, divide: folding them into one multiplication would round differently from the training code
     # that most models were written with.
-    values: npt.NDArray[np.float32] = pixels / np.float32(255) if preprocess.scale == 1 / 255 else pixels * np.float32(preprocess.scale)
+    values: npt.NDArray[np.float32] = (
+        pixels / np.float32(255) if preprocess.scale == 1 / 255 else pixels * np.float32(preprocess.scale)
+    )
     mean: npt.NDArray[np.float32] = np.array(preprocess.mean, dtype=np.float32)
     std: npt.NDArray[np.float32] = np.array(preprocess.std, dtype=np.float32)
     values = (values - mean) / std

@@ -1,4 +1,4 @@
-"""Every float activation of a model, computed in one session."""
+"""Every float activation of a model, computed in one session by any number of threads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime as ort
 
 from quantkit.core.errors import BadInput
 from quantkit.model.file import ModelFile
@@ -14,33 +15,75 @@ from quantkit.model.session import cpu_session
 
 FLOAT_TYPES = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 
+Inputs = Mapping[str, npt.NDArray[np.generic]]
+Activations = dict[str, npt.NDArray[np.float32]]
+
 
 class ActivationSession:
-    """Runs the model in FP32 on the CPU and returns all float activations by tensor name.
+    """The model in FP32 on the CPU, with all float activations as outputs.
 
     Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone
-    are not. ``keep`` filters them by name. ``names`` holds them in graph order. Raises BadInput when none is left.
+    are not. ``keep`` filters them by name. ``names`` holds them in graph order. ``threads`` compute one run together.
+    Raises BadInput when no activation is left.
     """
 
-    def __init__(self, model: ModelFile, keep: Callable[[str], bool] = lambda name: True) -> None:
-        self._float_inputs = [i.name for i in model.inputs if i.dtype.startswith("float") and keep(i.name)]
+    def __init__(
+        self, model: ModelFile, keep: Callable[[str], bool] = lambda name: True, threads: int | None = None
+    ) -> None:
+        self.float_inputs = [i.name for i in model.inputs if i.dtype.startswith("float") and keep(i.name)]
         proto = onnx.ModelProto()
         proto.CopyFrom(model.graph_only)
         given = {output.name for output in proto.graph.output}
         dependent = activation_names(proto.graph)
+        wanted = [name for name in dependent if keep(name)]
         # onnxruntime infers the types of outputs that are declared by name alone.
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dependent if name not in given)
-        self._session = cpu_session(proto, model.path.parent if model.external_files else None)
-        floats = {o.name for o in self._session.get_outputs() if o.type in FLOAT_TYPES}
-        self._fetched = [name for name in dependent if name in floats and keep(name)]
-        self.names = self._float_inputs + self._fetched
-        if not self._fetched:
+        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in given)
+        self.session = cpu_session(proto, model.path.parent if model.external_files else None, threads)
+        floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
+        self.fetched = [name for name in wanted if name in floats]
+        self.names = self.float_inputs + self.fetched
+        if not self.fetched:
             raise BadInput(f"{model.path} has no float activation to measure.", "Exclude less with --exclude.")
 
-    def run(self, inputs: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDArray[np.float32]]:
-        """One batch; float32 arrays of any shape. Raises BadInput when the model cannot take the batch."""
+
+class Runner:
+    """Runs an :class:`ActivationSession`, over and over into the same memory; each thread needs a runner of its own."""
+
+    def __init__(self, session: ActivationSession) -> None:
+        self._session = session
+        self._outputs: list[npt.NDArray[np.generic]] = []
+        self._binding: ort.IOBinding | None = None
+        self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def run(self, inputs: Inputs) -> Activations:
+        """One batch; float32 arrays of any shape, which the next run overwrites.
+
+        Raises BadInput when the model cannot take the batch.
+        """
+        inputs = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        shapes = {name: array.shape for name, array in inputs.items()}
+        if self._binding is None or shapes != self._shapes or not self._run_bound(inputs):
+            self._run_unbound(inputs)
+            self._shapes = shapes
+        fetched = zip(self._session.fetched, self._outputs, strict=True)
+        named = {name: inputs[name] for name in self._session.float_inputs} | dict(fetched)
+        return {name: np.asarray(array, dtype=np.float32) for name, array in named.items()}
+
+    def _run_bound(self, inputs: Inputs) -> bool:
+        """Into the arrays of the run before; False when an output's shape has changed with the values."""
+        assert self._binding is not None
+        for name, array in inputs.items():
+            self._binding.bind_cpu_input(name, array)
         try:
-            outputs = self._session.run(self._fetched, dict(inputs))
+            self._session.session.run_with_iobinding(self._binding)
+        except Exception:  # noqa: BLE001  (onnxruntime's own types; a true failure comes again in the unbound run)
+            return False
+        return True
+
+    def _run_unbound(self, inputs: Inputs) -> None:
+        self._outputs, self._binding = [], None  # free the old ones first
+        try:
+            self._outputs = self._session.session.run(self._session.fetched, dict(inputs))
         except Exception as error:
             reason = str(error).strip().splitlines()[0]
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
@@ -48,8 +91,10 @@ class ActivationSession:
                 f"The model failed on an input of shape {shapes} ({reason}).",
                 "Check the preprocessing size and layout against the model.",
             ) from error
-        named = {name: inputs[name] for name in self._float_inputs} | dict(zip(self._fetched, outputs, strict=True))
-        return {name: np.asarray(array, dtype=np.float32) for name, array in named.items()}
+        self._outputs = [np.require(array, requirements=["C", "W"]) for array in self._outputs]
+        self._binding = self._session.session.io_binding()
+        for name, array in zip(self._session.fetched, self._outputs, strict=True):
+            self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
 
 def activation_names(graph: onnx.GraphProto) -> list[str]:

@@ -10,19 +10,25 @@ import onnxruntime as ort
 from quantkit.core.errors import BadInput
 
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+ALLOW_SPINNING = "session.intra_op.allow_spinning"
 FATAL_ONLY = 4  # errors are raised too, with the same words
 
 
-def cpu_session(model: onnx.ModelProto | Path, weights_folder: Path | None = None) -> ort.InferenceSession:
+def cpu_session(
+    model: onnx.ModelProto | Path, weights_folder: Path | None = None, threads: int | None = None
+) -> ort.InferenceSession:
     """A CPU session over a file or over a model in memory whose external weights lie in ``weights_folder``.
 
-    Raises BadInput with the operator or tensor that onnxruntime names.
-
+    ``threads`` compute each run (None: one for every core). Raises BadInput with the operator or tensor that
+    onnxruntime names.
     """
     options = ort.SessionOptions()
     options.log_severity_level = FATAL_ONLY
     if weights_folder is not None:
         options.add_session_config_entry(EXTERNAL_FOLDER, str(weights_folder.resolve()))
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry(ALLOW_SPINNING, "0")  # waiting threads would take cores from the counting
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])

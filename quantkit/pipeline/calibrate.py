@@ -15,6 +15,7 @@ from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, Mo
 from quantkit.core.errors import BadInput
 from quantkit.core.histogram import Histogram
 from quantkit.core.progress import Progress, silent
+from quantkit.core.shard import WHOLE
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.model.file import ModelFile, open_model
 from quantkit.pipeline.collect import collect, forget_checkpoint
@@ -112,15 +113,19 @@ def _calibrated(
         log.warning("%s", warning)
     exclude = config.calibrate.exclude
     stream = Stream(opened.dataset, [int(i) for i in opened.indices])
-    histograms, samples = collect(
+    found = collect(
         model,
         stream,
         config.calibrate.batch_size,
         lambda name: not any(fnmatchcase(name, pattern) for pattern in exclude),
+        WHOLE,
         folder,
         manifest,
         progress,
     )
+    if not found.counted:
+        raise BadInput(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
+    histograms, samples = found.collected.histograms, found.counted
     found = findings(stream, histograms, model, exclude)
     for finding in found:
         log.warning("%s", finding)

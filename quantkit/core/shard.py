@@ -1,0 +1,35 @@
+"""Which part of the calibration samples one machine takes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from quantkit.core.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part ``number`` (from 1) of ``of``: every ``of``-th sample."""
+
+    number: int = 1
+    of: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read "2/8". Raises BadInput."""
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+        shard = cls(int(match[1]), int(match[2])) if match else cls(0, 0)
+        if not 1 <= shard.number <= shard.of:
+            raise BadInput(f"{text!r} is not a shard.", "Give its number and how many there are, such as 2/8.")
+        return shard
+
+    def positions(self, samples: int, step: int) -> list[int]:
+        """The positions of its samples, in order; runs of ``step`` (a model's fixed batch) stay together."""
+        return [p for p in range(samples) if p // step % self.of == self.number - 1]
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+WHOLE = Shard()
