@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -53,12 +53,14 @@ class DataConfig(Record):
 class CalibrateConfig(Record):
     """``[calibrate]``: how ranges are found.
 
-    ``batch_size`` is how many first samples fix the histograms' bin width (TensorRT's batch size); ``exclude`` holds
-    wildcards for nodes and tensors that stay in floating point and are not measured.
+    ``tensors`` is "all", or "quantizable" to leave out what no Q/DQ or IR quantizes (a Conv output that only feeds its
+    ReLU). ``batch_size`` is how many first samples fix the histograms' bin width (TensorRT's batch size). ``exclude``
+    holds wildcards for nodes and tensors that stay in floating point and are not measured.
     """
 
     method: str = DEFAULT_METHOD
     percentile: float = Field(default=99.99, gt=0, le=100)
+    tensors: Literal["all", "quantizable"] = "all"
     batch_size: int = Field(default=1, gt=0)
     exclude: list[str] = Field(default_factory=list)
 

@@ -8,8 +8,10 @@ from typing import Literal
 
 from pydantic import Field, PrivateAttr
 
+from quantkit.core.channels import ChannelStatistics
+from quantkit.core.collected import Collected
 from quantkit.core.files import write_text
-from quantkit.core.histogram import HISTOGRAMS_FILE, Histogram, load_histograms, save_histograms
+from quantkit.core.histogram import Histogram
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
 from quantkit.core.record import Record, read_record
@@ -53,9 +55,9 @@ class TensorCalibration(Record):
 
 
 class Calibration(Record):
-    """What ``calibration.json`` holds. Histograms lie beside it in ``histograms.npz``."""
+    """What ``calibration.json`` holds. ``histograms.npz`` and ``statistics.npz`` lie beside it."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     created: str
     versions: dict[str, str]
     model: ModelRef
@@ -69,13 +71,23 @@ class Calibration(Record):
     warnings: tuple[str, ...] = ()
     tensors: dict[str, TensorCalibration]
 
-    _histograms: Mapping[str, Histogram] = PrivateAttr(default_factory=dict)
+    _collected: Collected = PrivateAttr(default_factory=lambda: Collected({}, {}, {}))
     _folder: Path | None = PrivateAttr(default=None)
 
     @property
     def histograms(self) -> Mapping[str, Histogram]:
         """The histogram of every tensor."""
-        return self._histograms
+        return self._collected.histograms
+
+    @property
+    def channels(self) -> Mapping[str, ChannelStatistics]:
+        """Minimum, maximum and mean of every tensor's channels."""
+        return self._collected.channels
+
+    @property
+    def collected(self) -> Collected:
+        """All that the pass found, as it can be merged."""
+        return self._collected
 
     @property
     def folder(self) -> Path | None:
@@ -87,20 +99,23 @@ class Calibration(Record):
         """The chosen range of every tensor, in graph order."""
         return {name: tensor.range for name, tensor in self.tensors.items()}
 
-    def attach(self, histograms: Mapping[str, Histogram], folder: Path | None = None) -> Calibration:
-        """Give it its histograms, and the folder it lies in."""
-        self._histograms = histograms
+    def attach(self, collected: Collected, folder: Path | None = None) -> Calibration:
+        """Give it what the pass collected, and the folder it lies in."""
+        self._collected = collected
         self._folder = folder
         return self
 
     def save(self, folder: Path) -> None:
-        """Write ``calibration.json`` and ``histograms.npz`` atomically. Raises BadInput when that is impossible."""
-        save_histograms(folder / HISTOGRAMS_FILE, self._histograms)
+        """Write ``calibration.json``, ``histograms.npz`` and ``statistics.npz``, each atomically.
+
+        Raises BadInput when that is impossible.
+        """
+        self._collected.save(folder)
         write_text(folder / CALIBRATION_FILE, self.model_dump_json(indent=1) + "\n")
         self._folder = folder
 
     @classmethod
     def load(cls, folder: Path) -> Calibration:
-        """Read both files from a run directory. Raises BadInput, with the mend, for a missing, damaged or stale one."""
+        """Read the files of a run directory. Raises BadInput, with the mend, for a missing, damaged or stale one."""
         calibration = read_record(cls, folder / CALIBRATION_FILE, "quantkit calibrate")
-        return calibration.attach(load_histograms(folder / HISTOGRAMS_FILE), folder)
+        return calibration.attach(Collected.load(folder), folder)

@@ -47,6 +47,22 @@ class ArrayDataset:
         status = Path(self.source).stat()
         return f"{status.st_size}:{status.st_mtime_ns}"
 
+    def size(self, index: int) -> int:
+        """Bytes of one row of every array."""
+        return sum(array[index].nbytes for array in self.arrays.values())
+
+    def digest(self, index: int) -> bytes:
+        """SHA-256 over the row of every array."""
+        digest = hashlib.sha256()
+        for array in self.arrays.values():
+            digest.update(array[index].tobytes())
+        return digest.digest()
+
+    def is_constant(self, index: int) -> bool:
+        """Whether each array's row holds a single value, over and over."""
+        rows = [array[index] for array in self.arrays.values()]
+        return all(row.size > 1 and row.min() == row.max() for row in rows)
+
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """One sample of every array, in the model's dtypes."""
         digest = hashlib.sha256()

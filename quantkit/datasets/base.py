@@ -44,5 +44,14 @@ class Dataset(Protocol):
     def stamp(self, index: int) -> str:
         """A cheap mark (size and time of change) that differs when the sample's file changed."""
 
+    def size(self, index: int) -> int:
+        """How many bytes are stored for the sample; 0 where it is missing."""
+
+    def digest(self, index: int) -> bytes:
+        """The SHA-256 of the stored bytes. Raises Unreadable."""
+
+    def is_constant(self, index: int) -> bool:
+        """Whether every pixel is the same; where that takes long to find out, False."""
+
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """The sample and the SHA-256 of its stored bytes. Raises Unreadable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -10,6 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from quantkit.datasets.base import Unreadable
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+SMALL = 128 * 128  # pixels; such images are quickly decoded
+FEW_BYTES = 0.05  # a pixel
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 
@@ -26,6 +29,22 @@ def decode_rgb(data: bytes) -> Image.Image:
         raise Unreadable("not an image") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, MemoryError) as error:
         raise Unreadable(str(error) or type(error).__name__) from error
+
+
+def is_one_colour(path: Path) -> bool:
+    """Whether every pixel of the file is the same. Raises Unreadable.
+
+    An image of one colour compresses below 0.05 bytes a pixel, so that most others need no decoding.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            pixels = image.width * image.height
+            if pixels > SMALL and image.format != "BMP" and path.stat().st_size > FEW_BYTES * pixels:
+                return False
+            rgb = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, MemoryError) as error:
+        raise Unreadable(str(error) or type(error).__name__) from error
+    return bool((rgb == rgb[0, 0]).all())
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

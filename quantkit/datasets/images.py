@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from quantkit.core.errors import BadInput
 from quantkit.datasets.base import Inputs, Unreadable
-from quantkit.datasets.decode import SUFFIXES, decode_rgb
+from quantkit.datasets.decode import SUFFIXES, decode_rgb, is_one_colour
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.transform import transform
 
@@ -43,14 +43,35 @@ class ImageDataset:
             return "missing"
         return f"{status.st_size}:{status.st_mtime_ns}"
 
+    def size(self, index: int) -> int:
+        """Bytes of the file; 0 where there is none."""
+        try:
+            return self.paths[index].stat().st_size
+        except (OSError, ValueError):
+            return 0
+
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of the file. Raises Unreadable."""
+        return hashlib.sha256(self._bytes(index)).digest()
+
+    def is_constant(self, index: int) -> bool:
+        """Whether the image is of one colour. Decodes only what is small or compressed as well as such an image is."""
+        try:
+            return is_one_colour(self.paths[index])
+        except Unreadable:
+            return False
+
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """Decode and preprocess one image. Raises Unreadable."""
-        try:
-            data = self.paths[index].read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
+        data = self._bytes(index)
         pixels = transform(decode_rgb(data), self.preprocess)
         return {self.input_name: pixels.astype(self.dtype, copy=False)}, hashlib.sha256(data).digest()
+
+    def _bytes(self, index: int) -> bytes:
+        try:
+            return self.paths[index].read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
 
 
 @dataclass(frozen=True)

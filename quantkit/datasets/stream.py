@@ -39,7 +39,8 @@ class Batch:
 class Stream:
     """Reads chosen samples of a dataset as batches; skips, counts and names the unreadable ones.
 
-    Raises BadInput as soon as more than 5 % of the samples are known to be unreadable.
+    Samples are known by their position among the chosen ones. Raises BadInput as soon as more than 5 % of them are
+    known to be unreadable.
     """
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
@@ -47,6 +48,11 @@ class Stream:
         self.indices = [int(index) for index in indices]
         self.skipped: dict[int, str] = {}
         self._digests: dict[int, bytes] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the chosen samples, by position."""
+        return [self.dataset.names[index] for index in self.indices]
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Batches of up to ``size`` readable samples."""
@@ -73,51 +79,50 @@ class Stream:
                     try:
                         inputs, digest = future.result()
                     except Unreadable as reason:
-                        self._skip(self.indices[position], str(reason))
+                        self._skip(position, str(reason))
                         continue
-                    self._digests[self.indices[position]] = digest
+                    self._digests[position] = digest
                     yield Sample(position, self.indices[position], inputs)
             finally:
                 pool.shutdown(cancel_futures=True)
 
     def sha256(self) -> str:
         """Hex SHA-256 over the stored bytes' digests of all samples read so far, in order."""
-        digest = hashlib.sha256()
-        for index in self.indices:
-            digest.update(self._digests.get(index, b""))
-        return digest.hexdigest()
+        return samples_sha256(self.digests(), len(self.indices))
 
     def digests(self) -> dict[int, str]:
-        """The SHA-256 of each sample read so far, by index; for :meth:`resume`."""
-        return {index: digest.hex() for index, digest in self._digests.items()}
-
-    def repeats(self) -> list[int]:
-        """Samples read so far whose stored bytes equal those of an earlier one."""
-        seen: set[bytes] = set()
-        twins = []
-        for index in self.indices:
-            digest = self._digests.get(index)
-            if digest in seen:
-                twins.append(index)
-            elif digest is not None:
-                seen.add(digest)
-        return twins
+        """The SHA-256 of each sample read so far, by position; for :meth:`resume`."""
+        return {position: digest.hex() for position, digest in self._digests.items()}
 
     def resume(self, digests: Mapping[int, str], skipped: Mapping[int, str]) -> None:
         """Take over what an interrupted pass, or one over a part of the samples, had noted."""
-        self._digests |= {index: bytes.fromhex(digest) for index, digest in digests.items()}
-        for index, reason in skipped.items():
-            self._skip(index, reason)
+        self._digests |= {position: bytes.fromhex(digest) for position, digest in digests.items()}
+        for position, reason in skipped.items():
+            self._skip(position, reason)
 
-    def _skip(self, index: int, reason: str) -> None:
-        self.skipped[index] = reason
-        if len(self.skipped) > MOST_UNREADABLE * len(self.indices):
-            names = self.dataset.names
-            raise BadInput(
-                f"{len(self.skipped)} of {len(self.indices)} images in {self.dataset.source} cannot be read, the last "
-                f"one {names[index]} ({reason}); at most {MOST_UNREADABLE:.0%} may be skipped.",
-                "Remove or replace the damaged files.",
-            )
+    def _skip(self, position: int, reason: str) -> None:
+        self.skipped[position] = reason
+        check_unreadable(self.skipped, self.names, self.dataset.source)
+
+
+def check_unreadable(skipped: Mapping[int, str], names: Sequence[str], source: str) -> None:
+    """Raise BadInput when more than 5 % of the samples called ``names`` are in ``skipped``, by position."""
+    if len(skipped) <= MOST_UNREADABLE * len(names):
+        return
+    position, reason = list(skipped.items())[-1]
+    raise BadInput(
+        f"{len(skipped)} of {len(names)} images in {source} cannot be read, the last one {names[position]} ({reason}); "
+        f"at most {MOST_UNREADABLE:.0%} may be skipped.",
+        "Remove or replace the damaged files.",
+    )
+
+
+def samples_sha256(digests: Mapping[int, str], samples: int) -> str:
+    """Hex SHA-256 over the samples' own digests, in order."""
+    digest = hashlib.sha256()
+    for position in range(samples):
+        digest.update(bytes.fromhex(digests.get(position, "")))
+    return digest.hexdigest()
 
 
 def stacked(samples: Sequence[Sample]) -> Batch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -12,21 +14,27 @@ from quantkit.core.preprocess import Preprocess
 def transform(image: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.float32]:
     """An RGB image as float32 of shape (C, H, W), or (H, W, C) for layout "nhwc". ``preprocess.size`` must be set."""
     image = _resized(image, preprocess)
-    if preprocess.channels == "gray":
-        pixels = np.asarray(image.convert("L"), dtype=np.float32)[:, :, None]
-    else:
-        pixels = np.asarray(image, dtype=np.float32)
-        if preprocess.channels == "bgr":
-            pixels = pixels[:, :, ::-1]
+    pixels = np.asarray(image.convert("L"))[:, :, None] if preprocess.channels == "gray" else np.asarray(image)
+    if preprocess.channels == "bgr":
+        pixels = pixels[:, :, ::-1]
+    table = _values_of_bytes(preprocess.scale, preprocess.mean, preprocess.std)
+    values = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
+    for channel, plane in enumerate(values):
+        np.take(table[channel % len(table)], pixels[:, :, channel], out=plane, mode="clip")
+    return np.ascontiguousarray(values.transpose(1, 2, 0)) if preprocess.layout == "nhwc" else values
+
+
+@lru_cache(maxsize=8)
+def _values_of_bytes(scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> npt.NDArray[np.float32]:
+    """What each of the 256 pixel values becomes in each channel: float32 of shape (C, 256)."""
+    levels = np.arange(256, dtype=np.float32)
     # Divide, subtract, divide: folding them into one multiplication would round differently from the training code
     # that most models were written with.
-    values: npt.NDArray[np.float32] = (
-        pixels / np.float32(255) if preprocess.scale == 1 / 255 else pixels * np.float32(preprocess.scale)
-    )
-    mean: npt.NDArray[np.float32] = np.array(preprocess.mean, dtype=np.float32)
-    std: npt.NDArray[np.float32] = np.array(preprocess.std, dtype=np.float32)
-    values = (values - mean) / std
-    return np.ascontiguousarray(values if preprocess.layout == "nhwc" else values.transpose(2, 0, 1))
+    scaled = levels / np.float32(255) if scale == 1 / 255 else levels * np.float32(scale)
+    values: npt.NDArray[np.float32] = (scaled - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[
+        :, None
+    ]
+    return values
 
 
 def _resized(image: Image.Image, preprocess: Preprocess) -> Image.Image:

@@ -20,6 +20,7 @@ from quantkit.core.errors import TargetRefuses
 from quantkit.core.ranges import TensorRange
 from quantkit.model.file import ModelFile
 from quantkit.model.prepare import prepared
+from quantkit.model.quantizable import with_fused
 
 QUANTIZED_TYPES = (
     "Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "Flatten", "Gemm", "GlobalAveragePool", "MatMul",
@@ -38,6 +39,7 @@ def quantized_for_onnxruntime(
     """
     proto = prepared(model)
     ensure_names(proto.graph)
+    ranges = with_fused(proto.graph, ranges)
     quantizer = QDQQuantizer(
         proto,
         per_channel=True,

@@ -28,6 +28,7 @@ from quantkit.core.ranges import TensorRange
 from quantkit.model.file import ModelFile
 from quantkit.model.prepare import prepared
 from quantkit.model.qdq_onnxruntime import ensure_names, excluded_nodes
+from quantkit.model.quantizable import with_fused
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 AVERAGE_POOLS = ("AveragePool", "GlobalAveragePool")
@@ -41,6 +42,7 @@ def quantized_for_tensorrt(
     """The model with Q/DQ pairs; nodes whose name or output matches ``exclude`` stay in floating point."""
     proto = prepared(model)
     ensure_names(proto.graph)
+    ranges = with_fused(proto.graph, ranges)
     placement = _Placement(proto.graph, ranges, set(excluded_nodes(proto.graph, exclude, ranges)))
     placement.place()
     placement.insert()

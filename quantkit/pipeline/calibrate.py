@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib.metadata import version
 from pathlib import Path
 
-from quantkit.calibrators import calibrators, solve
+from quantkit.calibrators import calibrators
 from quantkit.config import Config
-from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
+from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadInput
-from quantkit.core.histogram import Histogram
 from quantkit.core.progress import Progress, silent
-from quantkit.core.shard import WHOLE
+from quantkit.core.shard import WHOLE, Shard
 from quantkit.datasets import OpenedData, Stream, open_dataset
+from quantkit.datasets.checks import doubts
 from quantkit.model.file import ModelFile, open_model
-from quantkit.pipeline.collect import collect, forget_checkpoint
-from quantkit.pipeline.findings import findings
+from quantkit.model.quantizable import fused_outputs
+from quantkit.pipeline.checkpoint import Checkpoint
+from quantkit.pipeline.collect import collect
+from quantkit.pipeline.findings import idle_patterns
+from quantkit.pipeline.finish import Source, finish, forget_checkpoint, forget_results, keep, solved_tensors
 from quantkit.pipeline.run_directory import (
-    ARTIFACT_FILE,
-    ARTIFACTS,
-    MANIFEST_FILE,
-    PARTIAL,
     Manifest,
     choose_folder,
     claim,
+    find_same_work,
     new_manifest,
     now,
+    own_folder,
     read_manifest,
     write_config,
-    write_manifest,
 )
-from quantkit.version import __version__
 
 log = logging.getLogger("quantkit")
-RESULTS = ("comparison.json", "report.html", "summary.md", "junit.xml")
 
 
 def calibrate(
@@ -50,9 +47,60 @@ def calibrate(
     """Find the range of every float activation and keep the result in a run directory.
 
     ``folder`` None picks one under ``runs/``; ``in_memory`` keeps everything out of files. Histograms that the folder
-    already holds for the same model, data and settings are used again, so that another method reads no image, and an
-    interrupted pass goes on; ``fresh`` starts over. Raises BadInput.
+    or any run under ``runs/`` already holds for the same model, data and settings are used again, so that another
+    method reads no image, and an interrupted pass goes on; ``fresh`` starts over. Raises BadInput.
     """
+    job = prepare(config)
+    earlier = _finished(folder, job) if folder is not None and not fresh else None
+    if earlier is not None and not job.data.exists():
+        log.warning("%s is gone; the run's own histograms are used.", job.data)
+        return _solved(earlier, config)
+    opened = open_calibration_data(config, job.model)
+    manifest = job.manifest(opened)
+    if in_memory:
+        return finish(config, manifest, *counted(job, opened, manifest, WHOLE, None, progress), None)
+    reused = None if fresh else find_same_work(manifest, folder)
+    if folder is None:
+        folder = choose_folder(manifest)
+    if fresh:
+        forget_checkpoint(folder)
+    if reused is not None:
+        log.info("Using the histograms in %s again; no image is read.", reused)
+        if reused == folder:
+            return _solved(Calibration.load(folder), config)
+        claim(folder)
+        calibration = _with_ranges(Calibration.load(reused), config)
+        keep(calibration, manifest, config, folder)
+        return calibration
+    with own_folder(folder):
+        return finish(config, manifest, *counted(job, opened, manifest, WHOLE, folder, progress), folder)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A configuration whose parts are known to be there, and the model it names."""
+
+    config: Config
+    model: ModelFile
+    model_sha256: str
+    data: Path
+
+    def manifest(self, opened: OpenedData, shard: Shard = WHOLE) -> Manifest:
+        """What identifies the counts that this job makes of these samples."""
+        stamps = [f"{opened.dataset.names[i]}:{opened.dataset.stamp(i)}" for i in opened.indices]
+        return new_manifest(self.config, self.model_sha256, stamps, shard)
+
+    def wanted(self) -> Callable[[str], bool]:
+        """Which tensors are counted."""
+        exclude = self.config.calibrate.exclude
+        inside: set[str] = set()
+        if self.config.calibrate.tensors == "quantizable":
+            inside = set(fused_outputs(self.model.graph_only.graph))
+        return lambda name: name not in inside and not any(fnmatchcase(name, pattern) for pattern in exclude)
+
+
+def prepare(config: Config) -> Job:
+    """Check the method, the model and that data is named, before any long work. Raises BadInput."""
     methods = calibrators(config.calibrate.percentile)
     if config.calibrate.method not in methods:
         raise BadInput(
@@ -63,31 +111,7 @@ def calibrate(
     if config.data.calibration is None:
         raise BadInput("No calibration data is given.", "Give --data, or set [data] calibration in quantkit.toml.")
     model = open_model(config.model.path)
-    sha256 = model.sha256()
-    earlier = _finished(folder, config, sha256) if folder is not None and not fresh else None
-    if earlier is not None and not config.data.calibration.exists():
-        log.warning("%s is gone; the run's own histograms are used.", config.data.calibration)
-        return _solved(earlier, config)
-
-    opened = open_calibration_data(config, model)
-    stamps = [f"{opened.dataset.names[i]}:{opened.dataset.stamp(i)}" for i in opened.indices]
-    manifest = new_manifest(config, sha256, stamps)
-    if not in_memory and folder is None:
-        folder = choose_folder(manifest)
-    if folder is not None and not in_memory:
-        previous = read_manifest(folder)
-        if fresh:
-            forget_checkpoint(folder)
-        elif previous is not None and previous.same_work(manifest):
-            log.info("Using the histograms in %s again; no image is read.", folder)
-            return _solved(Calibration.load(folder), config)
-        claim(folder)
-    try:
-        return _calibrated(config, model, opened, manifest, None if in_memory else folder, progress)
-    except BaseException:
-        if folder is not None and not in_memory and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
+    return Job(config, model, model.sha256(), config.data.calibration)
 
 
 def open_calibration_data(config: Config, model: ModelFile) -> OpenedData:
@@ -103,111 +127,62 @@ def open_calibration_data(config: Config, model: ModelFile) -> OpenedData:
     )
 
 
-def _calibrated(
-    config: Config, model: ModelFile, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress
-) -> Calibration:
+def counted(
+    job: Job, opened: OpenedData, manifest: Manifest, shard: Shard, folder: Path | None, progress: Progress
+) -> tuple[Source, Checkpoint]:
+    """Say what is odd about the samples, and count the shard's."""
+    source = surveyed(job, opened)
+    stream = Stream(opened.dataset, [int(i) for i in opened.indices])
+    first_batch = job.config.calibrate.batch_size
+    found = collect(job.model, stream, first_batch, job.wanted(), shard, folder, manifest, progress)
+    return source, found
+
+
+def surveyed(job: Job, opened: OpenedData) -> Source:
+    """The samples' names and preprocessing, and every doubt that can be had before they are counted, which are logged."""
     for note in opened.notes:
         log.info("%s", note)
-    warnings = list(opened.warnings)
+    indices = [int(i) for i in opened.indices]
+    warnings = [
+        *opened.warnings,
+        *doubts(opened.dataset, indices),
+        *idle_patterns(job.model, job.config.calibrate.exclude),
+    ]
     for warning in warnings:
         log.warning("%s", warning)
-    exclude = config.calibrate.exclude
-    stream = Stream(opened.dataset, [int(i) for i in opened.indices])
-    found = collect(
-        model,
-        stream,
-        config.calibrate.batch_size,
-        lambda name: not any(fnmatchcase(name, pattern) for pattern in exclude),
-        WHOLE,
-        folder,
-        manifest,
-        progress,
-    )
-    if not found.counted:
-        raise BadInput(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
-    histograms, samples = found.collected.histograms, found.counted
-    found = findings(stream, histograms, model, exclude)
-    for finding in found:
-        log.warning("%s", finding)
-    warnings += found
-    names = opened.dataset.names
-    calibration = Calibration(
-        created=now(),
-        versions={name: version(name) for name in ("numpy", "onnx", "onnxruntime")} | {"quantkit": __version__},
-        model=ModelRef(path=str(model.path.absolute()), sha256=manifest.model_sha256),
-        data=DataRef(
-            path=str(Path(opened.dataset.source).absolute()),
-            sha256=stream.sha256(),
-            skipped={names[i]: why for i, why in stream.skipped.items()},
-        ),
+    return Source(
+        data=str(Path(opened.dataset.source).absolute()),
+        names=tuple(opened.dataset.names[i] for i in indices),
         preprocess=opened.dataset.preprocess,
-        samples=samples,
-        batch_size=config.calibrate.batch_size,
-        seed=config.data.seed,
-        method=config.calibrate.method,
-        exclude=tuple(exclude),
         warnings=tuple(warnings),
-        tensors=_tensors(histograms, config),
-    ).attach(histograms)
-    if folder is not None:
-        # In this order nothing that is left behind at any moment vouches for what is not there, or not its own.
-        (folder / PARTIAL).mkdir(exist_ok=True)
-        for name in (MANIFEST_FILE, CALIBRATION_FILE):
-            (folder / name).unlink(missing_ok=True)
-        _forget_results(folder, ("fp32", "fp16", "int8"))
-        calibration.save(folder)
-        write_manifest(folder, manifest, config)
-        forget_checkpoint(folder)
-    return calibration
+    )
 
 
-def _tensors(histograms: Mapping[str, Histogram], config: Config) -> dict[str, TensorCalibration]:
-    methods = calibrators(config.calibrate.percentile)
-    chosen = config.calibrate.method
-    tensors = {}
-    for name, histogram in histograms.items():
-        candidates = solve(histogram, methods)
-        best = candidates[chosen]
-        tensors[name] = TensorCalibration(
-            amax=best.amax,
-            low=best.low,
-            high=best.high,
-            method=chosen,
-            reason="dead: zero for every sample, so any scale serves" if histogram.is_dead else "the run's method",
-            dead=histogram.is_dead,
-            candidates=candidates,
-        )
-    return tensors
-
-
-def _finished(folder: Path, config: Config, model_sha256: str) -> Calibration | None:
+def _finished(folder: Path, job: Job) -> Calibration | None:
     """The folder's calibration, if it is finished and made with the same settings (its data is not looked at)."""
     manifest = read_manifest(folder)
-    same = manifest is not None and manifest.settings == new_manifest(config, model_sha256, []).settings
+    same = manifest is not None and manifest.settings == new_manifest(job.config, job.model_sha256, []).settings
     return Calibration.load(folder) if same else None
 
 
+def _with_ranges(calibration: Calibration, config: Config) -> Calibration:
+    """The same histograms, solved anew for the configured method."""
+    update = {
+        "created": now(),
+        "method": config.calibrate.method,
+        "tensors": solved_tensors(calibration.histograms, config),
+    }
+    return calibration.model_copy(update=update).attach(calibration.collected, calibration.folder)
+
+
 def _solved(calibration: Calibration, config: Config) -> Calibration:
-    """The same histograms, solved anew for the configured method, and saved."""
+    """The run's ranges by the configured method, saved in its folder."""
     folder = calibration.folder
     assert folder is not None
-    histograms = calibration.histograms
-    tensors = _tensors(histograms, config)
+    solved = _with_ranges(calibration, config)
     write_config(folder, config)
-    if tensors == calibration.tensors:
+    if solved.tensors == calibration.tensors:
         return calibration
-    solved = calibration.model_copy(
-        update={"created": now(), "method": config.calibrate.method, "tensors": tensors}
-    ).attach(histograms)
-    _forget_results(folder, ("int8",))
+    forget_results(folder, ("int8",))
     solved.save(folder)
     return solved
-
-
-def _forget_results(folder: Path, precisions: Sequence[str]) -> None:
-    """Remove what was made or measured with ranges that are about to be replaced."""
-    for name in RESULTS:
-        (folder / name).unlink(missing_ok=True)
-    for precision in precisions:
-        for record in folder.glob(f"{ARTIFACTS}/*/{precision}/{ARTIFACT_FILE}"):
-            shutil.rmtree(record.parent)

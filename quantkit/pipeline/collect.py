@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from bisect import bisect_right
 from collections import deque
@@ -150,8 +149,3 @@ class _Pass:
         if self._folder and self._counted:
             self.checkpoint().save(self._folder, self._manifest)
         self._saved = time.monotonic()
-
-
-def forget_checkpoint(folder: Path) -> None:
-    """Remove what an interrupted pass left."""
-    shutil.rmtree(folder / PARTIAL, ignore_errors=True)

@@ -17,6 +17,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison, Interval, Row
 from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated, TargetRefuses
 from quantkit.core.progress import Progress, silent
+from quantkit.core.wording import some
 from quantkit.datasets import Batch, Dataset, OpenedData, Stream, open_dataset
 from quantkit.datasets.open import check_label_range
 from quantkit.measure.accuracy import Accuracy, class_scores
@@ -25,7 +26,6 @@ from quantkit.measure.fidelity import Fidelity
 from quantkit.measure.latency import Timing, rounds_for, time_sessions
 from quantkit.model.file import ModelFile
 from quantkit.pipeline.export import calibrated_model, export
-from quantkit.pipeline.findings import some
 from quantkit.targets import Session, Target, all_targets, targets_named
 
 log = logging.getLogger("quantkit")
@@ -82,7 +82,7 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
     if stream.skipped:
         warnings.append(
             f"{len(stream.skipped)} images could not be read and were skipped: "
-            + some([f"{opened.dataset.names[i]} ({why})" for i, why in stream.skipped.items()])
+            + some([f"{stream.names[position]} ({why})" for position, why in stream.skipped.items()])
         )
     batch_size = model.fixed_batch or config.compare.batch_size
     inputs = _resized_batch(first.inputs, batch_size)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from quantkit.core.comparison import COMPARISON_FILE
 from quantkit.core.errors import BadInput
 from quantkit.core.files import make_folder, write_text
 from quantkit.core.record import Record
+from quantkit.core.shard import WHOLE, Shard
 from quantkit.version import __version__
 
 MANIFEST_FILE = "manifest.json"
@@ -38,13 +41,22 @@ class Manifest(Record):
     data: str
     settings: str
     stamp: str
+    shard: str = str(WHOLE)
 
-    def same_work(self, other: Manifest) -> bool:
-        """Whether both come from the same model, data and settings."""
+    def same_settings(self, other: Manifest) -> bool:
+        """Whether both come from the same model, data and settings, if perhaps from different shards of the data."""
         return (self.settings, self.stamp) == (other.settings, other.stamp)
 
+    def same_work(self, other: Manifest) -> bool:
+        """Whether both make the same counts."""
+        return self.same_settings(other) and self.shard == other.shard
 
-def new_manifest(config: Config, model_sha256: str, stamps: list[str]) -> Manifest:
+    def whole(self) -> Manifest:
+        """The manifest of all shards together."""
+        return self.model_copy(update={"shard": str(WHOLE)})
+
+
+def new_manifest(config: Config, model_sha256: str, stamps: list[str], shard: Shard = WHOLE) -> Manifest:
     """The manifest of a calibration about to start. Everything that changes a histogram goes into its digests."""
     settings = [
         model_sha256,
@@ -52,16 +64,18 @@ def new_manifest(config: Config, model_sha256: str, stamps: list[str]) -> Manife
         config.data.samples,
         config.data.seed,
         config.preprocess.model_dump(mode="json"),
+        config.calibrate.tensors,
         config.calibrate.batch_size,
         config.calibrate.exclude,
     ]
     return Manifest(
         started=now(),
-        model=str(config.model.path),
+        model=str(config.model.path and config.model.path.absolute()),
         model_sha256=model_sha256,
         data=str(config.data.calibration),
         settings=digest_of(settings),
         stamp=digest_of(stamps),
+        shard=str(shard),
     )
 
 
@@ -110,6 +124,28 @@ def claim(folder: Path) -> None:
             f"The folder {folder} holds files that are not quantkit's ({foreign[0].name}).",
             "Give a new or empty folder, or an earlier run, with -o.",
         )
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """Claims ``folder`` for the work inside; if that fails and leaves nothing in it, the folder goes again."""
+    claim(folder)
+    try:
+        yield
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def find_same_work(wanted: Manifest, folder: Path | None) -> Path | None:
+    """A finished run that made the same counts: ``folder``, else the newest such one under ``runs/``."""
+    runs = sorted(RUNS.glob(f"*/{MANIFEST_FILE}"), key=lambda file: -file.stat().st_mtime)
+    for candidate in [*([folder] if folder else []), *(file.parent for file in runs)]:
+        manifest = read_manifest(candidate)
+        if manifest is not None and manifest.same_work(wanted) and is_run(candidate):
+            return candidate
+    return None
 
 
 def choose_folder(wanted: Manifest) -> Path:

@@ -1,0 +1,93 @@
+"""Cheap checks of the calibration samples before the long work: what would make the ranges doubtful."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from quantkit.core.wording import some
+from quantkit.datasets.base import Dataset, Unreadable
+
+FEWEST = 100  # images; fewer seldom show what a network's tensors can hold
+DOMINANT = 0.5  # share of the labelled images; of two classes, one may have more
+DOMINANT_OF_TWO = 0.8
+PROBES = 16  # samples loaded to look at the values that the model will get
+FAR = 4  # times the largest input that the preprocessing makes
+
+
+def doubts(dataset: Dataset, indices: Sequence[int]) -> list[str]:
+    """Sentences on a small set, a dominant class, copies, constant images, and inputs of the wrong magnitude."""
+    names = [dataset.names[index] for index in indices]
+    sentences = []
+    if len(indices) < FEWEST:
+        sentences.append(f"{len(indices)} samples are few: ranges are seldom settled with fewer than {FEWEST}.")
+    sentences += _dominant_class(dataset, indices)
+    twins = [names[position] for position in _twins(dataset, indices)]
+    if twins:
+        sentences.append(f"{len(twins)} of {len(indices)} images are copies of others: {some(twins)}.")
+    constant = [name for name, index in zip(names, indices, strict=True) if dataset.is_constant(index)]
+    if constant:
+        sentences.append(f"{len(constant)} of {len(indices)} images are of one colour: {some(constant)}.")
+    return sentences + _far_inputs(dataset, indices)
+
+
+def _dominant_class(dataset: Dataset, indices: Sequence[int]) -> list[str]:
+    labels = [] if dataset.labels is None else [int(dataset.labels[index]) for index in indices]
+    labelled = Counter(label for label in labels if label >= 0)
+    if not labelled:
+        return []
+    label, count = labelled.most_common(1)[0]
+    share = count / labelled.total()
+    if share <= (DOMINANT_OF_TWO if len(labelled) == 2 else DOMINANT) or labelled.total() == 1:
+        return []
+    name = dataset.classes[label] if label < len(dataset.classes) else str(label)
+    return [f"{share:.0%} of the labelled images are of one class, {name}: the ranges will fit it best."]
+
+
+def _twins(dataset: Dataset, indices: Sequence[int]) -> list[int]:
+    """Positions of samples whose stored bytes equal those of an earlier one. Only what is equally long is read."""
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for position, index in enumerate(indices):
+        by_size[dataset.size(index)].append(position)
+    found = []
+    for size, positions in by_size.items():
+        seen: set[bytes] = set()
+        for position in positions if len(positions) > 1 and size else ():
+            try:
+                digest = dataset.digest(indices[position])
+            except Unreadable:
+                continue
+            if digest in seen:
+                found.append(position)
+            seen.add(digest)
+    return sorted(found)
+
+
+def _far_inputs(dataset: Dataset, indices: Sequence[int]) -> list[str]:
+    """Arrays given as ready inputs may never have been normalised."""
+    preprocess = dataset.preprocess
+    ends = [
+        (edge * 255 * preprocess.scale - mean) / std
+        for edge in (0, 1)
+        for mean, std in zip(preprocess.mean, preprocess.std, strict=True)
+    ]
+    usual = max(map(abs, ends))
+    largest = 0.0
+    for index in indices[:: max(1, len(indices) // PROBES)][:PROBES]:
+        try:
+            inputs, _ = dataset.load(index)
+        except Unreadable:
+            continue
+        for array in inputs.values():
+            # Images: three dimensions of which one counts 1, 3 or 4 channels. Anything else follows no such rule.
+            if array.dtype.kind == "f" and array.ndim == 3 and {1, 3, 4} & {array.shape[0], array.shape[2]}:
+                finite = array[np.isfinite(array)]
+                largest = max(largest, float(np.abs(finite).max(initial=0.0)))
+    if largest <= FAR * usual:
+        return []
+    return [
+        f"Inputs reach {largest:.4g}, but the preprocessing ({preprocess.describe()}) makes {usual:.3g} at most: "
+        "they may lack normalisation."
+    ]

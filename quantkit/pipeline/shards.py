@@ -1,0 +1,139 @@
+"""One calibration over several machines: each counts a part of the samples, and the parts merge to the whole."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Literal
+
+from quantkit.config import Config
+from quantkit.core.calibration import Calibration
+from quantkit.core.collected import Collected
+from quantkit.core.errors import BadInput
+from quantkit.core.files import write_text
+from quantkit.core.progress import Progress, silent
+from quantkit.core.record import Record, read_record
+from quantkit.core.shard import Shard
+from quantkit.datasets.stream import check_unreadable
+from quantkit.pipeline.calibrate import counted, open_calibration_data, prepare
+from quantkit.pipeline.checkpoint import Checkpoint
+from quantkit.pipeline.finish import Source, finish, forget_checkpoint
+from quantkit.pipeline.run_directory import (
+    MANIFEST_FILE,
+    Manifest,
+    choose_folder,
+    own_folder,
+    read_manifest,
+    run_config,
+    write_manifest,
+)
+
+PART_FILE = "part.json"
+COUNTS = "counts"  # the folder of a part with its checkpoint
+log = logging.getLogger("quantkit")
+
+
+class Part(Record):
+    """``part.json``: which shard a folder holds. Its counts lie in ``counts/``, its settings in ``quantkit.toml``."""
+
+    schema_version: Literal[1] = 1
+    number: int
+    of: int
+    source: Source
+
+    @property
+    def shard(self) -> Shard:
+        """As a value."""
+        return Shard(self.number, self.of)
+
+
+def calibrate_shard(
+    config: Config, shard: Shard, folder: Path | None = None, fresh: bool = False, progress: Progress = silent
+) -> tuple[Path, int]:
+    """Count one shard into ``folder`` (default ``part-2-of-8``); the folder and its number of samples are returned.
+
+    What the folder already holds of the same work is kept, and an interrupted pass goes on, unless ``fresh``. Raises
+    BadInput.
+    """
+    folder = folder or Path(f"part-{shard.number}-of-{shard.of}")
+    job = prepare(config)
+    opened = open_calibration_data(config, job.model)
+    manifest = job.manifest(opened, shard)
+    previous = read_manifest(folder)
+    if fresh:
+        forget_checkpoint(folder)
+    elif previous is not None and previous.same_work(manifest):
+        log.info("%s already holds shard %s.", folder, shard)
+        return folder, Checkpoint.load(folder / COUNTS).counted
+    with own_folder(folder):
+        source, found = counted(job, opened, manifest, shard, folder, progress)
+        (folder / MANIFEST_FILE).unlink(missing_ok=True)  # until all is there, nothing vouches for it
+        found.save(folder / COUNTS, manifest)
+        part = Part(number=shard.number, of=shard.of, source=source)
+        write_text(folder / PART_FILE, part.model_dump_json(indent=1) + "\n")
+        write_manifest(folder, manifest, config)
+        forget_checkpoint(folder)
+    return folder, found.counted
+
+
+def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibration, Config]:
+    """The calibration that one machine would have made, from the parts of all shards, and its configuration.
+
+    It needs neither the model nor the data. Raises BadInput for a missing, repeated, foreign or damaged part.
+    """
+    if not folders:
+        raise BadInput("No part is given.", "Name the folders that quantkit calibrate --shard wrote.")
+    parts = [read_record(Part, folder / PART_FILE, "quantkit calibrate --shard") for folder in folders]
+    manifests = [_manifest(folder) for folder in folders]
+    _check(folders, parts, manifests)
+    manifest = manifests[0].whole()
+    config = run_config(folders[0])
+    source = parts[0].source
+    found = merged([Checkpoint.load(folder / COUNTS) for folder in folders], source)
+    folder = output if output is not None else choose_folder(manifest)
+    with own_folder(folder):
+        return finish(config, manifest, source, found, folder), config
+
+
+def merged(parts: Sequence[Checkpoint], source: Source) -> Checkpoint:
+    """All shards' counts as one. Raises BadInput when over 5 % of the samples were unreadable."""
+    skipped = {position: why for part in parts for position, why in part.skipped.items()}
+    check_unreadable(skipped, source.names, source.data)
+    return Checkpoint(
+        reduce(Collected.merged, (part.collected for part in parts)),
+        sum(part.done for part in parts),
+        sum(part.counted for part in parts),
+        {position: digest for part in parts for position, digest in part.digests.items()},
+        skipped,
+    )
+
+
+def _manifest(folder: Path) -> Manifest:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise BadInput(f"The part in {folder} is not finished.", "Give its quantkit calibrate --shard command again.")
+    return manifest
+
+
+def _check(folders: Sequence[Path], parts: Sequence[Part], manifests: Sequence[Manifest]) -> None:
+    of = parts[0].of
+    seen: dict[int, Path] = {}
+    for folder, part, manifest in zip(folders, parts, manifests, strict=True):
+        if part.of != of or not manifest.same_settings(manifests[0]):
+            raise BadInput(
+                f"The parts in {folders[0]} and {folder} are not of the same calibration.",
+                "Merge parts of the same model, data, settings and number of shards.",
+            )
+        if part.number in seen:
+            raise BadInput(
+                f"{seen[part.number]} and {folder} both hold shard {part.shard}.", "Give each shard's part once."
+            )
+        seen[part.number] = folder
+    missing = [f"{number}/{of}" for number in range(1, of + 1) if number not in seen]
+    if missing:
+        raise BadInput(
+            f"{len(missing)} of {of} shards are missing: {', '.join(missing[:8])}.",
+            f"Make them with quantkit calibrate --shard {missing[0]}.",
+        )
