@@ -1,0 +1,45 @@
+"""Golden-section search for the minimum of a function of one variable.
+
+Kiefer, "Sequential minimax search for a maximum", Proceedings of the American Mathematical Society 4 (1953), 502-506,
+https://doi.org/10.1090/S0002-9939-1953-0055639-3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+GOLDEN = (5**0.5 - 1) / 2
+
+Floats = npt.NDArray[np.float64]
+
+
+def golden_section(
+    function: Callable[[Floats], Floats], low: float, high: float, tolerance: float
+) -> tuple[float, float]:
+    """The best point tried, and the function there. One evaluation a step, until the bracket is within ``tolerance``.
+
+    ``function`` is elementwise, on float64; it is given arrays of shape (1,). On one with several minima in the bracket
+    the search finds one of them.
+    """
+
+    def at(point: float) -> float:
+        return float(function(np.array([point]))[0])
+
+    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+    at_left, at_right = at(left), at(right)
+    best = min((at_left, left), (at_right, right))
+    while high - low > tolerance:
+        if at_left <= at_right:
+            high, right, at_right = right, left, at_left
+            left = high - GOLDEN * (high - low)
+            at_left = at(left)
+            best = min(best, (at_left, left))
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + GOLDEN * (high - low)
+            at_right = at(right)
+            best = min(best, (at_right, right))
+    return best[1], best[0]
