@@ -6,8 +6,9 @@ TensorRT's IInt8MinMaxCalibrator computes the same amax = max|x|.
 from __future__ import annotations
 
 from quantkit.core.histogram import Histogram
+from quantkit.core.ranges import TensorRange
 
 
-def minmax(histogram: Histogram) -> float:
-    """The amax that clips nothing."""
-    return histogram.largest
+def minmax(histogram: Histogram) -> TensorRange:
+    """The range that clips nothing: amax = max|x|, low and high the signed extremes. Serves both kinds of scheme."""
+    return TensorRange.symmetric(histogram.largest, histogram.minimum, histogram.maximum)

@@ -6,42 +6,40 @@ Nagel et al., "A White Paper on Neural Network Quantization" (2021), https://arx
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.histogram import BINS, Counts, Histogram
+from quantkit.calibrators.golden_section import golden_section
+from quantkit.calibrators.rounding_error import RoundingError
+from quantkit.core.histogram import Histogram
+from quantkit.core.ranges import TensorRange
 
 LEVELS = 127  # largest int8 magnitude of the symmetric scheme
-COARSE = 96  # thresholds tried over the whole range
-FINE = 32  # then between the neighbours of the best
+RATIO = 2 ** (1 / 8)  # between neighbouring thresholds of the coarse grid
+COARSE = RATIO ** -np.arange(73.0)  # shares of the largest value, down to 1/512
+TOLERANCE = 1 / 2048  # of the threshold; the error near its minimum changes by the square of this
 
 Floats = npt.NDArray[np.float64]
 
 
-def mse(histogram: Histogram) -> float:
-    """The amax that minimises E[(x - quantized x)²] under symmetric int8, by a grid and a finer grid around its best.
+def mse(histogram: Histogram) -> TensorRange:
+    """The amax that minimises E[(x - quantized x)²] under symmetric int8, 127 levels on either side of zero.
 
-    Values are taken as uniform inside each bin, and the error is integrated over the bin exactly, so the result does
-    not suffer when quantization steps are as narrow as bins.
+    A geometric grid down to 1/512 of the largest value, then a golden-section search between the neighbours of its
+    best. Values are taken as uniform inside each bin.
     """
-    counts = histogram.absolute
-    top = histogram.largest / histogram.width
-    coarse = np.linspace(top / COARSE, top, COARSE)
-    best = int(np.argmin(expected_errors(counts, coarse)))
-    fine = np.linspace(coarse[max(best - 1, 0)], coarse[min(best + 1, COARSE - 1)], FINE)
-    return float(fine[np.argmin(expected_errors(counts, fine))] * histogram.width)
+    error = RoundingError(histogram.absolute)
+    largest = histogram.largest / histogram.width
+    share = best_share(lambda share: error(share * largest / LEVELS, np.zeros_like(share), LEVELS + 1))
+    return TensorRange.symmetric(share * histogram.largest, histogram.minimum, histogram.maximum)
 
 
-def expected_errors(counts: Counts, amax: Floats) -> Floats:
-    """Mean squared error of each candidate; ``amax`` float64 of shape (K,) in bin widths, the result in bin widths².
-
-    Clipped values count with (|x| - amax)².
-    """
-    edges = np.arange(BINS + 1, dtype=np.float64)
-    step = (amax / LEVELS)[:, None]
-    inside = np.minimum(edges, amax[:, None])
-    nearest = np.rint(inside / step)
-    # Antiderivative of the squared rounding error: a whole step contributes step³/12.
-    integral = nearest * step**3 / 12 + (inside - nearest * step) ** 3 / 3
-    integral += np.maximum(edges - amax[:, None], 0.0) ** 3 / 3
-    return np.asarray(np.diff(integral, axis=1) @ (counts / max(counts.sum(), 1)))
+def best_share(error: Callable[[Floats], Floats]) -> float:
+    """The share of the largest value, in (0, 1], with the least ``error``, a function of (k,) float64 shares."""
+    coarse = error(COARSE)
+    best = int(np.argmin(coarse))
+    at = float(COARSE[best])
+    fine, found = golden_section(error, at / RATIO, min(at * RATIO, 1.0), at * TOLERANCE)
+    return fine if found < coarse[best] else at

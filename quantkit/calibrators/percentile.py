@@ -9,22 +9,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantkit.core.histogram import Histogram
+from quantkit.core.histogram import Counts, Histogram
+from quantkit.core.ranges import TensorRange
 
 DEFAULT_PERCENTILE = 99.99
 
 
-def percentile(histogram: Histogram, percent: float = DEFAULT_PERCENTILE) -> float:
+def percentile(histogram: Histogram, percent: float = DEFAULT_PERCENTILE) -> TensorRange:
     """The amax that ``percent`` % of |x| do not exceed, interpolated linearly inside its bin.
 
     It never exceeds the largest value seen, and on fewer than 1 / (1 - percent/100) values it is about that value.
     Raises ValueError unless 0 < percent <= 100.
     """
+    check_percent(percent)
+    amax = quantile(histogram.absolute, percent / 100) * histogram.width
+    return TensorRange.symmetric(min(amax, histogram.largest), histogram.minimum, histogram.maximum)
+
+
+def check_percent(percent: float) -> None:
+    """ValueError unless 0 < percent <= 100."""
     if not 0 < percent <= 100:
         raise ValueError(f"percent must be in (0, 100], not {percent}")
-    cumulative = np.cumsum(histogram.absolute)
-    wanted = cumulative[-1] * percent / 100
-    bin_index = int(np.searchsorted(cumulative, wanted))
-    below = cumulative[bin_index - 1] if bin_index else 0
-    inside = (wanted - below) / (cumulative[bin_index] - below)
-    return min(float((bin_index + inside) * histogram.width), histogram.largest)
+
+
+def quantile(counts: Counts, share: float) -> float:
+    """Where ``share`` (0..1) of the (n,) counts lies below, in bins from the first edge, linear inside a bin."""
+    cumulative = np.cumsum(counts)
+    wanted = cumulative[-1] * share
+    index = int(np.searchsorted(cumulative, wanted))
+    below = cumulative[index - 1] if index else 0
+    inside = (wanted - below) / (cumulative[index] - below) if counts[index] else 0.0
+    return float(index + inside)

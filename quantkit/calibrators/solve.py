@@ -1,4 +1,4 @@
-"""Chooses calibrators by name and turns their amax into a checked range."""
+"""Chooses calibrators by name and checks the ranges that they find."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 from quantkit.calibrators.entropy import entropy
+from quantkit.calibrators.entropy_asymmetric import entropy_asymmetric
 from quantkit.calibrators.minmax import minmax
+from quantkit.calibrators.moving_average import moving_average
 from quantkit.calibrators.mse import mse
+from quantkit.calibrators.mse_asymmetric import mse_asymmetric
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE, percentile
+from quantkit.calibrators.percentile_asymmetric import percentile_asymmetric
 from quantkit.core.errors import BadInput
 from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
 from quantkit.core.ranges import TensorRange
@@ -19,22 +23,30 @@ ENTRY_POINT_GROUP = "quantkit.calibrators"
 
 
 class Calibrator(Protocol):
-    """A pure function from one histogram, with at least one non-zero value, to amax > 0 in the tensor's units."""
+    """A pure function from one histogram, with at least one non-zero value, to the range of that tensor.
 
-    def __call__(self, histogram: Histogram, /) -> float:
-        """The amax."""
+    One that finds only amax returns ``TensorRange.symmetric(amax, histogram.minimum, histogram.maximum)``, one that
+    finds both ends ``TensorRange.asymmetric(low, high)``; all in the tensor's units.
+    """
+
+    def __call__(self, histogram: Histogram, /) -> TensorRange:
+        """The range."""
 
 
 def calibrators(percent: float = DEFAULT_PERCENTILE) -> dict[str, Calibrator]:
     """All calibrators by name: the built-in ones, then those installed under ``quantkit.calibrators``.
 
-    Raises BadInput for an installed one that does not load.
+    ``percent`` is the share that the percentile methods keep. Raises BadInput for an installed one that does not load.
     """
     builtin: dict[str, Calibrator] = {
         "minmax": minmax,
+        "moving-average": moving_average,
         "percentile": partial(percentile, percent=percent),
+        "percentile-asymmetric": partial(percentile_asymmetric, percent=percent),
         "entropy": entropy,
+        "entropy-asymmetric": entropy_asymmetric,
         "mse": mse,
+        "mse-asymmetric": mse_asymmetric,
     }
     third_party = {
         point.name: _loaded(point) for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in builtin
@@ -53,22 +65,29 @@ def _loaded(point: EntryPoint) -> Calibrator:
 
 
 def solve(histogram: Histogram, methods: Mapping[str, Calibrator]) -> dict[str, TensorRange]:
-    """The range of one tensor by every method. A method that returns no positive finite amax is a BadInput.
+    """The range of one tensor by every method. Raises BadInput for a method that fails or returns something else.
 
     A dead tensor (all zeros) gets the histogram's own smallest top edge, 2⁻¹³, so that no scale is ever zero.
     """
     if histogram.is_dead or histogram.total == 0:
         floor = DEAD_WIDTH * BINS
         return dict.fromkeys(methods, TensorRange(amax=floor, low=0.0, high=floor))
-    ranges = {}
-    for name, calibrator in methods.items():
-        amax = calibrator(histogram)
-        try:
-            ranges[name] = TensorRange(
-                amax=amax,
-                low=min(max(histogram.minimum, -amax), 0.0),
-                high=max(min(histogram.maximum, amax), 0.0),
-            )
-        except (ValueError, TypeError) as error:
-            raise BadInput(f"The calibrator {name!r} returned an unusable amax, {amax!r}.", "Mend it.") from error
-    return ranges
+    return {name: _checked(name, calibrator, histogram) for name, calibrator in methods.items()}
+
+
+def _checked(name: str, calibrator: Calibrator, histogram: Histogram) -> TensorRange:
+    try:
+        found = calibrator(histogram)
+    except Exception as error:
+        raise BadInput(
+            f"The calibrator {name!r} failed with {type(error).__name__}: {error}.",
+            "Mend it, or uninstall its package.",
+        ) from error
+    if not isinstance(found, TensorRange):
+        raise BadInput(
+            f"The calibrator {name!r} returned {found!r:.60}, which is not a TensorRange.",
+            "Let it return TensorRange.symmetric(amax, histogram.minimum, histogram.maximum) or "
+            "TensorRange.asymmetric(low, high), both of quantkit.core.ranges.",
+        )
+    # Plain floats: NumPy's may be of another precision, and JSON does not take them.
+    return TensorRange(float(found.amax), float(found.low), float(found.high))
