@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quantkit.version import __version__
 
 if TYPE_CHECKING:
-    from quantkit.api import calibrate, compare, export, gate, load_calibration, load_comparison, report
+    from quantkit.api import calibrate, compare, export, gate, load_calibration, load_comparison, merge, report
     from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
     from quantkit.core.errors import BackendMissing, BadInput, GateFailed, NothingEvaluated, QuantkitError
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from quantkit.gates import GateResult, Rule
 
 _HOMES = {
-    "quantkit.api": ("calibrate", "compare", "export", "gate", "load_calibration", "load_comparison", "report"),
+    "quantkit.api": (
+        "calibrate",
+        "compare",
+        "export",
+        "gate",
+        "load_calibration",
+        "load_comparison",
+        "merge",
+        "report",
+    ),
     "quantkit.core.calibration": ("Calibration",),
     "quantkit.core.comparison": ("Comparison",),
     "quantkit.core.errors": ("BackendMissing", "BadInput", "GateFailed", "NothingEvaluated", "QuantkitError"),
@@ -52,6 +61,7 @@ __all__ = [
     "gate",
     "load_calibration",
     "load_comparison",
+    "merge",
     "report",
 ]
 

@@ -21,6 +21,7 @@ from quantkit.pipeline.calibrate import calibrate as run_calibration
 from quantkit.pipeline.compare import compare as run_comparison
 from quantkit.pipeline.export import export as run_export
 from quantkit.pipeline.run_directory import ARTIFACTS
+from quantkit.pipeline.shards import merge as merge_parts
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.tensorrt import DEFAULT_VERSION
 
@@ -35,6 +36,7 @@ def calibrate(
     samples: int = DEFAULT_SAMPLES,
     batch_size: int = 1,
     preprocess: str | Preprocess = DEFAULT_PRESET,
+    tensors: str = "all",
     exclude: Sequence[str] = (),
     seed: int = 0,
     output: AnyPath | None = None,
@@ -45,7 +47,8 @@ def calibrate(
 
     ``data`` is a folder of images (in class folders or flat), a text file that lists them, an .npy or an .npz.
     ``samples`` bounds how many are used; ``batch_size`` first ones fix the histograms' bin widths, as TensorRT's batch
-    does. ``exclude`` holds wildcards for nodes and tensors to leave in floating point. With ``output`` the result is
+    does. ``tensors`` "quantizable" leaves out those that no Q/DQ or IR quantizes. ``exclude`` holds wildcards for nodes
+    and tensors to leave in floating point. With ``output`` the result is
     kept in that run directory, and what it already holds of the same work is used again unless ``fresh``; without it
     everything stays in memory. Raises BadInput.
     """
@@ -54,12 +57,22 @@ def calibrate(
             "model": {"path": normalized(Path(model))},
             "data": {"calibration": normalized(Path(data)), "samples": samples, "seed": seed},
             "preprocess": preset(preprocess) if isinstance(preprocess, str) else preprocess,
-            "calibrate": {"method": method, "batch_size": batch_size, "exclude": list(exclude)},
+            "calibrate": {"method": method, "batch_size": batch_size, "tensors": tensors, "exclude": list(exclude)},
         },
         "the arguments of calibrate()",
     )
     folder = None if output is None else Path(output)
     return run_calibration(config, folder, in_memory=folder is None, fresh=fresh, progress=progress)
+
+
+def merge(parts: Sequence[AnyPath], output: AnyPath | None = None) -> Calibration:
+    """The calibration of a whole set from its shards' folders, as ``quantkit calibrate --shard`` writes them.
+
+    It equals, to the bit of every count, what one machine would have made. ``output`` defaults to a new run under
+    ``runs/``. Raises BadInput.
+    """
+    calibration, _ = merge_parts([Path(part) for part in parts], None if output is None else Path(output))
+    return calibration
 
 
 def load_calibration(folder: AnyPath) -> Calibration:

@@ -24,6 +24,8 @@ from quantkit.cli.options import (
 
 if TYPE_CHECKING:
     from quantkit.config import Config
+    from quantkit.core.calibration import Calibration
+    from quantkit.core.progress import Progress
 
 
 def calibrate(
@@ -35,7 +37,7 @@ def calibrate(
     output: Output = None,
     method: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--method", help="mse (default), minmax, percentile or entropy."),
+        typer.Option("--method", help="mse (default), minmax, percentile, entropy …; see docs/calibrators.md."),
     ] = None,
     percentile: Annotated[
         Optional[float],  # noqa: UP045
@@ -55,6 +57,18 @@ def calibrate(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--exclude", help="Wildcard of nodes or tensors to leave in float."),
     ] = None,
+    tensors: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--tensors", help="all, or quantizable: without what is fused away [all]."),
+    ] = None,
+    shard: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--shard", help="Count one part of the data, such as 2/8, for quantkit merge."),
+    ] = None,
+    ray: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--ray", help="Count on a Ray cluster: its address, or auto."),
+    ] = None,
     seed: Seed = None,
     classes: Classes = None,
     config: ConfigFile = None,
@@ -69,13 +83,11 @@ def calibrate(
 
     With neither MODEL nor --data, -o DIR solves the run in DIR anew, say with another --method; no image is read.
     """
-    from quantkit.cli.console import configure, print_json, print_raw, stdout
-    from quantkit.cli.export import artifact_list, print_artifacts
+    from quantkit.cli.console import configure, print_raw
     from quantkit.cli.settings import absolute, base_config, with_environment, with_model, with_preprocess
+    from quantkit.core.errors import BadInput
     from quantkit.pipeline.calibrate import calibrate as run_calibration
-    from quantkit.pipeline.export import export_all
-    from quantkit.pipeline.report import write_report
-    from quantkit.pipeline.run_directory import ARTIFACTS, is_run, run_config
+    from quantkit.pipeline.run_directory import is_run, run_config
 
     progress = configure(verbose, quiet)
     again = model is None and data is None and config is None and output is not None and is_run(output)
@@ -85,12 +97,40 @@ def calibrate(
         "data", calibration=absolute(data), samples=samples, seed=seed, classes=absolute(classes)
     )
     settings = settings.with_values(
-        "calibrate", method=method, percentile=percentile, batch_size=batch_size, exclude=exclude or None
+        "calibrate",
+        method=method,
+        percentile=percentile,
+        tensors=tensors,
+        batch_size=batch_size,
+        exclude=exclude or None,
     )
     if dump_config:
         print_raw(settings.to_toml())
         return
-    calibration = run_calibration(settings, output, fresh=fresh, progress=progress)
+    if shard is not None:
+        if ray is not None:
+            raise BadInput("--shard and --ray exclude each other.", "Ray divides the data itself: leave out --shard.")
+        _one_shard(settings, shard, output, fresh, as_json, progress)
+        return
+    count_all = None
+    if ray is not None:
+        from quantkit.pipeline.cluster import counted_on_ray
+
+        count_all = counted_on_ray(ray)
+    calibration = run_calibration(settings, output, fresh=fresh, progress=progress, count_all=count_all)
+    finish_calibration(settings, calibration, no_export, as_json, progress)
+
+
+def finish_calibration(
+    settings: Config, calibration: Calibration, no_export: bool, as_json: bool, progress: Progress
+) -> None:
+    """Export, write the report and print the result."""
+    from quantkit.cli.console import print_json, stdout
+    from quantkit.cli.export import artifact_list, print_artifacts
+    from quantkit.pipeline.export import export_all
+    from quantkit.pipeline.report import write_report
+    from quantkit.pipeline.run_directory import ARTIFACTS
+
     folder = calibration.folder
     assert folder is not None
     artifacts = []
@@ -120,6 +160,22 @@ def calibrate(
     if artifacts:
         print_artifacts(artifacts)
     _next_step(report, settings)
+
+
+def _one_shard(
+    settings: Config, shard: str, output: Path | None, fresh: bool, as_json: bool, progress: Progress
+) -> None:
+    from quantkit.cli.console import log, print_json, stdout
+    from quantkit.core.shard import Shard
+    from quantkit.pipeline.shards import calibrate_shard
+
+    part = Shard.parse(shard)
+    folder, samples = calibrate_shard(settings, part, output, fresh, progress)
+    if as_json:
+        print_json({"part": str(folder), "shard": str(part), "samples": samples})
+        return
+    stdout.print(f"Shard {part}, {samples} samples: {folder}", markup=False)
+    log.info("Next, with the parts of all %d shards: quantkit merge PART... -o DIR", part.of)
 
 
 def _next_step(report: Path, settings: Config) -> None:

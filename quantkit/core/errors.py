@@ -17,6 +17,10 @@ class QuantkitError(Exception):
         self.what = what
         self.mend = mend
 
+    def __reduce__(self) -> tuple[type[QuantkitError], tuple[str, str]]:
+        """Pickles, as it must to come back from another process."""
+        return type(self), (self.what, self.mend)
+
 
 class BadInput(QuantkitError):
     """A file, folder, option or configuration that cannot be used (exit 2)."""

@@ -19,7 +19,7 @@ from quantkit.datasets.checks import doubts
 from quantkit.model.file import ModelFile, open_model
 from quantkit.model.quantizable import fused_outputs
 from quantkit.pipeline.checkpoint import Checkpoint
-from quantkit.pipeline.collect import collect
+from quantkit.pipeline.collect import Counting, collect
 from quantkit.pipeline.findings import idle_patterns
 from quantkit.pipeline.finish import Source, finish, forget_checkpoint, forget_results, keep, solved_tensors
 from quantkit.pipeline.run_directory import (
@@ -35,6 +35,7 @@ from quantkit.pipeline.run_directory import (
 )
 
 log = logging.getLogger("quantkit")
+CountAll = Callable[["Job", OpenedData, Manifest, "Path | None", Progress], Checkpoint]
 
 
 def calibrate(
@@ -43,13 +44,16 @@ def calibrate(
     in_memory: bool = False,
     fresh: bool = False,
     progress: Progress = silent,
+    count_all: CountAll | None = None,
 ) -> Calibration:
     """Find the range of every float activation and keep the result in a run directory.
 
     ``folder`` None picks one under ``runs/``; ``in_memory`` keeps everything out of files. Histograms that the folder
     or any run under ``runs/`` already holds for the same model, data and settings are used again, so that another
-    method reads no image, and an interrupted pass goes on; ``fresh`` starts over. Raises BadInput.
+    method reads no image, and an interrupted pass goes on; ``fresh`` starts over. ``count_all`` counts elsewhere than
+    in this process. Raises BadInput.
     """
+    count_all = count_all or count_here
     job = prepare(config)
     earlier = _finished(folder, job) if folder is not None and not fresh else None
     if earlier is not None and not job.data.exists():
@@ -58,7 +62,8 @@ def calibrate(
     opened = open_calibration_data(config, job.model)
     manifest = job.manifest(opened)
     if in_memory:
-        return finish(config, manifest, *counted(job, opened, manifest, WHOLE, None, progress), None)
+        source = surveyed(job, opened)
+        return finish(config, manifest, source, count_all(job, opened, manifest, None, progress), None)
     reused = None if fresh else find_same_work(manifest, folder)
     if folder is None:
         folder = choose_folder(manifest)
@@ -73,7 +78,8 @@ def calibrate(
         keep(calibration, manifest, config, folder)
         return calibration
     with own_folder(folder):
-        return finish(config, manifest, *counted(job, opened, manifest, WHOLE, folder, progress), folder)
+        source = surveyed(job, opened)
+        return finish(config, manifest, source, count_all(job, opened, manifest, folder, progress), folder)
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,17 @@ class Job:
         stamps = [f"{opened.dataset.names[i]}:{opened.dataset.stamp(i)}" for i in opened.indices]
         return new_manifest(self.config, self.model_sha256, stamps, shard)
 
-    def wanted(self) -> Callable[[str], bool]:
-        """Which tensors are counted."""
+    def counting(self, cores: int | None = None) -> Counting:
+        """What a pass counts, on so many ``cores``."""
         exclude = self.config.calibrate.exclude
         inside: set[str] = set()
         if self.config.calibrate.tensors == "quantizable":
             inside = set(fused_outputs(self.model.graph_only.graph))
-        return lambda name: name not in inside and not any(fnmatchcase(name, pattern) for pattern in exclude)
+
+        def keep(name: str) -> bool:
+            return name not in inside and not any(fnmatchcase(name, pattern) for pattern in exclude)
+
+        return Counting(self.model, keep, self.config.calibrate.batch_size, cores)
 
 
 def prepare(config: Config) -> Job:
@@ -127,19 +137,25 @@ def open_calibration_data(config: Config, model: ModelFile) -> OpenedData:
     )
 
 
-def counted(
+def count(
     job: Job, opened: OpenedData, manifest: Manifest, shard: Shard, folder: Path | None, progress: Progress
-) -> tuple[Source, Checkpoint]:
-    """Say what is odd about the samples, and count the shard's."""
-    source = surveyed(job, opened)
-    stream = Stream(opened.dataset, [int(i) for i in opened.indices])
-    first_batch = job.config.calibrate.batch_size
-    found = collect(job.model, stream, first_batch, job.wanted(), shard, folder, manifest, progress)
-    return source, found
+) -> Checkpoint:
+    """Count the shard's samples in this process. Raises BadInput."""
+    return collect(job.counting(), chosen(opened), shard, folder, manifest, progress)
+
+
+def chosen(opened: OpenedData) -> Stream:
+    """The chosen samples."""
+    return Stream(opened.dataset, [int(i) for i in opened.indices])
+
+
+def count_here(job: Job, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress) -> Checkpoint:
+    """Count all samples in this process. Raises BadInput."""
+    return count(job, opened, manifest, WHOLE, folder, progress)
 
 
 def surveyed(job: Job, opened: OpenedData) -> Source:
-    """The samples' names and preprocessing, and every doubt that can be had before they are counted, which are logged."""
+    """The samples' names and preprocessing, and every doubt to be had before the pass, which is logged."""
     for note in opened.notes:
         log.info("%s", note)
     indices = [int(i) for i in opened.indices]

@@ -27,6 +27,16 @@ class Checkpoint:
     digests: dict[int, str]
     skipped: dict[int, str]
 
+    def merged(self, other: Checkpoint) -> Checkpoint:
+        """What one pass over both shards would have left."""
+        return Checkpoint(
+            self.collected.merged(other.collected),
+            self.done + other.done,
+            self.counted + other.counted,
+            self.digests | other.digests,
+            self.skipped | other.skipped,
+        )
+
     def save(self, folder: Path, manifest: Manifest) -> None:
         """Write it into ``folder``, which it replaces as a whole."""
         with atomic_folder(folder) as temporary:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from queue import SimpleQueue
@@ -28,40 +28,72 @@ from quantkit.pipeline.workers import Group, Worker, division, first_maxima, usa
 CHECKPOINT_SECONDS = 20
 
 
+@dataclass(frozen=True)
+class Counting:
+    """What is counted and how: everything about a pass but its samples.
+
+    ``keep`` filters tensors by name; the first ``first_batch`` samples of all fix the bin widths. ``cores`` bounds the
+    threads (None: those this process may use).
+    """
+
+    model: ModelFile
+    keep: Callable[[str], bool]
+    first_batch: int
+    cores: int | None = None
+
+    @property
+    def step(self) -> int:
+        """How many samples one run of the model takes."""
+        return self.model.fixed_batch or 1
+
+
+@dataclass(frozen=True)
+class FirstBatch:
+    """Max|x| of every tensor over the first batch, and the bytes that the activations of one run take."""
+
+    maxima: dict[str, float]
+    size: int
+
+
+def look_at_first_batch(counting: Counting, session: ActivationSession, stream: Stream) -> FirstBatch:
+    """Run the first batch. Raises BadInput when nothing can be read, or an activation is not finite."""
+    samples = stream.samples(range(len(stream.indices)))
+    names = stream.dataset.names
+    maxima, size = first_maxima(session, Group.of(samples, counting.step), counting.first_batch, names)
+    if not maxima:
+        raise BadInput(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
+    return FirstBatch(maxima, size)
+
+
 def collect(
-    model: ModelFile,
+    counting: Counting,
     stream: Stream,
-    first_batch: int,
-    keep: Callable[[str], bool],
     shard: Shard,
     folder: Path | None,
     manifest: Manifest,
     progress: Progress,
+    first: FirstBatch | None = None,
 ) -> Checkpoint:
-    """Count the activations that ``keep`` wants, over the shard's samples.
+    """Count the activations of the shard's samples.
 
-    The first ``first_batch`` samples of all fix the bin widths. In ``folder`` the pass leaves a checkpoint every 20 s
-    and when it is interrupted, and goes on from one of the same work (``manifest``). Raises BadInput, naming tensor and
-    sample, when an activation is not finite.
+    In ``folder`` the pass leaves a checkpoint every 20 s and when it is interrupted, and goes on from one of the same
+    work (``manifest``). ``first`` spares looking at the first batch again. Raises BadInput, naming tensor and sample,
+    when an activation is not finite.
     """
-    step = model.fixed_batch or 1
-    samples = len(stream.indices)
-    names = stream.dataset.names
-    session = ActivationSession(model, keep, threads=1)
-    maxima, size = first_maxima(session, Group.of(stream.samples(range(samples)), step), first_batch, names)
-    if not maxima:
-        raise BadInput(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
-    count, threads = division(size, usable_cores())
+    session = ActivationSession(counting.model, counting.keep, threads=1)
+    first = first or look_at_first_batch(counting, session, stream)
+    count, threads = division(first.size, counting.cores or usable_cores())
     if threads > 1:
-        session = ActivationSession(model, keep, threads)
-    widths, axes = first_widths(maxima), channel_axes(model.graph_only.graph)
+        session = ActivationSession(counting.model, counting.keep, threads)
+    widths, axes = first_widths(first.maxima), channel_axes(counting.model.graph_only.graph)
+    samples, names = len(stream.indices), stream.dataset.names
     workers = [Worker(session, widths, samples, axes, names, threads) for _ in range(count)]
 
     partial = folder / PARTIAL if folder else None
     earlier = resumable(partial, manifest) if partial else None
-    work = _Pass(stream, shard.positions(samples, step), workers, earlier, partial, manifest)
+    work = _Pass(stream, shard.positions(samples, counting.step), workers, earlier, partial, manifest)
     with progress("calibrating", len(work.positions), "images", work.done) as advance:
-        work.run(step, advance)
+        work.run(counting.step, advance)
     found = work.checkpoint()
     return replace(found, collected=found.collected.ordered(session.names))
 

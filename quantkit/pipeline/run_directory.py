@@ -51,9 +51,9 @@ class Manifest(Record):
         """Whether both make the same counts."""
         return self.same_settings(other) and self.shard == other.shard
 
-    def whole(self) -> Manifest:
-        """The manifest of all shards together."""
-        return self.model_copy(update={"shard": str(WHOLE)})
+    def of_shard(self, shard: Shard) -> Manifest:
+        """The manifest of one shard of the same work, or of the whole."""
+        return self.model_copy(update={"shard": str(shard)})
 
 
 def new_manifest(config: Config, model_sha256: str, stamps: list[str], shard: Shard = WHOLE) -> Manifest:

@@ -10,14 +10,13 @@ from typing import Literal
 
 from quantkit.config import Config
 from quantkit.core.calibration import Calibration
-from quantkit.core.collected import Collected
 from quantkit.core.errors import BadInput
 from quantkit.core.files import write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.record import Record, read_record
-from quantkit.core.shard import Shard
+from quantkit.core.shard import WHOLE, Shard
 from quantkit.datasets.stream import check_unreadable
-from quantkit.pipeline.calibrate import counted, open_calibration_data, prepare
+from quantkit.pipeline.calibrate import count, open_calibration_data, prepare, surveyed
 from quantkit.pipeline.checkpoint import Checkpoint
 from quantkit.pipeline.finish import Source, finish, forget_checkpoint
 from quantkit.pipeline.run_directory import (
@@ -68,7 +67,8 @@ def calibrate_shard(
         log.info("%s already holds shard %s.", folder, shard)
         return folder, Checkpoint.load(folder / COUNTS).counted
     with own_folder(folder):
-        source, found = counted(job, opened, manifest, shard, folder, progress)
+        source = surveyed(job, opened)
+        found = count(job, opened, manifest, shard, folder, progress)
         (folder / MANIFEST_FILE).unlink(missing_ok=True)  # until all is there, nothing vouches for it
         found.save(folder / COUNTS, manifest)
         part = Part(number=shard.number, of=shard.of, source=source)
@@ -88,26 +88,14 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
     parts = [read_record(Part, folder / PART_FILE, "quantkit calibrate --shard") for folder in folders]
     manifests = [_manifest(folder) for folder in folders]
     _check(folders, parts, manifests)
-    manifest = manifests[0].whole()
+    manifest = manifests[0].of_shard(WHOLE)
     config = run_config(folders[0])
     source = parts[0].source
-    found = merged([Checkpoint.load(folder / COUNTS) for folder in folders], source)
+    found = reduce(Checkpoint.merged, (Checkpoint.load(folder / COUNTS) for folder in folders))
+    check_unreadable(found.skipped, source.names, source.data)
     folder = output if output is not None else choose_folder(manifest)
     with own_folder(folder):
         return finish(config, manifest, source, found, folder), config
-
-
-def merged(parts: Sequence[Checkpoint], source: Source) -> Checkpoint:
-    """All shards' counts as one. Raises BadInput when over 5 % of the samples were unreadable."""
-    skipped = {position: why for part in parts for position, why in part.skipped.items()}
-    check_unreadable(skipped, source.names, source.data)
-    return Checkpoint(
-        reduce(Collected.merged, (part.collected for part in parts)),
-        sum(part.done for part in parts),
-        sum(part.counted for part in parts),
-        {position: digest for part in parts for position, digest in part.digests.items()},
-        skipped,
-    )
 
 
 def _manifest(folder: Path) -> Manifest:
