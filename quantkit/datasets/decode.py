@@ -11,8 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from quantkit.datasets.base import Unreadable
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-SMALL = 128 * 128  # pixels; such images are quickly decoded
-FEW_BYTES = 0.05  # a pixel
+HEADER = 1000  # bytes of a file that are not pixels
+FEW_BYTES = 0.05  # a pixel, of an image of one colour
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 
@@ -34,12 +34,12 @@ def decode_rgb(data: bytes) -> Image.Image:
 def is_one_colour(path: Path) -> bool:
     """Whether every pixel of the file is the same. Raises Unreadable.
 
-    An image of one colour compresses below 0.05 bytes a pixel, so that most others need no decoding.
+    An image of one colour compresses so well that most others need no decoding.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
             pixels = image.width * image.height
-            if pixels > SMALL and image.format != "BMP" and path.stat().st_size > FEW_BYTES * pixels:
+            if image.format != "BMP" and path.stat().st_size > HEADER + FEW_BYTES * pixels:
                 return False
             rgb = np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, MemoryError) as error:

@@ -8,23 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quantkit.calibrators import Collector
 from quantkit.core.errors import BadInput
 from quantkit.core.histogram import BINS, Histogram, load_histograms, save_histograms
+from tests.calibrators.counting import histogram_of
 
 VALUES = hnp.arrays(
     np.float32,
     st.integers(1, 60),
     elements=st.floats(-1e4, 1e4, width=32, allow_nan=False) | st.sampled_from([0.0, 1.0, 2.0, -1.0, 4.0, -0.0]),
 )
-
-
-def collected(first: np.ndarray, *batches: np.ndarray) -> Histogram:
-    collector = Collector()
-    collector.prime({"x": first})
-    for batch in batches:
-        collector.observe({"x": batch})
-    return collector.histograms()["x"]
 
 
 def same(a: Histogram, b: Histogram) -> bool:
@@ -38,8 +30,8 @@ def same(a: Histogram, b: Histogram) -> bool:
 @given(first=VALUES, rest=st.lists(VALUES, min_size=2, max_size=4))
 @settings(max_examples=150, deadline=None)
 def test_any_split_merges_to_the_counts_of_one_pass(first: np.ndarray, rest: list[np.ndarray]) -> None:
-    whole = collected(first, first, *rest)
-    parts = [collected(first, part) for part in (first, *rest)]
+    whole = histogram_of(first, first, *rest)
+    parts = [histogram_of(first, part) for part in (first, *rest)]
     forward = parts[0]
     for part in parts[1:]:
         forward = forward.merged(part)
@@ -54,7 +46,7 @@ def test_any_split_merges_to_the_counts_of_one_pass(first: np.ndarray, rest: lis
 @settings(max_examples=100, deadline=None)
 def test_every_value_is_counted_and_the_extremes_are_exact(first: np.ndarray, rest: np.ndarray) -> None:
     values = np.concatenate([first, rest])
-    histogram = collected(first, values)
+    histogram = histogram_of(first, values)
     assert histogram.total == values.size == histogram.absolute.sum()
     assert histogram.minimum == values.min()
     assert histogram.maximum == values.max()
@@ -62,7 +54,7 @@ def test_every_value_is_counted_and_the_extremes_are_exact(first: np.ndarray, re
 
 
 def test_the_top_edge_doubles_into_the_bin_where_it_belongs() -> None:
-    histogram = collected(np.array([1.0], np.float32), np.array([1.0, 1.5], np.float32))
+    histogram = histogram_of(np.array([1.0], np.float32), np.array([1.0, 1.5], np.float32))
     assert histogram.width == 2.0 / BINS
     assert histogram.positive[BINS // 2] == 1  # 1.0 at width 2/2048
     assert histogram.positive[BINS * 3 // 4] == 1
@@ -70,20 +62,20 @@ def test_the_top_edge_doubles_into_the_bin_where_it_belongs() -> None:
 
 def test_a_tensor_that_was_zero_at_first_starts_at_the_dead_width() -> None:
     zeros = np.zeros(4, np.float32)
-    assert collected(zeros, zeros).is_dead
-    assert collected(zeros, zeros).width == 2.0**-24
-    grown = collected(zeros, zeros, np.array([3.0], np.float32))
+    assert histogram_of(zeros, zeros).is_dead
+    assert histogram_of(zeros, zeros).width == 2.0**-24
+    grown = histogram_of(zeros, zeros, np.array([3.0], np.float32))
     assert np.log2(grown.width) == int(np.log2(grown.width))
     assert grown.width * BINS >= 3.0
 
 
 def test_widths_that_are_no_doublings_do_not_merge() -> None:
     with pytest.raises(ValueError, match="not a doubling"):
-        collected(*[np.array([1.0], np.float32)] * 2).merged(collected(*[np.array([3.0], np.float32)] * 2))
+        histogram_of(*[np.array([1.0], np.float32)] * 2).merged(histogram_of(*[np.array([3.0], np.float32)] * 2))
 
 
 def test_saving_and_loading_gives_the_same(tmp_path: Path) -> None:
-    histogram = collected(*[np.array([1.0, -2.5], np.float32)] * 2)
+    histogram = histogram_of(*[np.array([1.0, -2.5], np.float32)] * 2)
     save_histograms(tmp_path / "h.npz", {"a: ü/\n": histogram})
     loaded = load_histograms(tmp_path / "h.npz")
     assert list(loaded) == ["a: ü/\n"]

@@ -232,7 +232,7 @@ def test_a_few_unreadable_images_are_skipped_and_named(images: Path) -> None:
     stream = Stream(data.dataset, data.indices)
     count = sum(len(batch.indices) for batch in stream.batches(7))
     assert count == 47
-    assert [data.dataset.names[i] for i in stream.skipped] == ["red/0.png"]
+    assert [stream.names[i] for i in stream.skipped] == ["red/0.png"]
 
 
 def test_too_many_unreadable_images_are_bad_input(images: Path) -> None:

@@ -213,11 +213,24 @@ def test_a_gate_without_a_match_is_5(quantkit: Quantkit, model_path: Path, image
     assert "matched nothing" in done.stderr
 
 
+SLOWLY = """
+import time
+from quantkit.cli.main import main
+from quantkit.model.activations import Runner
+original = Runner.run
+def slowly(self, inputs):
+    time.sleep(0.1)
+    return original(self, inputs)
+Runner.run = slowly
+main()
+"""
+
+
 def test_ctrl_c_is_130_and_the_same_command_goes_on(quantkit: Quantkit, model_path: Path, tmp_path: Path) -> None:
-    images = write_images(tmp_path / "imgs", per_class=400, size=120)
-    command = ["calibrate", model_path, "--data", images, "--samples", "1200", "--no-export"]
+    images = write_images(tmp_path / "imgs", per_class=40)
+    command = ["calibrate", model_path, "--data", images, "--samples", "120", "--no-export"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "quantkit", *map(str, command)],
+        [sys.executable, "-c", SLOWLY, *map(str, command)],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -227,7 +240,7 @@ def test_ctrl_c_is_130_and_the_same_command_goes_on(quantkit: Quantkit, model_pa
     assert process.stderr is not None
     while "Preprocessing" not in (line := process.stderr.readline()):
         assert line, "ended before it began"
-    time.sleep(0.5)
+    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
@@ -237,9 +250,9 @@ def test_ctrl_c_is_130_and_the_same_command_goes_on(quantkit: Quantkit, model_pa
     check(quantkit("report", run), 2, "not calibrated yet")
     done = quantkit(*command)
     assert done.returncode == 0, done.stderr
-    assert "1200 samples" in done.stdout
+    assert "120 samples" in done.stdout
     assert list((tmp_path / "runs").iterdir()) == [run]
-    assert quantkit(*command, "-o", "whole").returncode == 0
+    assert quantkit(*command, "-o", "whole", "--fresh").returncode == 0
     resumed, whole = (load_histograms(folder / "histograms.npz") for folder in (run, tmp_path / "whole"))
     for name, histogram in whole.items():
         assert np.array_equal(resumed[name].positive, histogram.positive)

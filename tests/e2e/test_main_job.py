@@ -92,8 +92,16 @@ def test_run_does_all_of_it_from_a_file(quantkit: Quantkit, model_path: Path, im
     done = quantkit("run")
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "runs").iterdir()
-    names = {"manifest.json", "quantkit.toml", "calibration.json", "histograms.npz", "artifacts", "comparison.json"}
-    assert {path.name for path in run.iterdir()} == names | {"report.html", "summary.md", "junit.xml"}
+    names = {
+        "manifest.json",
+        "quantkit.toml",
+        "calibration.json",
+        "histograms.npz",
+        "statistics.npz",
+        "artifacts",
+        "comparison.json",
+    }
+    assert {path.name for path in run.iterdir()} == names | {"comparison.json", "report.html", "summary.md", "junit.xml"}
     # RUN left out is the newest under runs/, and its own rules are the gate's default.
     assert quantkit("gate").returncode == 0
     assert quantkit("report").returncode == 0

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.core.errors import BadInput
-from quantkit.model.activations import ActivationSession, activation_names
+from quantkit.model.activations import ActivationSession, Runner, activation_names
 from quantkit.model.file import open_model
 from tests.conftest import tiny_model
 
@@ -91,7 +91,7 @@ def test_external_data_is_found_hashed_and_must_stay_in_the_folder(tmp_path: Pat
 def test_every_float_activation_is_computed(model_path: Path) -> None:
     session = ActivationSession(open_model(model_path))
     assert session.names == ["input", "conv1", "bn1", "relu1", "conv2", "add", "relu2", "pool", "flat", "logits"]
-    values = session.run({"input": np.ones((2, 3, 16, 16), np.float32)})
+    values = Runner(session).run({"input": np.ones((2, 3, 16, 16), np.float32)})
     assert list(values) == session.names
     assert values["relu1"].shape == (2, 16, 16, 16)
     assert np.array_equal(values["relu1"], np.maximum(values["bn1"], 0))
@@ -101,7 +101,7 @@ def test_with_external_weights_too(tmp_path: Path) -> None:
     path = saved(tiny_model(), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     inside = saved(tiny_model(), tmp_path / "inside.onnx")
     feed = {"input": np.ones((1, 3, 16, 16), np.float32)}
-    a, b = (ActivationSession(open_model(p)).run(feed) for p in (path, inside))
+    a, b = (Runner(ActivationSession(open_model(p))).run(feed) for p in (path, inside))
     assert all(np.array_equal(a[name], b[name]) for name in b)
 
 
@@ -127,4 +127,36 @@ def test_constants_and_integers_are_no_activations(tmp_path: Path) -> None:
 def test_a_wrong_input_shape_is_bad_input(model_path: Path) -> None:
     session = ActivationSession(open_model(model_path))
     with pytest.raises(BadInput, match="failed on an input of shape"):
-        session.run({"input": np.ones((1, 3, 8, 16), np.float32)})
+        Runner(session).run({"input": np.ones((1, 3, 8, 16), np.float32)})
+
+
+def test_runs_into_the_same_memory_give_what_a_fresh_session_gives(model_path: Path) -> None:
+    model = open_model(model_path)
+    runner = Runner(ActivationSession(model, threads=1))
+    rng = np.random.default_rng(3)
+    for batch in (1, 1, 1, 2, 2, 1):
+        feed = {"input": rng.standard_normal((batch, 3, 16, 16)).astype(np.float32)}
+        values = {name: array.copy() for name, array in runner.run(feed).items()}
+        fresh = Runner(ActivationSession(model, threads=1)).run(feed)
+        assert all(np.array_equal(values[name], fresh[name]) for name in fresh)
+
+
+def test_outputs_whose_shape_hangs_on_the_values_are_followed(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Greater", ["input", "zero"], ["mask"]),
+        helper.make_node("Compress", ["input", "flags"], ["kept"]),
+        helper.make_node("Reshape", ["mask", "flat"], ["flags"]),
+        helper.make_node("ReduceSum", ["kept"], ["out"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        [nodes[0], nodes[2], nodes[1], nodes[3]],
+        "g",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [])],
+        [numpy_helper.from_array(np.zeros(1, np.float32), "zero"), numpy_helper.from_array(np.array([-1]), "flat")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    runner = Runner(ActivationSession(open_model(saved(model, tmp_path / "m.onnx"))))
+    for positives in (1, 3, 3, 0, 2):
+        row = np.array([[1.0] * positives + [-1.0] * (4 - positives)], np.float32)
+        assert runner.run({"input": row})["kept"].size == positives

@@ -10,9 +10,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from quantkit.calibrators import Collector, calibrators, solve
+from quantkit.calibrators import calibrators, solve
+from quantkit.calibrators.collect import Collector, first_widths, note_maxima
 from quantkit.core.ranges import TensorRange
-from quantkit.model.activations import ActivationSession
+from quantkit.model.activations import ActivationSession, Runner
 from quantkit.model.file import ModelFile, open_model
 from quantkit.model.fp16 import converted_to_fp16
 from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime
@@ -23,11 +24,12 @@ X = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
 
 
 def ranges_of(model: ModelFile, feed: dict[str, np.ndarray]) -> dict[str, TensorRange]:
-    session, collector = ActivationSession(model), Collector()
-    activations = session.run(feed)
-    collector.prime(activations)
+    activations = Runner(ActivationSession(model)).run(feed)
+    maxima: dict[str, float] = {}
+    note_maxima(maxima, activations)
+    collector = Collector(first_widths(maxima))
     collector.observe(activations)
-    return {name: solve(h, calibrators())["minmax"] for name, h in collector.histograms().items()}
+    return {name: solve(h, calibrators())["minmax"] for name, h in collector.collected().histograms.items()}
 
 
 @pytest.fixture

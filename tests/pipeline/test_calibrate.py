@@ -36,7 +36,7 @@ def all_same(a: Calibration, b: Calibration) -> bool:
 def test_the_file_has_the_documented_shape(model_path: Path, images: Path, tmp_path: Path) -> None:
     quantkit.calibrate(model_path, images, output=tmp_path / "out")
     document = json.loads((tmp_path / "out" / "calibration.json").read_text())
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert len(document["model"]["sha256"]) == len(document["data"]["sha256"]) == 64
     assert document["samples"] == 18
     assert document["preprocess"]["size"] == [16, 16]
@@ -59,7 +59,7 @@ def test_a_stale_or_damaged_file_says_how_to_redo_it(model_path: Path, images: P
     quantkit.calibrate(model_path, images, output=tmp_path / "out")
     file = tmp_path / "out" / "calibration.json"
     text = file.read_text()
-    file.write_text(text.replace('"schema_version": 1', '"schema_version": 99'))
+    file.write_text(text.replace('"schema_version": 2', '"schema_version": 99'))
     with pytest.raises(BadInput, match=r"another version of quantkit.*quantkit calibrate"):
         quantkit.load_calibration(tmp_path / "out")
     file.write_text(text[: len(text) // 2])
@@ -143,12 +143,12 @@ SLOW = """
 import sys, time
 import quantkit
 from quantkit.pipeline import collect
-from quantkit.model.activations import ActivationSession
-original = ActivationSession.run
+from quantkit.model.activations import Runner
+original = Runner.run
 def slowly(self, inputs):
-    time.sleep(0.05)
+    time.sleep(0.1)
     return original(self, inputs)
-ActivationSession.run = slowly
+Runner.run = slowly
 collect.CHECKPOINT_SECONDS = float(sys.argv[4])
 print("started", flush=True)
 quantkit.calibrate(sys.argv[1], sys.argv[2], output=sys.argv[3])
@@ -172,7 +172,7 @@ def test_an_interrupted_pass_goes_on_to_bit_identical_counts(
     time.sleep(2)
     process.send_signal(how)
     process.wait(timeout=30)
-    position = json.loads((out / ".partial" / "position.json").read_text())["position"]
+    position = json.loads((out / ".partial" / "position.json").read_text())["done"]
     assert 0 < position < 60
     assert not (out / "calibration.json").exists()
     resumed = quantkit.calibrate(model_path, images, output=out)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.collected import Collected
 from quantkit.core.calibration import Calibration, DataRef, ModelRef, TensorCalibration
 from quantkit.core.comparison import Comparison, Environment, Interval, Latency, Row
 from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
@@ -74,7 +75,7 @@ def calibration(names: Iterable[str] = ("conv1", "relu1"), dead: Iterable[str] =
         "method": "entropy",
         "tensors": tensors,
     }
-    return Calibration(**fields | changes).attach(histograms)
+    return Calibration(**fields | changes).attach(Collected(histograms, {}, {}))
 
 
 def row(precision: str = "int8", top1: float | None = 0.9, reference: float = 0.905, **changes: Any) -> Row:

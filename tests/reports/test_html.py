@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from quantkit.core.collected import Collected
 from quantkit.core.calibration import Calibration, DataRef, ModelRef
 from quantkit.core.comparison import Comparison
 from quantkit.core.ranges import TensorRange
@@ -137,7 +138,7 @@ def test_dead_tensor_is_flagged_and_has_no_chart() -> None:
 
 
 def test_tensor_without_histogram() -> None:
-    shown = page(calibration().attach({}))
+    shown = page(calibration().attach(Collected({}, {}, {})))
     assert "There is no histogram of this tensor." in shown.words
 
 
@@ -166,7 +167,7 @@ def test_hostile_names_are_text_everywhere(name: str) -> None:
         exclude=(name,),
         warnings=(name,),
     ).model_copy(update={"tensors": tensors})
-    calibrated.attach(calibration([name]).histograms)
+    calibrated.attach(calibration([name]).collected)
     texts = {"target": name, "device": name, "variant": name, "executed_precision": name, "notes": (name,)}
     compared = comparison(
         reference_row(**texts), row(**texts), row(name, **texts), model=name, data=name, method=name, warnings=(name,)
