@@ -41,7 +41,7 @@ def is_one_colour(path: Path) -> bool:
             pixels = image.width * image.height
             if image.format != "BMP" and path.stat().st_size > HEADER + FEW_BYTES * pixels:
                 return False
-            rgb = np.asarray(image.convert("RGB"))
+            rgb = np.asarray(_to_rgb(image))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, MemoryError) as error:
         raise Unreadable(str(error) or type(error).__name__) from error
     return bool((rgb == rgb[0, 0]).all())
