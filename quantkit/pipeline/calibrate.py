@@ -27,6 +27,7 @@ from quantkit.pipeline.run_directory import (
     choose_folder,
     claim,
     find_same_work,
+    is_run,
     new_manifest,
     now,
     own_folder,
@@ -176,7 +177,7 @@ def surveyed(job: Job, opened: OpenedData) -> Source:
 
 def _finished(folder: Path, job: Job) -> Calibration | None:
     """The folder's calibration, if it is finished and made with the same settings (its data is not looked at)."""
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder) if is_run(folder) else None
     same = manifest is not None and manifest.settings == new_manifest(job.config, job.model_sha256, []).settings
     return Calibration.load(folder) if same else None
 

@@ -111,27 +111,35 @@ class _Pass:
         manifest: Manifest,
     ) -> None:
         self.positions = positions
-        self.done = earlier.done if earlier else 0  # of the positions, those of unreadable samples included
-        self._counted = earlier.counted if earlier else 0
+        # How many positions are done, those of unreadable samples included, and how many samples are counted. One
+        # tuple, so that an interruption finds both figures as they were or both as they are.
+        self._behind = (earlier.done, earlier.counted) if earlier else (0, 0)
         self._stream = stream
         self._workers = workers
         self._earlier = earlier
         self._folder = folder
         self._manifest = manifest
-        self._pending: deque[tuple[Future[None], Group]] = deque()
+        self._pending: deque[_Task] = deque()
         self._saved = time.monotonic()
         if earlier:
             stream.resume(earlier.digests, earlier.skipped)
 
+    @property
+    def done(self) -> int:
+        """How many of the positions are done."""
+        return self._behind[0]
+
     def run(self, step: int, advance: Callable[[int], None]) -> None:
-        """Count everything from here on. When it is interrupted, it leaves a checkpoint."""
+        """Count everything from here on. When it is interrupted, at any moment, it leaves a checkpoint."""
         idle: SimpleQueue[Worker] = SimpleQueue()
         for worker in self._workers:
             idle.put(worker)
 
-        def count(group: Group) -> None:
+        def count(task: _Task) -> None:
+            task.begun = True
             worker = idle.get()
-            worker.count(group)  # one that fails is not used again
+            worker.count(task.group)  # one that fails is not used again
+            task.counted = True
             idle.put(worker)
 
         with ThreadPoolExecutor(len(self._workers), thread_name_prefix="run") as pool:
@@ -139,7 +147,9 @@ class _Pass:
                 for group in Group.of(self._stream.samples(self.positions[self.done :]), step):
                     while len(self._pending) > len(self._workers):
                         self._settle(advance)
-                    self._pending.append((pool.submit(count, group), group))
+                    task = _Task(group)
+                    self._pending.append(task)
+                    task.future = pool.submit(count, task)
                     if self._folder and time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                         self._drain(advance)
                         self._save()
@@ -147,8 +157,13 @@ class _Pass:
             except QuantkitError:  # bad input would stop the next attempt too
                 raise
             except BaseException:
-                self._drain(advance)
-                self._save()
+                pool.shutdown()  # all that was handed over is counted, or failed
+                if all(task.counted or not task.begun for task in self._pending):
+                    for task in self._pending:
+                        if task.counted:
+                            self._note(task.group)
+                    self._pending.clear()
+                    self._save()
                 raise
 
     def checkpoint(self) -> Checkpoint:
@@ -158,26 +173,42 @@ class _Pass:
             parts.append(self._earlier.collected)
         return Checkpoint(
             reduce(Collected.merged, parts),
-            self.done,
-            self._counted,
+            *self._behind,
             self._stream.digests(),
             dict(self._stream.skipped),
         )
 
     def _settle(self, advance: Callable[[int], None]) -> None:
-        future, group = self._pending[0]
-        future.result()
+        task = self._pending[0]
+        assert task.future is not None
+        task.future.result()
+        before = self.done
+        self._note(task.group)
         self._pending.popleft()
+        advance(self.done - before)
+
+    def _note(self, group: Group) -> None:
+        """The group is counted; noting it twice changes nothing."""
         done = bisect_right(self.positions, group.samples[-1].position)
-        advance(done - self.done)
-        self.done = done
-        self._counted += len(group.samples)
+        if done > self.done:
+            self._behind = (done, self._behind[1] + len(group.samples))
 
     def _drain(self, advance: Callable[[int], None]) -> None:
         while self._pending:
             self._settle(advance)
 
     def _save(self) -> None:
-        if self._folder and self._counted:
+        if self._folder and self._behind[1]:
             self.checkpoint().save(self._folder, self._manifest)
         self._saved = time.monotonic()
+
+
+@dataclass(eq=False)
+class _Task:
+    """A group on its way through a worker. The worker notes how far it is, because an interruption may reach the main
+    thread anywhere, and nowhere else."""
+
+    group: Group
+    future: Future[None] | None = None
+    begun: bool = False
+    counted: bool = False

@@ -25,6 +25,7 @@ from quantkit.version import __version__
 MANIFEST_FILE = "manifest.json"
 ARTIFACTS = "artifacts"
 ARTIFACT_FILE = "artifact.json"  # in each artifact's folder: what it was made from
+PART_FILE = "part.json"  # in the folder of a shard, which is no run
 PARTIAL = ".partial"  # what an interrupted calibration leaves: histograms, position and manifest
 RUNS = Path("runs")
 
@@ -114,9 +115,16 @@ def is_run(folder: Path) -> bool:
     return (folder / CALIBRATION_FILE).is_file()
 
 
-def claim(folder: Path) -> None:
-    """Create a run directory, or go on with one. Raises BadInput for a folder that holds anything else."""
+def claim(folder: Path, of_part: bool = False) -> None:
+    """Create a run directory (or that of a shard, ``of_part``), or go on with one.
+
+    Raises BadInput for a folder that holds anything else.
+    """
     make_folder(folder)
+    if of_part and is_run(folder):
+        raise BadInput(f"{folder} holds a finished calibration.", "Give the shard a folder of its own with -o.")
+    if not of_part and (folder / PART_FILE).exists():
+        raise BadInput(f"{folder} holds a shard of a calibration.", "Give another folder with -o.")
     marks = (MANIFEST_FILE, PARTIAL, CALIBRATION_FILE)
     foreign = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if foreign and not any((folder / mark).exists() for mark in marks):
@@ -127,9 +135,9 @@ def claim(folder: Path) -> None:
 
 
 @contextmanager
-def own_folder(folder: Path) -> Iterator[None]:
+def own_folder(folder: Path, of_part: bool = False) -> Iterator[None]:
     """Claims ``folder`` for the work inside; if that fails and leaves nothing in it, the folder goes again."""
-    claim(folder)
+    claim(folder, of_part)
     try:
         yield
     except BaseException:

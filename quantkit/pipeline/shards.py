@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Literal
@@ -16,11 +17,13 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.record import Record, read_record
 from quantkit.core.shard import WHOLE, Shard
 from quantkit.datasets.stream import check_unreadable
+from quantkit.model.activations import activation_names
 from quantkit.pipeline.calibrate import count, open_calibration_data, prepare, surveyed
 from quantkit.pipeline.checkpoint import Checkpoint
 from quantkit.pipeline.finish import Source, finish, forget_checkpoint
 from quantkit.pipeline.run_directory import (
     MANIFEST_FILE,
+    PART_FILE,
     Manifest,
     choose_folder,
     own_folder,
@@ -29,18 +32,21 @@ from quantkit.pipeline.run_directory import (
     write_manifest,
 )
 
-PART_FILE = "part.json"
 COUNTS = "counts"  # the folder of a part with its checkpoint
 log = logging.getLogger("quantkit")
 
 
 class Part(Record):
-    """``part.json``: which shard a folder holds. Its counts lie in ``counts/``, its settings in ``quantkit.toml``."""
+    """``part.json``: which shard a folder holds. Its counts lie in ``counts/``, its settings in ``quantkit.toml``.
+
+    ``order`` names all activations in the graph's order, because this shard's samples may leave some of them empty.
+    """
 
     schema_version: Literal[1] = 1
     number: int
     of: int
     source: Source
+    order: tuple[str, ...]
 
     @property
     def shard(self) -> Shard:
@@ -66,12 +72,13 @@ def calibrate_shard(
     elif previous is not None and previous.same_work(manifest):
         log.info("%s already holds shard %s.", folder, shard)
         return folder, Checkpoint.load(folder / COUNTS).counted
-    with own_folder(folder):
+    with own_folder(folder, of_part=True):
         source = surveyed(job, opened)
         found = count(job, opened, manifest, shard, folder, progress)
         (folder / MANIFEST_FILE).unlink(missing_ok=True)  # until all is there, nothing vouches for it
         found.save(folder / COUNTS, manifest)
-        part = Part(number=shard.number, of=shard.of, source=source)
+        order = (*(i.name for i in job.model.inputs), *activation_names(job.model.graph_only.graph))
+        part = Part(number=shard.number, of=shard.of, source=source, order=order)
         write_text(folder / PART_FILE, part.model_dump_json(indent=1) + "\n")
         write_manifest(folder, manifest, config)
         forget_checkpoint(folder)
@@ -86,21 +93,22 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
     if not folders:
         raise BadInput("No part is given.", "Name the folders that quantkit calibrate --shard wrote.")
     parts = [read_record(Part, folder / PART_FILE, "quantkit calibrate --shard") for folder in folders]
-    manifests = [_manifest(folder) for folder in folders]
+    manifests = [_manifest(folder, part) for folder, part in zip(folders, parts, strict=True)]
     _check(folders, parts, manifests)
     manifest = manifests[0].of_shard(WHOLE)
     config = run_config(folders[0])
     source = parts[0].source
     found = reduce(Checkpoint.merged, (Checkpoint.load(folder / COUNTS) for folder in folders))
     check_unreadable(found.skipped, source.names, source.data)
+    found = replace(found, collected=found.collected.ordered(parts[0].order))
     folder = output if output is not None else choose_folder(manifest)
     with own_folder(folder):
         return finish(config, manifest, source, found, folder), config
 
 
-def _manifest(folder: Path) -> Manifest:
-    manifest = read_manifest(folder)
-    if manifest is None:
+def _manifest(folder: Path, part: Part) -> Manifest:
+    manifest, counted = read_manifest(folder), read_manifest(folder / COUNTS)
+    if manifest is None or counted is None or not counted.same_work(manifest.of_shard(part.shard)):
         raise BadInput(f"The part in {folder} is not finished.", "Give its quantkit calibrate --shard command again.")
     return manifest
 
