@@ -65,17 +65,17 @@ def calibrate(
     if in_memory:
         source = surveyed(job, opened)
         return finish(config, manifest, source, count_all(job, opened, manifest, None, progress), None)
-    reused = None if fresh else find_same_work(manifest, folder)
+    reused = None if fresh else _same_counts(manifest, folder)
     if folder is None:
         folder = choose_folder(manifest)
     if fresh:
         forget_checkpoint(folder)
     if reused is not None:
-        log.info("Using the histograms in %s again; no image is read.", reused)
-        if reused == folder:
-            return _solved(Calibration.load(folder), config)
+        log.info("Using the histograms in %s again; no image is read.", reused.folder)
+        if reused.folder == folder:
+            return _solved(reused, config)
         claim(folder)
-        calibration = _with_ranges(Calibration.load(reused), config)
+        calibration = _with_ranges(reused, config)
         keep(calibration, manifest, config, folder)
         return calibration
     with own_folder(folder):
@@ -182,10 +182,24 @@ def _finished(folder: Path, job: Job) -> Calibration | None:
     return Calibration.load(folder) if same else None
 
 
+def _same_counts(wanted: Manifest, folder: Path | None) -> Calibration | None:
+    """A run that made the same counts. Only one that is damaged in ``folder`` itself raises BadInput."""
+    for run in find_same_work(wanted, folder):
+        try:
+            return Calibration.load(run)
+        except BadInput as error:
+            if run == folder:
+                raise
+            log.warning("The run in %s is not used: %s", run, error)
+    return None
+
+
 def _with_ranges(calibration: Calibration, config: Config) -> Calibration:
-    """The same histograms, solved anew for the configured method."""
+    """The same histograms, solved anew for the configured method; the model may have been moved."""
+    assert config.model.path is not None
     update = {
         "created": now(),
+        "model": calibration.model.model_copy(update={"path": str(config.model.path.absolute())}),
         "method": config.calibrate.method,
         "tensors": solved_tensors(calibration.histograms, config),
     }
@@ -198,8 +212,9 @@ def _solved(calibration: Calibration, config: Config) -> Calibration:
     assert folder is not None
     solved = _with_ranges(calibration, config)
     write_config(folder, config)
-    if solved.tensors == calibration.tensors:
+    if solved.tensors != calibration.tensors:
+        forget_results(folder, ("int8",))
+    elif solved.model == calibration.model:
         return calibration
-    forget_results(folder, ("int8",))
     solved.save(folder)
     return solved

@@ -146,14 +146,13 @@ def own_folder(folder: Path, of_part: bool = False) -> Iterator[None]:
         raise
 
 
-def find_same_work(wanted: Manifest, folder: Path | None) -> Path | None:
-    """A finished run that made the same counts: ``folder``, else the newest such one under ``runs/``."""
+def find_same_work(wanted: Manifest, folder: Path | None) -> Iterator[Path]:
+    """Finished runs that made the same counts: ``folder``, then those under ``runs/``, the newest first."""
     runs = sorted(RUNS.glob(f"*/{MANIFEST_FILE}"), key=lambda file: -file.stat().st_mtime)
     for candidate in [*([folder] if folder else []), *(file.parent for file in runs)]:
         manifest = read_manifest(candidate)
         if manifest is not None and manifest.same_work(wanted) and is_run(candidate):
-            return candidate
-    return None
+            yield candidate
 
 
 def choose_folder(wanted: Manifest) -> Path:
