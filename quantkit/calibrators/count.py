@@ -17,6 +17,7 @@ try:
     from quantkit.calibrators import _count as kernel
 except ImportError:  # built without a compiler
     kernel = None  # type: ignore[assignment, unused-ignore]
+COMPILED = kernel is not None
 
 CHUNK = 1 << 16  # values that NumPy counts at a time: the working set stays in the second-level cache
 LARGEST_MEAN = 2.0**46  # in units; 2^17 samples of it still fit in 64 bits

@@ -37,11 +37,15 @@ def calibrate(
     output: Output = None,
     method: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--method", help="mse (default), minmax, percentile, entropy …; see docs/calibrators.md."),
+        typer.Option(
+            "--method",
+            help="mse, mse-asymmetric, entropy, entropy-asymmetric, percentile, percentile-asymmetric, minmax, "
+            "moving-average, or an installed one \\[mse].",
+        ),
     ] = None,
     percentile: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option("--percentile", help="Percent for --method percentile [99.99]."),
+        typer.Option("--percentile", help="Percent of the values that the percentile methods keep [99.99]."),
     ] = None,
     samples: Samples = None,
     batch_size: Annotated[
@@ -49,31 +53,35 @@ def calibrate(
         typer.Option(
             "--batch-size",
             min=1,
-            help="First samples that fix the bin widths, as TensorRT's batch does [1].",
+            help="How many first samples fix the bin widths: TensorRT's calibration batch size [1].",
         ),
     ] = None,
     preprocess: Preprocessing = None,
     exclude: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--exclude", help="Wildcard of nodes or tensors to leave in float."),
+        typer.Option("--exclude", help="Wildcard of nodes and tensors to leave in floating point; may be repeated."),
     ] = None,
     tensors: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--tensors", help="all, or quantizable: without what is fused away [all]."),
+        typer.Option("--tensors", help="all, or quantizable: without what only exists inside a fused kernel \\[all]."),
     ] = None,
     shard: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--shard", help="Count one part of the data, such as 2/8, for quantkit merge."),
+        typer.Option(
+            "--shard", help="Count one part of the data, such as 2/8, into -o (part-2-of-8), for quantkit merge."
+        ),
     ] = None,
     ray: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--ray", help="Count on a Ray cluster: its address, or auto."),
+        typer.Option(
+            "--ray", help="Count on the Ray cluster at this address; auto: the one here, or a new one on this machine."
+        ),
     ] = None,
     seed: Seed = None,
     classes: Classes = None,
     config: ConfigFile = None,
     fresh: Fresh = False,
-    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges.")] = False,
+    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: write no artifacts.")] = False,
     as_json: Json = False,
     dump_config: DumpConfig = False,
     verbose: Verbose = 0,

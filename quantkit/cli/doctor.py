@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from quantkit.cli.options import Json, Quiet, Verbose
 
+NO_KERNEL = (
+    "NumPy, to the same result but slower. For the compiled kernel, install a C compiler (such as gcc) and then "
+    "quantkit again, with pip install --force-reinstall --no-deps --no-cache-dir"
+)
+
 
 def doctor(as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False) -> None:
     """Tell which targets work on this machine, and what to do about those that do not."""
+    from quantkit.calibrators.count import COMPILED
     from quantkit.cli.console import configure, print_json, print_table, stdout
     from quantkit.measure.environment import environment
     from quantkit.targets import all_targets
@@ -20,6 +26,7 @@ def doctor(as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False) ->
         print_json(
             {
                 "environment": here.model_dump(),
+                "counting_kernel": COMPILED,
                 "seven_bit_weights": seven_bit,
                 "targets": {
                     target.name: {
@@ -49,4 +56,5 @@ def doctor(as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False) ->
     print_table(["target", "runs here", "exports", "version", "devices", ""], rows, left=6)
     weights = "7-bit (no VNNI: 8 bits would saturate)" if seven_bit else "8-bit"
     stdout.print(f"\n{here.cpu}, {here.cores} cores, INT8 weights: {weights}", markup=False)
+    stdout.print(f"Counting: {'compiled' if COMPILED else NO_KERNEL}", markup=False)
     stdout.print(f"quantkit {here.quantkit}, Python {here.python}, {here.platform}", markup=False)

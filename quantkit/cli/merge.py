@@ -11,9 +11,11 @@ from quantkit.cli.options import Json, Output, Quiet, Verbose
 
 
 def merge(
-    parts: Annotated[list[Path], typer.Argument(help="The folders that calibrate --shard wrote, one of each shard.")],
+    parts: Annotated[
+        list[Path], typer.Argument(help="The folders that quantkit calibrate --shard wrote, one for each shard.")
+    ],
     output: Output = None,
-    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges.")] = False,
+    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: write no artifacts.")] = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -34,7 +34,7 @@ Precisions = Annotated[
 ]
 Samples = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--samples", min=1, help="At most so many samples."),
+    typer.Option("--samples", min=1, help="At most so many samples \\[calibrate: 300, compare: all]."),
 ]
 Preprocessing = Annotated[
     Optional[str],  # noqa: UP045

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import quantkit as quantkit_package
+from quantkit.calibrators import calibrators
 from tests.conftest import Quantkit
 
 VENDORS = ("openvino", "nncf", "tensorrt", "torch", "onnxruntime", "onnx", "scipy", "matplotlib", "pydantic", "numpy")
@@ -22,7 +24,7 @@ def test_help_names_every_verb_and_is_quick(quantkit: Quantkit) -> None:
         shown = quantkit("--help")
         times.append(time.perf_counter() - start)
     assert shown.returncode == 0
-    for verb in ("calibrate", "export", "compare", "report", "gate", "run", "inspect", "doctor", "demo"):
+    for verb in ("calibrate", "merge", "export", "compare", "report", "gate", "run", "inspect", "doctor", "demo"):
         assert verb in shown.stdout
         assert quantkit(verb, "--help").returncode == 0
     assert min(times) < 0.5
@@ -79,7 +81,24 @@ def test_doctor_tells_what_works(quantkit: Quantkit) -> None:
     assert document["targets"]["tensorrt"]["exports"]
     openvino = document["targets"]["openvino"]
     assert openvino["works"] or "pip install" in openvino["mend"]
-    assert "onnxruntime" in quantkit("doctor").stdout
+    shown = quantkit("doctor").stdout
+    assert "onnxruntime" in shown
+    assert document["counting_kernel"] == ("Counting: compiled\n" in shown)
+
+
+def test_doctor_tells_how_to_get_the_counting_kernel(quantkit: Quantkit, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['quantkit.calibrators._count'] = None\n")
+    path = f"{tmp_path}:{Path(quantkit_package.__file__).parents[1]}"
+    assert not json.loads(quantkit("doctor", "--json", PYTHONPATH=path).stdout)["counting_kernel"]
+    shown = quantkit("doctor", PYTHONPATH=path).stdout
+    assert "Counting: NumPy" in shown
+    assert "C compiler" in shown
+
+
+def test_the_help_names_every_method(quantkit: Quantkit) -> None:
+    shown = quantkit("calibrate", "--help", COLUMNS="300").stdout
+    assert all(re.search(rf"\b{name}[,\s]", shown) for name in calibrators())
+    assert "[mse]" in shown
 
 
 def test_a_missing_library_is_named_with_its_pip_command(quantkit: Quantkit, tmp_path: Path) -> None:
