@@ -10,20 +10,31 @@ from typing import Any
 import numpy as np
 
 from quantkit.core.calibration import Calibration, TensorCalibration
-from quantkit.core.histogram import BINS, Histogram
+from quantkit.core.histogram import BINS, Counts, Histogram, folded
+from quantkit.core.ranges import TensorRange
 
 BARS = 128
-LINE_STYLES = 8  # colours and dash patterns in the style sheet, .m0 to .m7
-BUILT_IN = ("minmax", "percentile", "entropy", "mse")  # keep the same style in every report
+# Colours and dash patterns in the style sheet: .m0 to .m7 in this order, and so many more for installed methods.
+BUILT_IN = (
+    "minmax",
+    "moving-average",
+    "percentile",
+    "percentile-asymmetric",
+    "entropy",
+    "entropy-asymmetric",
+    "mse",
+    "mse-asymmetric",
+)
+INSTALLED_STYLES = 3
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One method's symmetric range for a tensor; ``clipped`` is the share of values beyond it, None if unknown."""
+    """One method's range for a tensor; ``clipped`` is the share of values outside low..high, None if unknown."""
 
     method: str
     style: int
-    amax: float
+    range: TensorRange
     clipped: float | None
     chosen: bool
 
@@ -47,15 +58,15 @@ def tensor_entries(calibration: Calibration) -> list[TensorEntry]:
     for name, tensor in calibration.tensors.items():
         histogram = calibration.histograms.get(name)
         candidates = tuple(
-            Candidate(method, styles[method], amax, clipped_share(histogram, amax), method == tensor.method)
-            for method, amax in _amaxes(tensor).items()
+            Candidate(method, styles[method], found, clipped_share(histogram, found), method == tensor.method)
+            for method, found in _ranges(tensor).items()
         )
         entries.append(
             TensorEntry(
                 name=name,
                 chosen=tensor,
                 candidates=candidates,
-                clipped=clipped_share(histogram, tensor.amax),
+                clipped=clipped_share(histogram, tensor.range),
                 count=histogram.total if histogram else None,
                 chart=chart(histogram, candidates) if histogram and not tensor.dead else None,
             )
@@ -65,27 +76,32 @@ def tensor_entries(calibration: Calibration) -> list[TensorEntry]:
 
 def method_styles(calibration: Calibration) -> dict[str, int]:
     """The line style of every method of the calibration, by number."""
-    used: Iterable[str] = (method for tensor in calibration.tensors.values() for method in _amaxes(tensor))
-    others = [method for method in dict.fromkeys(used) if method not in BUILT_IN]
-    return {method: index % LINE_STYLES for index, method in enumerate((*BUILT_IN, *others))}
+    used: Iterable[str] = (method for tensor in calibration.tensors.values() for method in _ranges(tensor))
+    installed = [method for method in dict.fromkeys(used) if method not in BUILT_IN]
+    styles = {method: len(BUILT_IN) + index % INSTALLED_STYLES for index, method in enumerate(installed)}
+    return {method: index for index, method in enumerate(BUILT_IN)} | styles
 
 
-def _amaxes(tensor: TensorCalibration) -> dict[str, float]:
-    """Every method's amax, the chosen one among them."""
-    return {method: found.amax for method, found in tensor.candidates.items()} | {tensor.method: tensor.amax}
+def _ranges(tensor: TensorCalibration) -> dict[str, TensorRange]:
+    """Every method's range, the chosen one among them."""
+    return tensor.candidates | {tensor.method: tensor.range}
 
 
-def clipped_share(histogram: Histogram | None, amax: float) -> float | None:
-    """The share 0..1 of values with |x| > amax, spread evenly inside the bin that amax falls into."""
+def clipped_share(histogram: Histogram | None, found: TensorRange) -> float | None:
+    """The share 0..1 of values outside low..high, spread evenly inside the bins that the ends fall into."""
     if histogram is None or not histogram.total:
         return None
-    if amax >= histogram.largest:
-        return 0.0
-    counts = histogram.absolute
-    position = amax / histogram.width
+    below = 0.0 if found.low <= histogram.minimum else _beyond(histogram.negative, -found.low / histogram.width)
+    above = 0.0 if found.high >= histogram.maximum else _beyond(histogram.positive, found.high / histogram.width)
+    return (below + above) / histogram.total
+
+
+def _beyond(counts: Counts, position: float) -> float:
+    """How many of one side's (2049,) counts lie beyond a position, in bins."""
+    counts = folded(counts)
     index = min(int(position), BINS - 1)
     inside = min(position - index, 1.0)
-    return float((counts[index] * (1 - inside) + counts[index + 1 :].sum()) / histogram.total)
+    return float(counts[index] * (1 - inside) + counts[index + 1 :].sum())
 
 
 def chart(histogram: Histogram, candidates: Iterable[Candidate]) -> dict[str, Any] | None:
@@ -102,5 +118,5 @@ def chart(histogram: Histogram, candidates: Iterable[Candidate]) -> dict[str, An
     return {
         "width": float(f"{per_bar * histogram.width:.6g}"),
         "counts": bars.tolist(),
-        "lines": [[c.style, c.method, float(f"{c.amax:.6g}"), c.chosen] for c in candidates if math.isfinite(c.amax)],
+        "lines": [[c.style, c.method, float(f"{c.range.amax:.6g}"), c.chosen] for c in candidates],
     }

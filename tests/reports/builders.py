@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.collected import Collected
 from quantkit.core.calibration import Calibration, DataRef, ModelRef, TensorCalibration
+from quantkit.core.collected import Collected
 from quantkit.core.comparison import Comparison, Environment, Interval, Latency, Row
 from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
 from quantkit.core.preprocess import Preprocess

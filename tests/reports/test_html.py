@@ -9,13 +9,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from quantkit.core.collected import Collected
+from quantkit.calibrators import calibrators
 from quantkit.core.calibration import Calibration, DataRef, ModelRef
+from quantkit.core.collected import Collected
 from quantkit.core.comparison import Comparison
 from quantkit.core.ranges import TensorRange
 from quantkit.gates import GateResult
 from quantkit.reports.html import html_report, script_json
-from quantkit.reports.tensors import BARS, clipped_share, method_styles, tensor_entries
+from quantkit.reports.tensors import BARS, BUILT_IN, INSTALLED_STYLES, clipped_share, method_styles, tensor_entries
 from tests.reports.builders import HOSTILE, calibration, comparison, gated, histogram, reference_row, row
 
 
@@ -221,13 +222,21 @@ def test_charts_keep_every_value_in_few_bars() -> None:
 def test_clipped_share_is_that_of_the_values() -> None:
     values = np.random.default_rng(3).standard_normal(100_000)
     counted = histogram(values)
-    assert clipped_share(counted, counted.largest) == 0
-    assert clipped_share(counted, 2.0) == pytest.approx((np.abs(values) > 2).mean(), abs=2e-4)
-    assert clipped_share(None, 1.0) is None
+    low, high = counted.minimum, counted.maximum
+    assert clipped_share(counted, TensorRange.asymmetric(low, high)) == 0
+    both = clipped_share(counted, TensorRange.symmetric(2.0, low, high))
+    assert both == pytest.approx((np.abs(values) > 2).mean(), abs=2e-4)
+    upper = clipped_share(counted, TensorRange.asymmetric(low, 1.0))
+    assert upper == pytest.approx((values > 1).mean(), abs=2e-4)
+    assert clipped_share(None, TensorRange.asymmetric(low, high)) is None
 
 
 def test_a_method_keeps_its_line_style_and_third_parties_get_their_own() -> None:
     calibrated = calibration(["x"])
     tensor = calibrated.tensors["x"].model_copy(update={"method": "mine", "amax": 1.5})
     styles = method_styles(calibrated.model_copy(update={"tensors": {"x": tensor}}))
-    assert (styles["minmax"], styles["entropy"], styles["mine"]) == (0, 2, 4)
+    assert list(styles)[:-1] == list(calibrators())
+    assert sorted(styles.values()) == list(range(9))
+    assert styles["mine"] == 8
+    shown = html_report(calibrated, None, None)
+    assert all(f".m{style} {{" in shown for style in range(len(BUILT_IN) + INSTALLED_STYLES))
