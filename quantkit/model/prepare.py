@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container, Mapping
 
 import numpy as np
 import onnx
@@ -80,8 +81,7 @@ def fold_batch_norms(graph: onnx.GraphProto) -> None:
     kept = []
     for node in graph.node:
         conv = producers.get(node.input[0]) if node.op_type == "BatchNormalization" else None
-        constant = conv is not None and all(name in weights for name in [*conv.input[1:], *node.input[1:]])
-        if conv is None or not constant or uses[conv.output[0]] != 1 or uses[conv.input[1]] != 1:
+        if conv is None or not folds(conv, node, weights, uses):
             kept.append(node)
             continue
         scale, shift, mean, variance = (
@@ -102,3 +102,12 @@ def fold_batch_norms(graph: onnx.GraphProto) -> None:
         producers[conv.output[0]] = conv
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def folds(conv: onnx.NodeProto, norm: onnx.NodeProto, constants: Container[str], uses: Mapping[str, int]) -> bool:
+    """Whether a BatchNormalization can be folded into the node before it: a Conv that feeds nothing else.
+
+    The weight must be that Conv's alone, and all parameters constant. ``uses`` counts takers, the graph's outputs too.
+    """
+    constant = all(name in constants for name in (*conv.input[1:], *norm.input[1:]))
+    return conv.op_type == "Conv" and constant and uses[conv.output[0]] == 1 == uses[conv.input[1]]

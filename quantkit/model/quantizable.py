@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 import onnx
 
 from quantkit.core.ranges import TensorRange
+from quantkit.model.prepare import folds
 
 FUSES_WITH_ACTIVATION = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "Add"}
 ACTIVATIONS = {"Relu", "Clip"}
@@ -17,7 +18,7 @@ def fused_outputs(graph: onnx.GraphProto) -> dict[str, str]:
     """Tensors that exist only inside a fused kernel, each with the tensor that leaves it.
 
     Those are the outputs of a Conv, Gemm, BatchNormalization and the like that feed one ReLU or Clip (or, after a Conv,
-    one BatchNormalization, which is folded into it) and nothing else.
+    one BatchNormalization that is folded into it) and nothing else.
     """
     consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
@@ -27,6 +28,9 @@ def fused_outputs(graph: onnx.GraphProto) -> dict[str, str]:
             if attribute.HasField("g") or attribute.graphs:
                 return {}
     outputs = {output.name for output in graph.output}
+    constants = {tensor.name for tensor in graph.initializer}
+    constants.update(node.output[0] for node in graph.node if node.op_type == "Constant")
+    uses = Counter(name for node in graph.node for name in node.input) + Counter(outputs)
     fused: dict[str, str] = {}
     for node in reversed(graph.node):
         name = node.output[0] if node.output else ""
@@ -34,7 +38,7 @@ def fused_outputs(graph: onnx.GraphProto) -> dict[str, str]:
         if node.op_type not in FUSES_WITH_ACTIVATION or len(users) != 1 or name in outputs:
             continue
         user = users[0]
-        folded = user.op_type == "BatchNormalization" and node.op_type in ("Conv", "ConvTranspose")
+        folded = user.op_type == "BatchNormalization" and folds(node, user, constants, uses)
         if user.input[0] == name and (user.op_type in ACTIVATIONS or folded):
             fused[name] = fused.get(user.output[0], user.output[0])
     return fused

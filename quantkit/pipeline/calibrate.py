@@ -99,13 +99,17 @@ class Job:
 
     def counting(self, cores: int | None = None) -> Counting:
         """What a pass counts, on so many ``cores``."""
-        exclude = self.config.calibrate.exclude
+
+        def excluded(name: str) -> bool:
+            return any(fnmatchcase(name, pattern) for pattern in self.config.calibrate.exclude)
+
         inside: set[str] = set()
         if self.config.calibrate.tensors == "quantizable":
-            inside = set(fused_outputs(self.model.graph_only.graph))
+            fused = fused_outputs(self.model.graph_only.graph)
+            inside = {name for name, after in fused.items() if not excluded(after)}
 
         def keep(name: str) -> bool:
-            return name not in inside and not any(fnmatchcase(name, pattern) for pattern in exclude)
+            return name not in inside and not excluded(name)
 
         return Counting(self.model, keep, self.config.calibrate.batch_size, cores)
 

@@ -57,7 +57,10 @@ def export(
     with progress("exporting", len(wanted), "artifacts") as advance:
         for target, precision in wanted:
             try:
-                artifacts.append(_export_one(model, calibration, target, precision, output / target.name / precision))
+                artifact = _export_one(model, calibration, target, precision, output / target.name / precision)
+                artifacts.append(artifact)
+                for note in artifact.notes:
+                    log.warning("%s for %s: %s", precision, target.name, note)
             except TargetRefuses as refusal:
                 if not lenient:
                     raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing
 from quantkit.core.files import write_text
+from quantkit.core.wording import some
 from quantkit.model.file import ModelFile
 from quantkit.targets.base import Availability, Session
 from quantkit.targets.tensorrt.cache import ENTROPY, MINMAX, cache_text, ranges_text
@@ -51,8 +53,26 @@ class TensorRT:
         algorithm = MINMAX if calibration.method == "minmax" else ENTROPY
         write_text(folder / CACHE_FILE, cache_text(amax, self.version, algorithm))
         write_text(folder / RANGES_FILE, ranges_text(amax))
-        return Artifact(self.name, precision, (*models, folder / CACHE_FILE, folder / RANGES_FILE))
+        notes = _lacking(model, calibration)
+        return Artifact(self.name, precision, (*models, folder / CACHE_FILE, folder / RANGES_FILE), notes)
 
     def load(self, artifact: Artifact, device: str) -> Session:
         """Not possible: raises BackendMissing."""
         raise BackendMissing(f"{artifact.path} cannot be run: {NO_ENGINES}.", USE_TRTEXEC)
+
+
+def _lacking(model: ModelFile, calibration: Calibration) -> tuple[str, ...]:
+    """A note on the tensors that --tensors quantizable left out: Q/DQ needs none of them, implicit quantization all."""
+    from quantkit.model.quantizable import fused_outputs
+
+    lack = [
+        name
+        for name in fused_outputs(model.graph_only.graph)
+        if name not in calibration.ranges and not any(fnmatchcase(name, pattern) for pattern in calibration.exclude)
+    ]
+    if not lack:
+        return ()
+    return (
+        f"{CACHE_FILE} and {RANGES_FILE} lack {len(lack)} tensors ({some(lack)}), which TensorRT's implicit mode "
+        "wants; calibrate with --tensors all to use them. The Q/DQ model is complete.",
+    )
