@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import quantkit
 from quantkit.config import Config, load_config
+from quantkit.core.collected import STATISTICS_FILE, Collected
+from quantkit.core.histogram import HISTOGRAMS_FILE
 from quantkit.demo.write import write_demo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +43,26 @@ def test_the_settings_page_states_every_key_and_its_default(tmp_path: Path) -> N
         keys = getattr(field.annotation, "model_fields", {})
         for key in keys:
             assert re.search(rf"^#? ?{key} = ", text, re.MULTILINE), f"[{table}] {key} is not on the page"
+
+
+def test_the_calibration_pages_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_demo(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path / "digits")
+    quantkit.calibrate("model.onnx", data="imgs/calib", samples=20, output="out")
+    (code,) = blocks(ROOT / "docs" / "calibration.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(code, "calibration.md", "exec"), names)
+    assert names["signed"].sum() == names["histogram"].total == 20 * 10
+    assert names["channels"].mean.shape == (10,)
+
+
+def test_the_calibration_page_lists_every_array(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "calibration.md").read_text(encoding="utf-8")
+    Collected({}, {}, {}).save(tmp_path)
+    for file in (HISTOGRAMS_FILE, STATISTICS_FILE):
+        rows = page[page.index(f"| `{file}`") :].split("\n\n")[0].splitlines()[2:]
+        listed = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+        assert listed == set(np.load(tmp_path / file))
 
 
 @pytest.mark.slow
