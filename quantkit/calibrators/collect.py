@@ -68,6 +68,8 @@ class Collector:
             if array.size == 0:
                 continue
             axis = self._axes.get(name, default_axis(array.ndim))
+            if axis >= array.ndim:  # it broadcasts to what has that axis
+                axis = default_axis(array.ndim)
             channels = array.shape[axis] if array.ndim else 1
             inner = math.prod(array.shape[axis:][1:]) if array.ndim else 1
             tensor = self._tensors.get(name)
