@@ -117,7 +117,11 @@ class Worker:
                 else:
                     shares = _shares(activations, len(self._collectors))
                     positions = repeat(sample.position)
-                    list(self._pool.map(Collector.observe, self._collectors, shares, positions))
+                    try:
+                        list(self._pool.map(Collector.observe, self._collectors, shares, positions))
+                    except NotFinite:
+                        note_maxima({}, activations)  # raises for the first of the graph, however they were shared out
+                        raise
 
     def collected(self) -> Collected:
         """What this worker has counted so far."""
