@@ -94,8 +94,9 @@ CLONES static void row_extremes(const float *restrict x, size_t rows, size_t cha
         }
 }
 
-/* Division, not multiplication by a reciprocal: widths are dyadic multiples of the first one, so that it rounds the same
-   at every width, and a value's bin at width 2w is exactly half its bin at width w. */
+/* Division, not multiplication by a reciprocal, which rounds twice: it would put some values at the top edge a bin low.
+   Widths are dyadic multiples of the first one, so that it rounds the same at every width, and a value's bin at width 2w
+   is exactly half its bin at width w. */
 CLONES static void indices(const float *restrict x, size_t n, float width, uint16_t *restrict out)
 {
     for (size_t i = 0; i < n; i++) {

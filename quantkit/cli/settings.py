@@ -21,6 +21,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_SEED": ("data", "seed"),
     "QUANTKIT_METHOD": ("calibrate", "method"),
     "QUANTKIT_PERCENTILE": ("calibrate", "percentile"),
+    "QUANTKIT_TENSORS": ("calibrate", "tensors"),
     "QUANTKIT_BATCH_SIZE": ("calibrate", "batch_size"),
     "QUANTKIT_EXCLUDE": ("calibrate", "exclude"),
     "QUANTKIT_TARGET": ("compare", "targets"),

@@ -78,7 +78,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling folder; it takes the place of ``path`` on success and is removed on any failure."""
+    """Yield a temporary sibling folder; it takes the place of ``path`` on success and is removed on any failure.
+
+    A power cut between the two renames leaves the old folder under another name, for :func:`recover_folder`.
+    """
     with _writing(path):
         make_folder(path.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.", dir=path.parent))
@@ -88,10 +91,30 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     _sync(file)
             temporary.chmod(0o777 & ~_umask())
-            shutil.rmtree(path, ignore_errors=True)
+            aside = _aside(path)
+            shutil.rmtree(aside, ignore_errors=True)
+            if path.exists():
+                path.replace(aside)
             temporary.replace(path)
+            shutil.rmtree(aside, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def recover_folder(path: Path) -> None:
+    """Put back a folder whose replacement by :func:`atomic_folder` was cut short."""
+    if not path.exists() and _aside(path).is_dir():
+        _aside(path).replace(path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, and what a replacement cut short may have left of it."""
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(_aside(path), ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.replaced")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quantkit.core.collected import Collected
 from quantkit.core.errors import BadInput
-from quantkit.core.files import atomic_folder, write_text
+from quantkit.core.files import atomic_folder, recover_folder, write_text
 from quantkit.pipeline.run_directory import MANIFEST_FILE, Manifest, read_manifest
 
 POSITION_FILE = "position.json"
@@ -63,6 +63,7 @@ class Checkpoint:
 
 def resumable(folder: Path, manifest: Manifest) -> Checkpoint | None:
     """The checkpoint of the same work; None where there is none, or a damaged one, which is worth no more."""
+    recover_folder(folder)
     earlier = read_manifest(folder)
     if earlier is None or not earlier.same_work(manifest):
         return None

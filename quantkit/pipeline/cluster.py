@@ -90,14 +90,18 @@ def _count(
     config, text = _absolute(job.config).model_dump_json(), manifest.model_dump_json()
     waiting = {task.remote(config, text, first, shard): shard for shard in sizes if shard not in found}
     with progress("calibrating", samples, "images", sum(sizes[shard] for shard in found)) as advance:
-        while waiting:
-            (ready,), _ = ray.wait(list(waiting), num_returns=1)
-            shard = waiting.pop(ready)
-            part = _result(ray, ready, shard)
-            if kept:
-                part.save(_place(kept, shard), manifest.of_shard(shard))
-            total = part if total is None else total.merged(part)
-            advance(sizes[shard])
+        try:
+            while waiting:
+                (ready,), _ = ray.wait(list(waiting), num_returns=1)
+                shard = waiting.pop(ready)
+                part = _result(ray, ready, shard)
+                if kept:
+                    part.save(_place(kept, shard), manifest.of_shard(shard))
+                total = part if total is None else total.merged(part)
+                advance(sizes[shard])
+        finally:
+            for unfinished in waiting:  # of an interrupted run; the cluster may serve others
+                ray.cancel(unfinished)
     assert total is not None  # there is at least one shard
     check_unreadable(total.skipped, stream.names, opened.dataset.source)
     return replace(total, collected=total.collected.ordered(names))

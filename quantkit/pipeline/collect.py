@@ -138,9 +138,11 @@ class _Pass:
         def count(task: _Task) -> None:
             task.begun = True
             worker = idle.get()
-            worker.count(task.group)  # one that fails is not used again
-            task.counted = True
-            idle.put(worker)
+            try:
+                worker.count(task.group)
+                task.counted = True
+            finally:  # others wait for it, even if what it has counted is of no use any more
+                idle.put(worker)
 
         with ThreadPoolExecutor(len(self._workers), thread_name_prefix="run") as pool:
             try:

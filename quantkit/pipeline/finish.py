@@ -12,6 +12,7 @@ from quantkit.calibrators import calibrators, solve
 from quantkit.config import Config
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
 from quantkit.core.errors import BadInput
+from quantkit.core.files import remove_folder
 from quantkit.core.histogram import Histogram
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.record import Record
@@ -118,4 +119,4 @@ def forget_results(folder: Path, precisions: Sequence[str]) -> None:
 
 def forget_checkpoint(folder: Path) -> None:
     """Remove what an interrupted pass left."""
-    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    remove_folder(folder / PARTIAL)

@@ -98,7 +98,14 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
     manifest = manifests[0].of_shard(WHOLE)
     config = run_config(folders[0])
     source = parts[0].source
-    found = reduce(Checkpoint.merged, (Checkpoint.load(folder / COUNTS) for folder in folders))
+    try:
+        found = reduce(Checkpoint.merged, (Checkpoint.load(folder / COUNTS) for folder in folders))
+    except ValueError as error:  # bin widths that are no doublings of each other
+        raise BadInput(
+            "The parts do not merge: their machines computed different activations for the same first samples "
+            f"({error}).",
+            "Count all shards on processors of one kind, with the same version of onnxruntime; or use --ray.",
+        ) from error
     check_unreadable(found.skipped, source.names, source.data)
     found = replace(found, collected=found.collected.ordered(parts[0].order))
     folder = output if output is not None else choose_folder(manifest)
