@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import InferenceSession
 
 import quantkit as qk
 from quantkit.core.ranges import TensorRange
@@ -184,8 +185,6 @@ def test_the_same_nodes_are_quantized_and_as_well(tmp_path: Path, target: str, c
         # A fused tensor's own range is wider than what its activation lets through; then its scale may be smaller.
         assert others[name] <= scale * 1.001 if name.removesuffix("_scale") in fused else True
         assert others[name] == pytest.approx(scale, rel=1e-3) or name.removesuffix("_scale") in fused
-    from onnxruntime import InferenceSession
-
     exact = InferenceSession(tmp_path / "model.onnx").run(None, {"x": inputs})[0]
     losses = [np.abs(InferenceSession(m.SerializeToString()).run(None, {"x": inputs})[0] - exact).max() for m in (a, b)]
     assert losses[1] <= 1.5 * losses[0] + 1e-6
@@ -211,9 +210,9 @@ def test_int8_runs_from_a_quantizable_calibration(tmp_path: Path, images: Path) 
     (artifact,) = qk.export(calibration, "onnxruntime")
     session = OnnxRuntime().load(artifact, "CPU")
     assert session.executed_precision == "int8"
-    comparison = qk.compare(calibration, images, targets=["onnxruntime"])
-    row = next(row for row in comparison.rows if row.precision == "int8")
-    assert row.agreement >= 0.9
+    inputs = {"input": RNG.standard_normal((9, 3, 16, 16)).astype(np.float32)}
+    (exact,) = InferenceSession(tmp_path / "tiny.onnx").run(None, inputs)
+    assert np.abs(session.infer(inputs)["logits"] - exact).max() < 0.1 * np.abs(exact).max()
 
 
 def test_tensorrts_cache_is_said_to_lack_what_was_left_out(
