@@ -13,7 +13,7 @@ from quantkit.core.channels import ChannelStatistics
 from quantkit.core.collected import Collected
 from quantkit.core.extent import Extent
 from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
-from quantkit.core.moving import MovingExtremes
+from quantkit.core.moving import MovingExtremes, weight_of
 
 SMALLEST_MAX = (
     2.0**-100
@@ -62,8 +62,9 @@ class Collector:
     def observe(self, tensors: Mapping[str, Floats], position: int = 0) -> None:
         """Count every value of sample number ``position``: float32 arrays of any shape.
 
-        Raises NotFinite on NaN or Inf, after which the collector is of no use, and ValueError on a tensor without width.
+        Raises NotFinite on NaN or Inf, after which the collector is of no use; ValueError on a tensor without width.
         """
+        weight = weight_of(position, self._samples)
         for name, array in tensors.items():
             if array.size == 0:
                 continue
@@ -85,7 +86,7 @@ class Collector:
             found = count(tensor.counter, np.ascontiguousarray(array, dtype=np.float32), inner)
             if found is None:
                 raise NotFinite(name, _first_bad(array))
-            tensor.add(*found, position, self._samples)
+            tensor.add(*found, position, self._samples, weight)
 
     def collected(self) -> Collected:
         """What has been counted so far."""
@@ -111,17 +112,17 @@ class _Tensor:
     seen: int = 0
     mixed: bool = False  # samples had different numbers of channels
 
-    def add(self, low: float, high: float, position: int, samples: int) -> None:
+    def add(self, low: float, high: float, position: int, samples: int, weight: float) -> None:
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
-        self.moving += MovingExtremes.of(low, high, position, samples)
-        self.extent = self.extent.merged(Extent.of(low, high, position, samples))
+        self.moving += MovingExtremes.of(low, high, weight)
+        # Most samples change nothing, and this runs for every tensor of each.
+        if not self.extent.covers(low, high):
+            self.extent = self.extent.merged(Extent.of(low, high, position, samples))
         self.seen += 1
 
     def give_up_channels(self) -> None:
         if not self.mixed:
-            scratch = Counter.empty(self.counter.width, 1, self.counter.unit)
-            scratch.counts = self.counter.counts
-            self.counter = scratch
+            self.counter = self.counter.of_one_channel()
             self.mixed = True
 
     def histogram(self) -> Histogram:

@@ -28,6 +28,12 @@ class Extent:
         early = (minimum, maximum) if position < samples - max(int(samples * LATE), 1) else (math.inf, -math.inf)
         return cls(*early, max(-minimum, maximum), position)
 
+    def covers(self, minimum: float, maximum: float) -> bool:
+        """Whether an image with these extremes, wherever it stands, changes nothing."""
+        return (
+            self.early_minimum <= minimum and self.early_maximum >= maximum and max(-minimum, maximum) <= self.runner_up
+        )
+
     def merged(self, other: Extent) -> Extent:
         """The extent of both sets of images."""
         first, second = self, other

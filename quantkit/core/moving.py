@@ -25,9 +25,8 @@ class MovingExtremes:
     weight: int = 0
 
     @classmethod
-    def of(cls, minimum: float, maximum: float, position: int, samples: int) -> MovingExtremes:
-        """One image's contribution: the ``position``-th of ``samples``."""
-        weight = (1 - AVERAGING) ** (samples - 1 - position) * (AVERAGING if position else 1.0)
+    def of(cls, minimum: float, maximum: float, weight: float) -> MovingExtremes:
+        """One image's contribution, of the weight that :func:`weight_of` gives it."""
         return cls(_fixed(weight * minimum), _fixed(weight * maximum), _fixed(weight))
 
     def __add__(self, other: MovingExtremes) -> MovingExtremes:
@@ -42,6 +41,11 @@ class MovingExtremes:
     def maximum(self) -> float:
         """The average maximum; NaN before the first image."""
         return self.high / self.weight if self.weight else math.nan
+
+
+def weight_of(position: int, samples: int) -> float:
+    """What the ``position``-th of ``samples`` images weighs in the average."""
+    return (1 - AVERAGING) ** (samples - 1 - position) * (AVERAGING if position else 1.0)
 
 
 def _fixed(value: float) -> int:

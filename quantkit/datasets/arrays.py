@@ -18,8 +18,8 @@ from PIL import Image
 
 from quantkit.core.errors import BadInput
 from quantkit.core.files import NO_SPACE
-from quantkit.datasets.base import Inputs
 from quantkit.core.preprocess import Preprocess
+from quantkit.datasets.base import Inputs
 from quantkit.datasets.transform import transform
 
 LABEL_KEYS = ("labels", "label", "y")

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.errors import BadInput
+from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.base import Inputs, Unreadable
 from quantkit.datasets.decode import SUFFIXES, decode_rgb, is_one_colour
-from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.transform import transform
 
 LABELS_FILE = "labels.csv"

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.errors import BadInput
+from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.arrays import ArrayDataset, open_arrays
 from quantkit.datasets.base import Dataset
 from quantkit.datasets.images import ImageDataset, ImageFiles, scan_folder, scan_list
-from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.select import balanced_choice
 from quantkit.model.file import ModelInput
 
@@ -155,7 +155,8 @@ def fit(preprocess: Preprocess, spec: ModelInput, notes: list[str]) -> Preproces
             notes.append(f"The model's height and width are dynamic: images are resized to {wanted[0]}x{wanted[1]}.")
     elif any(k is not None and k != w for k, w in zip(known, wanted, strict=True)):
         raise BadInput(
-            f"The model input {spec.name!r} is {known[0]}x{known[1]}, but [preprocess] size is {wanted[0]}x{wanted[1]}.",
+            f"The model input {spec.name!r} is {known[0]}x{known[1]}, but [preprocess] size is "
+            f"{wanted[0]}x{wanted[1]}.",
             "Leave size out, or set it to the model's.",
         )
     fitted = preprocess.model_copy(update={"size": wanted, "layout": layout})

@@ -66,13 +66,13 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("axis", [1, -1])
-def test_both_kernels_and_a_plain_loop_agree(shape: tuple[int, ...], axis: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_kernels_and_a_plain_loop_agree(
+    shape: tuple[int, ...], axis: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if counting.kernel is None:
         pytest.skip("built without a compiler")
     axis = axis if len(shape) > 1 else -1
-    samples = [
-        (RNG.standard_normal(shape) * scale).astype(np.float32) for scale in (1.0, 0.3, 7.0)
-    ]
+    samples = [(RNG.standard_normal(shape) * scale).astype(np.float32) for scale in (1.0, 0.3, 7.0)]
     samples.append(np.maximum(samples[0], 0))
     samples[1].reshape(-1)[0] = -0.0
     found = []
@@ -151,9 +151,7 @@ def test_dead_and_tiny_tensors_start_at_the_dead_width() -> None:
     assert first_widths({"a": 0.0, "b": 1e-38, "c": 2.0}) == {"a": 2.0**-24, "b": 2.0**-24, "c": 2.0 / BINS}
 
 
-samples_of_images = st.lists(
-    st.lists(st.floats(-1e3, 1e3, width=32), min_size=6, max_size=6), min_size=2, max_size=7
-)
+samples_of_images = st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=6, max_size=6), min_size=2, max_size=7)
 
 
 @given(images=samples_of_images, owners=st.lists(st.integers(0, 2), min_size=7, max_size=7), backwards=st.booleans())

@@ -8,14 +8,14 @@ import pytest
 from quantkit.calibrators.minmax import minmax
 from quantkit.calibrators.moving_average import moving_average
 from quantkit.core.histogram import Histogram
-from quantkit.core.moving import MovingExtremes
+from quantkit.core.moving import MovingExtremes, weight_of
 from tests.calibrators.builders import histogram_of
 
 
 def of_images(images: list[np.ndarray]) -> Histogram:
     moving = MovingExtremes()
     for position, image in enumerate(images):
-        moving += MovingExtremes.of(float(image.min()), float(image.max()), position, len(images))
+        moving += MovingExtremes.of(float(image.min()), float(image.max()), weight_of(position, len(images)))
     return replace(histogram_of(np.concatenate(images)), moving=moving)
 
 
@@ -52,6 +52,6 @@ def test_without_averages_it_is_min_max() -> None:
 
 @pytest.mark.parametrize("later", [5000, 60_000])
 def test_a_tensor_that_died_early_keeps_what_was_seen(later: int) -> None:
-    alive = MovingExtremes.of(-1.0, 4.0, 0, later)
+    alive = MovingExtremes.of(-1.0, 4.0, weight_of(0, later))
     histogram = replace(histogram_of(np.array([-1.0, 4.0])), moving=alive + MovingExtremes(weight=2**200))
     assert moving_average(histogram) == minmax(histogram)

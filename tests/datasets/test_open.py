@@ -127,7 +127,7 @@ def test_folders_without_images_are_bad_input(tmp_path: Path, make: str) -> None
         folder.mkdir()
     if make == "texts":
         (folder / "a.txt").write_text("")
-    with pytest.raises(BadInput, match="no file or folder|is empty|holds no images"):
+    with pytest.raises(BadInput, match=r"no file or folder|is empty|holds no images"):
         opened(folder)
 
 
