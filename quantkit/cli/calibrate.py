@@ -144,7 +144,7 @@ def finish_calibration(
     artifacts = []
     if not no_export:
         artifacts = export_all(settings, calibration, folder / ARTIFACTS, progress)
-    report = write_report(folder)
+    report = write_report(folder, calibration=calibration)
     if as_json:
         print_json(
             {

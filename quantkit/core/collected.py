@@ -13,7 +13,7 @@ import numpy as np
 from quantkit.core.channels import ChannelStatistics
 from quantkit.core.errors import BadInput
 from quantkit.core.extent import Extent
-from quantkit.core.files import atomic_file
+from quantkit.core.files import write_npz
 from quantkit.core.histogram import HISTOGRAMS_FILE, Histogram, load_histograms, save_histograms
 
 STATISTICS_FILE = "statistics.npz"
@@ -49,22 +49,21 @@ class Collected:
         save_histograms(folder / HISTOGRAMS_FILE, self.histograms)
         channels, extents = list(self.channels.values()), list(self.extents.values())
         sizes = [len(c.total) for c in channels]
-        with atomic_file(folder / STATISTICS_FILE) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(
-                stream,
-                names=np.array(list(self.channels), dtype=np.str_),
-                sizes=np.array(sizes, dtype=np.int64),
-                minimum=_joined([c.minimum for c in channels], np.float32),
-                maximum=_joined([c.maximum for c in channels], np.float32),
-                total=_joined([c.total for c in channels], np.int64),
-                unit=np.array([c.unit for c in channels], dtype=np.float64),
-                samples=np.array([c.samples for c in channels], dtype=np.int64),
-                early_minimum=np.array([e.early_minimum for e in extents], dtype=np.float64),
-                early_maximum=np.array([e.early_maximum for e in extents], dtype=np.float64),
-                largest=np.array([e.largest for e in extents], dtype=np.float64),
-                position=np.array([e.position for e in extents], dtype=np.int64),
-                runner_up=np.array([e.runner_up for e in extents], dtype=np.float64),
-            )
+        arrays = {
+            "names": np.array(list(self.channels), dtype=np.str_),
+            "sizes": np.array(sizes, dtype=np.int64),
+            "minimum": _joined([c.minimum for c in channels], np.float32),
+            "maximum": _joined([c.maximum for c in channels], np.float32),
+            "total": _joined([c.total for c in channels], np.int64),
+            "unit": np.array([c.unit for c in channels], dtype=np.float64),
+            "samples": np.array([c.samples for c in channels], dtype=np.int64),
+            "early_minimum": np.array([e.early_minimum for e in extents], dtype=np.float64),
+            "early_maximum": np.array([e.early_maximum for e in extents], dtype=np.float64),
+            "largest": np.array([e.largest for e in extents], dtype=np.float64),
+            "position": np.array([e.position for e in extents], dtype=np.int64),
+            "runner_up": np.array([e.runner_up for e in extents], dtype=np.float64),
+        }
+        write_npz(folder / STATISTICS_FILE, arrays)
 
     @classmethod
     def load(cls, folder: Path) -> Collected:

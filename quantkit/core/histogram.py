@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.errors import BadInput
-from quantkit.core.files import atomic_file
+from quantkit.core.files import write_npz
 from quantkit.core.moving import MovingExtremes
 
 Counts = npt.NDArray[np.int64]
@@ -104,18 +104,17 @@ def doubled(counts: Counts) -> Counts:
 def save_histograms(path: Path, histograms: Mapping[str, Histogram]) -> None:
     """Write all histograms to one compressed npz file, atomically."""
     values = list(histograms.values())
-    with atomic_file(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(
-            stream,
-            names=np.array(list(histograms), dtype=np.str_),
-            negative=np.array([h.negative for h in values], dtype=np.int64).reshape(-1, BINS + 1),
-            positive=np.array([h.positive for h in values], dtype=np.int64).reshape(-1, BINS + 1),
-            width=np.array([h.width for h in values], dtype=np.float64),
-            minimum=np.array([h.minimum for h in values], dtype=np.float64),
-            maximum=np.array([h.maximum for h in values], dtype=np.float64),
-            # Integers of more than 64 bits, as text: low, high, weight.
-            moving=np.array([[f"{n:x}" for n in astuple(h.moving)] for h in values], dtype=np.str_).reshape(-1, 3),
-        )
+    arrays = {
+        "names": np.array(list(histograms), dtype=np.str_),
+        "negative": np.array([h.negative for h in values], dtype=np.int64).reshape(-1, BINS + 1),
+        "positive": np.array([h.positive for h in values], dtype=np.int64).reshape(-1, BINS + 1),
+        "width": np.array([h.width for h in values], dtype=np.float64),
+        "minimum": np.array([h.minimum for h in values], dtype=np.float64),
+        "maximum": np.array([h.maximum for h in values], dtype=np.float64),
+        # Integers of more than 64 bits, as text: low, high, weight.
+        "moving": np.array([[f"{n:x}" for n in astuple(h.moving)] for h in values], dtype=np.str_).reshape(-1, 3),
+    }
+    write_npz(path, arrays)
 
 
 def load_histograms(path: Path) -> dict[str, Histogram]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -17,24 +15,18 @@ def transform(image: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.floa
     pixels = np.asarray(image.convert("L"))[:, :, None] if preprocess.channels == "gray" else np.asarray(image)
     if preprocess.channels == "bgr":
         pixels = pixels[:, :, ::-1]
-    table = _values_of_bytes(preprocess.scale, preprocess.mean, preprocess.std)
     values = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
     for channel, plane in enumerate(values):
-        np.take(table[channel % len(table)], pixels[:, :, channel], out=plane, mode="clip")
+        plane[:] = pixels[:, :, channel]
+        # Divide, subtract, divide: folding them into one multiplication would round differently from the training code
+        # that most models were written with.
+        if preprocess.scale == 1 / 255:
+            plane /= np.float32(255)
+        else:
+            plane *= np.float32(preprocess.scale)
+        plane -= np.float32(preprocess.mean[channel % len(preprocess.mean)])
+        plane /= np.float32(preprocess.std[channel % len(preprocess.std)])
     return np.ascontiguousarray(values.transpose(1, 2, 0)) if preprocess.layout == "nhwc" else values
-
-
-@lru_cache(maxsize=8)
-def _values_of_bytes(scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> npt.NDArray[np.float32]:
-    """What each of the 256 pixel values becomes in each channel: float32 of shape (C, 256)."""
-    levels = np.arange(256, dtype=np.float32)
-    # Divide, subtract, divide: folding them into one multiplication would round differently from the training code
-    # that most models were written with.
-    scaled = levels / np.float32(255) if scale == 1 / 255 else levels * np.float32(scale)
-    values: npt.NDArray[np.float32] = (scaled - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[
-        :, None
-    ]
-    return values
 
 
 def _resized(image: Image.Image, preprocess: Preprocess) -> Image.Image:

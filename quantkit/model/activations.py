@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +14,11 @@ import onnx
 import onnxruntime as ort
 
 from quantkit.core.errors import BadInput
+from quantkit.core.files import NO_SPACE
 from quantkit.model.file import ModelFile
 from quantkit.model.session import cpu_session
 
+SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
 FLOAT_TYPES = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 
 Inputs = Mapping[str, npt.NDArray[np.generic]]
@@ -31,14 +37,11 @@ class ActivationSession:
         self, model: ModelFile, keep: Callable[[str], bool] = lambda name: True, threads: int | None = None
     ) -> None:
         self.float_inputs = [i.name for i in model.inputs if i.dtype.startswith("float") and keep(i.name)]
-        proto = onnx.ModelProto()
-        proto.CopyFrom(model.graph_only)
-        given = {output.name for output in proto.graph.output}
-        dependent = activation_names(proto.graph)
-        wanted = [name for name in dependent if keep(name)]
-        # onnxruntime infers the types of outputs that are declared by name alone.
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in given)
-        self.session = cpu_session(proto, model.path.parent if model.external_files else None, threads)
+        graph = model.graph_only.graph
+        given = {output.name for output in graph.output}
+        wanted = [name for name in activation_names(graph) if keep(name)]
+        with _with_outputs(model, [name for name in wanted if name not in given]) as path:
+            self.session = cpu_session(path, model.path.parent if model.external_files else None, threads)
         floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
         self.fetched = [name for name in wanted if name in floats]
         self.names = self.float_inputs + self.fetched
@@ -82,8 +85,10 @@ class Runner:
 
     def _run_unbound(self, inputs: Inputs) -> None:
         self._outputs, self._binding = [], None  # free the old ones first
+        options = ort.RunOptions()
+        options.add_run_config_entry(SHRINK_ARENA, "cpu:0")  # or it would keep room for all outputs, never used again
         try:
-            self._outputs = self._session.session.run(self._session.fetched, dict(inputs))
+            self._outputs = self._session.session.run(self._session.fetched, dict(inputs), options)
         except Exception as error:
             reason = str(error).strip().splitlines()[0]
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
@@ -95,6 +100,30 @@ class Runner:
         self._binding = self._session.session.io_binding()
         for name, array in zip(self._session.fetched, self._outputs, strict=True):
             self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+@contextmanager
+def _with_outputs(model: ModelFile, names: Sequence[str]) -> Iterator[Path]:
+    """A temporary copy of the model's file with more outputs, without the model ever being held in memory.
+
+    Messages that follow one another in a file are read as one, lists joined: that is how protocol buffers merge. The
+    types of outputs that are declared by name alone are inferred by onnxruntime.
+    """
+    outputs = [onnx.ValueInfoProto(name=name) for name in names]
+    addition = onnx.ModelProto(graph=onnx.GraphProto(output=outputs))
+    with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
+        path = Path(folder) / "model.onnx"
+        try:
+            shutil.copyfile(model.path, path)
+            with path.open("ab") as file:
+                file.write(addition.SerializeToString())
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            raise BadInput(
+                f"There is no room for a copy of {model.path}.", "Free some space where TMPDIR points."
+            ) from error
+        yield path
 
 
 def activation_names(graph: onnx.GraphProto) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from quantkit.core.errors import BadInput
 from quantkit.core.files import sha256_of
 
 OLDEST_OPSET = 11
+LARGEST_KEPT = 1024  # values of an initializer
 QUANTIZED_OPS = {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
 NUMPY_TYPES = {
     onnx.TensorProto.FLOAT: "float32",
@@ -44,7 +46,7 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A checked ONNX file. ``graph_only`` is the model without the weights that lie in external files."""
+    """A checked ONNX file. ``graph_only`` is the model without the data of larger weights, wherever that lies."""
 
     path: Path
     graph_only: onnx.ModelProto
@@ -71,10 +73,6 @@ class ModelFile:
 
     def load(self) -> onnx.ModelProto:
         """A fresh copy with all weights, to be edited freely; the file itself is never written."""
-        if not self.external_files:
-            copy = onnx.ModelProto()
-            copy.CopyFrom(self.graph_only)
-            return copy
         return onnx.load(str(self.path))
 
 
@@ -105,7 +103,7 @@ def open_model(path: Path) -> ModelFile:
     inputs = tuple(_describe(v) for v in proto.graph.input if v.name not in weights)
     if not inputs:
         raise BadInput(f"{path} has no inputs.", "Export it with its input as a graph input.")
-    return ModelFile(path, proto, inputs, tuple(map(_describe, proto.graph.output)), opset, external)
+    return ModelFile(path, without_weights(proto), inputs, tuple(map(_describe, proto.graph.output)), opset, external)
 
 
 def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
@@ -119,6 +117,16 @@ def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
     if not file.is_file():
         raise BadInput(f"The model's external data file {file} is missing.", "Put it beside the model.")
     return file
+
+
+def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without the data of initializers too large to be shapes or scales; ``proto`` loses them, too."""
+    for tensor in proto.graph.initializer:
+        if math.prod(tensor.dims) > LARGEST_KEPT:
+            for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
+                tensor.ClearField(field)
+    # Only with the whole message goes the memory that its fields had.
+    return onnx.ModelProto.FromString(proto.SerializeToString())
 
 
 def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[Path, ...]:

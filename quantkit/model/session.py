@@ -29,6 +29,7 @@ def cpu_session(
     if threads is not None:
         options.intra_op_num_threads = threads
         options.add_session_config_entry(ALLOW_SPINNING, "0")  # waiting threads would take cores from the counting
+        options.enable_mem_pattern = False  # its one block for all temporaries takes more memory and saves no time
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -19,7 +19,7 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.shard import Shard
 from quantkit.datasets import OpenedData
 from quantkit.datasets.stream import check_unreadable
-from quantkit.model.activations import ActivationSession
+from quantkit.model.activations import ActivationSession, Runner
 from quantkit.pipeline.calibrate import CountAll, Job, chosen, open_calibration_data, prepare
 from quantkit.pipeline.checkpoint import Checkpoint, resumable
 from quantkit.pipeline.collect import FirstBatch, collect, look_at_first_batch
@@ -83,7 +83,7 @@ def _count(
         found = {shard: part for shard, part in earlier.items() if part is not None}
     total = reduce(Checkpoint.merged, found.values()) if found else None
     session = ActivationSession(job.model, counting.keep, threads=1)
-    first = ray.put(look_at_first_batch(counting, session, stream))
+    first = ray.put(look_at_first_batch(counting, Runner(session), stream)[0])
     names = session.names
     del session
     task = ray.remote(num_cpus=1, max_retries=RETRIES)(count_shard)

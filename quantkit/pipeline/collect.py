@@ -18,7 +18,7 @@ from quantkit.core.errors import BadInput, QuantkitError
 from quantkit.core.progress import Progress
 from quantkit.core.shard import Shard
 from quantkit.datasets import Stream
-from quantkit.model.activations import ActivationSession
+from quantkit.model.activations import Activations, ActivationSession, Runner
 from quantkit.model.channel_axes import channel_axes
 from quantkit.model.file import ModelFile
 from quantkit.pipeline.checkpoint import Checkpoint, resumable
@@ -55,14 +55,19 @@ class FirstBatch:
     size: int
 
 
-def look_at_first_batch(counting: Counting, session: ActivationSession, stream: Stream) -> FirstBatch:
-    """Run the first batch. Raises BadInput when nothing can be read, or an activation is not finite."""
+def look_at_first_batch(
+    counting: Counting, runner: Runner, stream: Stream
+) -> tuple[FirstBatch, tuple[Group, Activations] | None]:
+    """Run the first batch; where that is a single run, its activations come along, still in the runner's memory.
+
+    Raises BadInput when nothing can be read, or an activation is not finite.
+    """
     samples = stream.samples(range(len(stream.indices)))
     names = stream.dataset.names
-    maxima, size = first_maxima(session, Group.of(samples, counting.step), counting.first_batch, names)
+    maxima, size, only = first_maxima(runner, Group.of(samples, counting.step), counting.first_batch, names)
     if not maxima:
         raise BadInput(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
-    return FirstBatch(maxima, size)
+    return FirstBatch(maxima, size), only
 
 
 def collect(
@@ -81,19 +86,23 @@ def collect(
     when an activation is not finite.
     """
     session = ActivationSession(counting.model, counting.keep, threads=1)
-    first = first or look_at_first_batch(counting, session, stream)
+    runner, ready = Runner(session), None
+    if first is None:
+        first, ready = look_at_first_batch(counting, runner, stream)
     count, threads = division(first.size, counting.cores or usable_cores())
     if threads > 1:
         session = ActivationSession(counting.model, counting.keep, threads)
+        runner, ready = Runner(session), None
     widths, axes = first_widths(first.maxima), channel_axes(counting.model.graph_only.graph)
     samples, names = len(stream.indices), stream.dataset.names
-    workers = [Worker(session, widths, samples, axes, names, threads) for _ in range(count)]
+    runners = [runner, *(Runner(session) for _ in range(count - 1))]
+    workers = [Worker(runner, widths, samples, axes, names, threads) for runner in runners]
 
     partial = folder / PARTIAL if folder else None
     earlier = resumable(partial, manifest) if partial else None
     work = _Pass(stream, shard.positions(samples, counting.step), workers, earlier, partial, manifest)
     with progress("calibrating", len(work.positions), "images", work.done) as advance:
-        work.run(counting.step, advance)
+        work.run(counting.step, advance, ready)
     found = work.checkpoint()
     return replace(found, collected=found.collected.ordered(session.names))
 
@@ -129,29 +138,36 @@ class _Pass:
         """How many of the positions are done."""
         return self._behind[0]
 
-    def run(self, step: int, advance: Callable[[int], None]) -> None:
-        """Count everything from here on. When it is interrupted, at any moment, it leaves a checkpoint."""
+    def run(self, step: int, advance: Callable[[int], None], ready: tuple[Group, Activations] | None) -> None:
+        """Count everything from here on. When it is interrupted, at any moment, it leaves a checkpoint.
+
+        The activations of the group that is ``ready`` are in the first worker's memory, and are not computed again.
+        """
+        positions = self.positions[self.done :]
+        if ready and [s.position for s in ready[0].samples] != positions[: len(ready[0].samples)]:
+            ready = None  # another shard's, or counted before an interruption
         idle: SimpleQueue[Worker] = SimpleQueue()
-        for worker in self._workers:
+        for worker in self._workers[1:] if ready else self._workers:
             idle.put(worker)
 
         def count(task: _Task) -> None:
             task.begun = True
-            worker = idle.get()
+            worker = task.worker or idle.get()
             try:
-                worker.count(task.group)
+                worker.count(task.group, task.activations)
                 task.counted = True
             finally:  # others wait for it, even if what it has counted is of no use any more
                 idle.put(worker)
 
         with ThreadPoolExecutor(len(self._workers), thread_name_prefix="run") as pool:
             try:
-                for group in Group.of(self._stream.samples(self.positions[self.done :]), step):
+                if ready:
+                    self._hand_over(pool, count, _Task(*ready, self._workers[0]))
+                    positions = positions[len(ready[0].samples) :]
+                for group in Group.of(self._stream.samples(positions), step):
                     while len(self._pending) > len(self._workers):
                         self._settle(advance)
-                    task = _Task(group)
-                    self._pending.append(task)
-                    task.future = pool.submit(count, task)
+                    self._hand_over(pool, count, _Task(group))
                     if self._folder and time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                         self._drain(advance)
                         self._save()
@@ -179,6 +195,10 @@ class _Pass:
             self._stream.digests(),
             dict(self._stream.skipped),
         )
+
+    def _hand_over(self, pool: ThreadPoolExecutor, count: Callable[[_Task], None], task: _Task) -> None:
+        self._pending.append(task)
+        task.future = pool.submit(count, task)
 
     def _settle(self, advance: Callable[[int], None]) -> None:
         task = self._pending[0]
@@ -211,6 +231,8 @@ class _Task:
     thread anywhere, and nowhere else."""
 
     group: Group
+    activations: Activations | None = None  # computed already, in the memory of ``worker``
+    worker: Worker | None = None
     future: Future[None] | None = None
     begun: bool = False
     counted: bool = False

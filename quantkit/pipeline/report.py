@@ -15,15 +15,21 @@ REPORT_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
 
 
-def write_report(folder: Path, output: Path | None = None, gate: GateResult | None = None) -> Path:
+def write_report(
+    folder: Path,
+    output: Path | None = None,
+    gate: GateResult | None = None,
+    calibration: Calibration | None = None,
+) -> Path:
     """Write both files, or the report alone to ``output``; the report's path is returned.
 
-    Without ``gate`` the run's own rules are applied, if it has any and is compared. Raises BadInput.
+    ``calibration`` spares reading the folder's. Without ``gate`` the run's own rules are applied, if it has any and is
+    compared. Raises BadInput.
     """
     from quantkit.reports.html import html_report
     from quantkit.reports.markdown import markdown_summary
 
-    calibration = Calibration.load(folder)
+    calibration = calibration or Calibration.load(folder)
     comparison = Comparison.load(folder) if (folder / COMPARISON_FILE).is_file() else None
     rules = run_config(folder).gate
     if gate is None and comparison is not None and rules:

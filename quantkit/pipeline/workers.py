@@ -14,7 +14,7 @@ from quantkit.calibrators.collect import Collector, NotFinite, note_maxima
 from quantkit.core.collected import Collected
 from quantkit.core.errors import BadInput
 from quantkit.datasets import Sample, stacked
-from quantkit.model.activations import Activations, ActivationSession, Inputs, Runner
+from quantkit.model.activations import Activations, Inputs, Runner
 
 ACTIVATION_MEMORY = 256 << 20  # bytes that the activations of all workers may take together
 
@@ -43,25 +43,27 @@ class Group:
 
 
 def first_maxima(
-    session: ActivationSession, groups: Iterable[Group], first_batch: int, names: Sequence[str]
-) -> tuple[dict[str, float], int]:
+    runner: Runner, groups: Iterable[Group], first_batch: int, names: Sequence[str]
+) -> tuple[dict[str, float], int, tuple[Group, Activations] | None]:
     """Max|x| of every tensor over the first ``first_batch`` samples, and the bytes that one run's activations take.
 
-    Raises BadInput when one is not finite.
+    Where one group was enough, it comes with its activations, which ``runner`` still holds, so that it can be counted
+    without a second run. Raises BadInput when one is not finite.
     """
-    runner = Runner(session)
     maxima: dict[str, float] = {}
-    left, size = first_batch, 0
+    left, size, run = first_batch, 0, 0
     for group in groups:
-        for sample, activations in group.rows(runner.run(group.inputs)):
-            size = max(size, sum(a.nbytes for a in activations.values()) * len(group.samples))
+        activations = runner.run(group.inputs)
+        run += 1
+        size = max(size, sum(array.nbytes for array in activations.values()))
+        for sample, own in group.rows(activations):
             if left > 0:
                 with finite(sample, names):
-                    note_maxima(maxima, activations)
+                    note_maxima(maxima, own)
             left -= 1
         if left <= 0:
             break
-    return maxima, size
+    return maxima, size, (group, activations) if run == 1 else None
 
 
 @contextmanager
@@ -96,31 +98,34 @@ class Worker:
 
     def __init__(
         self,
-        session: ActivationSession,
+        runner: Runner,
         widths: Mapping[str, float],
         samples: int,
         axes: Mapping[str, int],
         names: Sequence[str],
         threads: int,
     ) -> None:
-        self._runner = Runner(session)
+        self._runner = runner
         self._names = names
         self._collectors = [Collector(widths, samples, axes) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="count") if threads > 1 else None
 
-    def count(self, group: Group) -> None:
-        """Raises BadInput, naming tensor and sample, when an activation is not finite."""
-        for sample, activations in group.rows(self._runner.run(group.inputs)):
+    def count(self, group: Group, activations: Activations | None = None) -> None:
+        """Run the model, unless the group's ``activations`` are there, and count them.
+
+        Raises BadInput, naming tensor and sample, when one is not finite.
+        """
+        for sample, own in group.rows(activations or self._runner.run(group.inputs)):
             with finite(sample, self._names):
                 if self._pool is None:
-                    self._collectors[0].observe(activations, sample.position)
+                    self._collectors[0].observe(own, sample.position)
                 else:
-                    shares = _shares(activations, len(self._collectors))
+                    shares = _shares(own, len(self._collectors))
                     positions = repeat(sample.position)
                     try:
                         list(self._pool.map(Collector.observe, self._collectors, shares, positions))
                     except NotFinite:
-                        note_maxima({}, activations)  # raises for the first of the graph, however they were shared out
+                        note_maxima({}, own)  # raises for the first of the graph, however they were shared out
                         raise
 
     def collected(self) -> Collected:
