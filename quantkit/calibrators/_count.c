@@ -17,8 +17,7 @@
 #define BOTH (2 * SIDE)
 #define CHUNK 4096        /* 16 KB of values and 8 KB of indices */
 #define COPIES 4
-#define FEW 8192          /* below this, clearing and summing the copies would cost more than it saves */
-#define MANY (1u << 31)   /* the copies count in 32 bits and are emptied before they could overflow */
+#define MANY 60000         /* the copies count in 16 bits, to fit into the first-level cache, and are emptied in time */
 #define LARGEST_MEAN 0x1p46 /* in units; 2^17 images of it still fit in 64 bits */
 #define LANES 8
 #define LINE 16           /* values in a cache line */
@@ -36,11 +35,20 @@ typedef int32_t masks __attribute__((vector_size(LANES * 4)));
 typedef struct {
     int64_t *counts;           /* positive side, then negative */
     float width;
-    uint32_t (*copies)[BOTH];  /* NULL for a small tensor, which is counted directly */
-    uint32_t in_copies;
+    uint16_t (*copies)[BOTH];
+    Py_ssize_t in_copies;      /* the most that any bin of them can hold; they stay from call to call */
 } histogram;
 
 #define PICK(mask, a, b) ((floats)(((masks)(a) & (mask)) | ((masks)(b) & ~(mask))))
+
+/* x cut off at both ends into y: the output of a ReLU or a Clip, of which only the input was written to memory. NaN stays. */
+CLONES static void clamp(const float *restrict x, size_t n, float low, float high, float *restrict y)
+{
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i] < low ? low : x[i];
+        y[i] = v > high ? high : v;
+    }
+}
 
 /* Minimum, maximum and sum of n values. NaN and Inf make the sum so. */
 CLONES static void extremes(const float *restrict x, size_t n, float *low, float *high, double *sum)
@@ -67,10 +75,12 @@ CLONES static void extremes(const float *restrict x, size_t n, float *low, float
         la = PICK(lb < la, lb, la);
         ha = PICK(hb > ha, hb, ha);
         sa += sb;
-        for (int lane = 0; lane < LANES; lane++) {
-            if (la[lane] < l) l = la[lane];
-            if (ha[lane] > h) h = ha[lane];
-            total += sa[lane];
+        for (int lane = 0; lane < LANES / 2; lane++) { /* halves first: small planes end here often */
+            float low_pair = la[lane] < la[lane + 4] ? la[lane] : la[lane + 4];
+            float high_pair = ha[lane] > ha[lane + 4] ? ha[lane] : ha[lane + 4];
+            if (low_pair < l) l = low_pair;
+            if (high_pair > h) h = high_pair;
+            total += (double)sa[lane] + sa[lane + 4];
         }
     }
     for (; i < n; i++) {
@@ -133,11 +143,6 @@ static void widen(histogram *h)
 static void add(histogram *h, const uint16_t *index, size_t n, const float *next)
 {
     size_t i = 0;
-    if (!h->copies) {
-        for (; i < n; i++)
-            h->counts[index[i]]++;
-        return;
-    }
     if (h->in_copies > MANY)
         empty_copies(h);
     for (; i + LINE <= n; i += LINE) {
@@ -151,52 +156,63 @@ static void add(histogram *h, const uint16_t *index, size_t n, const float *next
     }
     for (; i < n; i++)
         h->copies[0][index[i]]++;
-    h->in_copies += (uint32_t)n;
+    h->in_copies += (Py_ssize_t)(n / COPIES + LINE);
 }
 
-/* A tensor's shape as the channels see it: (rows, channels, inner); `inner` is 1 when channels are the last axis. */
+/* An array's shape as the channels see it: (rows, channels, inner); `inner` is 1 when channels are the last axis. */
 typedef struct {
     size_t n, channels, inner;
-    float *low, *high; /* per channel */
+} shape;
+
+/* One tensor that is counted: the array itself, or the array cut off at both ends. */
+typedef struct {
+    histogram h;
+    int cut;
+    float floor, ceiling;
+    float *channel_low, *channel_high; /* per channel */
     double *sum;
-} tensor;
+    int64_t *mean;
+    double factor;
+    float low, high;
+} target;
 
 /* How many values from `at` make the next chunk: whole rows where channels are last and fit, else a piece of one. */
-static size_t chunk_at(const tensor *t, size_t at)
+static size_t chunk_at(const shape *s, size_t at)
 {
     size_t most = CHUNK;
-    if (t->inner == 1 && t->channels <= CHUNK)
-        most = CHUNK / t->channels * t->channels;
-    else if (t->inner == 1 && t->channels - at % t->channels < CHUNK)
-        most = t->channels - at % t->channels;
-    return t->n - at < most ? t->n - at : most;
+    if (s->inner == 1 && s->channels <= CHUNK)
+        most = CHUNK / s->channels * s->channels;
+    else if (s->inner == 1 && s->channels - at % s->channels < CHUNK)
+        most = s->channels - at % s->channels;
+    return s->n - at < most ? s->n - at : most;
 }
 
 /* Extremes of the chunk as a whole, into low, high and sum, and of each channel in it. */
-static void chunk_extremes(const tensor *t, const float *x, size_t at, size_t m, float *low, float *high, double *sum)
+static void chunk_extremes(const shape *s, target *t, const float *x, size_t at, size_t m, float *low, float *high,
+                           double *sum)
 {
-    if (t->inner == 1) {
-        size_t first = at % t->channels, channels = t->channels <= CHUNK ? t->channels : m;
-        row_extremes(x, m / channels, channels, t->low + first, t->high + first, t->sum + first);
+    if (s->inner == 1) {
+        size_t first = at % s->channels, channels = s->channels <= CHUNK ? s->channels : m;
+        row_extremes(x, m / channels, channels, t->channel_low + first, t->channel_high + first, t->sum + first);
         extremes(x, m, low, high, sum);
         return;
     }
     *low = INFINITY;
     *high = -INFINITY;
     *sum = 0;
-    size_t channel = at / t->inner % t->channels, left = t->inner - at % t->inner;
-    for (size_t done = 0; done < m; done += left, left = t->inner, channel = (channel + 1) % t->channels) {
-        float l, h;
-        double s;
+    size_t channel = at / s->inner % s->channels, left = s->inner - at % s->inner;
+    for (size_t done = 0; done < m; done += left, left = s->inner, channel = (channel + 1) % s->channels) {
+        float l, g;
+        double part;
         if (left > m - done)
             left = m - done;
-        extremes(x + done, left, &l, &h, &s);
-        if (l < t->low[channel]) t->low[channel] = l;
-        if (h > t->high[channel]) t->high[channel] = h;
-        t->sum[channel] += s;
+        extremes(x + done, left, &l, &g, &part);
+        if (l < t->channel_low[channel]) t->channel_low[channel] = l;
+        if (g > t->channel_high[channel]) t->channel_high[channel] = g;
+        t->sum[channel] += part;
         if (l < *low) *low = l;
-        if (h > *high) *high = h;
-        *sum += s;
+        if (g > *high) *high = g;
+        *sum += part;
     }
 }
 
@@ -208,58 +224,102 @@ static int all_finite(const float *x, size_t n)
     return i == n;
 }
 
-/* Counts all of x; stops at a chunk that is not finite, and returns whether all were. */
-static int sweep(histogram *h, const tensor *t, const float *x, float *low, float *high)
+/* Counts the chunk x for one target; returns whether all of it is finite. */
+static int count_chunk(const shape *s, target *t, const float *x, size_t at, size_t m, const float *next)
 {
     uint16_t index[CHUNK];
-    size_t m;
-    for (size_t at = 0; at < t->n; at += m) {
-        float l, g;
-        double sum;
-        m = chunk_at(t, at);
-        chunk_extremes(t, x + at, at, m, &l, &g, &sum);
-        if (!isfinite(sum) && !all_finite(x + at, m)) /* a sum of large values may overflow without one being Inf */
-            return 0;
-        while (fmaxf(-l, g) > h->width * BINS)
-            widen(h);
-        if (l < *low) *low = l;
-        if (g > *high) *high = g;
-        indices(x + at, m, h->width, index);
-        add(h, index, m, x + at + m);
+    float cut[CHUNK], l, g;
+    double sum;
+    if (t->cut) {
+        clamp(x, m, t->floor, t->ceiling, cut);
+        x = cut;
     }
-    empty_copies(h);
+    chunk_extremes(s, t, x, at, m, &l, &g, &sum);
+    if (!isfinite(sum) && !all_finite(x, m)) /* a sum of large values may overflow without one being Inf */
+        return 0;
+    while (fmaxf(-l, g) > t->h.width * BINS)
+        widen(&t->h);
+    if (l < t->low) t->low = l;
+    if (g > t->high) t->high = g;
+    indices(x, m, t->h.width, index);
+    add(&t->h, index, m, next);
     return 1;
+}
+
+/* Counts all of x for every target, a chunk at a time, while it is in the cache; stops where it is not finite. */
+static int sweep(const shape *s, target *targets, Py_ssize_t number, const float *x)
+{
+    size_t m;
+    for (size_t at = 0; at < s->n; at += m) {
+        m = chunk_at(s, at);
+        for (Py_ssize_t i = 0; i < number; i++)
+            if (!count_chunk(s, targets + i, x + at, at, m, x + at + m))
+                return 0;
+    }
+    for (Py_ssize_t i = 0; i < number; i++) {
+        target *t = targets + i;
+        for (size_t c = 0; c < s->channels; c++)
+            t->mean[c] += llrint(fmin(fmax(t->sum[c] * t->factor, -LARGEST_MEAN), LARGEST_MEAN));
+    }
+    return 1;
+}
+
+/* Reads one target from Python and makes room for what it needs while counting. */
+static int read_target(PyObject *item, const shape *s, target *t)
+{
+    unsigned long long counts, copies, low, high, mean;
+    double width, floor, ceiling;
+    if (!PyArg_ParseTuple(item, "dnKKKKKddd", &width, &t->h.in_copies, &counts, &copies, &low, &high, &mean, &t->factor,
+                          &floor, &ceiling))
+        return 0;
+    t->h.copies = (uint16_t(*)[BOTH])(uintptr_t)copies;
+    t->h.counts = (int64_t *)(uintptr_t)counts;
+    t->h.width = (float)width;
+    t->channel_low = (float *)(uintptr_t)low;
+    t->channel_high = (float *)(uintptr_t)high;
+    t->mean = (int64_t *)(uintptr_t)mean;
+    t->floor = (float)floor;
+    t->ceiling = (float)ceiling;
+    t->cut = floor != -INFINITY || ceiling != INFINITY;
+    t->low = INFINITY;
+    t->high = -INFINITY;
+    t->sum = calloc(s->channels, sizeof *t->sum);
+    if (!t->sum)
+        PyErr_NoMemory();
+    return t->sum != NULL;
 }
 
 static PyObject *count(PyObject *self, PyObject *args)
 {
-    unsigned long long values, counts, channel_low, channel_high, channel_mean;
-    Py_ssize_t n, channels, inner;
-    double width, factor;
+    unsigned long long values;
+    Py_ssize_t n, channels, inner, number;
+    PyObject *items, *found = NULL;
+    int ready = 1, finite = 0;
     (void)self;
-    if (!PyArg_ParseTuple(args, "KnnndKKKKd", &values, &n, &channels, &inner, &width, &counts, &channel_low,
-                          &channel_high, &channel_mean, &factor))
+    if (!PyArg_ParseTuple(args, "KnnnO!", &values, &n, &channels, &inner, &PyTuple_Type, &items))
         return NULL;
-    histogram h = {(int64_t *)(uintptr_t)counts, (float)width, NULL, 0};
-    tensor t = {(size_t)n, (size_t)channels, (size_t)inner, (float *)(uintptr_t)channel_low,
-                (float *)(uintptr_t)channel_high, NULL};
-    float low = INFINITY, high = -INFINITY;
-    int finite = 0;
-    t.sum = calloc(t.channels, sizeof *t.sum);
-    if (n >= FEW)
-        h.copies = calloc(COPIES, sizeof *h.copies);
-    if (t.sum && (h.copies || n < FEW)) {
+    shape s = {(size_t)n, (size_t)channels, (size_t)inner};
+    number = PyTuple_Size(items);
+    target *targets = calloc((size_t)number + 1, sizeof *targets);
+    if (!targets)
+        return PyErr_NoMemory();
+    for (Py_ssize_t i = 0; ready && i < number; i++)
+        ready = read_target(PyTuple_GetItem(items, i), &s, targets + i);
+    if (ready) {
         Py_BEGIN_ALLOW_THREADS
-        finite = sweep(&h, &t, (const float *)(uintptr_t)values, &low, &high);
-        int64_t *mean = (int64_t *)(uintptr_t)channel_mean;
-        for (size_t c = 0; c < t.channels; c++)
-            mean[c] += llrint(fmin(fmax(t.sum[c] * factor, -LARGEST_MEAN), LARGEST_MEAN));
+        finite = sweep(&s, targets, number, (const float *)(uintptr_t)values);
         Py_END_ALLOW_THREADS
-    } else
-        PyErr_NoMemory();
-    free(h.copies);
-    free(t.sum);
-    return PyErr_Occurred() ? NULL : Py_BuildValue("dddi", (double)h.width, (double)low, (double)high, finite);
+        found = PyTuple_New(finite ? number : 0);
+        for (Py_ssize_t i = 0; found && finite && i < number; i++) {
+            target *t = targets + i;
+            PyObject *item = Py_BuildValue("dndd", (double)t->h.width, t->h.in_copies, (double)t->low, (double)t->high);
+            PyTuple_SetItem(found, i, item);
+        }
+    }
+    for (Py_ssize_t i = 0; i < number; i++)
+        free(targets[i].sum);
+    free(targets);
+    return found;
 }
 
 static PyMethodDef methods[] = {{"count", count, METH_VARARGS, "See quantkit.calibrators.count."}, {0}};

@@ -1,13 +1,5 @@
+Target = tuple[float, int, int, int, int, int, int, float, float, float]
+
 def count(
-    values: int,
-    size: int,
-    channels: int,
-    inner: int,
-    width: float,
-    counts: int,
-    low: int,
-    high: int,
-    mean: int,
-    factor: float,
-    /,
-) -> tuple[float, float, float, bool]: ...
+    values: int, size: int, channels: int, inner: int, targets: tuple[Target, ...], /
+) -> tuple[tuple[float, int, float, float], ...]: ...

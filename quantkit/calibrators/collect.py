@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from quantkit.calibrators.count import Counter, Floats, count
 from quantkit.core.channels import ChannelStatistics
+from quantkit.core.clamp import Clamp
 from quantkit.core.collected import Collected
 from quantkit.core.extent import Extent
 from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
@@ -30,13 +31,16 @@ class NotFinite(ValueError):
         self.value = value
 
 
-def note_maxima(maxima: dict[str, float], tensors: Mapping[str, Floats]) -> None:
-    """Take one sample of the first batch into ``maxima``, max|x| by tensor. Raises NotFinite."""
+def note_maxima(maxima: dict[str, float], tensors: Mapping[str, Floats], clamps: Sequence[Clamp] = ()) -> None:
+    """Take one sample of the first batch into ``maxima``, max|x| by tensor, ``clamps`` included. Raises NotFinite."""
+    of = _by_source(clamps)
     for name, array in tensors.items():
         low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)  # NaN propagates
         if not math.isfinite(low) or not math.isfinite(high):
             raise NotFinite(name, _first_bad(array))
         maxima[name] = max(maxima.get(name, 0.0), -low, high)
+        for clamp in of.get(name, ()):
+            maxima[clamp.name] = max(maxima.get(clamp.name, 0.0), -clamp(low), clamp(high))
 
 
 def first_widths(maxima: Mapping[str, float]) -> dict[str, float]:
@@ -51,12 +55,20 @@ class Collector:
     neighbouring bins, whenever a larger value comes. Because widths are dyadic multiples of one another, any division
     of the samples over collectors with the same ``widths`` merges to the same counts. ``samples`` is the number of all
     samples, which place and weigh each one; ``axes`` gives a tensor's channel axis where that is not the default.
+    Tensors that only cut others off (``clamps``) are not shown to it: they are counted with their source.
     """
 
-    def __init__(self, widths: Mapping[str, float], samples: int = 1, axes: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        widths: Mapping[str, float],
+        samples: int = 1,
+        axes: Mapping[str, int] | None = None,
+        clamps: Sequence[Clamp] = (),
+    ) -> None:
         self._widths = widths
         self._samples = samples
         self._axes = axes or {}
+        self._clamps = _by_source(clamps)
         self._tensors: dict[str, _Tensor] = {}
 
     def observe(self, tensors: Mapping[str, Floats], position: int = 0) -> None:
@@ -66,27 +78,37 @@ class Collector:
         """
         weight = weight_of(position, self._samples)
         for name, array in tensors.items():
-            if array.size == 0:
+            if not array.size:
                 continue
+            values = np.ascontiguousarray(array, dtype=np.float32)
             axis = self._axes.get(name, default_axis(array.ndim))
             if axis >= array.ndim:  # it broadcasts to what has that axis
                 axis = default_axis(array.ndim)
             channels = array.shape[axis] if array.ndim else 1
             inner = math.prod(array.shape[axis:][1:]) if array.ndim else 1
-            tensor = self._tensors.get(name)
-            if tensor is None:
-                if name not in self._widths:
-                    raise ValueError(f"{name} was not in the first batch")
-                width = self._widths[name]
-                tensor = self._tensors[name] = _Tensor(Counter.empty(width, channels, width / UNITS_PER_WIDTH))
-            elif channels != len(tensor.counter.total):
-                tensor.give_up_channels()
-            if tensor.mixed:
+            clamps = self._clamps.get(name, ())
+            # A clamp's channels are its source's, whatever axis its consumers suggest.
+            tensors_of = [self._tensor(own, channels) for own in (name, *(clamp.name for clamp in clamps))]
+            if tensors_of[0].mixed:
                 inner = array.size
-            found = count(tensor.counter, np.ascontiguousarray(array, dtype=np.float32), inner)
+            ends = [(-math.inf, math.inf), *((clamp.low, clamp.high) for clamp in clamps)]
+            targets = [(tensor.counter, *end) for tensor, end in zip(tensors_of, ends, strict=True)]
+            found = count(values, inner, targets)
             if found is None:
                 raise NotFinite(name, _first_bad(array))
-            tensor.add(*found, position, self._samples, weight)
+            for tensor, (low, high) in zip(tensors_of, found, strict=True):
+                tensor.add(low, high, position, self._samples, weight)
+
+    def _tensor(self, name: str, channels: int) -> _Tensor:
+        tensor = self._tensors.get(name)
+        if tensor is None:
+            if name not in self._widths:
+                raise ValueError(f"{name} was not in the first batch")
+            width = self._widths[name]
+            tensor = self._tensors[name] = _Tensor(Counter.empty(width, channels, width / UNITS_PER_WIDTH))
+        elif channels != len(tensor.counter.total):
+            tensor.give_up_channels()
+        return tensor
 
     def collected(self) -> Collected:
         """What has been counted so far."""
@@ -126,7 +148,7 @@ class _Tensor:
             self.mixed = True
 
     def histogram(self) -> Histogram:
-        positive, negative = self.counter.counts.copy()
+        positive, negative = self.counter.settle().copy()
         return Histogram(negative, positive, self.counter.width, self.minimum, self.maximum, self.moving)
 
     def channels(self) -> ChannelStatistics:
@@ -134,6 +156,13 @@ class _Tensor:
         arrays = (counter.low.copy(), counter.high.copy(), counter.total.copy())
         statistics = ChannelStatistics(*arrays, counter.unit, self.seen)
         return statistics.none() if self.mixed else statistics
+
+
+def _by_source(clamps: Sequence[Clamp]) -> dict[str, list[Clamp]]:
+    of: dict[str, list[Clamp]] = {}
+    for clamp in clamps:
+        of.setdefault(clamp.source, []).append(clamp)
+    return of
 
 
 def _first_bad(array: Floats) -> float:

@@ -6,6 +6,7 @@ install; numba, the next fastest, 213 MB.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ except ImportError:  # built without a compiler
     kernel = None  # type: ignore[assignment, unused-ignore]
 COMPILED = kernel is not None
 
+COPIES = 4  # the kernel's; see there
 CHUNK = 1 << 16  # values that NumPy counts at a time: the working set stays in the second-level cache
 LARGEST_MEAN = 2.0**46  # in units; 2^17 samples of it still fit in 64 bits
 
@@ -32,7 +34,9 @@ class Counter:
 
     ``counts`` is int64 of shape (2, 2049), x >= 0 then x < 0 (see :class:`~quantkit.core.histogram.Histogram`), at bin
     ``width``. ``low`` and ``high`` are float32, ``total`` int64, of shape (C,), one for each channel (see
-    :class:`~quantkit.core.channels.ChannelStatistics`); ``unit`` is that of ``total``.
+    :class:`~quantkit.core.channels.ChannelStatistics`); ``unit`` is that of ``total``. ``copies``, uint16 of shape
+    (4, 2, 2049), hold the latest values, ``in_copies`` of them in one bin at most; :meth:`settle` moves them to
+    ``counts``.
     """
 
     counts: Integers
@@ -41,11 +45,14 @@ class Counter:
     high: Floats
     total: Integers
     unit: float
-    addresses: tuple[int, ...] = field(init=False)  # of the four arrays; asking each time takes microseconds
+    copies: npt.NDArray[np.uint16] = field(default_factory=lambda: np.zeros((COPIES, 2, BINS + 1), np.uint16))
+    in_copies: int = 0
+    addresses: tuple[int, int, int, int, int] = field(init=False)  # of the arrays; asking takes a microsecond each
 
     def __post_init__(self) -> None:
-        arrays = (self.counts, self.low, self.high, self.total)
-        self.addresses = tuple(array.__array_interface__["data"][0] for array in arrays)
+        arrays = (self.counts, self.copies, self.low, self.high, self.total)
+        counts, copies, low, high, total = (array.__array_interface__["data"][0] for array in arrays)
+        self.addresses = (counts, copies, low, high, total)
 
     @classmethod
     def empty(cls, width: float, channels: int, unit: float) -> Counter:
@@ -61,26 +68,42 @@ class Counter:
 
     def of_one_channel(self) -> Counter:
         """The same counts, channels no longer told apart."""
+        self.settle()
         return replace(self.empty(self.width, 1, self.unit), counts=self.counts)
 
+    def settle(self) -> Integers:
+        """Move what the copies hold into ``counts``, and return these."""
+        self.counts += self.copies.sum(axis=0, dtype=np.int64)
+        self.copies[:] = 0
+        self.in_copies = 0
+        return self.counts
 
-def count(counter: Counter, values: Floats, inner: int) -> tuple[float, float] | None:
-    """Count ``values``, C-contiguous and not empty, and return their minimum and maximum; None if NaN or Inf is there.
 
-    The array is read as (rows, C, ``inner``). The width doubles until every value fits. After None the counter holds a
-    part of the values and is of no use.
+Target = tuple[Counter, float, float]
+"""What counts an array's values, and where it cuts them off: -inf and inf for nowhere."""
+
+
+def count(values: Floats, inner: int, targets: Sequence[Target]) -> list[tuple[float, float]] | None:
+    """Count ``values``, C-contiguous and not empty, in every target; return minimum and maximum as each saw them.
+
+    The array is read once, as (rows, C, ``inner``). Widths double until every value fits. None if NaN or Inf is there:
+    then the counters hold a part of the values and are of no use.
     """
-    channels = len(counter.total)
-    factor = channels / (values.size * counter.unit)
+    channels = len(targets[0][0].total)
+    factors = [channels / (values.size * counter.unit) for counter, _, _ in targets]
     if kernel is None:
-        return _count_in_numpy(counter, values.reshape(-1, channels, inner), factor)
+        rows = values.reshape(-1, channels, inner)
+        found = [_count_in_numpy(t[0], rows.clip(t[1], t[2]), f) for t, f in zip(targets, factors, strict=True)]
+        return [extremes for extremes in found if extremes] if all(found) else None
     start = values.__array_interface__["data"][0]
-    counts, lows, highs, totals = counter.addresses
-    width, low, high, finite = kernel.count(
-        start, values.size, channels, inner, counter.width, counts, lows, highs, totals, factor
+    items = tuple(
+        (counter.width, counter.in_copies, *counter.addresses, factor, low, high)
+        for (counter, low, high), factor in zip(targets, factors, strict=True)
     )
-    counter.width = width
-    return (low, high) if finite else None
+    results = kernel.count(start, values.size, channels, inner, items)
+    for (counter, _, _), (width, in_copies, _, _) in zip(targets, results, strict=False):
+        counter.width, counter.in_copies = width, in_copies
+    return [(minimum, maximum) for _, _, minimum, maximum in results] or None
 
 
 def _count_in_numpy(counter: Counter, values: Floats, factor: float) -> tuple[float, float] | None:

@@ -144,7 +144,7 @@ def finish_calibration(
     artifacts = []
     if not no_export:
         artifacts = export_all(settings, calibration, folder / ARTIFACTS, progress)
-    report = write_report(folder, calibration=calibration)
+    report = None if no_export else write_report(folder, calibration=calibration)
     if as_json:
         print_json(
             {
@@ -167,7 +167,7 @@ def finish_calibration(
     )
     if artifacts:
         print_artifacts(artifacts)
-    _next_step(report, settings)
+    _next_step(folder, report, settings)
 
 
 def _one_shard(
@@ -186,8 +186,9 @@ def _one_shard(
     log.info("Next, with the parts of all %d shards: quantkit merge PART... -o DIR", part.of)
 
 
-def _next_step(report: Path, settings: Config) -> None:
+def _next_step(folder: Path, report: Path | None, settings: Config) -> None:
     from quantkit.cli.console import log
 
     data = settings.data.evaluation or "IMAGES"
-    log.info("Report: %s\nNext: quantkit compare %s --data %s", report, report.parent, data)
+    shown = f"Report: {report}" if report else f"Report: quantkit report {folder}"
+    log.info("%s\nNext: quantkit compare %s --data %s", shown, folder, data)

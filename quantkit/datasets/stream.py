@@ -126,6 +126,8 @@ def samples_sha256(digests: Mapping[int, str], samples: int) -> str:
 
 
 def stacked(samples: Sequence[Sample]) -> Batch:
-    """Samples as one batch."""
+    """Samples as one batch; a single one is not copied."""
+    if len(samples) == 1:
+        return Batch({n: np.asarray(array)[None] for n, array in samples[0].inputs.items()}, [samples[0].index])
     names = samples[0].inputs.keys()
     return Batch({n: np.stack([s.inputs[n] for s in samples]) for n in names}, [s.index for s in samples])

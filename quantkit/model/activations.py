@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from quantkit.core.errors import BadInput
 from quantkit.core.files import NO_SPACE
+from quantkit.model.clamps import clamps_of
 from quantkit.model.file import ModelFile
 from quantkit.model.session import cpu_session
 
@@ -26,7 +27,7 @@ Activations = dict[str, npt.NDArray[np.float32]]
 
 
 class ActivationSession:
-    """The model in FP32 on the CPU, with all float activations as outputs.
+    """The model in FP32 on the CPU, with float activations as outputs: all but ``clamps``, which others tell.
 
     Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone
     are not. ``keep`` filters them by name. ``names`` holds them in graph order. ``threads`` compute one run together.
@@ -40,11 +41,18 @@ class ActivationSession:
         graph = model.graph_only.graph
         given = {output.name for output in graph.output}
         wanted = [name for name in activation_names(graph) if keep(name)]
-        with _with_outputs(model, [name for name in wanted if name not in given]) as path:
+        # What a ReLU or Clip puts out can be told from what it takes in; onnxruntime need not write both to memory.
+        self.clamps = clamps_of(graph, set(wanted) | set(self.float_inputs))
+        cut = {clamp.name for clamp in self.clamps}
+        asked = [name for name in wanted if name not in cut]
+        with _with_outputs(model, [name for name in asked if name not in given]) as path:
             self.session = cpu_session(path, model.path.parent if model.external_files else None, threads)
         floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
-        self.fetched = [name for name in wanted if name in floats]
-        self.names = self.float_inputs + self.fetched
+        self.fetched = [name for name in asked if name in floats]
+        known = {*self.float_inputs, *self.fetched}
+        self.clamps = [clamp for clamp in self.clamps if clamp.source in known]  # not those of integers
+        told = {clamp.name for clamp in self.clamps}
+        self.names = self.float_inputs + [name for name in wanted if name in known or name in told]
         if not self.fetched:
             raise BadInput(f"{model.path} has no float activation to measure.", "Exclude less with --exclude.")
 
@@ -53,13 +61,14 @@ class Runner:
     """Runs an :class:`ActivationSession`, over and over into the same memory; each thread needs a runner of its own."""
 
     def __init__(self, session: ActivationSession) -> None:
+        self.clamps = session.clamps
         self._session = session
         self._outputs: list[npt.NDArray[np.generic]] = []
         self._binding: ort.IOBinding | None = None
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def run(self, inputs: Inputs) -> Activations:
-        """One batch; float32 arrays of any shape, which the next run overwrites.
+        """One batch: all activations but the session's clamps, float32 arrays that the next run overwrites.
 
         Raises BadInput when the model cannot take the batch.
         """

@@ -59,7 +59,7 @@ def first_maxima(
         for sample, own in group.rows(activations):
             if left > 0:
                 with finite(sample, names):
-                    note_maxima(maxima, own)
+                    note_maxima(maxima, own, runner.clamps)
             left -= 1
         if left <= 0:
             break
@@ -107,7 +107,7 @@ class Worker:
     ) -> None:
         self._runner = runner
         self._names = names
-        self._collectors = [Collector(widths, samples, axes) for _ in range(threads)]
+        self._collectors = [Collector(widths, samples, axes, runner.clamps) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="count") if threads > 1 else None
 
     def count(self, group: Group, activations: Activations | None = None) -> None:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from quantkit.calibrators import count as counting
 from quantkit.calibrators.collect import Collector, NotFinite, first_widths, note_maxima
 from quantkit.calibrators.count import CHUNK, Counter, count
+from quantkit.core.clamp import Clamp
 from quantkit.core.collected import Collected
 from quantkit.core.histogram import BINS
 from tests.calibrators.counting import collected, histogram_of
 from tests.core.test_histogram import same
 
+WHOLE = (-np.inf, np.inf)  # cut off nowhere
 RNG = np.random.default_rng(7)
 
 
@@ -109,12 +111,36 @@ def test_a_tensor_longer_than_a_chunk_is_counted_whole(kernel: str) -> None:
 def test_counts_stay_exact_beyond_31_bits(kernel: str) -> None:
     counter = Counter.empty(1 / BINS, 1, 1.0)
     counter.counts[0, BINS] = 2**40
-    assert count(counter, np.ones(1, np.float32), 1) == (1.0, 1.0)
-    assert counter.counts[0, BINS] == 2**40 + 1
-    assert count(counter, np.full(20_000, 3.0, np.float32), 20_000) == (3.0, 3.0)
+    assert count(np.ones(1, np.float32), 1, [(counter, *WHOLE)]) == [(1.0, 1.0)]
+    assert counter.settle()[0, BINS] == 2**40 + 1
+    assert count(np.full(20_000, 3.0, np.float32), 20_000, [(counter, *WHOLE)]) == [(3.0, 3.0)]
     assert counter.width == 4 / BINS
-    assert counter.counts[0, BINS // 4] == 2**40 + 1
+    assert counter.settle()[0, BINS // 4] == 2**40 + 1
     assert counter.counts.sum() == 2**40 + 20_001
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, np.inf), (0.0, 6.0), (-1.5, 2.0), (-np.inf, 0.5), (3.0, 3.0)])
+@pytest.mark.parametrize("shape", [(1, 5), (1, 3, 50, 50), (1, 4, 7, 7), (1, 197, 64)])
+def test_what_only_cuts_a_tensor_off_is_counted_with_it(
+    kernel: str, shape: tuple[int, ...], low: float, high: float
+) -> None:
+    samples = [(RNG.standard_normal(shape) * scale).astype(np.float32) for scale in (1, 5, 30)]
+    clamp = Clamp("y", "x", low, high)
+    maxima: dict[str, float] = {}
+    note_maxima(maxima, {"x": samples[0]}, [clamp])
+    together = Collector(first_widths(maxima), 3, None, [clamp])
+    apart = Collector(first_widths(maxima), 3)
+    for position, sample in enumerate(samples):
+        together.observe({"x": sample}, position)
+        apart.observe({"x": sample, "y": sample.clip(low, high)}, position)
+    a, b = together.collected(), apart.collected()
+    for name in ("x", "y"):
+        assert same(a.histograms[name], b.histograms[name])
+        assert a.histograms[name].moving == b.histograms[name].moving
+        assert np.array_equal(a.channels[name].total, b.channels[name].total)
+        assert np.array_equal(a.channels[name].minimum, b.channels[name].minimum)
+        assert np.array_equal(a.channels[name].maximum, b.channels[name].maximum)
+    assert a.extents == b.extents
 
 
 @pytest.mark.slow
@@ -124,8 +150,8 @@ def test_one_tensor_of_more_than_32_bits_of_equal_values_is_counted(kernel: str)
     values = np.broadcast_to(np.float32(1.0), 1 << 20)
     counter = Counter.empty(1 / BINS, 1, 1.0)
     for _ in range(1 << 12):  # the kernel's own copies hold 32 bits
-        count(counter, np.ascontiguousarray(values), values.size)
-    assert counter.counts[0, BINS] == 1 << 32
+        count(np.ascontiguousarray(values), values.size, [(counter, *WHOLE)])
+    assert counter.settle()[0, BINS] == 1 << 32
 
 
 def test_an_empty_activation_counts_nothing() -> None:

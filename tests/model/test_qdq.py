@@ -24,10 +24,11 @@ X = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
 
 
 def ranges_of(model: ModelFile, feed: dict[str, np.ndarray]) -> dict[str, TensorRange]:
-    activations = Runner(ActivationSession(model)).run(feed)
+    session = ActivationSession(model)
+    activations = Runner(session).run(feed)
     maxima: dict[str, float] = {}
-    note_maxima(maxima, activations)
-    collector = Collector(first_widths(maxima))
+    note_maxima(maxima, activations, session.clamps)
+    collector = Collector(first_widths(maxima), clamps=session.clamps)
     collector.observe(activations)
     return {name: solve(h, calibrators())["minmax"] for name, h in collector.collected().histograms.items()}
 

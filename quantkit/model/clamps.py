@@ -1,0 +1,47 @@
+"""Activations that only cut another one off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container
+
+import onnx
+from onnx import numpy_helper
+
+from quantkit.core.clamp import Clamp
+
+
+def clamps_of(graph: onnx.GraphProto, wanted: Container[str]) -> list[Clamp]:
+    """The ReLUs and Clips of constant bounds whose output and input are both ``wanted``, in graph order.
+
+    None takes its input from another one, so that every source is computed by itself.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        value = next((a for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            constants[node.output[0]] = value.t
+    outputs = {output.name for output in graph.output}
+    found: dict[str, Clamp] = {}
+    for node in graph.node:
+        bounds = _bounds(node, constants)
+        if bounds is None or bounds[0] > bounds[1]:
+            continue
+        source, name = node.input[0], node.output[0]
+        if source in wanted and name in wanted and source not in found and name not in outputs:
+            found[name] = Clamp(name, source, *bounds)
+    return list(found.values())
+
+
+def _bounds(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tuple[float, float] | None:
+    if node.op_type == "Relu":
+        return 0.0, math.inf
+    if node.op_type != "Clip":
+        return None
+    bounds = {"min": -math.inf, "max": math.inf} | {a.name: a.f for a in node.attribute}
+    for key, name in zip(("min", "max"), node.input[1:], strict=False):
+        if name and name not in constants:
+            return None
+        if name:
+            bounds[key] = float(numpy_helper.to_array(constants[name]).reshape(-1)[0])
+    return bounds["min"], bounds["max"]
