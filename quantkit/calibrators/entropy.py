@@ -7,7 +7,7 @@ details (bin 0, the outliers, the half bin) reproduce the thresholds of TensorRT
 
 from __future__ import annotations
 
-from quantkit.calibrators.divergence import divergences, first_least
+from quantkit.calibrators.divergence import best_window
 from quantkit.calibrators.minmax import minmax
 from quantkit.core.histogram import Histogram
 from quantkit.core.ranges import TensorRange
@@ -26,5 +26,5 @@ def entropy(histogram: Histogram) -> TensorRange:
     counts[0] = counts[1]
     if not counts.any():
         return minmax(histogram)
-    best = LEVELS + first_least(divergences(counts, LEVELS, LEVELS))
+    best = best_window(counts, LEVELS, LEVELS)
     return TensorRange.symmetric((best + 0.5) * histogram.width, histogram.minimum, histogram.maximum)

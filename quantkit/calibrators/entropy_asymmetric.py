@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantkit.calibrators.divergence import divergences, first_least
+from quantkit.calibrators.divergence import best_window
 from quantkit.calibrators.minmax import minmax
 from quantkit.calibrators.signed import ZERO, signed_counts
 from quantkit.core.histogram import Counts, Histogram
@@ -33,7 +33,7 @@ def entropy_asymmetric(histogram: Histogram) -> TensorRange:
     """
     counts = signed_counts(histogram)
     counts[ZERO] = counts[ZERO + 1]
-    (filled,) = np.nonzero(counts)
+    (filled,) = np.nonzero(counts > 0)
     if filled.size <= LEVELS:
         return minmax(histogram)
     first, stop = min(int(filled[0]), ZERO), max(int(filled[-1]) + 1, ZERO)
@@ -53,8 +53,7 @@ def entropy_asymmetric(histogram: Histogram) -> TensorRange:
 
 def _width(counts: Counts, least: int, clipped: int) -> int:
     """How many of ``counts``, from the first on, the best window holds: at least ``least``."""
-    (filled,) = np.nonzero(counts)
+    (filled,) = np.nonzero(counts > 0)
     if filled.size <= LEVELS:
         return len(counts)
-    narrowest = max(least, int(filled[LEVELS]) + 1)
-    return narrowest + first_least(divergences(counts, LEVELS, narrowest, clipped))
+    return best_window(counts, LEVELS, max(least, int(filled[LEVELS]) + 1), clipped)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from quantkit.calibrators.divergence import EPSILON, divergences, first_least
+from quantkit.calibrators.divergence import EPSILON, best_window, divergences, first_least
 from quantkit.calibrators.entropy import entropy
 from quantkit.calibrators.entropy_asymmetric import entropy_asymmetric
 from quantkit.calibrators.minmax import minmax
@@ -70,6 +70,16 @@ def test_a_window_without_values_is_never_chosen() -> None:
     fast = divergences(counts, 128, 128)
     assert np.isinf(fast[: 701 - 128]).all()
     assert np.isfinite(fast[701 - 128 :]).all()
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_no_window_that_is_skipped_would_have_won(name: str) -> None:
+    histogram = histogram_of(DISTRIBUTIONS[name])
+    absolute, signed = histogram.absolute, signed_counts(histogram)
+    for counts, levels, narrowest in ((absolute, 128, 128), (signed, 256, 2100), (signed[::-1], 256, 2100)):
+        for before in (0, 1000):
+            least = narrowest + first_least(divergences(counts, levels, narrowest, before))
+            assert best_window(counts, levels, narrowest, before) == least
 
 
 def test_of_equal_divergences_the_first_wins() -> None:
