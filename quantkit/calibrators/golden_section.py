@@ -8,38 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
-
 GOLDEN = (5**0.5 - 1) / 2
-
-Floats = npt.NDArray[np.float64]
 
 
 def golden_section(
-    function: Callable[[Floats], Floats], low: float, high: float, tolerance: float
+    function: Callable[[float], float], low: float, high: float, tolerance: float
 ) -> tuple[float, float]:
     """The best point tried, and the function there. One evaluation a step, until the bracket is within ``tolerance``.
 
-    ``function`` is elementwise, on float64; it is given arrays of shape (1,). On one with several minima in the bracket
-    the search finds one of them.
+    On a function with several minima in the bracket the search finds one of them.
     """
-
-    def at(point: float) -> float:
-        return float(function(np.array([point]))[0])
-
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    at_left, at_right = at(left), at(right)
+    at_left, at_right = function(left), function(right)
     best = min((at_left, left), (at_right, right))
     while high - low > tolerance:
         if at_left <= at_right:
             high, right, at_right = right, left, at_left
             left = high - GOLDEN * (high - low)
-            at_left = at(left)
+            at_left = function(left)
             best = min(best, (at_left, left))
         else:
             low, left, at_left = left, right, at_right
             right = low + GOLDEN * (high - low)
-            at_right = at(right)
+            at_right = function(right)
             best = min(best, (at_right, right))
     return best[1], best[0]

@@ -9,37 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from quantkit.calibrators.golden_section import golden_section
-from quantkit.calibrators.rounding_error import RoundingError
+from quantkit.calibrators.rounding_error import Floats, Number, RoundingError
 from quantkit.core.histogram import Histogram
 from quantkit.core.ranges import TensorRange
 
 LEVELS = 127  # largest int8 magnitude of the symmetric scheme
-RATIO = 2 ** (1 / 8)  # between neighbouring thresholds of the coarse grid
-COARSE = RATIO ** -np.arange(73.0)  # shares of the largest value, down to 1/512
-TOLERANCE = 1 / 2048  # of the threshold; the error near its minimum changes by the square of this
-
-Floats = npt.NDArray[np.float64]
+COARSE = 2 ** -(np.arange(19) / 2)  # shares of the largest value, down to 1/512
+RATIO = 2 ** (1 / 16)  # between neighbouring thresholds of the fine grid
+FINE = RATIO ** np.arange(-7.0, 8.0)  # between the neighbours of one in the coarse grid
+TOLERANCE = 1 / 256  # of the threshold; the error near its minimum changes by the square of this
 
 
 def mse(histogram: Histogram) -> TensorRange:
     """The amax that minimises E[(x - quantized x)²] under symmetric int8, 127 levels on either side of zero.
 
-    A geometric grid down to 1/512 of the largest value, then a golden-section search between the neighbours of its
-    best. Values are taken as uniform inside each bin.
+    A geometric grid down to 1/512 of the largest value, a finer one around its best, then a golden-section search
+    between the neighbours of the best of that. Values are taken as uniform inside each bin.
     """
     error = RoundingError(histogram.absolute)
     largest = histogram.largest / histogram.width
-    share = best_share(lambda share: error(share * largest / LEVELS, np.zeros_like(share), LEVELS + 1))
+    share = best_share(lambda share: error(share * (largest / LEVELS), 0.0, LEVELS + 1))
     return TensorRange.symmetric(share * histogram.largest, histogram.minimum, histogram.maximum)
 
 
-def best_share(error: Callable[[Floats], Floats]) -> float:
-    """The share of the largest value, in (0, 1], with the least ``error``, a function of (k,) float64 shares."""
-    coarse = error(COARSE)
-    best = int(np.argmin(coarse))
-    at = float(COARSE[best])
-    fine, found = golden_section(error, at / RATIO, min(at * RATIO, 1.0), at * TOLERANCE)
-    return fine if found < coarse[best] else at
+def best_share(error: Callable[[Number], Floats]) -> float:
+    """The share of the largest value, in (0, 1], with the least ``error``, an elementwise function of shares."""
+    at, least = 1.0, np.inf
+    for grid in (COARSE, FINE):
+        shares = np.minimum(at * grid, 1.0)
+        errors = error(shares)
+        best = int(errors.argmin())
+        at, least = float(shares[best]), float(errors[best])
+    share, found = golden_section(lambda share: float(error(share)), at / RATIO, min(at * RATIO, 1.0), at * TOLERANCE)
+    return share if found < least else at

@@ -40,6 +40,17 @@ def test_the_error_by_parts_equals_the_direct_integral(name: str) -> None:
         assert fast[0] == pytest.approx(direct_error(signed, -ZERO, step, zero_point, 256), rel=1e-6)
 
 
+@pytest.mark.parametrize(("least", "most"), [(0, 255), (0, 0), (255, 255), (100, 140)])
+def test_all_zero_points_together_equal_each_by_itself(least: int, most: int) -> None:
+    error = RoundingError(signed_counts(histogram_of(DISTRIBUTIONS["silu"])), -ZERO)
+    steps = np.array([0.3, 4.0, 8.3])
+    together = error.of_zero_points(steps, 256, least, most)
+    assert together.shape == (3, most - least + 1)
+    assert error.of_zero_points(8.3, 256, least, most) == pytest.approx(together[2])
+    for i, zero_point in enumerate(range(least, most + 1)):
+        assert error(steps, zero_point, 256) == pytest.approx(together[:, i], rel=1e-6)
+
+
 def test_a_narrow_peak_with_a_far_outlier_keeps_its_digits() -> None:
     counts = np.zeros(2048, dtype=np.int64)
     counts[0], counts[-1] = 2**40, 1
