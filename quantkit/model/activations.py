@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from quantkit.model.session import cpu_session
 SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
 FLOAT_TYPES = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Inputs = Mapping[str, npt.NDArray[np.generic]]
 Activations = dict[str, npt.NDArray[np.float32]]
 
@@ -52,6 +54,8 @@ class ActivationSession:
         known = {*self.float_inputs, *self.fetched}
         self.clamps = [clamp for clamp in self.clamps if clamp.source in known]  # not those of integers
         told = {clamp.name for clamp in self.clamps}
+        # What a run gave for inputs of these shapes: other runners make room for it before their first run.
+        self.output_shapes: dict[Shapes, list[tuple[tuple[int, ...], np.dtype[Any]]]] = {}
         self.names = self.float_inputs + [name for name in wanted if name in known or name in told]
         if not self.fetched:
             raise BadInput(f"{model.path} has no float activation to measure.", "Exclude less with --exclude.")
@@ -65,7 +69,7 @@ class Runner:
         self._session = session
         self._outputs: list[npt.NDArray[np.generic]] = []
         self._binding: ort.IOBinding | None = None
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._shapes: Shapes = ()
 
     def run(self, inputs: Inputs) -> Activations:
         """One batch: all activations but the session's clamps, float32 arrays that the next run overwrites.
@@ -73,10 +77,14 @@ class Runner:
         Raises BadInput when the model cannot take the batch.
         """
         inputs = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        shapes = {name: array.shape for name, array in inputs.items()}
-        if self._binding is None or shapes != self._shapes or not self._run_bound(inputs):
+        shapes = tuple((name, array.shape) for name, array in sorted(inputs.items()))
+        if shapes != self._shapes:
+            self._outputs, self._binding, self._shapes = [], None, shapes  # free the old ones first
+            if shapes in self._session.output_shapes:
+                self._bind([np.empty(shape, dtype) for shape, dtype in self._session.output_shapes[shapes]])
+        if self._binding is None or not self._run_bound(inputs):
             self._run_unbound(inputs)
-            self._shapes = shapes
+            self._session.output_shapes[shapes] = [(array.shape, array.dtype) for array in self._outputs]
         fetched = zip(self._session.fetched, self._outputs, strict=True)
         named = {name: inputs[name] for name in self._session.float_inputs} | dict(fetched)
         return {name: np.asarray(array, dtype=np.float32) for name, array in named.items()}
@@ -105,9 +113,12 @@ class Runner:
                 f"The model failed on an input of shape {shapes} ({reason}).",
                 "Check the preprocessing size and layout against the model.",
             ) from error
-        self._outputs = [np.require(array, requirements=["C", "W"]) for array in self._outputs]
+        self._bind([np.require(array, requirements=["C", "W"]) for array in self._outputs])
+
+    def _bind(self, outputs: list[npt.NDArray[np.generic]]) -> None:
+        self._outputs = outputs
         self._binding = self._session.session.io_binding()
-        for name, array in zip(self._session.fetched, self._outputs, strict=True):
+        for name, array in zip(self._session.fetched, outputs, strict=True):
             self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
 
