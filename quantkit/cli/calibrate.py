@@ -81,7 +81,7 @@ def calibrate(
     classes: Classes = None,
     config: ConfigFile = None,
     fresh: Fresh = False,
-    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: write no artifacts.")] = False,
+    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: no files, no report.")] = False,
     as_json: Json = False,
     dump_config: DumpConfig = False,
     verbose: Verbose = 0,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class ActivationSession:
         asked = [name for name in wanted if name not in cut]
         with _with_outputs(model, [name for name in asked if name not in given]) as path:
             self.session = cpu_session(path, model.path.parent if model.external_files else None, threads)
+        _give_back_memory()
         floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
         self.fetched = [name for name in asked if name in floats]
         known = {*self.float_inputs, *self.fetched}
@@ -120,6 +122,12 @@ class Runner:
         self._binding = self._session.session.io_binding()
         for name, array in zip(self._session.fetched, outputs, strict=True):
             self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def _give_back_memory() -> None:
+    """Return what was freed to the system. Building a session leaves more than the model's size of it with glibc."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager

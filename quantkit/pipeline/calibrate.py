@@ -94,8 +94,9 @@ class Job:
 
     def manifest(self, opened: OpenedData, shard: Shard = WHOLE) -> Manifest:
         """What identifies the counts that this job makes of these samples."""
-        stamps = [f"{opened.dataset.names[i]}:{opened.dataset.stamp(i)}" for i in opened.indices]
-        return new_manifest(self.config, self.model_sha256, stamps, shard)
+        data = opened.dataset
+        samples = [(data.names[i], data.size(i), data.stamp(i)) for i in opened.indices]
+        return new_manifest(self.config, self.model_sha256, samples, shard)
 
     def counting(self, cores: int | None = None) -> Counting:
         """What a pass counts, on so many ``cores``."""
@@ -182,7 +183,8 @@ def surveyed(job: Job, opened: OpenedData) -> Source:
 def _finished(folder: Path, job: Job) -> Calibration | None:
     """The folder's calibration, if it is finished and made with the same settings (its data is not looked at)."""
     manifest = read_manifest(folder) if is_run(folder) else None
-    same = manifest is not None and manifest.settings == new_manifest(job.config, job.model_sha256, []).settings
+    wanted = new_manifest(job.config, job.model_sha256, [])
+    same = manifest is not None and (manifest.settings, manifest.data) == (wanted.settings, wanted.data)
     return Calibration.load(folder) if same else None
 
 

@@ -28,7 +28,12 @@ class Checkpoint:
     skipped: dict[int, str]
 
     def merged(self, other: Checkpoint) -> Checkpoint:
-        """What one pass over both shards would have left."""
+        """What one pass over both shards would have left. ValueError when they saw different samples or widths.
+
+        Both saw the first batch.
+        """
+        if any(self.digests[position] != other.digests[position] for position in self.digests.keys() & other.digests):
+            raise ValueError("different bytes of the same samples")
         return Checkpoint(
             self.collected.merged(other.collected),
             self.done + other.done,

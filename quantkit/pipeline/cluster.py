@@ -112,7 +112,7 @@ def count_shard(config: str, manifest: str, first: FirstBatch, shard: Shard) -> 
     job = prepare(Config.model_validate_json(config))
     opened = open_calibration_data(job.config, job.model)
     own, asked = job.manifest(opened), Manifest.model_validate_json(manifest)
-    if (own.model_sha256, own.stamp) != (asked.model_sha256, asked.stamp):
+    if not own.same_settings(asked):
         raise BadInput(
             f"{job.model.path} or {opened.dataset.source} differs on the machine {platform.node()}.",
             "Keep both on a file system that all machines of the cluster share.",

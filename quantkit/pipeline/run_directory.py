@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,8 +31,11 @@ RUNS = Path("runs")
 
 
 class Manifest(Record):
-    """``manifest.json``. ``settings`` and ``stamp`` are digests: of everything that decides the histograms, and of the
-    names, sizes and times of change of the samples."""
+    """``manifest.json``.
+
+    Three digests: ``settings`` of everything that decides the histograms but the samples, ``samples`` of their names
+    and sizes, ``stamp`` of their times of change, too, which a copy on another machine need not share.
+    """
 
     schema_version: Literal[1] = 1
     quantkit: str = __version__
@@ -41,27 +44,29 @@ class Manifest(Record):
     model_sha256: str
     data: str
     settings: str
+    samples: str
     stamp: str
     shard: str = str(WHOLE)
 
     def same_settings(self, other: Manifest) -> bool:
         """Whether both come from the same model, data and settings, if perhaps from different shards of the data."""
-        return (self.settings, self.stamp) == (other.settings, other.stamp)
+        return (self.settings, self.samples) == (other.settings, other.samples)
 
     def same_work(self, other: Manifest) -> bool:
         """Whether both make the same counts."""
-        return self.same_settings(other) and self.shard == other.shard
+        return self.same_settings(other) and (self.stamp, self.shard) == (other.stamp, other.shard)
 
     def of_shard(self, shard: Shard) -> Manifest:
         """The manifest of one shard of the same work, or of the whole."""
         return self.model_copy(update={"shard": str(shard)})
 
 
-def new_manifest(config: Config, model_sha256: str, stamps: list[str], shard: Shard = WHOLE) -> Manifest:
+def new_manifest(
+    config: Config, model_sha256: str, samples: Sequence[tuple[str, int, str]], shard: Shard = WHOLE
+) -> Manifest:
     """The manifest of a calibration about to start. Everything that changes a histogram goes into its digests."""
     settings = [
         model_sha256,
-        str(config.data.calibration),
         config.data.samples,
         config.data.seed,
         config.preprocess.model_dump(mode="json"),
@@ -75,7 +80,8 @@ def new_manifest(config: Config, model_sha256: str, stamps: list[str], shard: Sh
         model_sha256=model_sha256,
         data=str(config.data.calibration),
         settings=digest_of(settings),
-        stamp=digest_of(stamps),
+        samples=digest_of([(name, size) for name, size, _ in samples]),
+        stamp=digest_of([stamp for _, _, stamp in samples]),
         shard=str(shard),
     )
 

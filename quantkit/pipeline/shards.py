@@ -100,11 +100,11 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
     source = parts[0].source
     try:
         found = reduce(Checkpoint.merged, (Checkpoint.load(folder / COUNTS) for folder in folders))
-    except ValueError as error:  # bin widths that are no doublings of each other
+    except ValueError as error:  # other samples of the same name, or bin widths that are no doublings of each other
         raise BadInput(
-            "The parts do not merge: their machines computed different activations for the same first samples "
-            f"({error}).",
-            "Count all shards on processors of one kind, with the same version of onnxruntime; or use --ray.",
+            f"The parts do not merge: their machines had other data, or computed other activations from it ({error}).",
+            "Count all shards from copies of one folder, on processors of one kind with one version of onnxruntime; or "
+            "use --ray.",
         ) from error
     check_unreadable(found.skipped, source.names, source.data)
     found = replace(found, collected=found.collected.ordered(parts[0].order))
