@@ -22,7 +22,7 @@ COMPILED = kernel is not None
 
 COPIES = 4  # the kernel's; see there
 CHUNK = 1 << 16  # values that NumPy counts at a time: the working set stays in the second-level cache
-LARGEST_MEAN = 2.0**46  # in units; 2^17 samples of it still fit in 64 bits
+LARGEST_MEAN = 2.0**45  # in units; 2^17 samples of it still fit in 64 bits
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]

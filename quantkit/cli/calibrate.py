@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -190,5 +191,6 @@ def _next_step(folder: Path, report: Path | None, settings: Config) -> None:
     from quantkit.cli.console import log
 
     data = settings.data.evaluation or "IMAGES"
-    shown = f"Report: {report}" if report else f"Report: quantkit report {folder}"
-    log.info("%s\nNext: quantkit compare %s --data %s", shown, folder, data)
+    run = shlex.quote(str(folder))
+    shown = f"Report: {report}" if report else f"Report: quantkit report {run}"
+    log.info("%s\nNext: quantkit compare %s --data %s", shown, run, shlex.quote(str(data)))

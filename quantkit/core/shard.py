@@ -18,7 +18,7 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> Shard:
         """Read "2/8". Raises BadInput."""
-        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
         shard = cls(int(match[1]), int(match[2])) if match else cls(0, 0)
         if not 1 <= shard.number <= shard.of:
             raise BadInput(f"{text!r} is not a shard.", "Give its number and how many there are, such as 2/8.")

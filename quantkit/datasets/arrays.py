@@ -43,9 +43,9 @@ class ArrayDataset:
     names: Sequence[str] = field(default=())
 
     def stamp(self, index: int) -> str:
-        """Size and time of change of the file."""
+        """Size and times of change of the file, its own and its entry's."""
         status = Path(self.source).stat()
-        return f"{status.st_size}:{status.st_mtime_ns}"
+        return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
     def size(self, index: int) -> int:
         """Bytes of one row of every array."""

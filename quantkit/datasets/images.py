@@ -36,12 +36,12 @@ class ImageDataset:
     dtype: str = field(default="float32")
 
     def stamp(self, index: int) -> str:
-        """Size and time of change of the file; "missing" where there is none."""
+        """Size and times of change of the file, its own and its entry's; "missing" where there is none."""
         try:
             status = self.paths[index].stat()
         except (OSError, ValueError):  # ValueError: a NUL in the name
             return "missing"
-        return f"{status.st_size}:{status.st_mtime_ns}"
+        return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
     def size(self, index: int) -> int:
         """Bytes of the file; 0 where there is none."""

@@ -7,6 +7,7 @@ from collections.abc import Container
 
 import onnx
 from onnx import numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from quantkit.core.clamp import Clamp
 
@@ -16,10 +17,11 @@ def clamps_of(graph: onnx.GraphProto, wanted: Container[str]) -> list[Clamp]:
 
     None takes its input from another one, so that every source is computed by itself.
     """
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    # A bound that lies in an external file is left to onnxruntime.
+    constants = {tensor.name: tensor for tensor in graph.initializer if not uses_external_data(tensor)}
     for node in graph.node:
         value = next((a for a in node.attribute if a.name == "value"), None)
-        if node.op_type == "Constant" and value is not None:
+        if node.op_type == "Constant" and value is not None and not uses_external_data(value.t):
             constants[node.output[0]] = value.t
     outputs = {output.name for output in graph.output}
     found: dict[str, Clamp] = {}
@@ -34,6 +36,8 @@ def clamps_of(graph: onnx.GraphProto, wanted: Container[str]) -> list[Clamp]:
 
 
 def _bounds(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tuple[float, float] | None:
+    if node.domain not in ("", "ai.onnx"):
+        return None
     if node.op_type == "Relu":
         return 0.0, math.inf
     if node.op_type != "Clip":

@@ -35,7 +35,12 @@ def fused_outputs(graph: onnx.GraphProto) -> dict[str, str]:
     for node in reversed(graph.node):
         name = node.output[0] if node.output else ""
         users = consumers[name]
-        if node.op_type not in FUSES_WITH_ACTIVATION or len(users) != 1 or name in outputs:
+        if (
+            node.domain not in ("", "ai.onnx")
+            or node.op_type not in FUSES_WITH_ACTIVATION
+            or len(users) != 1
+            or name in outputs
+        ):
             continue
         user = users[0]
         folded = user.op_type == "BatchNormalization" and folds(node, user, constants, uses)

@@ -25,7 +25,6 @@ from quantkit.pipeline.finish import Source, finish, forget_checkpoint, forget_r
 from quantkit.pipeline.run_directory import (
     Manifest,
     choose_folder,
-    claim,
     find_same_work,
     is_run,
     new_manifest,
@@ -72,12 +71,12 @@ def calibrate(
         forget_checkpoint(folder)
     if reused is not None:
         log.info("Using the histograms in %s again; no image is read.", reused.folder)
-        if reused.folder == folder:
-            return _solved(reused, config)
-        claim(folder)
-        calibration = _with_ranges(reused, config)
-        keep(calibration, manifest, config, folder)
-        return calibration
+        with own_folder(folder):
+            if reused.folder == folder:
+                return _solved(reused, config)
+            calibration = _with_ranges(reused, config)
+            keep(calibration, manifest, config, folder)
+            return calibration
     with own_folder(folder):
         source = surveyed(job, opened)
         return finish(config, manifest, source, count_all(job, opened, manifest, folder, progress), folder)

@@ -51,7 +51,7 @@ def _cluster(address: str) -> Iterator[Any]:
     try:
         import ray
     except ImportError as error:
-        raise BackendMissing("Ray is not installed.", "Install it with: pip install 'ray>=2.9'") from error
+        raise BackendMissing("Ray is not installed.", "Install it with: pip install ray") from error
     own = not ray.is_initialized()
     if own:
         try:

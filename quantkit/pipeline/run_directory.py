@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import re
@@ -26,6 +27,7 @@ MANIFEST_FILE = "manifest.json"
 ARTIFACTS = "artifacts"
 ARTIFACT_FILE = "artifact.json"  # in each artifact's folder: what it was made from
 PART_FILE = "part.json"  # in the folder of a shard, which is no run
+LOCK = ".lock"  # held while a process writes into the folder
 PARTIAL = ".partial"  # what an interrupted calibration leaves: histograms, position and manifest
 RUNS = Path("runs")
 
@@ -142,10 +144,24 @@ def claim(folder: Path, of_part: bool = False) -> None:
 
 @contextmanager
 def own_folder(folder: Path, of_part: bool = False) -> Iterator[None]:
-    """Claims ``folder`` for the work inside; if that fails and leaves nothing in it, the folder goes again."""
+    """Claims ``folder`` for the work inside; if that fails and leaves nothing in it, the folder goes again.
+
+    Raises BadInput while another process works in it. The lock ends with the process, however that ends.
+    """
     claim(folder, of_part)
+    lock = folder / LOCK
     try:
-        yield
+        with lock.open("a", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise BadInput(
+                    f"Another quantkit is working in {folder}.", "Wait for it, or give another folder with -o."
+                ) from error
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
     except BaseException:
         if not any(folder.iterdir()):
             folder.rmdir()

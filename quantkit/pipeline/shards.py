@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Literal
 
-from quantkit.config import Config
+from quantkit.config import CONFIG_FILE, Config
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadInput
 from quantkit.core.files import write_text
@@ -67,6 +68,10 @@ def calibrate_shard(
     opened = open_calibration_data(config, job.model)
     manifest = job.manifest(opened, shard)
     previous = read_manifest(folder)
+    if previous is not None and previous.shard != manifest.shard and (folder / PART_FILE).exists() and not fresh:
+        raise BadInput(
+            f"{folder} already holds shard {previous.shard}.", "Give another folder with -o, or --fresh to replace it."
+        )
     if fresh:
         forget_checkpoint(folder)
     elif previous is not None and previous.same_work(manifest):
@@ -96,10 +101,12 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
     manifests = [_manifest(folder, part) for folder, part in zip(folders, parts, strict=True)]
     _check(folders, parts, manifests)
     manifest = manifests[0].of_shard(WHOLE)
-    config = run_config(folders[0])
-    source = parts[0].source
+    first = min(range(len(parts)), key=lambda i: parts[i].number)  # whatever the order of the folders
+    if not (folders[first] / CONFIG_FILE).is_file():
+        raise BadInput(f"The part in {folders[first]} is damaged (no {CONFIG_FILE}).", "Count that shard again.")
+    config, source = run_config(folders[first]), parts[first].source
     try:
-        found = reduce(Checkpoint.merged, (Checkpoint.load(folder / COUNTS) for folder in folders))
+        found = reduce(Checkpoint.merged, (_counts(folder, len(source.names)) for folder in folders))
     except ValueError as error:  # other samples of the same name, or bin widths that are no doublings of each other
         raise BadInput(
             f"The parts do not merge: their machines had other data, or computed other activations from it ({error}).",
@@ -107,10 +114,18 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
             "use --ray.",
         ) from error
     check_unreadable(found.skipped, source.names, source.data)
-    found = replace(found, collected=found.collected.ordered(parts[0].order))
+    found = replace(found, collected=found.collected.ordered(parts[first].order))
     folder = output if output is not None else choose_folder(manifest)
     with own_folder(folder):
         return finish(config, manifest, source, found, folder), config
+
+
+def _counts(folder: Path, samples: int) -> Checkpoint:
+    counts = Checkpoint.load(folder / COUNTS)
+    known = all(0 <= position < samples for position in (*counts.digests, *counts.skipped))
+    if not known or not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in counts.digests.values()):
+        raise BadInput(f"The part in {folder} is damaged.", "Count that shard again, with --fresh.")
+    return counts
 
 
 def _manifest(folder: Path, part: Part) -> Manifest:

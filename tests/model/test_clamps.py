@@ -78,3 +78,17 @@ def test_the_counts_are_those_of_the_computed_outputs(tmp_path: Path, monkeypatc
     computed = qk.calibrate(tmp_path / "m.onnx", tmp_path / "x.npy", output=tmp_path / "computed", fresh=True)
     assert list(told.tensors) == list(computed.tensors)
     assert bits(tmp_path / "told") == bits(tmp_path / "computed")
+
+
+def test_bounds_in_an_external_file_are_left_to_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs = mixed()
+    proto = onnx.load_from_string(model)
+    (tmp_path / "model").mkdir()
+    onnx.save(proto, tmp_path / "model" / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    np.save(tmp_path / "x.npy", inputs[:5])
+    (tmp_path / "m.data").write_bytes(bytes(1 << 20))  # not the model's
+    monkeypatch.chdir(tmp_path)
+    found = qk.calibrate("model/m.onnx", "x.npy")
+    (tmp_path / "inside.onnx").write_bytes(model)
+    inside = qk.calibrate("inside.onnx", "x.npy")
+    assert found.tensors == inside.tensors

@@ -18,6 +18,7 @@ from quantkit.core.collected import Collected
 from quantkit.core.errors import BadInput
 from quantkit.core.shard import Shard
 from quantkit.pipeline.calibrate import calibrate
+from quantkit.pipeline.run_directory import own_folder
 from quantkit.pipeline.shards import calibrate_shard, merge
 from tests.conftest import Quantkit, tiny_model, write_images
 from tests.pipeline.counts import Counted, bits, configured, document
@@ -121,16 +122,47 @@ def test_the_same_command_again_reads_nothing(
     assert fresh.total == fresh.advanced == 10
 
 
-def test_another_shard_into_the_same_folder_takes_its_place(tmp_path: Path, model_path: Path, flawed: Path) -> None:
+def test_another_shard_into_the_same_folder_is_refused_but_for_fresh(
+    tmp_path: Path, model_path: Path, flawed: Path
+) -> None:
     config = configured(model_path, flawed)
     one, two = parts_of(config, 2, tmp_path)
-    calibrate_shard(config, Shard(1, 2), two)
+    with pytest.raises(BadInput, match="already holds shard 2/2"):
+        calibrate_shard(config, Shard(1, 2), two)
+    calibrate_shard(config, Shard(1, 2), two, fresh=True)
     with pytest.raises(BadInput, match="both hold shard 1/2"):
         merge([one, two], tmp_path / "merged")
-    calibrate_shard(config, Shard(2, 2), one)
+    calibrate_shard(config, Shard(2, 2), one, fresh=True)
     calibrate(config, tmp_path / "whole")
     merge([one, two], tmp_path / "merged")
     assert bits(tmp_path / "merged") == bits(tmp_path / "whole")
+
+
+def test_the_order_of_the_folders_decides_nothing(tmp_path: Path, model_path: Path, flawed: Path) -> None:
+    first = calibrate_shard(configured(model_path, flawed, method="minmax"), Shard(1, 2), tmp_path / "a")[0]
+    second = calibrate_shard(configured(model_path, flawed, method="entropy"), Shard(2, 2), tmp_path / "b")[0]
+    assert merge([first, second], tmp_path / "one")[0].method == "minmax"
+    assert merge([second, first], tmp_path / "two")[0].method == "minmax"
+
+
+@pytest.mark.parametrize("note", ['"digests": {"500": "zz"}', '"digests": {"0": "zz"}', '"skipped": {"999": "x"}'])
+def test_a_part_with_an_impossible_note_is_damaged(tmp_path: Path, model_path: Path, flawed: Path, note: str) -> None:
+    (part,) = parts_of(configured(model_path, flawed), 1, tmp_path)
+    file = part / "counts" / "position.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | json.loads("{" + note + "}")))
+    with pytest.raises(BadInput, match="is damaged"):
+        merge([part], tmp_path / "merged")
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, model_path: Path, flawed: Path) -> None:
+    config = configured(model_path, flawed)
+    with own_folder(tmp_path / "run"):
+        (tmp_path / "run" / "manifest.json").write_text("{}")
+        with pytest.raises(BadInput, match="Another quantkit is working"):
+            calibrate(config, tmp_path / "run")
+    (tmp_path / "run" / "manifest.json").unlink()
+    assert calibrate(config, tmp_path / "run").samples
+    assert not (tmp_path / "run" / ".lock").exists()
 
 
 def test_other_settings_into_the_same_folder_are_counted_anew(tmp_path: Path, model_path: Path, flawed: Path) -> None:
