@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ MANIFEST_FILE = "manifest.json"
 ARTIFACTS = "artifacts"
 ARTIFACT_FILE = "artifact.json"  # in each artifact's folder: what it was made from
 PART_FILE = "part.json"  # in the folder of a shard, which is no run
+COUNTING = 1  # raised when the same activations come to be counted otherwise
 LOCK = ".lock"  # held while a process writes into the folder
 PARTIAL = ".partial"  # what an interrupted calibration leaves: histograms, position and manifest
 RUNS = Path("runs")
@@ -68,6 +70,8 @@ def new_manifest(
 ) -> Manifest:
     """The manifest of a calibration about to start. Everything that changes a histogram goes into its digests."""
     settings = [
+        COUNTING,
+        version("onnxruntime"),  # another one may compute other activations
         model_sha256,
         config.data.samples,
         config.data.seed,

@@ -142,7 +142,7 @@ def _check(folders: Sequence[Path], parts: Sequence[Part], manifests: Sequence[M
         if part.of != of or not manifest.same_settings(manifests[0]):
             raise BadInput(
                 f"The parts in {folders[0]} and {folder} are not of the same calibration.",
-                "Merge parts of the same model, data, settings and number of shards.",
+                "Merge parts of the same model, data, settings, number of shards and version of onnxruntime.",
             )
         if part.number in seen:
             raise BadInput(
