@@ -48,8 +48,8 @@ class ActivationSession:
         self.clamps = clamps_of(graph, set(wanted) | set(self.float_inputs))
         cut = {clamp.name for clamp in self.clamps}
         asked = [name for name in wanted if name not in cut]
-        with _with_outputs(model, [name for name in asked if name not in given]) as path:
-            self.session = cpu_session(path, model.path.parent if model.external_files else None, threads)
+        with _with_outputs(model, [name for name in asked if name not in given]) as source:
+            self.session = cpu_session(source, model.path.parent if model.external_files else None, threads)
         _give_back_memory()
         floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
         self.fetched = [name for name in asked if name in floats]
@@ -131,14 +131,19 @@ def _give_back_memory() -> None:
 
 
 @contextmanager
-def _with_outputs(model: ModelFile, names: Sequence[str]) -> Iterator[Path]:
+def _with_outputs(model: ModelFile, names: Sequence[str]) -> Iterator[Path | bytes]:
     """A temporary copy of the model's file with more outputs, without the model ever being held in memory.
+
+    A model whose weights lie in other files is small, and comes as bytes: its copy would look for them beside itself.
 
     Messages that follow one another in a file are read as one, lists joined: that is how protocol buffers merge. The
     types of outputs that are declared by name alone are inferred by onnxruntime.
     """
     outputs = [onnx.ValueInfoProto(name=name) for name in names]
     addition = onnx.ModelProto(graph=onnx.GraphProto(output=outputs))
+    if model.external_files:
+        yield model.path.read_bytes() + addition.SerializeToString()
+        return
     with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
         path = Path(folder) / "model.onnx"
         try:

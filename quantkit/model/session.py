@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
 import onnxruntime as ort
 
 from quantkit.core.errors import BadInput
@@ -15,9 +14,9 @@ FATAL_ONLY = 4  # errors are raised too, with the same words
 
 
 def cpu_session(
-    model: onnx.ModelProto | Path, weights_folder: Path | None = None, threads: int | None = None
+    model: bytes | Path, weights_folder: Path | None = None, threads: int | None = None
 ) -> ort.InferenceSession:
-    """A CPU session over a file or over a model in memory whose external weights lie in ``weights_folder``.
+    """A CPU session over a file, or over a serialized model whose external weights lie in ``weights_folder``.
 
     ``threads`` compute each run (None: one for every core). Raises BadInput with the operator or tensor that
     onnxruntime names.
@@ -30,7 +29,7 @@ def cpu_session(
         options.intra_op_num_threads = threads
         options.add_session_config_entry(ALLOW_SPINNING, "0")  # waiting threads would take cores from the counting
         options.enable_mem_pattern = False  # its one block for all temporaries takes more memory and saves no time
-    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    source = str(model) if isinstance(model, Path) else model
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:
