@@ -16,9 +16,8 @@ from quantkit.core.extent import Extent
 from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
 from quantkit.core.moving import MovingExtremes, weight_of
 
-SMALLEST_MAX = (
-    2.0**-100
-)  # below this, max / 2048 would lose bits to subnormal float32; such a tensor is counted as zero
+# Below this, max / 2048 would lose bits to subnormal float32; such a tensor is counted as zero.
+SMALLEST_MAX = 2.0**-100
 UNITS_PER_WIDTH = 2.0**20  # resolution of channel means
 
 

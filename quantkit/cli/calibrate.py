@@ -82,7 +82,7 @@ def calibrate(
     classes: Classes = None,
     config: ConfigFile = None,
     fresh: Fresh = False,
-    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: no files, no report.")] = False,
+    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: no export, no report.")] = False,
     as_json: Json = False,
     dump_config: DumpConfig = False,
     verbose: Verbose = 0,

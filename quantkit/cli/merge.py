@@ -15,7 +15,7 @@ def merge(
         list[Path], typer.Argument(help="The folders that quantkit calibrate --shard wrote, one for each shard.")
     ],
     output: Output = None,
-    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: no files, no report.")] = False,
+    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: no export, no report.")] = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -55,10 +55,12 @@ def calibrate(
     """
     count_all = count_all or count_here
     job = prepare(config)
-    earlier = _finished(folder, job) if folder is not None and not fresh else None
-    if earlier is not None and not job.data.exists():
-        log.warning("%s is gone; the run's own histograms are used.", job.data)
-        return _solved(earlier, config)
+    if folder is not None and not fresh and not job.data.exists():
+        earlier = _finished(folder, job)
+        if earlier is not None:
+            log.warning("%s is gone; the run's own histograms are used.", job.data)
+            with own_folder(folder):
+                return _solved(earlier, config)
     opened = open_calibration_data(config, job.model)
     manifest = job.manifest(opened)
     if in_memory:
@@ -67,8 +69,6 @@ def calibrate(
     reused = None if fresh else _same_counts(manifest, folder)
     if folder is None:
         folder = choose_folder(manifest)
-    if fresh:
-        forget_checkpoint(folder)
     if reused is not None:
         log.info("Using the histograms in %s again; no image is read.", reused.folder)
         with own_folder(folder):
@@ -78,6 +78,8 @@ def calibrate(
             keep(calibration, manifest, config, folder)
             return calibration
     with own_folder(folder):
+        if fresh:
+            forget_checkpoint(folder)
         source = surveyed(job, opened)
         return finish(config, manifest, source, count_all(job, opened, manifest, folder, progress), folder)
 

@@ -72,12 +72,12 @@ def calibrate_shard(
         raise BadInput(
             f"{folder} already holds shard {previous.shard}.", "Give another folder with -o, or --fresh to replace it."
         )
-    if fresh:
-        forget_checkpoint(folder)
-    elif previous is not None and previous.same_work(manifest):
+    if previous is not None and previous.same_work(manifest) and not fresh:
         log.info("%s already holds shard %s.", folder, shard)
         return folder, Checkpoint.load(folder / COUNTS).counted
     with own_folder(folder, of_part=True):
+        if fresh:
+            forget_checkpoint(folder)
         source = surveyed(job, opened)
         found = count(job, opened, manifest, shard, folder, progress)
         (folder / MANIFEST_FILE).unlink(missing_ok=True)  # until all is there, nothing vouches for it
