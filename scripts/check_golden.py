@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import quantkit
+from quantkit.formats.tensorrt_cache import parse_cache
 from quantkit.measure.environment import environment
-from quantkit.targets.tensorrt.cache import parse_cache
 
 GOLDEN = "golden/tensorrt-8.6.0"
 SAMPLES = 200  # what TensorRT calibrated on: the whole of calibration_images.txt

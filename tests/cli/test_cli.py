@@ -52,18 +52,19 @@ def test_vendor_packages_are_imported_only_inside_their_target() -> None:
 def test_imports_go_only_downwards() -> None:
     layers = {
         "core": 0,
-        "model": 1,
-        "datasets": 2,
-        "calibrators": 3,
-        "targets": 4,
-        "measure": 5,
-        "gates": 6,
-        "config": 7,
-        "reports": 7,
-        "pipeline": 8,
-        "demo": 8,
-        "api": 9,
-        "cli": 10,
+        "formats": 1,
+        "model": 2,
+        "datasets": 3,
+        "calibrators": 4,
+        "targets": 5,
+        "measure": 6,
+        "gates": 7,
+        "config": 8,
+        "reports": 8,
+        "pipeline": 9,
+        "demo": 9,
+        "api": 10,
+        "cli": 11,
     }
     root = Path(quantkit_package.__file__).parent
     for file in root.rglob("*.py"):

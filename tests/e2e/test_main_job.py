@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from quantkit.targets.tensorrt.cache import parse_cache
+from quantkit.formats.tensorrt_cache import parse_cache
 from tests.conftest import Quantkit, tiny_model, write_images
 
 

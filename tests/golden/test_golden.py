@@ -11,7 +11,7 @@ import quantkit as qk
 from quantkit.calibrators.divergence import divergences
 from quantkit.calibrators.entropy import LEVELS
 from quantkit.core.calibration import Calibration
-from quantkit.targets.tensorrt.cache import parse_cache
+from quantkit.formats.tensorrt_cache import parse_cache
 from tests.golden.cases import CASES
 
 HERE = Path(__file__).parent

@@ -13,9 +13,9 @@ from onnxruntime import InferenceSession
 
 import quantkit as qk
 from quantkit.core.ranges import TensorRange
+from quantkit.formats.tensorrt_cache import parse_cache
 from quantkit.model.quantizable import fused_outputs, with_fused
 from quantkit.targets.onnxruntime import OnnxRuntime
-from quantkit.targets.tensorrt.cache import parse_cache
 from tests.conftest import Quantkit, tiny_model
 
 RNG = np.random.default_rng(4)

@@ -10,9 +10,10 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing
 from quantkit.core.files import write_text
 from quantkit.core.wording import some
+from quantkit.formats.dynamic_ranges import ranges_text
+from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.model.file import ModelFile
 from quantkit.targets.base import Availability, Session
-from quantkit.targets.tensorrt.cache import ENTROPY, MINMAX, cache_text, ranges_text
 
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
 CACHE_FILE = "calibration.cache"

@@ -1,0 +1,1 @@
+"""Files of ranges that other tools read and write, one format a file."""
