@@ -15,6 +15,7 @@ from quantkit.cli.doctor import doctor
 from quantkit.cli.export import export
 from quantkit.cli.gate import gate
 from quantkit.cli.inspect import inspect
+from quantkit.cli.lint import lint
 from quantkit.cli.merge import merge
 from quantkit.cli.report import report
 from quantkit.cli.run import run
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (calibrate, merge, export, compare, report, gate, run, inspect, doctor, demo):
+for verb in (calibrate, merge, export, compare, report, gate, run, inspect, lint, doctor, demo):
     app.command()(verb)
 
 

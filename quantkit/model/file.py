@@ -78,18 +78,7 @@ class ModelFile:
 
 def open_model(path: Path) -> ModelFile:
     """Read and check an ONNX file. Raises BadInput: no file, not ONNX, truncated, quantized already, opset too old."""
-    if not path.exists():
-        raise BadInput(f"There is no model {path}.", "Give the path of an ONNX file.")
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
-    try:
-        proto = onnx.load(str(path), load_external_data=False)
-    except Exception as error:
-        raise BadInput(
-            f"{path} is not an ONNX model, or is truncated ({_first_line(error)}).", "Export it to ONNX again."
-        ) from error
-    if not proto.graph.node or not proto.opset_import or not proto.graph.output:
-        raise BadInput(f"{path} is not an ONNX model, or is truncated (it has no graph).", "Export it to ONNX again.")
+    proto = read_graph(path)
     external = _external_files(path, proto)
     opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=0)
     if opset < OLDEST_OPSET:
@@ -104,6 +93,23 @@ def open_model(path: Path) -> ModelFile:
     if not inputs:
         raise BadInput(f"{path} has no inputs.", "Export it with its input as a graph input.")
     return ModelFile(path, without_weights(proto), inputs, tuple(map(_describe, proto.graph.output)), opset, external)
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """Read any ONNX file, quantized or not, without external data. Raises BadInput: no file, not ONNX, truncated."""
+    if not path.exists():
+        raise BadInput(f"There is no model {path}.", "Give the path of an ONNX file.")
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except Exception as error:
+        raise BadInput(
+            f"{path} is not an ONNX model, or is truncated ({_first_line(error)}).", "Export it to ONNX again."
+        ) from error
+    if not proto.graph.node or not proto.opset_import or not proto.graph.output:
+        raise BadInput(f"{path} is not an ONNX model, or is truncated (it has no graph).", "Export it to ONNX again.")
+    return proto
 
 
 def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
