@@ -10,6 +10,7 @@ import typer
 
 from quantkit.cli.calibrate import calibrate
 from quantkit.cli.compare import compare
+from quantkit.cli.convert import convert
 from quantkit.cli.demo import demo
 from quantkit.cli.doctor import doctor
 from quantkit.cli.export import export
@@ -32,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (calibrate, merge, export, compare, report, gate, run, inspect, lint, doctor, demo):
+for verb in (calibrate, merge, export, convert, compare, report, gate, run, inspect, lint, doctor, demo):
     app.command()(verb)
 
 

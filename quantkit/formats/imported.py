@@ -20,7 +20,7 @@ class Imported:
 
     ``symmetric`` names those of which only amax is known: their low and high are -amax and amax. ``form`` says in words
     what the source was. ``header`` is a calibration cache's first line, ``method`` a TensorsData's calibration method.
-    ``notes`` are for people: what was repaired or ignored.
+    ``exclude`` holds wildcards for what stays in floating point. ``notes`` tell people what was repaired or left out.
     """
 
     form: str
@@ -28,6 +28,7 @@ class Imported:
     symmetric: frozenset[str] = frozenset()
     header: str = ""
     method: str = ""
+    exclude: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -54,6 +55,8 @@ def from_bounds(
     ranges: dict[str, TensorRange] = {}
     dead: list[str] = []
     for name, (low, high) in bounds.items():
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise BadInput(f"The tensor name {name!a} in {source} is no text.", "Write the file again.")
         if not -LARGEST < low <= high < LARGEST:  # false for NaN, too
             raise BadInput(
                 f"The range of {name!r} in {source} is {low:.9g} to {high:.9g}.",
@@ -66,4 +69,4 @@ def from_bounds(
     if dead:
         count = f"The ranges of {len(dead)} tensors are" if len(dead) > 1 else "The range of one tensor is"
         notes = (*notes, f"{count} 0 in {source} ({some(dead)}); {DEAD_AMAX:.3g} stands for it, as 0 is no scale.")
-    return Imported(form, ranges, symmetric, header, method, notes)
+    return Imported(form, ranges, symmetric, header, method, notes=notes)

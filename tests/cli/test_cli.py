@@ -24,7 +24,8 @@ def test_help_names_every_verb_and_is_quick(quantkit: Quantkit) -> None:
         shown = quantkit("--help")
         times.append(time.perf_counter() - start)
     assert shown.returncode == 0
-    for verb in ("calibrate", "merge", "export", "compare", "report", "gate", "run", "inspect", "doctor", "demo"):
+    verbs = "calibrate merge export convert compare report gate run inspect doctor demo"
+    for verb in verbs.split():
         assert verb in shown.stdout
         assert quantkit(verb, "--help").returncode == 0
     assert min(times) < 0.5

@@ -1,0 +1,102 @@
+"""``quantkit convert``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from quantkit.cli.options import Json, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from quantkit.pipeline.convert import Conversion
+
+
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A calibration cache, name:amax lines, onnxruntime's TensorsData, a run or a Q/DQ model."),
+    ],
+    to: Annotated[str, typer.Option("--to", help="qdq, ranges, cache, json (a run directory) or tensors-data.")],
+    model: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--model", help="The floating-point ONNX model; qdq and json need it, all are checked with it."),
+    ] = None,
+    tensorrt: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--tensorrt", envvar="QUANTKIT_TENSORRT", help="Version in a cache \\[the source's, or 8.6.0]."),
+    ] = None,
+    algorithm: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--algorithm", help="entropy or minmax in a cache \\[the source's, or entropy]."),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("-o", "--output", help="File to write, a folder for json; default: text goes to stdout."),
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Turn TensorRT caches, dynamic ranges, TensorsData and Q/DQ models into one another."""
+    from quantkit.cli.console import configure, log, print_json
+    from quantkit.core.errors import BadInput
+    from quantkit.pipeline.convert import convert as run_conversion
+
+    configure(verbose, quiet)
+    to_stdout = output is None or str(output) == "-"
+    if to_stdout and as_json and to not in ("qdq", "json"):
+        raise BadInput("--json and the converted text cannot both go to stdout.", "Give a file with -o.")
+    done = run_conversion(source, to, model, None if to_stdout else output, tensorrt, algorithm)
+    _summarize(done, source, verbose > 0)
+    for note in done.notes:
+        log.warning("%s", note)
+    if as_json:
+        print_json(_document(done, source, to))
+        return
+    if to_stdout:
+        sys.stdout.buffer.write(done.text.encode())
+    else:
+        log.info("Wrote %s.", output)
+
+
+def _document(done: Conversion, source: Path, to: str) -> dict[str, Any]:
+    names = ("missing", "fused", "parsers_own", "constants", "foreign")
+    return {
+        "source": str(source),
+        "form": done.imported.form,
+        "header": done.imported.header or None,
+        "to": to,
+        "output": str(done.output),
+        "ranges": len(done.ranges),
+        "notes": list(done.notes),
+        "model": None
+        if done.match is None
+        else {"tensors": len(done.match.tensors)} | {name: list(getattr(done.match, name)) for name in names},
+    }
+
+
+def _summarize(done: Conversion, source: Path, in_full: bool) -> None:
+    """On stderr: how many ranges, and which names only one side has."""
+    from quantkit.cli.console import log
+    from quantkit.core.wording import some
+
+    header = f", {done.imported.header}" if done.imported.header else ""
+    log.info("%s (%s%s): %d ranges.", source, done.imported.form, header, len(done.imported.ranges))
+    if done.match is None:
+        return
+    tensors = len(done.match.tensors)
+    have = tensors - len(done.match.missing)
+    log.info("Of the model's %d float tensors %d have a range.", tensors, have)
+    lists = (
+        ("No range for", done.match.missing, True),
+        ("Not in the model", done.match.foreign, True),
+        ("Made up by TensorRT's parser", done.match.parsers_own, False),
+        ("No float activations of the model", done.match.constants, False),
+    )
+    for what, names, matters in lists:
+        if names:
+            shown = ", ".join(names) if in_full else some(names)
+            (log.warning if matters else log.info)("%s: %d (%s).", what, len(names), shown)
