@@ -37,7 +37,11 @@ def _straight(view: View, name: str) -> onnx.NodeProto | None:
     """The weighted layer that a tensor comes from, through its bias or BatchNormalization alone, and for one user."""
     tensor = view.unpaired(name)
     for _ in range(3):
-        if len(view.consumers[tensor]) > 1 or tensor in view.outputs:
+        takers = view.consumers[tensor]
+        users = [
+            user for node in takers for user in (view.users_after_pair(node) if node.op_type == QUANTIZE else [node])
+        ]
+        if len(takers) > 1 or len(users) > 1 or tensor in view.outputs:
             return None
         node = view.producers.get(tensor)
         if node is None or node.op_type in WEIGHTED:

@@ -149,7 +149,7 @@ class View:
     def same_scale(self, one: onnx.NodeProto, other: onnx.NodeProto) -> bool:
         """Whether two Q or DQ have equal scales, or none that is known."""
         a, b = self.scale(one), self.scale(other)
-        return a is None or b is None or (a.shape == b.shape and bool(np.array_equal(a, b)))
+        return a is None or b is None or (a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=True)))
 
     def dims(self, tensor: str) -> tuple[int, ...] | None:
         """The shape of a constant behind Q, DQ, Cast and Transpose; None where something else reshapes it."""
