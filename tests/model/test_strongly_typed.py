@@ -272,6 +272,19 @@ def test_odd_corners(tmp_path: Path) -> None:
     assert sqnr(run(proto, x), run(half, x)) > 45
 
 
+def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
+    graph = tiny_model().graph
+    graph.node[-1].output[0] = "gemm"
+    graph.node.append(helper.make_node("CumSum", ["gemm", "axis"], ["logits"]))  # which is in FP32, between casts
+    graph.initializer.append(constant("axis", 1, np.int64))
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    model = open_model(tmp_path / "m.onnx")
+    half = half_precision(model)
+    check(half, islands=2)
+    assert sqnr(run(model.load(), {"input": X}), run(half, {"input": X})) > 45
+
+
 def test_types_that_do_not_agree_are_refused(tmp_path: Path) -> None:
     """FP64 inside an FP32 model is no FP16, and remains what it is."""
     graph = helper.make_graph(
