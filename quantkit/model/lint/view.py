@@ -95,11 +95,11 @@ class View:
 
     def way(self, tensor: str) -> list[str]:
         """The tensors between this one, included, and its origin, not included: what commuting layers give."""
-        found: list[str] = []
+        found: dict[str, None] = {}  # in order; a damaged graph may go in circles
         while tensor not in found and (node := self.producers.get(tensor)) is not None and node.op_type in COMMUTING:
-            found.append(tensor)
+            found[tensor] = None
             tensor = operand(node, 0)
-        return found
+        return list(found)
 
     def given_to(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """The nodes that compute with what a node gives."""
