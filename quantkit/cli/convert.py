@@ -91,7 +91,7 @@ def _summarize(done: Conversion, source: Path, in_full: bool) -> None:
     have = tensors - len(done.match.missing)
     log.info("Of the model's %d float tensors %d have a range.", tensors, have)
     lists = (
-        ("No range for", done.match.missing, True),
+        ("No range, so that layers which compute them may stay in floating point, for", done.match.missing, True),
         ("Not in the model", done.match.foreign, True),
         ("Made up by TensorRT's parser", done.match.parsers_own, False),
         ("No float activations of the model", done.match.constants, False),

@@ -21,6 +21,7 @@ from quantkit.model.read_qdq import read_qdq
 
 LARGEST_TEXT = 256 << 20  # bytes; a thousand times what the tensors of a large model take
 LARGEST_MODEL = 2 << 30  # bytes; what protocol buffers hold
+SNIFFED = 4096  # bytes that tell text from a model
 CALIBRATION = "quantkit calibration"
 KINDS = "a TensorRT calibration cache, name:amax lines, onnxruntime's TensorsData, a quantkit run or a Q/DQ model"
 BINARY = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -46,7 +47,7 @@ def read_ranges_of(source: Path, known: Container[str] = ()) -> tuple[Imported, 
     file = range_file(source)
     name = str(source)
     data = _bytes_of(file)
-    if BINARY.search(data, 0, 4096):
+    if BINARY.search(data, 0, SNIFFED):
         return _read_model(data, file, known), None
     try:
         text = data.decode("utf-8-sig")
@@ -70,9 +71,9 @@ def read_ranges_of(source: Path, known: Container[str] = ()) -> tuple[Imported, 
 
 def _bytes_of(file: Path) -> bytes:
     with file.open("rb") as stream:
-        head = stream.read(4096)
-        limit = LARGEST_MODEL if BINARY.search(head) else LARGEST_TEXT
-        data = head + stream.read(limit + 1 - len(head))
+        limit = LARGEST_MODEL if BINARY.search(stream.read(SNIFFED)) else LARGEST_TEXT
+        stream.seek(0)
+        data = stream.read(limit + 1)
     if len(data) > limit:
         raise BadInput(f"{file} is larger than {limit >> 20} MB.", f"Give {KINDS}.")
     if not data.strip():
