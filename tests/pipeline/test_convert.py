@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxruntime import InferenceSession
 from onnxruntime.quantization import calibrate as ort
+from onnxruntime.quantization import quantize_static
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadInput
@@ -189,6 +190,10 @@ def test_onnxruntime_takes_the_tensors_data(cache: Path, model_path: Path, tmp_p
     assert read.calibration_method is ort.CalibrationMethod.MinMax
     assert read["relu1"].lowest == 0
     assert read["conv2"].lowest == -read["conv2"].highest
+    # No reader of samples is given: all ranges come from the file.
+    quantize_static(str(model_path), str(tmp_path / "q.onnx"), None, calibration_cache_path=tmp_path / "td.json")
+    found = convert(tmp_path / "q.onnx", "ranges", model_path).imported.ranges
+    assert found["relu1"].amax == pytest.approx(amax_of(cache)["relu1"], rel=1e-6)
 
 
 NORMAL = st.floats(2.0**-60, 2.0**60, width=32)
