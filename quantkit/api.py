@@ -120,14 +120,15 @@ def compare(
     precisions: Sequence[str] = PRECISIONS,
     samples: int | None = None,
     classes: Sequence[str] | None = None,
-    batch_size: int = 1,
-    device: str = "CPU",
+    batch_sizes: Sequence[int] = (1,),
+    device: str | None = None,
     progress: Progress = silent,
 ) -> Comparison:
     """Measure accuracy, fidelity and latency of each precision on each target, on this machine.
 
     ``targets`` empty means all that work here; FP32 is always measured, as the reference. ``samples`` None means all of
-    ``data``. ``classes`` names the outputs in order; without it the class folders, sorted, do. A calibration that lies
+    ``data``. ``classes`` names the outputs in order; without it the class folders, sorted, do. Latency is
+    measured at each of ``batch_sizes``, on ``device`` (None: each target's first). A calibration that lies
     in a run directory gets its artifacts and ``comparison.json`` there. Raises BadInput, BackendMissing,
     NothingEvaluated.
     """
@@ -143,7 +144,7 @@ def compare(
             "compare": {
                 "targets": list(targets),
                 "precisions": list(precisions),
-                "batch_size": batch_size,
+                "batch_sizes": list(batch_sizes),
                 "device": device,
             },
         },

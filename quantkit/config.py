@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from quantkit.core.artifact import PRECISIONS
+from quantkit.core.artifact import KNOWN_PRECISIONS, PRECISIONS
 from quantkit.core.errors import BadInput
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import PRESETS, Preprocess
 from quantkit.core.record import Record
 from quantkit.gates import Rule
+from quantkit.targets.tensorrt.plan import BuildSettings
 from quantkit.targets.tensorrt.target import DEFAULT_VERSION
 
 if sys.version_info >= (3, 11):
@@ -66,19 +67,22 @@ class CalibrateConfig(Record):
 
 
 class CompareConfig(Record):
-    """``[compare]``: what is measured. No targets means all that work on this machine."""
+    """``[compare]``: what is measured. No targets means all that work on this machine.
+
+    ``device`` None means each target's first. ``batch_sizes`` are those that latency is measured at, a row for each.
+    """
 
     targets: list[str] = Field(default_factory=list)
     precisions: list[str] = Field(default_factory=lambda: list(PRECISIONS))
-    device: str = "CPU"
-    batch_size: int = Field(default=1, gt=0)
+    device: str | None = None
+    batch_sizes: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [1], min_length=1)
 
     @field_validator("precisions")
     @classmethod
     def _known(cls, value: list[str]) -> list[str]:
-        unknown = [precision for precision in value if precision not in PRECISIONS]
+        unknown = [precision for precision in value if precision not in KNOWN_PRECISIONS]
         if unknown:
-            raise ValueError(f"unknown precision {unknown[0]!r}; there are {', '.join(PRECISIONS)}")
+            raise ValueError(f"unknown precision {unknown[0]!r}; there are {', '.join(KNOWN_PRECISIONS)}")
         return value
 
 
@@ -97,6 +101,7 @@ class Config(Record):
     calibrate: CalibrateConfig = Field(default_factory=CalibrateConfig)
     compare: CompareConfig = Field(default_factory=CompareConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
+    build: BuildSettings = Field(default_factory=BuildSettings)
     gate: list[Rule] = Field(default_factory=list)
 
     @field_validator("preprocess", mode="before")

@@ -37,12 +37,12 @@ def compare(
     precision: Precisions = None,
     samples: Samples = None,
     batch_size: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--batch-size", min=1, help="Batch to measure latency at [1]."),
+        Optional[list[int]],  # noqa: UP045
+        typer.Option("--batch-size", min=1, help="Batch to measure latency at; may be repeated [1]."),
     ] = None,
     device: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--device", help="CPU (default), or another that the target sees."),
+        typer.Option("--device", help="CPU, GPU, cuda:0 …: one that the target sees [its first]."),
     ] = None,
     preprocess: Preprocessing = None,
     seed: Seed = None,
@@ -80,7 +80,7 @@ def compare(
         labels=absolute(labels),
     )
     settings = settings.with_values(
-        "compare", targets=target or None, precisions=precision or None, batch_size=batch_size, device=device
+        "compare", targets=target or None, precisions=precision or None, batch_sizes=batch_size or None, device=device
     )
     if dump_config:
         print_raw(settings.to_toml())

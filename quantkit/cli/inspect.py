@@ -67,9 +67,12 @@ def _show_run(calibration: Calibration, as_json: bool) -> None:
         return
     rows = []
     for name, tensor in calibration.tensors.items():
-        histogram = calibration.histograms[name]
-        figures = (tensor.amax, tensor.low, tensor.high, histogram.minimum, histogram.maximum)
-        rows.append([name, tensor.method, *(f"{value:.5g}" for value in figures), f"{histogram.total:,}"])
+        chosen = [f"{value:.5g}" for value in (tensor.amax, tensor.low, tensor.high)]
+        histogram = calibration.histograms.get(name)  # imported ranges have none
+        seen = ["–"] * 3
+        if histogram is not None:
+            seen = [f"{histogram.minimum:.5g}", f"{histogram.maximum:.5g}", f"{histogram.total:,}"]
+        rows.append([name, tensor.method, *chosen, *seen])
     print_table(["tensor", "method", "amax", "low", "high", "min seen", "max seen", "values"], rows, left=2)
     stdout.print(
         f"\n{calibration.model.path}\n{calibration.samples} samples of {calibration.data.path}\n"

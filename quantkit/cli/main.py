@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from quantkit.cli.build import build
 from quantkit.cli.calibrate import calibrate
 from quantkit.cli.compare import compare
 from quantkit.cli.convert import convert
@@ -33,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (calibrate, merge, export, convert, compare, report, gate, run, inspect, lint, doctor, demo):
+for verb in (calibrate, merge, export, build, convert, compare, report, gate, run, inspect, lint, doctor, demo):
     app.command()(verb)
 
 

@@ -27,10 +27,10 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_TARGET": ("compare", "targets"),
     "QUANTKIT_PRECISION": ("compare", "precisions"),
     "QUANTKIT_DEVICE": ("compare", "device"),
-    "QUANTKIT_LATENCY_BATCH": ("compare", "batch_size"),
+    "QUANTKIT_LATENCY_BATCH": ("compare", "batch_sizes"),
     "QUANTKIT_TENSORRT": ("export", "tensorrt"),
 }
-LISTS = {"exclude", "targets", "precisions"}  # written with commas
+LISTS = {"exclude", "targets", "precisions", "batch_sizes"}  # written with commas
 PATHS = {"path", "calibration", "evaluation", "classes", "labels"}
 
 

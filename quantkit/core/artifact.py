@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PRECISIONS = ("fp32", "fp16", "int8")
+KNOWN_PRECISIONS = ("fp32", "tf32", "fp16", "int8")  # TF32 is FP32 with tensor cores, which only TensorRT has
 
 
 @dataclass(frozen=True)

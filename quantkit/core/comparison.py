@@ -30,6 +30,27 @@ class Latency(Record):
     p99: float
 
 
+class LayerTime(Record):
+    """One layer of a compiled model: what it computes in, and its mean milliseconds when timed by itself."""
+
+    name: str
+    precision: str
+    ms: float
+
+
+class GpuLoad(Record):
+    """The GPU while one row's model ran on it without pause, by NVML; None where NVML does not tell.
+
+    ``memory_bytes`` is what the loaded model took.
+    """
+
+    memory_bytes: int
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    power_w: float | None = None
+    temperature_c: int | None = None
+
+
 class Row(Record):
     """One target × device × precision × variant × batch, measured.
 
@@ -37,6 +58,10 @@ class Row(Record):
     ``agreement`` is the share of samples with FP32's answer. ``sqnr_db`` is 10·log10(Σ ref² / Σ (ref - x)²) over all
     samples, of the worst output; None for FP32 itself and for outputs equal to the bit. ``latency_ms`` is at ``batch``;
     ``throughput`` counts samples per second; ``speedup`` is FP32's p50 over this p50. ``size_bytes`` is the file's.
+
+    On a GPU ``latency_ms`` is the network alone, by the device's clock, and ``latency_with_copies_ms`` has the copies
+    between host and device, through pinned memory; ``throughput`` is of inferences enqueued back to back. ``layers``
+    are timed at the first batch size.
     """
 
     target: str
@@ -54,6 +79,9 @@ class Row(Record):
     speedup: float
     size_bytes: int
     notes: tuple[str, ...] = ()
+    latency_with_copies_ms: Latency | None = None
+    gpu: GpuLoad | None = None
+    layers: tuple[LayerTime, ...] = ()
 
     @property
     def is_reference(self) -> bool:
@@ -71,6 +99,7 @@ class Environment(Record):
     cores: int
     packages: dict[str, str]
     measured: str
+    gpu: str = ""
 
 
 class Comparison(Record):

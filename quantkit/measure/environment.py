@@ -11,11 +11,11 @@ from quantkit.core.comparison import Environment
 from quantkit.targets.cpu import cpu_name
 from quantkit.version import __version__
 
-PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "nncf", "tensorrt")
+PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "nncf", "tensorrt", "cuda-bindings")
 
 
-def environment() -> Environment:
-    """This machine, now."""
+def environment(gpu: str = "") -> Environment:
+    """This machine, now; ``gpu`` names the one that something was measured on."""
     return Environment(
         quantkit=__version__,
         python=platform.python_version(),
@@ -23,6 +23,7 @@ def environment() -> Environment:
         cpu=cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         packages=installed(PACKAGES),
+        gpu=gpu,
         measured=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 

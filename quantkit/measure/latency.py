@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from quantkit.core.comparison import Latency
 from quantkit.core.progress import Advance
-from quantkit.targets.base import Session
+from quantkit.targets.base import DeviceSession, Session
 
 ROUNDS = 10
 FEWEST_ROUNDS = 3
@@ -24,10 +24,45 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Timing:
-    """``latency`` of one synchronous inference in ms; ``throughput`` in samples per second of back-to-back runs."""
+    """``latency`` of one synchronous inference in ms; ``throughput`` in samples per second of back-to-back runs.
+
+    On a device with a clock of its own ``latency`` leaves out the copies, which ``with_copies`` has.
+    """
 
     latency: Latency
     throughput: float
+    with_copies: Latency | None = None
+
+
+@dataclass
+class _Samples:
+    """Milliseconds of one session so far."""
+
+    alone: list[float] = field(default_factory=list)
+    with_copies: list[float] = field(default_factory=list)
+    back_to_back: list[float] = field(default_factory=list)
+
+    def run(self, session: Session, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> None:
+        """Add ``repeats`` inferences, after a warm-up."""
+        if isinstance(session, DeviceSession):
+            session.device_times(inputs, max(WARM_UP, repeats // 10))
+            times = session.device_times(inputs, repeats)
+            self.alone += times.compute
+            self.with_copies += times.with_copies
+            self.back_to_back.append(times.back_to_back)
+            return
+        for _ in range(WARM_UP):
+            session.infer(inputs)
+        for _ in range(repeats):
+            start = time.perf_counter()
+            session.infer(inputs)
+            self.alone.append((time.perf_counter() - start) * 1e3)
+
+    def timing(self, batch: int) -> Timing:
+        """All of it together."""
+        pace = float(np.mean(self.back_to_back or self.alone))
+        copies = _percentiles(self.with_copies) if self.with_copies else None
+        return Timing(_percentiles(self.alone), 1e3 * batch / pace, copies)
 
 
 def time_sessions(
@@ -35,20 +70,15 @@ def time_sessions(
 ) -> list[Timing]:
     """Time every session on the same batch, at most about 2 s each in 10 interleaved rounds after a warm-up."""
     estimates = [_estimate(session, inputs) for session in sessions]
-    samples: list[list[float]] = [[] for _ in sessions]
+    samples = [_Samples() for _ in sessions]
     slow = max(estimates) * WARM_UP * ROUNDS > 10 * SECONDS_PER_SESSION
     for _ in range(FEWEST_ROUNDS if slow else ROUNDS):
-        for number, session in enumerate(sessions):
-            repeats = int(np.clip(SECONDS_PER_SESSION / ROUNDS / estimates[number], 3, MOST_REPEATS))
+        for session, estimate, sample in zip(sessions, estimates, samples, strict=True):
+            repeats = int(np.clip(SECONDS_PER_SESSION / ROUNDS / estimate, 3, MOST_REPEATS))
             time.sleep(SETTLE_SECONDS)
-            for _ in range(WARM_UP):
-                session.infer(inputs)
-            for _ in range(repeats):
-                start = time.perf_counter()
-                session.infer(inputs)
-                samples[number].append(time.perf_counter() - start)
+            sample.run(session, inputs, repeats)
             advance(1)
-    return [_timing(np.array(taken), batch) for taken in samples]
+    return [sample.timing(batch) for sample in samples]
 
 
 def rounds_for(count: int) -> int:
@@ -67,6 +97,6 @@ def _estimate(session: Session, inputs: Mapping[str, npt.NDArray[Any]]) -> float
     return min(times)
 
 
-def _timing(seconds: npt.NDArray[np.float64], batch: int) -> Timing:
-    p10, p50, p90, p99 = (float(value) for value in np.percentile(seconds * 1e3, [10, 50, 90, 99]))
-    return Timing(Latency(p10=p10, p50=p50, p90=p90, p99=p99), float(batch * len(seconds) / seconds.sum()))
+def _percentiles(milliseconds: Sequence[float]) -> Latency:
+    p10, p50, p90, p99 = (float(value) for value in np.percentile(milliseconds, [10, 50, 90, 99]))
+    return Latency(p10=p10, p50=p50, p90=p90, p99=p99)

@@ -7,7 +7,7 @@ onnxruntime falls back to floating-point Convs where u8 and s8 meet.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -87,7 +87,7 @@ def ensure_names(graph: onnx.GraphProto) -> None:
         seen.add(node.name)
 
 
-def excluded_nodes(graph: onnx.GraphProto, exclude: Sequence[str], ranges: Mapping[str, TensorRange]) -> list[str]:
+def excluded_nodes(graph: onnx.GraphProto, exclude: Sequence[str], ranges: Collection[str]) -> list[str]:
     """Names of nodes that a wildcard names, by node or output, or that compute with a tensor without a range."""
     known = set(ranges) | {tensor.name for tensor in graph.initializer} | {""}
     return [

@@ -43,7 +43,9 @@ def quantized_for_tensorrt(
     proto = prepared(model)
     ensure_names(proto.graph)
     ranges = with_fused(proto.graph, ranges)
-    placement = _Placement(proto.graph, ranges, set(excluded_nodes(proto.graph, exclude, ranges)))
+    # What a weighted layer puts out gets no pair (rule 1), so that it needs no range: a Q/DQ model's scales lack it.
+    unpaired = {name for node in proto.graph.node if node.op_type in WEIGHTED for name in node.output}
+    placement = _Placement(proto.graph, ranges, set(excluded_nodes(proto.graph, exclude, unpaired | set(ranges))))
     placement.place()
     placement.insert()
     proto.producer_name = "quantkit"
@@ -105,10 +107,13 @@ class _Placement:
                 self._pair(node, position)
 
     def _place_add(self, node: onnx.NodeProto) -> None:
-        if not all(name in self.ranges for name in node.input):
-            return  # a bias or another constant, not a residual
+        """Rule 2. Without a Conv to fuse with, a sum is worth INT8 only if all that takes it is quantized, too."""
         from_conv = [self._comes_straight_from_conv(name) for name in node.input]
         skip = [1] if all(from_conv) else [position for position, conv in enumerate(from_conv) if not conv]
+        if not all(node.input[position] in self.ranges for position in skip):
+            return  # a bias or another constant, not a residual
+        if not any(from_conv) and not all(self._takes_quantized(user) for user, _ in self.consumers[node.output[0]]):
+            return  # such as an attention mask before Softmax, or a residual before LayerNormalization
         for position in skip:
             self._pair(node, position)
 
@@ -129,6 +134,10 @@ class _Placement:
         producer = self.producers.get(name)
         alone = len(self.consumers[name]) == 1 and name not in self.graph_outputs
         return alone and producer is not None and producer.op_type in WEIGHTED and producer.name not in self.excluded
+
+    def _takes_quantized(self, node: onnx.NodeProto) -> bool:
+        """Whether a node will have pairs on what it takes, or passes them through."""
+        return node.name not in self.excluded and node.op_type in (*WEIGHTED, "Concat", "MaxPool")
 
     def _pair(self, node: onnx.NodeProto, position: int) -> None:
         if node.input[position] in self.ranges:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from quantkit.config import Config
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.comparison import Comparison, Interval, Row
+from quantkit.core.comparison import Comparison, GpuLoad, Interval, LayerTime, Row
 from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated, TargetRefuses
 from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
@@ -23,21 +23,27 @@ from quantkit.datasets.open import check_label_range
 from quantkit.measure.accuracy import Accuracy, class_scores
 from quantkit.measure.environment import environment
 from quantkit.measure.fidelity import Fidelity
+from quantkit.measure.gpu import driver, under_load
 from quantkit.measure.latency import Timing, rounds_for, time_sessions
 from quantkit.model.file import ModelFile
+from quantkit.pipeline.build import build_engines
 from quantkit.pipeline.export import calibrated_model, export
 from quantkit.targets import Session, Target, all_targets, targets_named
+from quantkit.targets.base import DeviceSession
+from quantkit.targets.tensorrt import TensorRT
 
 log = logging.getLogger("quantkit")
+LAYER_REPEATS = 20  # a mean of so many for each layer
 NEAR_CHANCE = 2.0  # FP32 accuracy below this many times chance: the preprocessing is probably wrong
 
 
 @dataclass
 class _Candidate:
-    """One target and precision on the way to its row."""
+    """One target and precision on the way to its rows."""
 
     artifact: Artifact
     session: Session
+    device: str
     accuracy: Accuracy = field(default_factory=Accuracy)
     fidelity: Fidelity = field(default_factory=Fidelity)
 
@@ -58,11 +64,10 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
     warnings = list(opened.warnings)
     if opened.dataset.preprocess != calibration.preprocess:
         warnings.append("Images are preprocessed otherwise here than they were for the calibration.")
-    if model.fixed_batch and config.compare.batch_size not in (1, model.fixed_batch):
+    if model.fixed_batch and any(size not in (1, model.fixed_batch) for size in config.compare.batch_sizes):
         warnings.append(f"The model's batch size is fixed at {model.fixed_batch}; latency is measured at that.")
-    precisions = ("fp32", *config.compare.precisions)
-    exported = export(calibration, targets, precisions, artifacts, progress, lenient=not config.compare.targets)
-    candidates = _loaded(targets, exported, config)
+    sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(config.compare.batch_sizes))
+    candidates = _candidates(config, calibration, targets, artifacts, sizes, progress)
 
     stream = Stream(opened.dataset, [int(i) for i in opened.indices])
     labels = opened.dataset.labels
@@ -84,12 +89,15 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
             f"{len(stream.skipped)} images could not be read and were skipped: "
             + some([f"{stream.names[position]} ({why})" for position, why in stream.skipped.items()])
         )
-    batch_size = model.fixed_batch or config.compare.batch_size
-    inputs = _resized_batch(first.inputs, batch_size)
-    with progress("timing", rounds_for(len(candidates)), "rounds") as advance:
-        timings = time_sessions([c.session for c in candidates], inputs, batch_size, advance)
-
-    rows = _rows(candidates, timings, config.compare.device, batch_size, calibration.method)
+    rows: list[Row] = []
+    for size in sizes:
+        inputs = _resized_batch(first.inputs, size)
+        at = f" at batch {size}" if len(sizes) > 1 else ""
+        with progress(f"timing{at}", rounds_for(len(candidates)), "rounds") as advance:
+            timings = time_sessions([c.session for c in candidates], inputs, size, advance)
+        looks = [_gpu_look(c, t, inputs, layers=size == sizes[0]) for c, t in zip(candidates, timings, strict=True)]
+        rows += _rows(candidates, timings, looks, size, calibration.method)
+    rows.sort(key=lambda row: [c.artifact.target for c in candidates].index(row.target))
     warnings += _doubts(rows, candidates[0].accuracy.classes)
     for warning in warnings:
         log.warning("%s", warning)
@@ -101,7 +109,7 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
         labelled=labelled if candidates[0].accuracy.metrics() else 0,
         method=calibration.method,
         rows=tuple(rows),
-        environment=environment(),
+        environment=environment(_gpu(candidates)),
         warnings=tuple(warnings),
     )
 
@@ -154,25 +162,79 @@ def _working_targets(config: Config) -> list[Target]:
     return asked or [target for target in all_targets().values() if target.availability().works]
 
 
-def _loaded(targets: Sequence[Target], artifacts: Sequence[Artifact], config: Config) -> list[_Candidate]:
-    """Every artifact on its device. A target that was not asked for and cannot run the model is left out."""
-    by_name = {target.name: target for target in targets}
+def _candidates(
+    config: Config,
+    calibration: Calibration,
+    targets: Sequence[Target],
+    artifacts: Path,
+    sizes: Sequence[int],
+    progress: Progress,
+) -> list[_Candidate]:
+    """Every target's artifacts, exported or built, and loaded on its device; FP32 is always among them.
+
+    A target that was not asked for and cannot run the model is left out.
+    """
+    lenient = not config.compare.targets
+    precisions = list(dict.fromkeys(("fp32", *config.compare.precisions)))
     candidates: list[_Candidate] = []
-    for artifact in artifacts:
-        target = by_name[artifact.target]
-        try:
-            session = target.load(artifact, config.compare.device)
-        except TargetRefuses as refusal:
-            if config.compare.targets:
-                raise
-            log.warning("No %s on %s: %s", artifact.precision, target.name, refusal)
-            continue
-        candidates.append(_Candidate(artifact, session))
-    with_fp32 = {c.artifact.target for c in candidates if c.artifact.precision == "fp32"}
-    candidates = [c for c in candidates if c.artifact.target in with_fp32]
+    for target in targets:
+        device = config.compare.device or target.devices()[0]
+        if isinstance(target, TensorRT):
+            batches = dict.fromkeys((1, *sizes))  # accuracy is measured one by one
+            try:
+                engines = build_engines(
+                    config, calibration, artifacts, precisions, device, list(batches), progress=progress
+                )
+            except TargetRefuses as refusal:
+                if not lenient:
+                    raise
+                log.warning("No engines for %s: %s", target.name, refusal)
+                continue
+            made = [engine.artifact for engine in engines]
+        else:
+            own = [precision for precision in precisions if precision in target.precisions]
+            made = export(calibration, [target], own, artifacts, progress, lenient=lenient)
+        candidates += _loaded(target, made, device, lenient)
     if not candidates:
         raise NothingEvaluated("No target here can run the model.", "See the warnings above; name one with --target.")
     return candidates
+
+
+def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, lenient: bool) -> list[_Candidate]:
+    """Those that load; none where FP32, which the others are compared with, does not."""
+    candidates: list[_Candidate] = []
+    for artifact in artifacts:
+        try:
+            candidates.append(_Candidate(artifact, target.load(artifact, device), device))
+        except TargetRefuses as refusal:
+            if not lenient:
+                raise
+            log.warning("No %s on %s: %s", artifact.precision, target.name, refusal)
+    return candidates if any(c.artifact.precision == "fp32" for c in candidates) else []
+
+
+@dataclass(frozen=True)
+class _GpuLook:
+    """What only a GPU tells of a session."""
+
+    load: GpuLoad | None = None
+    layers: tuple[LayerTime, ...] = ()
+
+
+def _gpu_look(candidate: _Candidate, timing: Timing, inputs: Mapping[str, npt.NDArray[Any]], layers: bool) -> _GpuLook:
+    """Load and, where asked for, layer times; nothing for a session without a device of its own."""
+    session = candidate.session
+    if not isinstance(session, DeviceSession):
+        return _GpuLook()
+    load = under_load(session, inputs, timing.latency.p50)
+    return _GpuLook(load, session.layer_times(inputs, LAYER_REPEATS) if layers else ())
+
+
+def _gpu(candidates: Sequence[_Candidate]) -> str:
+    """The GPU that was measured on and its driver; empty where it was CPUs alone."""
+    names = {c.session.device_name for c in candidates if isinstance(c.session, DeviceSession)}
+    version = driver() if names else ""
+    return ", ".join([*sorted(names), *([f"driver {version}"] if version else [])])
 
 
 def _evaluate(
@@ -217,7 +279,7 @@ def _resized_batch(inputs: dict[str, npt.NDArray[np.generic]], size: int) -> dic
 
 
 def _rows(
-    candidates: Sequence[_Candidate], timings: Sequence[Timing], device: str, batch: int, method: str
+    candidates: Sequence[_Candidate], timings: Sequence[Timing], looks: Sequence[_GpuLook], batch: int, method: str
 ) -> list[Row]:
     fp32 = {
         c.artifact.target: (c.accuracy.metrics(), t.latency.p50)
@@ -225,18 +287,18 @@ def _rows(
         if c.artifact.precision == "fp32"
     }
     rows = []
-    for candidate, timing in zip(candidates, timings, strict=True):
+    for candidate, timing, look in zip(candidates, timings, looks, strict=True):
         metrics = candidate.accuracy.metrics()
         reference, reference_p50 = fp32[candidate.artifact.target]
         artifact = candidate.artifact
         executed = candidate.session.executed_precision
         notes = list(artifact.notes)
-        if artifact.precision == "fp16" and not executed.startswith("f16"):
+        if artifact.precision == "fp16" and "f16" not in executed:
             notes.append(f"FP16 weights, computed in {executed}")
         rows.append(
             Row(
                 target=artifact.target,
-                device=device,
+                device=candidate.device,
                 precision=artifact.precision,
                 variant=method if artifact.precision == "int8" else "",
                 batch=batch,
@@ -250,6 +312,9 @@ def _rows(
                 speedup=reference_p50 / timing.latency.p50,
                 size_bytes=artifact.size_bytes,
                 notes=tuple(notes),
+                latency_with_copies_ms=timing.with_copies,
+                gpu=look.load,
+                layers=look.layers,
             )
         )
     return rows

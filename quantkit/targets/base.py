@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import LayerTime
 from quantkit.core.errors import BadInput
 from quantkit.model.file import ModelFile
 
@@ -34,6 +35,41 @@ class Session(Protocol):
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """One batch, synchronously; outputs by name."""
+
+
+@dataclass(frozen=True)
+class DeviceTimes:
+    """Milliseconds by the device's own clock: of single inferences, and the mean of those enqueued back to back.
+
+    ``compute`` leaves out the copies between host and device, ``with_copies`` has them.
+    """
+
+    compute: Sequence[float]
+    with_copies: Sequence[float]
+    back_to_back: float
+
+
+@runtime_checkable
+class DeviceSession(Session, Protocol):
+    """A model loaded on a device with a clock and memory of its own."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the loaded model takes of the device's memory."""
+
+    @property
+    def device_name(self) -> str:
+        """Such as "NVIDIA H200"."""
+
+    @property
+    def bus(self) -> str:
+        """The device's place on the PCI bus, such as "0000:65:00.0"."""
+
+    def device_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> DeviceTimes:
+        """Time ``repeats`` inferences of one batch."""
+
+    def layer_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> tuple[LayerTime, ...]:
+        """Mean milliseconds of every layer, in order."""
 
 
 class Target(Protocol):

@@ -1,7 +1,7 @@
-"""TensorRT's files, written from any machine: no GPU and no TensorRT needed."""
+"""TensorRT: files from any machine, engines where a GPU and TensorRT are."""
 
 from __future__ import annotations
 
-from quantkit.targets.tensorrt.target import DEFAULT_VERSION, TensorRT
+from quantkit.targets.tensorrt.target import DEFAULT_VERSION, STRONG_FILE, TensorRT
 
-__all__ = ["DEFAULT_VERSION", "TensorRT"]
+__all__ = ["DEFAULT_VERSION", "STRONG_FILE", "TensorRT"]

@@ -1,4 +1,4 @@
-"""The ``tensorrt`` target: Q/DQ ONNX, calibration cache and dynamic ranges."""
+"""The ``tensorrt`` target: ONNX, calibration cache and dynamic ranges from any machine, engines where a GPU is."""
 
 from __future__ import annotations
 
@@ -7,59 +7,87 @@ from pathlib import Path
 
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BackendMissing
+from quantkit.core.errors import TargetRefuses
 from quantkit.core.files import write_text
 from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.model.file import ModelFile
-from quantkit.targets.base import Availability, Session
+from quantkit.targets.base import Availability, DeviceSession
+from quantkit.targets.tensorrt import cuda, library
 
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
 CACHE_FILE = "calibration.cache"
 RANGES_FILE = "dynamic_ranges.txt"
-NO_ENGINES = "this version of quantkit writes TensorRT's files but does not build engines"
-USE_TRTEXEC = "Build with: trtexec --onnx=artifacts/tensorrt/int8/model.onnx --int8"
+STRONG_FILE = "strongly_typed.onnx"
 
 
 class TensorRT:
-    """Writes what TensorRT 8 to 11 take, on any machine. ``version`` stands in the cache's first line."""
+    """Writes what TensorRT 8 to 11 take, on any machine; runs engines. ``version`` stands in the cache's first line."""
 
     name = "tensorrt"
-    precisions = ("int8",)
+    precisions = ("fp16", "int8")
 
     def __init__(self, version: str = DEFAULT_VERSION) -> None:
         self.version = version
 
     def availability(self) -> Availability:
-        """Engines are not built here."""
-        return Availability(False, reason=NO_ENGINES, mend=USE_TRTEXEC)
+        """Whether engines can be built and run here."""
+        return library.availability()
 
     def can_export(self) -> bool:
         """Always: no TensorRT is needed."""
         return True
 
     def devices(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+        """``cuda:0`` and so on; none where engines cannot run."""
+        if not self.availability().works:
+            return ()
+        return tuple(f"{cuda.DEVICE_PREFIX}{number}" for number in range(cuda.device_count()))
 
     def export(self, model: ModelFile, calibration: Calibration, precision: str, folder: Path) -> Artifact:
-        """Q/DQ ``model.onnx`` for TensorRT 8.6 to 11, ``calibration.cache`` and ``dynamic_ranges.txt`` for 8 to 10."""
-        from quantkit.model.qdq_tensorrt import quantized_for_tensorrt
+        """For INT8: Q/DQ ``model.onnx`` (TensorRT 8.6 to 10) and ``strongly_typed.onnx`` (10 and 11),
+        ``calibration.cache`` and ``dynamic_ranges.txt`` (8 to 10). For FP16: an FP16 ``model.onnx`` (10 and 11).
+        """
         from quantkit.model.save import save_model
+        from quantkit.model.strongly_typed import beyond_half, half_precision
 
-        save_model(quantized_for_tensorrt(model, calibration.ranges, calibration.exclude), folder)
-        models = sorted(folder.iterdir())
+        if precision == "fp16":
+            typed = half_precision(model)
+            save_model(typed, folder)
+            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), beyond_half(typed))
+        files, notes = _int8_models(model, calibration, folder)
         amax = {name: tensor.amax for name, tensor in calibration.ranges.items()}
         algorithm = MINMAX if calibration.method == "minmax" else ENTROPY
         write_text(folder / CACHE_FILE, cache_text(amax, self.version, algorithm))
         write_text(folder / RANGES_FILE, ranges_text(amax))
-        notes = _lacking(model, calibration)
-        return Artifact(self.name, precision, (*models, folder / CACHE_FILE, folder / RANGES_FILE), notes)
+        notes += _lacking(model, calibration)
+        return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes)
 
-    def load(self, artifact: Artifact, device: str) -> Session:
-        """Not possible: raises BackendMissing."""
-        raise BackendMissing(f"{artifact.path} cannot be run: {NO_ENGINES}.", USE_TRTEXEC)
+    def load(self, artifact: Artifact, device: str) -> DeviceSession:
+        """An engine made by :func:`quantkit.pipeline.build.build_engines`. Raises BackendMissing, TargetRefuses."""
+        from quantkit.targets.tensorrt.engine import load_engine
+
+        return load_engine(artifact.path, device)
+
+
+def _int8_models(model: ModelFile, calibration: Calibration, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Both Q/DQ models, the one of FP32 first."""
+    from quantkit.model.qdq_tensorrt import quantized_for_tensorrt
+    from quantkit.model.save import MODEL_FILE, save_model
+    from quantkit.model.strongly_typed import beyond_half, quantized_half_precision
+
+    quantized = quantized_for_tensorrt(model, calibration.ranges, calibration.exclude)
+    save_model(quantized, folder)
+    notes: tuple[str, ...] = ()
+    try:
+        typed = quantized_half_precision(quantized)
+        save_model(typed, folder, STRONG_FILE)
+        notes = tuple(f"{STRONG_FILE}: {note}" for note in beyond_half(typed))
+    except TargetRefuses as refusal:
+        notes = (f"{STRONG_FILE} was not written: {refusal.what}",)
+    files = sorted(folder.iterdir(), key=lambda file: (not file.name.startswith(MODEL_FILE), file.name))
+    return tuple(files), notes
 
 
 def _lacking(model: ModelFile, calibration: Calibration) -> tuple[str, ...]:

@@ -1,0 +1,92 @@
+"""``quantkit build``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from quantkit.cli.options import Fresh, Json, Precisions, Quiet, Run, Verbose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quantkit.pipeline.build import Engine
+
+
+def build(
+    run: Run = None,
+    target: Annotated[str, typer.Option("--target", help="tensorrt: the target that has engines.")] = "tensorrt",
+    precision: Precisions = None,
+    mode: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--mode", help="Where INT8 comes from: auto, implicit, explicit or strong."),
+    ] = None,
+    shape: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--shape", help="Least, best and largest shape of a dynamic input: input=1x3x224x224:8x…:32x…"),
+    ] = None,
+    batch_size: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option("--batch-size", min=1, help="Without --shape: a profile for this batch; may be repeated [1]."),
+    ] = None,
+    workspace: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--workspace", min=1, help="MiB of scratch memory at most."),
+    ] = None,
+    optimization_level: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--optimization-level", min=0, max=5, help="0 builds fastest, 5 runs fastest [TensorRT's: 3]."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="The GPU.")] = "cuda:0",
+    fresh: Fresh = False,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Build a calibrated run's TensorRT engines on this machine's GPU, each with a JSON of what it was built with."""
+    from quantkit.cli.console import configure, print_json
+    from quantkit.cli.settings import with_environment
+    from quantkit.core.artifact import PRECISIONS
+    from quantkit.core.calibration import Calibration
+    from quantkit.core.errors import BadInput
+    from quantkit.pipeline.build import build_engines
+    from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config, write_config
+
+    progress = configure(verbose, quiet)
+    if target != "tensorrt":
+        raise BadInput(f"There are no engines to build for {target!r}.", "Use --target tensorrt, or quantkit export.")
+    folder = find_run(run)
+    settings = with_environment(run_config(folder)).with_values(
+        "build", mode=mode, shapes=shape or None, workspace_mb=workspace, optimization_level=optimization_level
+    )
+    calibration = Calibration.load(folder)
+    engines = build_engines(
+        settings, calibration, folder / ARTIFACTS, precision or PRECISIONS, device, batch_size or [1], fresh, progress
+    )
+    write_config(folder, run_config(folder).with_values("build", **settings.build.model_dump()))  # for compare
+    if as_json:
+        print_json([{"engine": str(e.artifact.path)} | e.record.model_dump(mode="json") for e in engines])
+        return
+    print_engines(engines)
+
+
+def print_engines(engines: Sequence[Engine]) -> None:
+    """A line for each engine."""
+    from quantkit.cli.console import print_table, stdout
+
+    rows = [
+        [
+            e.record.precision,
+            e.record.mode,
+            e.record.executed_precision,
+            f"{e.record.build_seconds:.0f}",
+            f"{e.artifact.size_bytes / 1e6:.3g}",
+            str(e.artifact.path),
+        ]
+        for e in engines
+    ]
+    print_table(["precision", "mode", "layers in", "built in s", "MB", "files"], rows, left=3)
+    where = engines[0].record.where
+    profiles = "; ".join(" ".join(f"{n}={s}" for n, s in profile.items()) for profile in engines[0].record.profiles)
+    stdout.print(f"TensorRT {where.tensorrt}, {where.gpu}, driver for CUDA {where.driver}; {profiles}", markup=False)
