@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from quantkit.model.activations import activation_names
-from quantkit.model.qdq_tensorrt import WEIGHTED
+from quantkit.model.qdq_placement import WEIGHTED
 
 FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
 

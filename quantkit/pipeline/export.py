@@ -113,7 +113,8 @@ def _fingerprint(calibration: Calibration, target: Target, precision: str) -> st
     """A digest of all that the files depend on."""
     ranges = {name: (r.amax, r.low, r.high) for name, r in calibration.ranges.items()} if precision == "int8" else {}
     version = getattr(target, "version", "")
-    return digest_of([__version__, calibration.model.sha256, ranges, list(calibration.exclude), version])
+    data = calibration.data.sha256 if precision == "int8" else ""  # whose channel means correct biases
+    return digest_of([__version__, calibration.model.sha256, ranges, list(calibration.exclude), version, data])
 
 
 def _refuse_foreign_files(folder: Path) -> None:

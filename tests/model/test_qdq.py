@@ -108,10 +108,55 @@ def test_tensorrt_places_pairs_by_its_rules(tiny: tuple) -> None:
     assert dequantized_inputs(quantized, "conv1") == [True, True, False]  # rule 3: no pair on the bias
     assert dequantized_inputs(quantized, "conv2") == [True, True, False]
     assert dequantized_inputs(quantized, "add") == [False, True]  # rule 2: the skip input only
-    assert dequantized_inputs(quantized, "pool") == [True]  # rule 4
+    assert dequantized_inputs(quantized, "pool") == [False]  # rule 4: what follows is not quantized
     assert dequantized_inputs(quantized, "fc") == [False, False, False]  # rule 7: 3 outputs
     outputs_quantized = {n.input[0] for n in quantized.graph.node if n.op_type == "QuantizeLinear"}
-    assert outputs_quantized == {"input", "relu1", "relu2", "pool"}  # rule 1: none on a Conv's output
+    assert outputs_quantized == {"input", "relu1"}  # rule 1: none on a Conv's output
+
+
+def test_an_average_pool_between_quantized_layers_has_pairs_on_both_sides(tmp_path: Path) -> None:
+    def conv(source: str, weight: str, output: str) -> onnx.NodeProto:
+        return helper.make_node("Conv", [source, weight], [output], name=output)
+
+    pool = helper.make_node("AveragePool", ["c0"], ["p"], name="p", kernel_shape=[2, 2])
+    alone, _ = quantized_block(block(conv("input", "w0", "c0"), pool, conv("p", "w1", "out")), tmp_path)
+    assert dequantized_inputs(alone, "p") == [True]
+    assert dequantized_inputs(alone, "out") == [True, True]
+    gate = helper.make_node("Sigmoid", ["c1"], ["s"], name="s")
+    product = helper.make_node("Mul", ["c0", "s"], ["out"], name="out")
+    squeeze = helper.make_node("GlobalAveragePool", ["c0"], ["p"], name="p")
+    excite = [conv("input", "w0", "c0"), squeeze, conv("p", "w1", "c1"), gate, product]
+    assert dequantized_inputs(quantized_block(block(*excite), tmp_path)[0], "p") == [False]  # c0 is wanted whole, too
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_bias_correction_keeps_every_channels_mean(tmp_path: Path, groups: int) -> None:
+    rng = np.random.default_rng(3)
+    weight = numpy_helper.from_array(rng.standard_normal((8, 16 // groups, 1, 1)).astype(np.float32), "w")
+    node = helper.make_node("Conv", ["input", "w", "b"], ["out"], name="out", group=groups)
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 16, 8, 8])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 8, 8, 8])],
+        [weight, numpy_helper.from_array(np.zeros(8, np.float32), "b")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    model = open_model(tmp_path / "m.onnx")
+    x = (rng.standard_normal((1, 16, 8, 8)) + 3).astype(np.float32)
+    ranges = {"input": TensorRange.symmetric(float(np.abs(x).max()), float(x.min()), float(x.max()))}
+    means = {"input": x.mean(axis=(0, 2, 3), dtype=np.float64)}
+
+    def mean_errors(quantized: onnx.ModelProto) -> np.ndarray:
+        dequantized = initializer(quantized, "w_quantized") * initializer(quantized, "w_scale").reshape(-1, 1, 1, 1)
+        group = np.repeat(np.arange(groups), 8 // groups)
+        inputs = means["input"].reshape(groups, -1)[group]
+        products = ((dequantized - numpy_helper.to_array(weight))[:, :, 0, 0] * inputs).sum(axis=1)
+        return products + initializer(quantized, "b")
+
+    plain, corrected = (quantized_for_tensorrt(model, ranges, (), m) for m in (None, means))
+    assert np.abs(mean_errors(plain)).max() > 1e-2
+    assert np.abs(mean_errors(corrected)).max() < 1e-6
 
 
 def test_tensorrt_is_symmetric_per_channel_and_free_of_zero_scales(tmp_path: Path) -> None:

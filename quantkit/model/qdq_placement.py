@@ -1,0 +1,149 @@
+"""Where TensorRT's Q/DQ pairs go, by the rules of ``qdq_tensorrt.py``; nothing is edited here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import onnx
+from onnx import TensorProto
+
+from quantkit.core.ranges import TensorRange
+
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+AVERAGE_POOLS = ("AveragePool", "GlobalAveragePool")
+# Q/DQ commute with these.
+RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Dropout", "Identity", "MaxPool")
+SMALLEST_MATRIX = 16  # rule 7
+SMALLEST_SCALE = 2.0**-24  # for a weight channel that is all zero; TensorRT refuses a scale of 0
+
+
+@dataclass
+class Placement:
+    """Decides which edges get a pair. Nodes must have unique names."""
+
+    graph: onnx.GraphProto
+    ranges: Mapping[str, TensorRange]
+    excluded: set[str]
+    edges: set[tuple[str, str, int]] = field(default_factory=set)  # (tensor, consuming node, input position)
+    weights: dict[str, int] = field(default_factory=dict)  # weight to its channel axis
+    with_weight: set[str] = field(default_factory=set)  # nodes that take their weight dequantized
+    quantized: set[str] = field(default_factory=set)  # weighted nodes with pairs
+    scale_groups: dict[str, str] = field(default_factory=dict)  # rule 6: tensor to the representative of its group
+
+    def __post_init__(self) -> None:
+        self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.producers = {name: node for node in self.graph.node for name in node.output}
+        self.consumers: dict[str, list[tuple[onnx.NodeProto, int]]] = defaultdict(list)
+        for node in self.graph.node:
+            for position, name in enumerate(node.input):
+                self.consumers[name].append((node, position))
+        self.graph_outputs = {output.name for output in self.graph.output}
+
+    def place(self) -> None:
+        """Apply the rules to every node that is not excluded."""
+        nodes = [node for node in self.graph.node if node.name not in self.excluded]
+        for node in nodes:
+            if node.op_type in WEIGHTED:
+                self._place_weighted(node)
+        for node in nodes:
+            if node.op_type == "Add":
+                self._place_add(node)
+            elif node.op_type in AVERAGE_POOLS and node.output[0] in self.ranges:
+                self._place_average_pool(node)
+            elif node.op_type == "Concat" and all(name in self.ranges for name in (*node.input, *node.output)):
+                self._place_concat(node)
+
+    def _place_weighted(self, node: onnx.NodeProto) -> None:
+        operands = node.input[:2]
+        weight = self.initializers.get(operands[1])
+        if weight is not None:
+            if weight.data_type != TensorProto.FLOAT or operands[0] not in self.ranges:
+                return
+            if node.op_type in ("Gemm", "MatMul") and (len(weight.dims) < 2 or min(weight.dims[-2:]) < SMALLEST_MATRIX):
+                return
+            axis = channel_axis(node, len(weight.dims))
+            if self.weights.setdefault(weight.name, axis) != axis:
+                return  # one weight used along two axes: rare, and not worth two copies
+            self.with_weight.add(node.name)
+        elif not all(name in self.ranges for name in operands):
+            return
+        self.quantized.add(node.name)
+        for position, name in enumerate(operands):
+            if name in self.ranges:
+                self._pair(node, position)
+
+    def _place_average_pool(self, node: onnx.NodeProto) -> None:
+        """Rule 4, where a pool between quantized layers gains by it: else a copy in INT8 is made for it alone."""
+        around = [user for user, _ in self.consumers[node.input[0]] if user is not node]
+        if all(map(self._takes_quantized, around)) and self._all_take_quantized(node.output[0]):
+            self._pair(node, 0)
+            self._pair_output(node.output[0])
+
+    def _place_add(self, node: onnx.NodeProto) -> None:
+        """Rule 2. Without a Conv to fuse with, a sum is worth INT8 only if all that takes it is quantized, too."""
+        from_conv = [self._comes_straight_from_conv(name) for name in node.input]
+        skip = [1] if all(from_conv) else [position for position, conv in enumerate(from_conv) if not conv]
+        if not all(node.input[position] in self.ranges for position in skip):
+            return  # a bias or another constant, not a residual
+        if not any(from_conv) and not self._all_take_quantized(node.output[0]):
+            return  # such as an attention mask before Softmax, or a residual before LayerNormalization
+        for position in skip:
+            self._pair(node, position)
+
+    def _place_concat(self, node: onnx.NodeProto) -> None:
+        names = [*node.input, *node.output]
+        roots = {self._scale_group(name) for name in names}
+        root = min(roots)
+        for name, group in list(self.scale_groups.items()):
+            if group in roots:
+                self.scale_groups[name] = root
+        for name in names:
+            self.scale_groups[name] = root
+        for position in range(len(node.input)):
+            self._pair(node, position)
+        self._pair_output(node.output[0])
+
+    def _comes_straight_from_conv(self, name: str) -> bool:
+        producer = self.producers.get(name)
+        alone = len(self.consumers[name]) == 1 and name not in self.graph_outputs
+        return alone and producer is not None and producer.op_type in WEIGHTED and producer.name not in self.excluded
+
+    def _all_take_quantized(self, name: str) -> bool:
+        """Whether whatever takes a tensor has pairs on what it takes."""
+        users = [user for user, _ in self.consumers[name]]
+        return bool(users) and name not in self.graph_outputs and all(map(self._takes_quantized, users))
+
+    def _takes_quantized(self, node: onnx.NodeProto) -> bool:
+        """Whether a node has pairs on what it takes, or passes values on to such."""
+        if node.op_type in RESHAPING:
+            return self._all_take_quantized(node.output[0])
+        return node.name in self.quantized or (node.op_type == "Concat" and node.name not in self.excluded)
+
+    def _pair(self, node: onnx.NodeProto, position: int) -> None:
+        if node.input[position] in self.ranges:
+            self.edges.add((node.input[position], node.name, position))
+
+    def _pair_output(self, name: str) -> None:
+        for node, position in self.consumers[name]:
+            self.edges.add((name, node.name, position))
+
+    def _scale_group(self, name: str) -> str:
+        return self.scale_groups.get(name, name)
+
+    def scale(self, name: str) -> float:
+        """The scale of a tensor's pair; never 0."""
+        group = self.scale_groups.get(name)
+        members = [name] if group is None else [n for n, g in self.scale_groups.items() if g == group]
+        return max(max(self.ranges[member].scale for member in members), SMALLEST_SCALE)
+
+
+def channel_axis(node: onnx.NodeProto, rank: int) -> int:
+    """The axis of the weight that holds output channels."""
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "ConvTranspose":
+        return 1
+    transposed = next((a.i for a in node.attribute if a.name == "transB"), 0) if node.op_type == "Gemm" else 0
+    return 0 if transposed else rank - 1
