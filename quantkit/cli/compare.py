@@ -105,16 +105,21 @@ def print_comparison(comparison: Comparison) -> None:
     labelled = any(row.metrics for row in comparison.rows)
     columns = ["target", "precision", "ran in"]
     columns += ["top-1 % [95 %]", "drop pt", "top-5 %"] if labelled else []
-    columns += ["agree %", "SQNR dB", "p50 ms", "p90", "p99", "/s", "speed-up", "MB"]
-    print_table(columns, [_cells(row, labelled) for row in comparison.rows], left=3)
+    batches = sorted({row.batch for row in comparison.rows})
+    copies = any(row.latency_with_copies_ms for row in comparison.rows)
+    columns += ["agree %", "SQNR dB", *(["batch"] if len(batches) > 1 else []), "p50 ms", "p90", "p99"]
+    columns += [*(["with copies"] if copies else []), "/s", "speed-up", "MB"]
+    print_table(columns, [_cells(row, labelled, len(batches) > 1, copies) for row in comparison.rows], left=3)
+    at = f"latency at batch {batches[0]} on " if len(batches) == 1 else "on "
+    machine = comparison.environment
+    gpu = f"; {machine.gpu}: p50 of the network alone, by CUDA events" if machine.gpu else ""
     stdout.print(
-        f"{comparison.samples} samples, {comparison.labelled} labelled; latency at batch {comparison.rows[0].batch} on "
-        f"{comparison.environment.cpu}, {comparison.environment.cores} cores",
+        f"{comparison.samples} samples, {comparison.labelled} labelled; {at}{machine.cpu}, {machine.cores} cores{gpu}",
         markup=False,
     )
 
 
-def _cells(row: Row, labelled: bool) -> list[str]:
+def _cells(row: Row, labelled: bool, batches: bool, copies: bool) -> list[str]:
     cells = [row.target, row.precision, row.executed_precision]
     if labelled:
         top1, top5 = row.metrics["top1"], row.metrics.get("top5")
@@ -125,5 +130,8 @@ def _cells(row: Row, labelled: bool) -> list[str]:
         ]
     sqnr = f"{row.sqnr_db:.1f}" if row.sqnr_db is not None else "–"
     latency = row.latency_ms
-    cells += [f"{100 * row.agreement:.2f}", sqnr, f"{latency.p50:.3g}", f"{latency.p90:.3g}", f"{latency.p99:.3g}"]
+    cells += [f"{100 * row.agreement:.2f}", sqnr, *([str(row.batch)] if batches else [])]
+    cells += [f"{latency.p50:.3g}", f"{latency.p90:.3g}", f"{latency.p99:.3g}"]
+    if copies:
+        cells.append(f"{row.latency_with_copies_ms.p50:.3g}" if row.latency_with_copies_ms else "")
     return [*cells, f"{row.throughput:.0f}", f"{row.speedup:.2f}x", f"{row.size_bytes / 1e6:.2f}"]

@@ -16,6 +16,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.gates import GateResult
 from quantkit.reports import wording
+from quantkit.reports.layers import breakdowns
 from quantkit.reports.scatter import MARKERS, scatter_svg, target_order
 from quantkit.reports.table import columns
 from quantkit.reports.tensors import tensor_entries
@@ -58,6 +59,7 @@ def html_report(calibration: Calibration | None, comparison: Comparison | None, 
         narrow_picture=Markup(scatter_svg(comparison, narrow=True)) if comparison else "",
         columns=columns(comparison) if comparison else [],
         glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
+        breakdowns=breakdowns(rows),
         entries=entries,
         warnings=[w for source in (comparison, calibration) if source for w in source.warnings],
         data=Markup(script_json({"charts": [entry.chart for entry in entries]})),

@@ -79,8 +79,9 @@ def _origin(comparison: Comparison | None, calibration: Calibration | None) -> l
     if comparison:
         machine = comparison.environment
         packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+        where = ", ".join(filter(None, (machine.cpu, f"{machine.cores} cores", machine.gpu, packages)))
         parts.append(
             f"compared on {comparison.samples} samples ({comparison.labelled} labelled) of {comparison.data}, "
-            f"{machine.cpu}, {machine.cores} cores, {packages}, quantkit {machine.quantkit}, {machine.measured}"
+            f"{where}, quantkit {machine.quantkit}, {machine.measured}"
         )
     return [f"{escaped('; '.join(parts))}.", ""] if parts else []

@@ -64,7 +64,30 @@ def columns(comparison: Comparison) -> list[Column]:
             "FP32's p50 on this target divided by this p50",
             lambda row: Cell(wording.DASH if row.is_reference else f"{row.speedup:.2f}x", row.speedup),
         ),
+        *_gpu(comparison),
         Column("Size MB", "Size of the files", lambda row: Cell(f"{row.size_bytes / 1e6:.2f}", row.size_bytes)),
+    ]
+
+
+def _gpu(comparison: Comparison) -> list[Column]:
+    """What a GPU drew and held, where one ran."""
+    if not any(row.gpu for row in comparison.rows):
+        return []
+
+    def memory(row: Row) -> Cell:
+        if row.gpu is None:
+            return Cell(wording.DASH, None)
+        return Cell(f"{row.gpu.memory_bytes / 2**20:,.0f}", row.gpu.memory_bytes)
+
+    def power(row: Row) -> Cell:
+        if row.gpu is None or row.gpu.power_w is None:
+            return Cell(wording.DASH, None)
+        clock = f"{row.gpu.sm_clock_mhz:,} MHz" if row.gpu.sm_clock_mhz else ""
+        return Cell(f"{row.gpu.power_w:.0f}", row.gpu.power_w, clock)
+
+    return [
+        Column("GPU MiB", "What the loaded model takes of the GPU's memory", memory),
+        Column("Watt", "The GPU's mean power under this load, and its highest clock", power),
     ]
 
 
@@ -105,6 +128,12 @@ def _latencies(comparison: Comparison) -> list[Column]:
     fastest = min((row.latency_ms.p50 for row in comparison.rows), default=1.0)
     digits = 2 if fastest >= 1 or fastest <= 0 else min(5, 2 - math.floor(math.log10(fastest)))
 
+    def with_copies(row: Row) -> Cell:
+        if row.latency_with_copies_ms is None:
+            return Cell(wording.DASH, None)
+        value = row.latency_with_copies_ms.p50
+        return Cell(f"{value:,.{digits}f}", value)
+
     def column(name: str) -> Column:
         def cell(row: Row) -> Cell:
             value = float(getattr(row.latency_ms, name))
@@ -112,4 +141,7 @@ def _latencies(comparison: Comparison) -> list[Column]:
 
         return Column(f"{name} ms", f"{name[1:]} % of the inferences took at most this long", cell)
 
-    return [column(name) for name in ("p50", "p90", "p99")]
+    found = [column(name) for name in ("p50", "p90", "p99")]
+    if any(row.latency_with_copies_ms for row in comparison.rows):
+        found.append(Column("With copies", "p50 in ms with the copies between host and device", with_copies))
+    return found

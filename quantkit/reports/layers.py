@@ -1,0 +1,69 @@
+"""Where the time goes: a compiled model's layers, the slowest first, for the report."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quantkit.core.comparison import LayerTime, Row
+
+MOST_LAYERS = 12  # by name; the rest of them in one line
+COLOURED = ("int8", "f16", "f32")
+UNTOLD = "other"  # a layer whose precision the runtime does not tell
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of the time: milliseconds, and the part of the whole 0..1."""
+
+    title: str
+    precision: str
+    ms: float
+    share: float
+
+    @property
+    def kind(self) -> str:
+        """Which colour it has."""
+        return self.precision if self.precision in COLOURED else UNTOLD
+
+
+@dataclass(frozen=True)
+class LayerBreakdown:
+    """One row's layers: ``by_precision`` sums them, ``slowest`` names them, ``rest`` counts those not named."""
+
+    row: Row
+    total_ms: float
+    by_precision: tuple[Share, ...]
+    slowest: tuple[Share, ...]
+    rest: int
+    rest_ms: float
+
+
+def breakdowns(rows: Sequence[Row]) -> list[LayerBreakdown]:
+    """One for each row that has layer times."""
+    return [_breakdown(row) for row in rows if row.layers]
+
+
+def _breakdown(row: Row) -> LayerBreakdown:
+    total = sum(layer.ms for layer in row.layers) or 1e-12
+    precisions: dict[str, float] = defaultdict(float)
+    for layer in row.layers:
+        precisions[layer.precision or UNTOLD] += layer.ms
+    ordered = sorted(row.layers, key=lambda layer: -layer.ms)
+    named = ordered[:MOST_LAYERS]
+    return LayerBreakdown(
+        row,
+        total,
+        tuple(Share(p, p, ms, ms / total) for p, ms in sorted(precisions.items(), key=lambda item: -item[1])),
+        tuple(Share(_short(layer), layer.precision or UNTOLD, layer.ms, layer.ms / total) for layer in named),
+        len(ordered) - len(named),
+        sum(layer.ms for layer in ordered[MOST_LAYERS:]),
+    )
+
+
+def _short(layer: LayerTime) -> str:
+    """A fused layer's parts, without the weights' quantization that TensorRT lists first."""
+    parts = layer.name.split(" + ")
+    kept = [part for part in parts if not part.endswith(("_quantized", "_DequantizeLinear"))] or parts
+    return " + ".join(kept)
