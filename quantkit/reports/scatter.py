@@ -71,9 +71,13 @@ def target_order(rows: Sequence[Row]) -> list[str]:
 
 
 def _points(comparison: Comparison) -> tuple[list[Point], str]:
+    """One for each row of the smallest batch: others would show the same quality once more, at a longer latency."""
     metric = wording.main_metric(comparison.rows)
+    batch = min((row.batch for row in comparison.rows), default=1)
     points = []
     for row in comparison.rows:
+        if row.batch != batch:
+            continue
         x = row.latency_ms.p50
         if metric is None:
             points.append(Point(row, x, *(100 * row.agreement,) * 3))

@@ -60,6 +60,7 @@ def load_engine(path: Path, device: str) -> EngineSession:
     with cuda.memory_taken() as taken:
         session = EngineSession(path.read_bytes(), str(path), number, "; ".join(differences))
         session.layers = record.layers
+        session.make_contexts()
     session.memory_bytes = taken[0]
     return session
 
@@ -91,6 +92,11 @@ class EngineSession:
         self.memory_bytes = 0
         self.device_name = cuda.gpu_name(device)
         self.bus = cuda.pci_bus(device)
+
+    def make_contexts(self) -> None:
+        """One for each profile now rather than when it is first used: they hold the memory of activations."""
+        for number in range(self._engine.num_optimization_profiles):
+            self._context(number)
 
     @property
     def executed_precision(self) -> str:

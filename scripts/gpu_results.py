@@ -1,0 +1,96 @@
+"""Writes docs/results/h200-tensorrt-8.6.md from what one run on a GPU left: nothing in it is typed by hand.
+
+    python scripts/gpu_results.py JUNIT COMPARISON BENCH OUT
+
+JUNIT is pytest's --junitxml of the GPU suite, COMPARISON a comparison.json, BENCH the JSON of bench_gpu.py.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from quantkit.core.comparison import Comparison, Row
+
+
+def main(junit: Path, comparison: Path, bench: Path, out: Path) -> None:
+    """Read all three, write one page."""
+    measured = Comparison.load(comparison.parent)
+    machine = measured.environment
+    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    parts = [
+        "# TensorRT on an H200\n",
+        f"Measured {machine.measured} with quantkit {machine.quantkit} on {machine.gpu}; {machine.cores} cores of "
+        f"{machine.cpu}, Python {machine.python}, {packages}. Written by `scripts/gpu_results.py` from that run alone.\n",
+        *suite(junit),
+        *resnet(measured),
+        *headline(json.loads(bench.read_text(encoding="utf-8"))),
+    ]
+    out.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+
+
+def suite(junit: Path) -> list[str]:
+    """What `pytest -m gpu` said, and the figures that its tests recorded."""
+    root = ElementTree.parse(junit).getroot()
+    total = root if root.tag == "testsuite" else root[0]
+    counts = {key: int(total.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+    passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
+    lines = [
+        "## The GPU suite\n",
+        f"`pytest -m gpu`: {passed} passed, {counts['failures'] + counts['errors']} failed, {counts['skipped']} skipped "
+        f"in {float(total.get('time', 0)):.0f} s.\n",
+        "| figure | measured |",
+        "| --- | ---: |",
+    ]
+    figures = [(p.get("name"), p.get("value")) for case in total.iter("testcase") for p in case.iter("property")]
+    lines += [f"| {name} | {value} |" for name, value in figures]
+    lines += ["", "| test | outcome | s |", "| --- | --- | ---: |"]
+    for case in total.iter("testcase"):
+        bad = next((child.tag for child in case if child.tag in ("failure", "error", "skipped")), "passed")
+        lines.append(f"| `{case.get('name')}` | {bad} | {float(case.get('time', 0)):.1f} |")
+    return [*lines, ""]
+
+
+def resnet(comparison: Comparison) -> list[str]:
+    """The rows of a comparison."""
+    lines = [
+        f"## {Path(comparison.model).stem}, {comparison.samples} images\n",
+        "The [whole report](resnet50-h200.html). p50 is of the network alone, by CUDA events.\n",
+        "| precision | batch | top-1 % [95 %] | agree % | SQNR dB | p50 ms | p90 | p99 | with copies | per second "
+        "| speed-up | watt | ran in |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    return [*lines, *(_row(row) for row in comparison.rows if row.target == "tensorrt"), ""]
+
+
+def _row(row: Row) -> str:
+    top1 = row.metrics.get("top1")
+    latency, copies = row.latency_ms, row.latency_with_copies_ms
+    cells = [
+        row.precision.upper(),
+        str(row.batch),
+        f"{100 * top1.value:.2f} [{100 * top1.low:.1f}, {100 * top1.high:.1f}]" if top1 else "–",
+        f"{100 * row.agreement:.2f}",
+        f"{row.sqnr_db:.1f}" if row.sqnr_db is not None else "–",
+        *(f"{value:.3f}" for value in (latency.p50, latency.p90, latency.p99)),
+        f"{copies.p50:.3f}" if copies else "–",
+        f"{row.throughput:,.0f}",
+        f"{row.speedup:.2f}x",
+        f"{row.gpu.power_w:.0f}" if row.gpu and row.gpu.power_w is not None else "–",
+        row.executed_precision,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def headline(bench: dict[str, Any]) -> list[str]:
+    """What bench_gpu.py printed."""
+    return ["## Against PyTorch, eager FP32\n", str(bench["markdown"]).strip(), ""]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    main(*map(Path, sys.argv[1:]))

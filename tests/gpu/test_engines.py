@@ -1,0 +1,263 @@
+"""Engines of the demo's model on a GPU: every way to INT8, reuse, refusals, and the verbs around them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+
+from quantkit.core.calibration import Calibration
+from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
+from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
+from quantkit.model.file import open_model
+from quantkit.targets.tensorrt import TensorRT, builder, cuda, library
+from quantkit.targets.tensorrt.engine import EngineSession
+from quantkit.targets.tensorrt.network import parsed
+from quantkit.targets.tensorrt.plan import BuildSettings, plan_for
+from quantkit.targets.tensorrt.record import ENGINE_RECORD, EngineRecord
+from quantkit.targets.tensorrt.shapes import profiles_for
+from tests.conftest import Quantkit
+from tests.gpu.calibrator import engine_of_a_calibrator
+from tests.gpu.conftest import built
+
+FAST = {"optimization_level": 1}
+X = np.random.default_rng(5).standard_normal((1, 3, 64, 64)).astype(np.float32)
+
+
+def input_of(calibration: Calibration) -> str:
+    return open_model(Path(calibration.model.path)).inputs[0].name
+
+
+def sqnr(calibration: Calibration, outputs: dict[str, np.ndarray]) -> float:
+    reference = ort.InferenceSession(calibration.model.path).run(None, {input_of(calibration): X})[0]
+    got = next(iter(outputs.values()))
+    return float(10 * np.log10((reference**2).sum() / (((reference - got) ** 2).sum() + 1e-20)))
+
+
+@pytest.mark.parametrize(
+    ("precision", "mode", "least_db"),
+    [
+        ("fp32", "auto", 80),
+        ("tf32", "auto", 45),
+        ("fp16", "auto", 40),
+        ("int8", "implicit", 20),
+        ("int8", "explicit", 20),
+    ],
+)
+def test_outputs_stay_close_to_fp32(
+    digits: Calibration, precision: str, mode: str, least_db: float, record_property: Any
+) -> None:
+    engine = built(digits, [precision], mode=mode, **FAST)[0]
+    session = TensorRT().load(engine.artifact, "cuda:0")
+    decibels = sqnr(digits, session.infer({input_of(digits): X}))
+    record_property(f"digits {precision} {engine.record.mode}: SQNR dB", round(decibels, 1))
+    assert decibels > least_db
+    assert ("int8" in session.executed_precision) == (precision == "int8")
+    assert ("f16" in session.executed_precision) <= (precision in ("fp16", "int8"))
+    assert session.memory_bytes >= 0
+    assert engine.record.where.gpu == session.device_name
+    assert engine.record.layers
+
+
+def test_tf32_is_told_from_fp32(digits: Calibration) -> None:
+    """FP32 rounds no product: its outputs are nearer to onnxruntime's than TF32's by far."""
+    exact, rounded = (
+        sqnr(digits, TensorRT().load(engine.artifact, "cuda:0").infer({input_of(digits): X}))
+        for engine in built(digits, ["fp32", "tf32"], **FAST)
+    )
+    assert exact > rounded + 10
+
+
+def test_implicit_mode_finds_a_range_for_every_tensor(digits: Calibration) -> None:
+    engine = built(digits, ["int8"], mode="implicit", **FAST)[0]
+    assert engine.record.without_range == ()
+
+
+@pytest.mark.parametrize("mode", ["implicit", "explicit"])
+def test_excluded_layers_stay_in_floating_point(digits: Calibration, runs: Path, mode: str) -> None:
+    graph = open_model(Path(digits.model.path)).graph_only.graph
+    conv = [node for node in graph.node if node.op_type == "Conv"][1]
+    folder = runs / f"excluded-{mode}"
+    digits.model_copy(update={"exclude": (conv.name or conv.output[0],)}).attach(digits.collected, folder).save(folder)
+    engine = built(Calibration.load(folder), ["int8"], mode=mode, **FAST)[0]
+    own = [layer for layer in engine.record.layers if (conv.name or conv.output[0]) in layer.name]
+    own = [layer for layer in own if "conv" in layer.kind.lower() or "gemm" in layer.kind.lower()]
+    assert own
+    assert all(layer.precision != "int8" for layer in own)
+    assert "int8" in engine.record.executed_precision  # the others are quantized
+
+
+class TestCache:
+    """Our calibration cache in TensorRT's own hands."""
+
+    @pytest.mark.parametrize("algorithm", [ENTROPY, MINMAX])
+    def test_is_accepted_without_recalibration(self, digits: Calibration, algorithm: str) -> None:
+        amax = {name: tensor.amax for name, tensor in digits.ranges.items()}
+        text = cache_text(amax, library.tensorrt().__version__, algorithm)
+        plan, asked = engine_of_a_calibrator(digits, algorithm, text, level=0)
+        assert plan is not None
+        assert not asked
+        session = EngineSession(bytes(plan), "cached")
+        session.layers = session.inspect()
+        assert sqnr(digits, session.infer({input_of(digits): X})) > 20
+
+    def test_of_another_version_is_not(self, digits: Calibration) -> None:
+        amax = {name: tensor.amax for name, tensor in digits.ranges.items()}
+        _, asked = engine_of_a_calibrator(digits, ENTROPY, cache_text(amax, "8.4.1", ENTROPY), level=0)
+        assert asked  # which is why quantkit convert --tensorrt writes another header
+
+
+def test_an_engine_is_built_once(digits: Calibration) -> None:
+    first = built(digits, ["fp16"], **FAST)[0]
+    before = first.artifact.path.stat().st_mtime_ns
+    assert built(digits, ["fp16"], **FAST)[0].artifact.path.stat().st_mtime_ns == before
+    assert (first.artifact.path.parents[1] / "timing.cache").stat().st_size > 0
+
+
+def test_one_engine_for_several_shapes(digits: Calibration) -> None:
+    name = input_of(digits)
+    engine = built(digits, ["int8"], shapes=[f"{name}=1x3x64x64:4x3x64x64:8x3x64x64"], **FAST)[0]
+    session = TensorRT().load(engine.artifact, "cuda:0")
+    batch = np.concatenate([X, -X, X * 0.5, X * 0.1, X])
+    whole = next(iter(session.infer({name: batch}).values()))
+    single = next(iter(session.infer({name: X}).values()))
+    assert whole.shape[0] == 5
+    assert np.allclose(whole[0], single[0], atol=0.1 * np.abs(single).max())
+    with pytest.raises(BadInput, match="No profile of"):
+        session.infer({name: np.concatenate([batch, batch])})
+
+
+def test_times_are_the_devices_own(digits: Calibration) -> None:
+    session = TensorRT().load(built(digits, ["fp16"], **FAST)[0].artifact, "cuda:0")
+    times = session.device_times({input_of(digits): X}, 50)
+    assert len(times.compute) == len(times.with_copies) == 50
+    assert all(0 < alone < whole for alone, whole in zip(times.compute, times.with_copies, strict=True))
+    assert 0 < times.back_to_back < 2 * float(np.median(times.with_copies))
+    layers = session.layer_times({input_of(digits): X}, 5)
+    assert sum(layer.ms for layer in layers) > 0.5 * float(np.median(times.compute))
+    assert {layer.precision for layer in layers} >= {"f16"}
+
+
+class TestBadInput:
+    """Each of them is one sentence on what is wrong and one on how to mend it."""
+
+    @pytest.fixture
+    def copy(self, digits: Calibration, tmp_path: Path) -> Path:
+        """An engine and its record, to be damaged."""
+        folder = built(digits, ["fp16"], **FAST)[0].artifact.path.parent
+        shutil.copytree(folder, tmp_path / "engine")
+        return tmp_path / "engine"
+
+    def load(self, folder: Path) -> Any:
+        from quantkit.targets.tensorrt.engine import load_engine
+
+        return load_engine(folder / "model.engine", "cuda:0")
+
+    @pytest.mark.parametrize(
+        ("field", "value"), [("tensorrt", "8.5.3"), ("gpu", "NVIDIA A100-SXM4-80GB"), ("driver", "11.8")]
+    )
+    def test_an_engine_built_elsewhere(self, copy: Path, field: str, value: str) -> None:
+        record = json.loads((copy / ENGINE_RECORD).read_text())
+        record["where"][field] = value
+        (copy / ENGINE_RECORD).write_text(json.dumps(record))
+        if field == "driver":  # a newer driver runs it
+            self.load(copy)
+            return
+        with pytest.raises(TargetRefuses, match=f"{value}, here"):
+            self.load(copy)
+
+    def test_a_truncated_engine(self, copy: Path) -> None:
+        path = copy / "model.engine"
+        path.write_bytes(path.read_bytes()[:-1000])
+        with pytest.raises(BadInput, match="is not the engine that"):
+            self.load(copy)
+
+    def test_what_is_no_engine(self) -> None:
+        with pytest.raises(TargetRefuses, match="TensorRT cannot load it"):
+            EngineSession(b"ftrt" + bytes(3000), "it")
+
+    def test_a_damaged_timing_cache_is_made_anew(self, digits: Calibration, tmp_path: Path) -> None:
+        (tmp_path / "timing.cache").write_bytes(b"no timing cache" * 99)
+        model = open_model(Path(digits.model.path))
+        plan = plan_for("fp16", "auto", library.version_of(library.tensorrt().__version__))
+        settings = BuildSettings(optimization_level=0)
+        made = builder.build(
+            model.path, plan, profiles_for(model, [], [1]), settings, {}, (), tmp_path / "timing.cache"
+        )
+        assert made.plan
+        assert not (tmp_path / "timing.cache").read_bytes().startswith(b"no timing")
+
+    def test_an_unsupported_operator_is_named_with_its_node(self, tmp_path: Path) -> None:
+        nodes = [
+            helper.make_node("Relu", ["x"], ["r"], name="first"),
+            helper.make_node("Bernoulli", ["r"], ["y"], name="dice"),
+        ]
+        value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4]) for n in ("x", "y")]
+        graph = helper.make_graph(nodes, "g", value[:1], value[1:])
+        onnx.save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), tmp_path / "m.onnx"
+        )
+        with pytest.raises(TargetRefuses, match=r"at node dice \(Bernoulli\)"):
+            parsed(library.tensorrt().Builder(library.messages()), tmp_path / "m.onnx", strong=False)
+
+    def test_too_little_memory(self) -> None:
+        with pytest.raises(BackendMissing, match="not enough memory"):
+            cuda.Memory(1 << 45)
+        assert cuda.free_memory() > 0  # the GPU is still usable
+
+    def test_an_absent_device(self, digits: Calibration) -> None:
+        engine = built(digits, ["fp16"], **FAST)[0]
+        for device in ("cuda:99", "CPU", "cuda:"):
+            with pytest.raises(BackendMissing, match="cuda:0"):
+                TensorRT().load(engine.artifact, device)
+
+    def test_strong_typing_before_it_was_there(self, digits: Calibration) -> None:
+        if library.version_of(library.tensorrt().__version__) >= (10, 0):
+            pytest.skip("this TensorRT has it")
+        with pytest.raises(TargetRefuses, match="no strongly typed networks"):
+            built(digits, ["int8"], mode="strong")
+
+
+def test_the_fp16_artifact_is_a_model_that_tensorrt_parses(digits: Calibration, tmp_path: Path) -> None:
+    """The file that strongly typed engines come from; TensorRT 8.6 has FP16 by flag, and the types in the network."""
+    model = open_model(Path(digits.model.path))
+    TensorRT().export(model, digits, "fp16", tmp_path)
+    network, parser = parsed(library.tensorrt().Builder(library.messages()), tmp_path / "model.onnx", strong=False)
+    kinds = {network.get_layer(i).get_output(0).dtype for i in range(network.num_layers)}
+    assert library.tensorrt().float16 in kinds
+    assert network.get_output(0).dtype == library.tensorrt().float32
+    del parser
+
+
+def test_the_verbs(digits: Calibration, runs: Path, quantkit: Quantkit) -> None:
+    assert digits.folder is not None
+    done = quantkit("build", digits.folder, "--precision", "int8", "--optimization-level", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    [engine] = json.loads(done.stdout)
+    EngineRecord.model_validate({key: value for key, value in engine.items() if key != "engine"})
+    evaluation = runs / "digits-demo" / "imgs" / "eval"
+    options = ("--target", "tensorrt", "--target", "onnxruntime", "--batch-size", 1, "--batch-size", 8)
+    done = quantkit("compare", digits.folder, "--data", evaluation, *options, "--samples", 100, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = [row for row in json.loads(done.stdout)["rows"] if row["target"] == "tensorrt"]
+    assert [(row["precision"], row["batch"]) for row in rows] == [
+        (precision, batch) for batch in (1, 8) for precision in ("fp32", "fp16", "int8")
+    ]
+    for row in rows:
+        assert row["metrics"]["top1"]["value"] > 0.9
+        assert row["latency_with_copies_ms"]["p50"] > row["latency_ms"]["p50"]
+        assert row["gpu"]["sm_clock_mhz"] > 0
+        assert row["gpu"]["power_w"] > 0
+        assert bool(row["layers"]) == (row["batch"] == 1)
+    assert "TF32 off" in rows[0]["notes"]
+    page = (digits.folder / "report.html").read_text()
+    assert "Where the time goes" in page
+    done = quantkit("doctor")
+    assert "cuda:0" in done.stdout

@@ -1,0 +1,93 @@
+"""MobileNetV2 and ResNet-50 on a GPU: as fast through Q/DQ as through dynamic ranges, and nearer to FP32 than TensorRT.
+
+Engines are built at TensorRT's default optimization level, which takes minutes; QUANTKIT_GPU_RUNS keeps them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantkit.core.calibration import Calibration
+from quantkit.datasets import Stream, open_dataset
+from quantkit.formats.tensorrt_cache import MINMAX
+from quantkit.measure.fidelity import Fidelity
+from quantkit.measure.latency import time_sessions
+from quantkit.model.file import open_model
+from quantkit.targets.base import DeviceSession
+from quantkit.targets.tensorrt import TensorRT
+from quantkit.targets.tensorrt.engine import EngineSession
+from tests.gpu.calibrator import engine_of_a_calibrator
+from tests.gpu.conftest import SHARED, built
+
+BATCHES = (1, 64)
+PARITY = 1.05  # of p50
+TENSORRTS_BEST_DB = 27.3  # MobileNetV2, its own min-max calibrator on the same images: 27.25
+TENSORRTS_BEST_AGREEMENT = 0.989  # likewise: 98.84 %
+
+
+def sessions(calibration: Calibration) -> dict[str, DeviceSession]:
+    return {
+        mode: TensorRT().load(built(calibration, ["int8"], BATCHES, mode=mode)[0].artifact, "cuda:0")
+        for mode in ("implicit", "explicit")
+    }
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
+def test_qdq_is_as_fast_as_dynamic_ranges(real: dict[str, Calibration], name: str, record_property: Any) -> None:
+    loaded = sessions(real[name])
+    own = open_model(Path(real[name].model.path)).inputs[0].name
+    for batch in BATCHES:
+        x = np.random.default_rng(0).standard_normal((batch, 3, 224, 224)).astype(np.float32)
+        timings = time_sessions(list(loaded.values()), {own: x}, batch, lambda _: None)
+        p50 = {mode: timing.latency.p50 for mode, timing in zip(loaded, timings, strict=True)}
+        for mode, timing in zip(loaded, timings, strict=True):
+            record_property(f"{name} INT8 {mode} batch {batch}: p50 ms", round(timing.latency.p50, 4))
+            assert timing.with_copies is not None
+            record_property(f"{name} INT8 {mode} batch {batch}: p50 ms with copies", round(timing.with_copies.p50, 4))
+        record_property(f"{name} batch {batch}: explicit over implicit", round(p50["explicit"] / p50["implicit"], 3))
+        assert p50["explicit"] < PARITY * p50["implicit"]
+
+
+def test_int8_is_as_fast_as_a_calibrators_engine(real: dict[str, Calibration], record_property: Any) -> None:
+    cache = SHARED / "golden" / "tensorrt-8.6.0" / "mobilenet_v2_cifar10.minmax.cache"
+    plan, asked = engine_of_a_calibrator(real["mobilenet_v2"], MINMAX, cache.read_text(), half=True)
+    assert not asked
+    loaded = sessions(real["mobilenet_v2"]) | {"calibrator": EngineSession(bytes(plan), "a calibrator's")}
+    own = open_model(Path(real["mobilenet_v2"].model.path)).inputs[0].name
+    x = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
+    timings = time_sessions(list(loaded.values()), {own: x}, 1, lambda _: None)
+    p50 = {name: timing.latency.p50 for name, timing in zip(loaded, timings, strict=True)}
+    record_property("mobilenet_v2 INT8 of TensorRT's own min-max cache batch 1: p50 ms", round(p50["calibrator"], 4))
+    assert p50["explicit"] < PARITY * p50["calibrator"]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
+def test_int8_is_nearer_to_fp32_than_tensorrts_own(
+    real: dict[str, Calibration], name: str, record_property: Any
+) -> None:
+    calibration = real[name]
+    reference = TensorRT().load(built(calibration, ["fp32"])[0].artifact, "cuda:0")
+    loaded = sessions(calibration)
+    fidelity = {mode: Fidelity() for mode in loaded}
+    model = open_model(Path(calibration.model.path))
+    opened = open_dataset(SHARED / "images" / "cifar10" / "eval.txt", model.inputs, calibration.preprocess)
+    stream = Stream(opened.dataset, range(len(opened.dataset)))
+    for batch in stream.batches(1):
+        expected = reference.infer(batch.inputs)
+        for mode, session in loaded.items():
+            fidelity[mode].update(expected, session.infer(batch.inputs))
+    for mode, found in fidelity.items():
+        assert found.sqnr_db is not None
+        record_property(f"{name} INT8 {mode} {calibration.method}: SQNR dB", round(found.sqnr_db, 2))
+        record_property(f"{name} INT8 {mode} {calibration.method}: agreement %", round(100 * found.agreement, 2))
+    default = fidelity["explicit"]
+    assert default.sqnr_db is not None
+    if name == "mobilenet_v2":
+        assert default.sqnr_db > TENSORRTS_BEST_DB
+        assert default.agreement > TENSORRTS_BEST_AGREEMENT
+    else:
+        assert default.sqnr_db > 30
