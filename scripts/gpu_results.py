@@ -24,7 +24,8 @@ def main(junit: Path, comparison: Path, bench: Path, out: Path) -> None:
     parts = [
         "# TensorRT on an H200\n",
         f"Measured {machine.measured} with quantkit {machine.quantkit} on {machine.gpu}; {machine.cores} cores of "
-        f"{machine.cpu}, Python {machine.python}, {packages}. Written by `scripts/gpu_results.py` from that run alone.\n",
+        f"{machine.cpu}, Python {machine.python}, {packages}. "
+        "Written by `scripts/gpu_results.py` from that run alone.\n",
         *suite(junit),
         *resnet(measured),
         *headline(json.loads(bench.read_text(encoding="utf-8"))),
@@ -40,8 +41,8 @@ def suite(junit: Path) -> list[str]:
     passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
     lines = [
         "## The GPU suite\n",
-        f"`pytest -m gpu`: {passed} passed, {counts['failures'] + counts['errors']} failed, {counts['skipped']} skipped "
-        f"in {float(total.get('time', 0)):.0f} s.\n",
+        f"`pytest -m gpu`: {passed} passed, {counts['failures'] + counts['errors']} failed, "
+        f"{counts['skipped']} skipped in {float(total.get('time', 0)):.0f} s.\n",
         "| figure | measured |",
         "| --- | ---: |",
     ]
