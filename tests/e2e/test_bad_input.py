@@ -192,7 +192,6 @@ def test_targets_and_precisions_that_are_none(quantkit: Quantkit, model_path: Pa
     assert quantkit("calibrate", model_path, "--data", images, "-o", "run", "--no-export").returncode == 0
     check(quantkit("compare", "run", "--data", images, "--target", "tpu"), 2, "'tpu'", "onnxruntime")
     check(quantkit("compare", "run", "--data", images, "--precision", "int4"), 2, "int4")
-    check(quantkit("compare", "run", "--data", images, "--target", "tensorrt"), 3, "tensorrt", "trtexec")
     check(quantkit("compare", "run", "--data", images, "--device", "TPU"), 3, "'TPU'")
     check(quantkit("export", "run", "--tensorrt", "latest"), 2, "'latest'")
     check(quantkit("gate", "run", "--max-drop", "1"), 2, "not compared yet", "quantkit compare")

@@ -31,7 +31,7 @@ def test_options_of_compare_do_not_stick(quantkit: Quantkit, run: Path, images: 
     assert quantkit("compare", run, "--data", images, *small, "--preprocess", "raw").returncode == 0
     assert json.loads((run / "comparison.json").read_text())["samples"] == 3
     shown = quantkit("compare", run, "--dump-config")
-    for line in ("samples = 300", "seed = 0", "batch_size = 1", "targets = []", 'preset = "imagenet-stretch"'):
+    for line in ("samples = 300", "seed = 0", "batch_sizes = [\n    1,\n]", "targets = []", 'preset = "imagenet-stretch"'):
         assert line in shown.stdout
     assert f'evaluation = "{images}"' in shown.stdout  # where the images are is worth remembering
     images.rename(tmp_path / "gone")
@@ -152,9 +152,9 @@ def test_what_matches_nothing_is_said(quantkit: Quantkit, model_path: Path, imag
     done = quantkit("calibrate", model_path, "--data", images, "-o", "out", "--exclude", "typo*", "--no-export")
     assert "--exclude matches no node or tensor: typo*." in done.stderr
     assert "1 of 19 images are copies of others" in done.stderr
-    done = quantkit("export", run, "--target", "tensorrt", "--precision", "fp16")
+    done = quantkit("export", run, "--target", "tensorrt", "--precision", "fp32")
     assert done.returncode == 2
-    assert "no fp16 artifact for tensorrt" in done.stderr
+    assert "no fp32 artifact for tensorrt" in done.stderr
 
 
 def saved(model: onnx.ModelProto, path: Path) -> Path:
@@ -202,7 +202,7 @@ def test_a_batch_that_is_dynamic_in_name_only_is_evaluated(images: Path, tmp_pat
     calibration = qk.calibrate(saved(model, tmp_path / "m.onnx"), images)
     assert qk.compare(calibration, images, targets=["onnxruntime"]).samples == 18
     with pytest.raises(BadInput, match="fixed inside"):
-        qk.compare(calibration, images, targets=["onnxruntime"], batch_size=4)
+        qk.compare(calibration, images, targets=["onnxruntime"], batch_sizes=[4])
 
 
 def test_a_fixed_batch_takes_its_widths_from_the_first_samples_alone(images: Path, tmp_path: Path) -> None:

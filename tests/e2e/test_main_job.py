@@ -215,7 +215,8 @@ def test_python_api_of_the_readme(model_path: Path, images: Path, tmp_path: Path
 
     calibration = qk.calibrate(model_path, data=images)
     files: Sequence[qk.core.artifact.Artifact] = qk.export(calibration, target="tensorrt", output=tmp_path / "out")
-    assert {file.name for file in files[0].files} == {"model.onnx", "calibration.cache", "dynamic_ranges.txt"}
+    written = {"model.onnx", "strongly_typed.onnx", "calibration.cache", "dynamic_ranges.txt"}
+    assert {file.name for file in files[0].files} == written
     comparison = qk.compare(calibration, data=images, targets=["onnxruntime"], precisions=["fp32", "int8"])
     qk.report(comparison, tmp_path / "report.html", calibration=calibration)
     assert "relu1" in (tmp_path / "report.html").read_text()
