@@ -1,8 +1,9 @@
 """Writes docs/results/h200-tensorrt-8.6.md from what one run on a GPU left: nothing in it is typed by hand.
 
-    python scripts/gpu_results.py JUNIT COMPARISON BENCH OUT
+    python scripts/gpu_results.py OUT COMPARISON BENCH JUNIT [JUNIT ...]
 
-JUNIT is pytest's --junitxml of the GPU suite, COMPARISON a comparison.json, BENCH the JSON of bench_gpu.py.
+COMPARISON is a comparison.json, BENCH the JSON of bench_gpu.py, JUNIT pytest's --junitxml of the GPU suite, or of parts
+of it that ran side by side (-o junit_family=xunit1).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from bench_gpu import table
+
 from quantkit.core.comparison import Comparison, Row
 
 
-def main(junit: Path, comparison: Path, bench: Path, out: Path) -> None:
-    """Read all three, write one page."""
+def main(out: Path, comparison: Path, bench: Path, *junit: Path) -> None:
+    """Read all of them, write one page."""
     measured = Comparison.load(comparison.parent)
     machine = measured.environment
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
@@ -26,30 +29,32 @@ def main(junit: Path, comparison: Path, bench: Path, out: Path) -> None:
         f"Measured {machine.measured} with quantkit {machine.quantkit} on {machine.gpu}; {machine.cores} cores of "
         f"{machine.cpu}, Python {machine.python}, {packages}. "
         "Written by `scripts/gpu_results.py` from that run alone.\n",
-        *suite(junit),
+        *suite(*junit),
         *resnet(measured),
         *headline(json.loads(bench.read_text(encoding="utf-8"))),
     ]
     out.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
 
 
-def suite(junit: Path) -> list[str]:
+def suite(*junit: Path) -> list[str]:
     """What `pytest -m gpu` said, and the figures that its tests recorded."""
-    root = ElementTree.parse(junit).getroot()
-    total = root if root.tag == "testsuite" else root[0]
-    counts = {key: int(total.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+    parts = [next(ElementTree.parse(path).getroot().iter("testsuite")) for path in junit]
+    cases = [case for part in parts for case in part.iter("testcase")]
+    counts = {key: sum(int(part.get(key, 0)) for part in parts) for key in ("tests", "failures", "errors", "skipped")}
+    seconds = max(float(part.get("time", 0)) for part in parts)
+    beside = f" ({len(parts)} parts side by side, each on a GPU of its own)" if len(parts) > 1 else ""
     passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
     lines = [
         "## The GPU suite\n",
         f"`pytest -m gpu`: {passed} passed, {counts['failures'] + counts['errors']} failed, "
-        f"{counts['skipped']} skipped in {float(total.get('time', 0)):.0f} s.\n",
+        f"{counts['skipped']} skipped in {seconds:.0f} s{beside}.\n",
         "| figure | measured |",
         "| --- | ---: |",
     ]
-    figures = [(p.get("name"), p.get("value")) for case in total.iter("testcase") for p in case.iter("property")]
+    figures = [(p.get("name"), p.get("value")) for case in cases for p in case.iter("property")]
     lines += [f"| {name} | {value} |" for name, value in figures]
     lines += ["", "| test | outcome | s |", "| --- | --- | ---: |"]
-    for case in total.iter("testcase"):
+    for case in cases:
         bad = next((child.tag for child in case if child.tag in ("failure", "error", "skipped")), "passed")
         lines.append(f"| `{case.get('name')}` | {bad} | {float(case.get('time', 0)):.1f} |")
     return [*lines, ""]
@@ -88,10 +93,18 @@ def _row(row: Row) -> str:
 
 def headline(bench: dict[str, Any]) -> list[str]:
     """What bench_gpu.py printed."""
-    return ["## Against PyTorch, eager FP32\n", str(bench["markdown"]).strip(), ""]
+    eager = bench["pytorch"].get("environment", {})
+    where = ", ".join(f"{name} {value}" for name, value in eager.items())
+    return [
+        "## Against PyTorch, eager FP32\n",
+        "`scripts/bench_gpu.py`: standard architectures with random weights, p50 by CUDA events, copies left out. "
+        f"PyTorch's time is that of its fastest variant ({where}). The bars are a public A100 table's.\n",
+        table(bench["rows"]),
+        "",
+    ]
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
+    if len(sys.argv) < 5:
         sys.exit(__doc__)
     main(*map(Path, sys.argv[1:]))

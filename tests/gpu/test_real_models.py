@@ -75,7 +75,7 @@ def test_int8_is_nearer_to_fp32_than_tensorrts_own(
     fidelity = {mode: Fidelity() for mode in loaded}
     model = open_model(Path(calibration.model.path))
     opened = open_dataset(SHARED / "images" / "cifar10" / "eval.txt", model.inputs, calibration.preprocess)
-    stream = Stream(opened.dataset, range(len(opened.dataset)))
+    stream = Stream(opened.dataset, [int(index) for index in opened.indices])
     for batch in stream.batches(1):
         expected = reference.infer(batch.inputs)
         for mode, session in loaded.items():

@@ -86,6 +86,7 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.device = self._pinned = 0
         self.device = int(checked(runtime().cudaMalloc(max(size, 1)), f"{size / 2**20:.0f} MB of inputs and outputs"))
         self._pinned = int(checked(runtime().cudaMallocHost(max(size, 1)), "memory for copies"))
 
@@ -110,8 +111,9 @@ class Memory:
         """Give both back."""
         if self.device:
             runtime().cudaFree(self.device)
+        if self._pinned:
             runtime().cudaFreeHost(self._pinned)
-            self.device = self._pinned = 0
+        self.device = self._pinned = 0
 
     def __del__(self) -> None:
         self.close()
