@@ -52,7 +52,8 @@ def require() -> None:
     """Raise BackendMissing, with the mend, where engines cannot be built and run."""
     state = availability()
     if not state.works:
-        raise BackendMissing(f"TensorRT cannot be used here: {state.reason}.", f"Run: {state.mend}")
+        mend = f"Run: {state.mend}" if state.mend == install_command() else state.mend
+        raise BackendMissing(f"TensorRT cannot be used here: {state.reason}.", mend)
 
 
 @cache

@@ -42,7 +42,7 @@ def parse_shape(text: str) -> tuple[str, ShapeRange]:
     parsed = [tuple(map(int, shape.split("x"))) for shape in shapes.split(":")]
     least, best, largest = (parsed * 3)[:3] if len(parsed) != 2 else (parsed[0], parsed[1], parsed[1])
     found = ShapeRange(least, best, largest)
-    if 0 in least or not found.holds(best) or len(least) != len(largest):
+    if 0 in least or len(least) != len(largest) or not found.holds(best):
         raise BadInput(f"The shape {text!r} does not rise from least to best to largest.", SYNTAX)
     return name, found
 
