@@ -31,7 +31,8 @@ def test_options_of_compare_do_not_stick(quantkit: Quantkit, run: Path, images: 
     assert quantkit("compare", run, "--data", images, *small, "--preprocess", "raw").returncode == 0
     assert json.loads((run / "comparison.json").read_text())["samples"] == 3
     shown = quantkit("compare", run, "--dump-config")
-    for line in ("samples = 300", "seed = 0", "batch_sizes = [\n    1,\n]", "targets = []", 'preset = "imagenet-stretch"'):
+    lines = ("samples = 300", "seed = 0", "batch_sizes = [\n    1,\n]", "targets = []", 'preset = "imagenet-stretch"')
+    for line in lines:
         assert line in shown.stdout
     assert f'evaluation = "{images}"' in shown.stdout  # where the images are is worth remembering
     images.rename(tmp_path / "gone")
