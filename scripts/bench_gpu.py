@@ -1,0 +1,214 @@
+"""Measures PyTorch eager FP32 against the FP16 and INT8 engines that quantkit builds, on one GPU, in one run.
+
+python3.10 scripts/bench_gpu.py --out DIR --torch-python python3.12 [--models resnet50 bert] [--jobs 4] [--limit 590]
+
+This Python has quantkit and TensorRT, the other what bench_gpu_models.py needs; "env NAME=VALUE python3.12" will do,
+too (PYTHONPATH is not handed on). PyTorch is timed first. Then engines of several models are built side by side, and in
+the end every engine is timed alone. Each step is a process of its own, whose messages lie in DIR/<model>/; a model that
+fails is named, and the others go on. A second call with the same DIR uses again what is there (--fresh: nothing).
+--limit bounds the seconds in all: what is not built in time is left out, and a second call builds it. The builder
+chooses kernels by timing them; --jobs 1 keeps the GPU to one builder, and takes longer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from bench_gpu_engines import BATCHES, PRECISIONS, read_json, write_json
+
+BARS = {"resnet50": 5.5, "bert": 5.6, "yolov5s": 5.5, "efficientnet_b4": 5.8}  # INT8 over PyTorch, batch 1, an A100
+MEASURING = 25.0  # seconds kept for measuring a model
+SUSPECT = 20.0  # dB: FP16 that is farther from FP32 than this computes something else
+HERE = Path(__file__).resolve().parent
+
+
+def step(command: list[str], log: Path, seconds: float | None, env: Mapping[str, str] | None = None) -> str:
+    """Run a process; what went wrong in a line, empty when nothing did."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with log.open("w") as file:
+            code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=seconds, env=env).returncode
+    except subprocess.TimeoutExpired:
+        return f"took more than the {seconds:.0f} s left"
+    except OSError as error:
+        return f"{command[0]} does not start ({error.strerror})"
+    last = (log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
+    return f"exit code {code}: {last[:400]}" if code else ""
+
+
+def rows_of(name: str, eager: Mapping[str, Any], engines: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a batch. PyTorch's time is that of its fastest variant; a wrong engine's time does not count."""
+    found = []
+    for batch in map(str, BATCHES):
+        timed = eager.get("batches", {}).get(batch, {})
+        how = min(timed, key=lambda variant: timed[variant]["p50"], default="")
+        row: dict[str, Any] = {"model": name, "batch": int(batch), "pytorch": timed[how]["p50"] if how else None}
+        row["pytorch_variant"] = how
+        for precision in PRECISIONS:
+            result = engines.get(precision, {}).get("batches", {}).get(batch)
+            row[precision] = result and result["compute"]["p50"]
+            row[f"{precision}_sqnr_db"] = result and result["sqnr_db"].get("fp32")
+            row[f"{precision}_qdq_sqnr_db"] = result and result["sqnr_db"].get("qdq")
+        if row["fp16_sqnr_db"] is not None and row["fp16_sqnr_db"] < SUSPECT:
+            row["fp16"] = None
+        for title, slow, fast in (("fp16_speedup", "pytorch", "fp16"), ("int8_speedup", "pytorch", "int8")):
+            row[title] = row[slow] / row[fast] if row[slow] and row[fast] else None
+        row["int8_over_fp16"] = row["fp16"] / row["int8"] if row["fp16"] and row["int8"] else None
+        row["executed_precision"] = engines.get("int8", {}).get("executed_precision", "")
+        if batch == "1":
+            row["bar"], speedup = BARS[name], row["int8_speedup"]
+            row["bar_met"] = None if speedup is None else speedup >= BARS[name]
+        found.append(row)
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Medians in milliseconds as Markdown."""
+
+    def cell(value: float | None, form: str) -> str:
+        return "–" if value is None else format(value, form)
+
+    lines = [
+        "| model | batch | PyTorch FP32, ms | FP16, ms | INT8, ms | FP16 × | INT8 × | bar | INT8 over FP16 × "
+        "| FP16 SQNR, dB | INT8 SQNR, dB | INT8 SQNR to Q/DQ, dB | INT8 engine's layers in |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for row in rows:
+        verdict = {True: "met", False: "missed", None: "not measured"}[row.get("bar_met")]
+        cells = [row["model"], str(row["batch"]), *(cell(row[key], ".3f") for key in ("pytorch", *PRECISIONS))]
+        cells += [cell(row["fp16_speedup"], ".2f"), cell(row["int8_speedup"], ".2f")]
+        cells += [f"{row['bar']} {verdict}" if "bar" in row else "", cell(row["int8_over_fp16"], ".2f")]
+        cells += [cell(row[f"{key}_sqnr_db"], ".1f") for key in (*PRECISIONS, "int8_qdq")] + [row["executed_precision"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+class Bench:
+    """One run: its folder, its clock, and what failed."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments, self.out = arguments, arguments.out.resolve()
+        self.end = time.monotonic() + arguments.limit if arguments.limit else None
+        self.failures: dict[str, str] = {}
+
+    def left(self, kept: float = 0) -> float | None:
+        """Seconds left beside those kept for later; None without a limit."""
+        return None if self.end is None else max(self.end - time.monotonic() - kept, 1.0)
+
+    def run(self) -> list[dict[str, Any]]:
+        """All steps in order; results are written after each model."""
+        names = self.arguments.models
+        kept = MEASURING * len(names)
+        start = time.monotonic()
+        self._eager(names, kept)
+        print(f"PyTorch: {time.monotonic() - start:.0f} s", flush=True)
+        ready = [name for name in names if (self.out / f"{name}.onnx").is_file()]
+        for name in set(names) - set(ready):
+            self.failures.setdefault(name, "there is no ONNX file of it")
+        with ThreadPoolExecutor(self.arguments.jobs) as pool:
+            list(pool.map(lambda name: self._child("prepare", name, kept), ready))
+        print(f"engines: {time.monotonic() - start:.0f} s", flush=True)
+        rows: list[dict[str, Any]] = []
+        for name in ready:
+            if any((self.out / name / f"{precision}.json").is_file() for precision in PRECISIONS):
+                self._child("measure", name, 0)
+            rows = self._written()
+        print(f"measured: {time.monotonic() - start:.0f} s\n", flush=True)
+        return rows
+
+    def _eager(self, names: list[str], kept: float) -> None:
+        command = [*shlex.split(self.arguments.torch_python), str(HERE / "bench_gpu_models.py"), str(self.out)]
+        command += ["--models", *names, *(["--fresh"] if self.arguments.fresh else [])]
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        failure = step(command, self.out / "models.log", self.left(kept), env)
+        timed = read_json(self.out / "eager.json").get("models", {})
+        for name in names:
+            if "error" in timed.get(name, {}):
+                self.failures[name] = f"PyTorch: {timed[name]['error']}"
+            elif failure and name not in timed:
+                self.failures[name] = f"PyTorch: {failure}"
+
+    def _child(self, what: str, name: str, kept: float) -> None:
+        command = [sys.executable, str(HERE / "bench_gpu_engines.py"), what, str(self.out), name]
+        command += ["--fresh"] if self.arguments.fresh and what == "prepare" else []
+        start = time.monotonic()
+        failure = step(command, self.out / name / f"{what}.log", self.left(kept))
+        print(f"{what} {name}: {time.monotonic() - start:.0f} s {failure}", flush=True)
+        if failure:
+            self.failures[name] = f"{what}: {failure}"
+
+    def _written(self) -> list[dict[str, Any]]:
+        """The rows so far, of all models that DIR holds; bench_gpu.json is written with all that they come from."""
+        eager = read_json(self.out / "eager.json")
+        measured = {name: read_json(self.out / name / "measured.json") for name in BARS}
+        measured = {name: document for name, document in measured.items() if document}
+        for name, document in measured.items():
+            for precision, engine in document["engines"].items():
+                if "error" in engine:
+                    self.failures[f"{name} {precision}"] = engine["error"]
+        rows = [
+            row
+            for name, document in measured.items()
+            for row in rows_of(name, eager.get("models", {}).get(name, {}), document["engines"])
+        ]
+        write_json(
+            self.out / "bench_gpu.json",
+            {
+                "rows": rows,
+                "failures": self.failures,
+                "jobs": self.arguments.jobs,
+                "pytorch": eager,
+                "tensorrt": measured,
+            },
+        )
+        return rows
+
+
+def main() -> None:
+    """Measure, print a table and whether the bars are met; exits 1 when something failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--torch-python", default="python3", help="command of the Python that has torch")
+    parser.add_argument("--models", nargs="+", choices=list(BARS), default=list(BARS))
+    parser.add_argument("--jobs", type=int, default=4, help="models whose engines are built at a time")
+    parser.add_argument("--limit", type=float, help="seconds in all")
+    parser.add_argument("--fresh", action="store_true", help="use nothing that is there")
+    arguments = parser.parse_args()
+    from quantkit.core.errors import QuantkitError
+    from quantkit.targets.tensorrt import library
+
+    try:
+        library.require()
+    except QuantkitError as error:
+        sys.exit(str(error))
+    bench = Bench(arguments)
+    bench.out.mkdir(parents=True, exist_ok=True)
+    rows = bench.run()
+    print(table(rows), end="\n\n")
+    eager = read_json(bench.out / "eager.json").get("environment", {})
+    print(f"PyTorch: {eager}")
+    for name in arguments.models:
+        where = read_json(bench.out / name / "measured.json").get("environment", {})
+        if where:
+            print(f"TensorRT: {where}")
+            break
+    print(
+        "Times are p50 by CUDA events, copies left out. SQNR is against onnxruntime's FP32 on the CPU, and against the"
+    )
+    print("Q/DQ model there: with random weights INT8 is far from FP32, a right engine still near its Q/DQ model.")
+    for name, failure in bench.failures.items():
+        print(f"{name} failed: {failure}", file=sys.stderr)
+    sys.exit(bool(bench.failures))
+
+
+if __name__ == "__main__":
+    main()
