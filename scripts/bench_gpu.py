@@ -110,7 +110,6 @@ class Bench:
         kept = MEASURING * len(names)
         start = time.monotonic()
         self._eager(names, kept)
-        print(f"PyTorch: {time.monotonic() - start:.0f} s", flush=True)
         ready = [name for name in names if (self.out / f"{name}.onnx").is_file()]
         for name in set(names) - set(ready):
             self.failures.setdefault(name, "there is no ONNX file of it")
@@ -129,7 +128,9 @@ class Bench:
         command = [*shlex.split(self.arguments.torch_python), str(HERE / "bench_gpu_models.py"), str(self.out)]
         command += ["--models", *names, *(["--fresh"] if self.arguments.fresh else [])]
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        start = time.monotonic()
         failure = step(command, self.out / "models.log", self.left(kept), env)
+        print(f"PyTorch: {time.monotonic() - start:.0f} s {failure}", flush=True)
         timed = read_json(self.out / "eager.json").get("models", {})
         for name in names:
             if "error" in timed.get(name, {}):
