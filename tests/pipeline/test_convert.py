@@ -66,7 +66,7 @@ def test_every_form_into_every_other(start: str, end: str, cache: Path, model_pa
     back = tmp_path / "back.cache"
     done = convert(second, "cache", model_path, back, "8.6.1")
     theirs, ours = amax_of(cache), amax_of(back)
-    assert {"input", "relu2", "pool"} <= set(ours) <= set(theirs)
+    assert {"input", "relu1"} <= set(ours) <= set(theirs)
     assert done.match is not None
     assert not done.match.foreign
     # What only exists inside a fused kernel has the range of another tensor, where a Q/DQ model lacks its own.
@@ -330,7 +330,7 @@ def test_the_real_mobilenet(quantkit: Quantkit, shared: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     theirs, ours = amax_of(source), amax_of(tmp_path / "back.cache")
     quantized = convert(tmp_path / "q.onnx", "ranges", model).imported.ranges
-    assert len(quantized) == 54
+    assert len(quantized) == 52  # every Conv's and Add's, none of the pool before a layer in floating point
     assert all(ours[name] == theirs[name] for name in quantized)
     assert quantkit("convert", source, "--to", "ranges", "-o", "r.txt").returncode == 0
     assert quantkit("convert", "r.txt", "--to", "cache").stdout == source.read_text()
