@@ -20,6 +20,7 @@ from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, header_of, text_wit
 from quantkit.formats.tensors_data import MIN_MAX, tensors_data_text
 from quantkit.model.file import ModelFile, open_model
 from quantkit.model.float_tensors import float_tensors
+from quantkit.model.matrix_weights import with_float_matrices
 from quantkit.model.qdq_tensorrt import quantized_for_tensorrt
 from quantkit.model.quantizable import with_fused
 from quantkit.model.save import LARGEST_SINGLE_FILE
@@ -99,7 +100,7 @@ def convert(
         return Conversion(imported, ranges, matched, tuple(notes), text, output)
     ranges = {name: ranges[name] for name in matched.tensors if name in ranges}
     if to == "qdq":
-        _write_model(quantized_for_tensorrt(model, ranges, imported.exclude), output)
+        _write_model(with_float_matrices(quantized_for_tensorrt(model, ranges, imported.exclude)), output)
     else:
         _write_run(imported, ranges, model, file, calibration, tuple(notes), output)
     return Conversion(imported, ranges, matched, tuple(notes), output=output)

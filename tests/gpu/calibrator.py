@@ -14,9 +14,12 @@ from quantkit.targets.tensorrt.shapes import profiles_for
 
 
 def engine_of_a_calibrator(
-    calibration: Calibration, algorithm: str, cache: str, level: int = 3, half: bool = False
+    calibration: Calibration, algorithm: str, cache: str, level: int = 3, half: bool = False, timing: bytes = b""
 ) -> tuple[Any, list[int]]:
-    """The serialized engine of a calibrator that has a cache and no data; and how often it was asked for a batch."""
+    """The serialized engine of a calibrator that has a cache and no data; and how often it was asked for a batch.
+
+    ``timing`` is a timing cache to start with.
+    """
     trt = library.tensorrt()
     base = trt.IInt8MinMaxCalibrator if algorithm == MINMAX else trt.IInt8EntropyCalibrator2
     asked: list[int] = []
@@ -44,6 +47,7 @@ def engine_of_a_calibrator(
     config.set_flag(trt.BuilderFlag.INT8)
     if half:
         config.set_flag(trt.BuilderFlag.FP16)
+    config.set_timing_cache(config.create_timing_cache(timing), False)
     config.builder_optimization_level = level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     profile = builder.create_optimization_profile()

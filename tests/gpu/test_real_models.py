@@ -17,6 +17,8 @@ from quantkit.formats.tensorrt_cache import MINMAX
 from quantkit.measure.fidelity import Fidelity
 from quantkit.measure.latency import time_sessions
 from quantkit.model.file import open_model
+from quantkit.pipeline.build import ENGINES, TIMING_CACHE
+from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.targets.base import DeviceSession
 from quantkit.targets.tensorrt import TensorRT
 from quantkit.targets.tensorrt.engine import EngineSession
@@ -54,9 +56,14 @@ def test_qdq_is_as_fast_as_dynamic_ranges(real: dict[str, Calibration], name: st
 
 def test_int8_is_as_fast_as_a_calibrators_engine(real: dict[str, Calibration], record_property: Any) -> None:
     cache = SHARED / "golden" / "tensorrt-8.6.0" / "mobilenet_v2_cifar10.minmax.cache"
-    plan, asked = engine_of_a_calibrator(real["mobilenet_v2"], MINMAX, cache.read_text(), half=True)
+    ours = sessions(real["mobilenet_v2"])
+    assert real["mobilenet_v2"].folder is not None
+    timing = real["mobilenet_v2"].folder / ARTIFACTS / TensorRT.name / ENGINES / TIMING_CACHE
+    plan, asked = engine_of_a_calibrator(
+        real["mobilenet_v2"], MINMAX, cache.read_text(), half=True, timing=timing.read_bytes()
+    )
     assert not asked
-    loaded = sessions(real["mobilenet_v2"]) | {"calibrator": EngineSession(bytes(plan), "a calibrator's")}
+    loaded = ours | {"calibrator": EngineSession(bytes(plan), "a calibrator's")}
     own = open_model(Path(real["mobilenet_v2"].model.path)).inputs[0].name
     x = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
     timings = time_sessions(list(loaded.values()), {own: x}, 1, lambda _: None)

@@ -16,6 +16,7 @@ PRECISION_WORDS = {
     "fp16": "f16",
     "half": "f16",
     "bf16": "bf16",
+    "bfloat16": "bf16",
     "fp32": "f32",
     "float": "f32",
     "fp8": "fp8",
