@@ -96,5 +96,5 @@ def test_int8_is_nearer_to_fp32_than_tensorrts_own(
     if name == "mobilenet_v2":
         assert default.sqnr_db > TENSORRTS_BEST_DB
         assert default.agreement > TENSORRTS_BEST_AGREEMENT
-    else:
-        assert default.sqnr_db > 30
+    else:  # TensorRT's own calibrators have not been measured on it
+        assert default.agreement > 0.985
