@@ -12,7 +12,7 @@ from onnx import TensorProto
 from quantkit.core.ranges import TensorRange
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-CONVOLUTIONS = ("Conv", "ConvTranspose")  # whose kernels take a residual sum along
+SUMMING = ("Conv", "ConvTranspose")  # whose kernels take a residual sum along
 AVERAGE_POOLS = ("AveragePool", "GlobalAveragePool")
 # Q/DQ commute with these.
 RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Dropout", "Identity", "MaxPool")
@@ -109,7 +109,7 @@ class Placement:
     def _comes_straight_from_conv(self, name: str) -> bool:
         producer = self.producers.get(name)
         alone = len(self.consumers[name]) == 1 and name not in self.graph_outputs
-        return alone and producer is not None and producer.op_type in CONVOLUTIONS and producer.name not in self.excluded
+        return alone and producer is not None and producer.op_type in SUMMING and producer.name not in self.excluded
 
     def _all_take_quantized(self, name: str) -> bool:
         """Whether whatever takes a tensor has pairs on what it takes."""
