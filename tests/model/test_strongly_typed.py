@@ -32,6 +32,11 @@ from tests.model.test_qdq import initializer, ranges_of, sqnr
 X = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
 
 
+# Found with 1.23, the newest for Python 3.10; the models are the same, byte for byte, with every version.
+old_onnxruntime = tuple(map(int, ort.__version__.split(".")[:2])) < (1, 24)
+exact_half = pytest.mark.skipif(old_onnxruntime, reason="this onnxruntime quantizes FP16 coarsely (29 dB for 48)")
+
+
 def run(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> np.ndarray:
     """As the graph says: onnxruntime's optimizer quantizes biases by products of FP16 scales, which underflow."""
     options = ort.SessionOptions()
@@ -120,6 +125,7 @@ def tokens() -> dict[str, np.ndarray]:
     return {"ids": ids, "mask": (np.arange(8) < [[8], [5]]).astype(np.int64)}
 
 
+@exact_half
 def test_the_tiny_model_in_both_forms(model_path: Path) -> None:
     model = open_model(model_path)
     half = half_precision(model)
@@ -146,6 +152,7 @@ def test_the_tiny_model_in_both_forms(model_path: Path) -> None:
     assert beyond_half(typed) == ()
 
 
+@exact_half
 @pytest.mark.parametrize("opset", [13, 15, 17])
 def test_a_transformer(opset: int, tmp_path: Path) -> None:
     model = open_model(saved(transformer(opset), tmp_path))
@@ -217,6 +224,7 @@ def test_a_half_scale_is_close_and_cuts_nothing_off_where_fp16_is_coarse(value: 
         assert float(half) == pytest.approx(value, rel=2.0**-11)
 
 
+@pytest.mark.skipif(old_onnxruntime, reason="this onnxruntime converts ConstantOfShape to types that disagree")
 def test_odd_corners(tmp_path: Path) -> None:
     """Resize scales, a Clip's bounds, Casts, a subgraph's constants and an operator without FP16 form."""
     then, other = (
