@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -56,15 +56,29 @@ def build(
     progress = configure(verbose, quiet)
     if target != "tensorrt":
         raise BadInput(f"There are no engines to build for {target!r}.", "Use --target tensorrt, or quantkit export.")
+    if shape and batch_size:
+        raise BadInput("Both --shape and --batch-size are given.", "Give the batches in --shape, or leave it out.")
     folder = find_run(run)
-    settings = with_environment(run_config(folder)).with_values(
-        "build", mode=mode, shapes=shape or None, workspace_mb=workspace, optimization_level=optimization_level
-    )
+    given: dict[str, Any] = {
+        "mode": mode,
+        "shapes": shape or ([] if batch_size else None),  # batches take the place of shapes given earlier
+        "workspace_mb": workspace,
+        "optimization_level": optimization_level,
+    }
+    settings = with_environment(run_config(folder)).with_values("build", **given)
     calibration = Calibration.load(folder)
+    batches = batch_size or ([] if settings.build.shapes else [1])
     engines = build_engines(
-        settings, calibration, folder / ARTIFACTS, precision or PRECISIONS, device, batch_size or [1], fresh, progress
+        settings,
+        calibration,
+        folder / ARTIFACTS,
+        precision or PRECISIONS,
+        device,
+        batches,
+        fresh,
+        progress,
     )
-    write_config(folder, run_config(folder).with_values("build", **settings.build.model_dump()))  # for compare
+    write_config(folder, run_config(folder).with_values("build", **given))  # for compare
     if as_json:
         print_json([{"engine": str(e.artifact.path)} | e.record.model_dump(mode="json") for e in engines])
         return

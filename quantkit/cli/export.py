@@ -35,13 +35,15 @@ def export(
     from quantkit.cli.settings import with_environment
     from quantkit.core.calibration import Calibration
     from quantkit.pipeline.export import export_all
-    from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config
+    from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config, write_config
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
     settings = with_environment(run_config(folder)).with_values("export", tensorrt=tensorrt)
     destination = output if output is not None else folder / ARTIFACTS
     artifacts = export_all(settings, Calibration.load(folder), destination, progress, target, precision)
+    if tensorrt is not None:
+        write_config(folder, run_config(folder).with_values("export", tensorrt=tensorrt))  # for build and compare
     if as_json:
         print_json(
             [{"target": a.target, "precision": a.precision, "files": list(map(str, a.files))} for a in artifacts]

@@ -94,6 +94,9 @@ class Placement:
             self._pair(node, position)
 
     def _place_concat(self, node: onnx.NodeProto) -> None:
+        """Rule 6, where what follows is quantized: a detector's boxes and scores, say, must not share a scale."""
+        if not self._all_take_quantized(node.output[0]):
+            return
         names = [*node.input, *node.output]
         roots = {self._scale_group(name) for name in names}
         root = min(roots)
@@ -118,9 +121,9 @@ class Placement:
 
     def _takes_quantized(self, node: onnx.NodeProto) -> bool:
         """Whether a node has pairs on what it takes, or passes values on to such."""
-        if node.op_type in RESHAPING:
+        if node.op_type in (*RESHAPING, "Concat") and node.name not in self.excluded:
             return self._all_take_quantized(node.output[0])
-        return node.name in self.quantized or (node.op_type == "Concat" and node.name not in self.excluded)
+        return node.name in self.quantized
 
     def _pair(self, node: onnx.NodeProto, position: int) -> None:
         if node.input[position] in self.ranges:
@@ -128,7 +131,8 @@ class Placement:
 
     def _pair_output(self, name: str) -> None:
         for node, position in self.consumers[name]:
-            self.edges.add((name, node.name, position))
+            if node.name not in self.excluded:
+                self.edges.add((name, node.name, position))
 
     def _scale_group(self, name: str) -> str:
         return self.scale_groups.get(name, name)

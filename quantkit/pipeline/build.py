@@ -11,7 +11,7 @@ from pathlib import Path
 from quantkit.config import Config
 from quantkit.core.artifact import KNOWN_PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadInput, TargetRefuses
 from quantkit.core.files import atomic_folder, sha256_of, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
@@ -72,7 +72,7 @@ def build_engines(
         fingerprint = _fingerprint(config, calibration, plan)
         record = None if fresh else _fitting(folder, fingerprint, where, profiles)
         if record is None:
-            source = _source(plan, model, calibration, artifacts, progress)
+            source = _source(plan, model, calibration, artifacts, config.export.tensorrt, progress)
             record = _build_one(
                 config, calibration, model, plan, source, profiles, where, number, folder, fingerprint, progress
             )
@@ -81,16 +81,21 @@ def build_engines(
     return built
 
 
-def _source(plan: Plan, model: ModelFile, calibration: Calibration, artifacts: Path, progress: Progress) -> Path:
-    """The ONNX file that the plan is for; exported where it is not the model itself."""
+def _source(
+    plan: Plan, model: ModelFile, calibration: Calibration, artifacts: Path, version: str, progress: Progress
+) -> Path:
+    """The ONNX file that the plan is for; exported where it is not the model itself.
+
+    ``version`` is the one that the calibration cache beside it is headed with.
+    """
     if plan.source == "model":
         return model.path
-    exported = export(calibration, [TensorRT()], [plan.precision], artifacts, progress)[0]
+    exported = export(calibration, [TensorRT(version)], [plan.precision], artifacts, progress)[0]
     if plan.source != "strongly_typed":
         return exported.path
     found = next((file for file in exported.files if file.name == STRONG_FILE), None)
     if found is None:
-        raise BadInput(
+        raise TargetRefuses(
             f"There is no {STRONG_FILE} of this model ({'; '.join(exported.notes)}).",
             "Use --mode explicit with TensorRT 8.6 to 10.",
         )
@@ -116,11 +121,9 @@ def _build_one(
     ranges = with_fused(model.graph_only.graph, calibration.ranges)
     amax = {name: tensor.amax for name, tensor in ranges.items()}
     start = time.monotonic()
-    with progress(f"building {plan.folder}", 1, "engine") as advance:
-        built = builder.build(
-            source, plan, profiles, config.build, amax, calibration.exclude, folder.parent / TIMING_CACHE
-        )
-        advance(1)
+    built = builder.build(
+        source, plan, profiles, config.build, amax, calibration.exclude, folder.parent / TIMING_CACHE, progress
+    )
     seconds = time.monotonic() - start
     if built.without_range:
         log.warning(
@@ -163,6 +166,7 @@ def _fitting(folder: Path, fingerprint: str, where: Where, profiles: Sequence[Pr
         return None
     wanted = [{name: str(shapes) for name, shapes in profile.items()} for profile in profiles]
     if record.fingerprint != fingerprint or any(profile not in record.profiles for profile in wanted):
+        log.info("%s is of other ranges, settings or shapes, and is built again.", folder / ENGINE_FILE)
         return None
     return record
 
@@ -174,7 +178,8 @@ def _fingerprint(config: Config, calibration: Calibration, plan: Plan) -> str:
     )
     settings = config.build.model_dump(include={"workspace_mb", "optimization_level"})
     exclude = list(calibration.exclude) if plan.precision == "int8" else []
-    return digest_of([__version__, calibration.model.sha256, ranges, exclude, plan.folder, settings])
+    data = calibration.data.sha256 if plan.precision == "int8" else ""  # whose channel means correct biases
+    return digest_of([__version__, calibration.model.sha256, ranges, exclude, data, plan.folder, settings])
 
 
 def _notes(plan: Plan, record: EngineRecord) -> tuple[str, ...]:

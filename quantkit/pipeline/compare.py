@@ -179,13 +179,15 @@ def _candidates(
     candidates: list[_Candidate] = []
     for target in targets:
         device = config.compare.device or target.devices()[0]
+        if isinstance(target, TensorRT) and lenient and device not in target.devices():
+            continue  # --device names one of the others'
         if isinstance(target, TensorRT):
             batches = dict.fromkeys((1, *sizes))  # accuracy is measured one by one
             try:
                 engines = build_engines(
                     config, calibration, artifacts, precisions, device, list(batches), progress=progress
                 )
-            except TargetRefuses as refusal:
+            except (BadInput, BackendMissing) as refusal:
                 if not lenient:
                     raise
                 log.warning("No engines for %s: %s", target.name, refusal)
@@ -206,8 +208,8 @@ def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, lenient:
     for artifact in artifacts:
         try:
             candidates.append(_Candidate(artifact, target.load(artifact, device), device))
-        except TargetRefuses as refusal:
-            if not lenient:
+        except (TargetRefuses, BackendMissing) as refusal:
+            if not lenient or (isinstance(refusal, BackendMissing) and not isinstance(target, TensorRT)):
                 raise
             log.warning("No %s on %s: %s", artifact.precision, target.name, refusal)
     return candidates if any(c.artifact.precision == "fp32" for c in candidates) else []

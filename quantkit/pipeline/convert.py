@@ -27,7 +27,7 @@ from quantkit.model.save import LARGEST_SINGLE_FILE
 from quantkit.pipeline.finish import forget_checkpoint, forget_results
 from quantkit.pipeline.match_ranges import Match, completed, match
 from quantkit.pipeline.read_ranges import range_file, read_ranges_of
-from quantkit.pipeline.run_directory import MANIFEST_FILE, is_run, now, own_folder
+from quantkit.pipeline.run_directory import MANIFEST_FILE, PARTIAL, is_run, now, own_folder
 from quantkit.targets.tensorrt import DEFAULT_VERSION
 from quantkit.version import __version__
 
@@ -176,6 +176,8 @@ def _write_run(
     with own_folder(folder):
         if is_run(folder) and Calibration.load(folder).method != IMPORTED:
             raise BadInput(f"{folder} holds a calibration that was measured.", "Give another folder with -o.")
+        if (folder / PARTIAL).exists():
+            raise BadInput(f"{folder} holds an interrupted calibration.", "Give another folder with -o.")
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
         forget_results(folder, ("fp32", "fp16", "int8"))
         document.save(folder)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -137,13 +137,23 @@ def claim(folder: Path, of_part: bool = False) -> None:
         raise BadInput(f"{folder} holds a finished calibration.", "Give the shard a folder of its own with -o.")
     if not of_part and (folder / PART_FILE).exists():
         raise BadInput(f"{folder} holds a shard of a calibration.", "Give another folder with -o.")
-    marks = (MANIFEST_FILE, PARTIAL, CALIBRATION_FILE)
     foreign = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    if foreign and not any((folder / mark).exists() for mark in marks):
+    if foreign and not _is_own(folder):
         raise BadInput(
             f"The folder {folder} holds files that are not quantkit's ({foreign[0].name}).",
             "Give a new or empty folder, or an earlier run, with -o.",
         )
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether quantkit made the folder; a manifest.json alone does not say so, for others have such files, too."""
+    if (folder / PARTIAL).exists():
+        return True
+    for name, key in ((MANIFEST_FILE, '"quantkit"'), (CALIBRATION_FILE, '"schema_version"')):
+        with suppress(OSError, UnicodeDecodeError):
+            if key in (folder / name).read_text(encoding="utf-8"):  # it may be cut short, or of another version
+                return True
+    return False
 
 
 @contextmanager

@@ -129,6 +129,14 @@ def test_an_average_pool_between_quantized_layers_has_pairs_on_both_sides(tmp_pa
     assert dequantized_inputs(quantized_block(block(*excite), tmp_path)[0], "p") == [False]  # c0 is wanted whole, too
 
 
+def test_a_concat_that_ends_in_floating_point_shares_no_scale(tmp_path: Path) -> None:
+    """Boxes up to 640 beside scores up to 1: on one scale every score would be 0."""
+    conv = [helper.make_node("Conv", ["input", f"w{i}"], [f"c{i}"], name=f"c{i}") for i in (0, 1)]
+    both = helper.make_node("Concat", ["c0", "c1"], ["out"], name="out", axis=1)
+    quantized, _ = quantized_block(block(*conv, both), tmp_path)
+    assert dequantized_inputs(quantized, "out") == [False, False]
+
+
 @pytest.mark.parametrize("groups", [1, 4])
 def test_bias_correction_keeps_every_channels_mean(tmp_path: Path, groups: int) -> None:
     rng = np.random.default_rng(3)

@@ -125,6 +125,19 @@ def test_a_run_made_of_a_cache_is_exported_to_all_targets(
     assert not (tmp_path / "run/artifacts/tensorrt/int8/model.onnx").exists(), "made of ranges that are gone"
 
 
+def test_what_is_in_the_folder_already_stays(quantkit: Quantkit, model_path: Path, cache: Path, tmp_path: Path) -> None:
+    """Somebody's manifest.json makes no run of a folder; and an interrupted calibration is hours of work."""
+    for name, inside in (("web", "manifest.json"), ("partial", ".partial/progress.json")):
+        file = tmp_path / name / inside
+        file.parent.mkdir(parents=True)
+        file.write_text('{"name": "app"}')
+        (tmp_path / name / "report.html").write_text("mine")
+        done = quantkit("convert", cache, "--model", model_path, "--to", "json", "-o", name)
+        assert done.returncode == 2, done.stderr
+        assert file.read_text() == '{"name": "app"}'
+        assert (tmp_path / name / "report.html").read_text() == "mine"
+
+
 def test_a_measured_calibration_is_not_replaced(
     quantkit: Quantkit, model_path: Path, images: Path, cache: Path, tmp_path: Path
 ) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,10 +107,17 @@ def _save_timing_cache(cache: Any, path: Path) -> None:
 
 
 def _monitored(config: Any, name: str, progress: Progress) -> AbstractContextManager[Any]:
-    """The build's own phases as progress, where TensorRT tells them (from 10 on)."""
+    """The build's own phases as progress, where TensorRT tells them (from 10 on); else that it has begun and ended."""
     trt = library.tensorrt()
     if not hasattr(trt, "IProgressMonitor") or not hasattr(config, "progress_monitor"):
-        return nullcontext()
+        return _begun_and_ended(name, progress)
     from quantkit.targets.tensorrt.monitor import monitored
 
     return monitored(config, name, progress)
+
+
+@contextmanager
+def _begun_and_ended(name: str, progress: Progress) -> Iterator[None]:
+    with progress(f"building {name}", 1, "engine") as advance:
+        yield
+        advance(1)

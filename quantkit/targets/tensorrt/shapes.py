@@ -50,8 +50,9 @@ def parse_shape(text: str) -> tuple[str, ShapeRange]:
 def profiles_for(model: ModelFile, shapes: Sequence[str], batches: Sequence[int]) -> list[Profile]:
     """The optimization profiles of an engine.
 
-    With ``shapes`` it is one, of those; inputs left out need shapes that are fixed but for the batch. Without, it is
-    one for each of ``batches``, of exactly that batch. Raises BadInput when shapes do not fit the model.
+    With ``shapes`` it is one, of those, and another for each of ``batches`` that it does not hold; inputs left out need
+    shapes that are fixed but for the batch. Without, it is one for each of ``batches``, of exactly that batch. Raises
+    BadInput when shapes do not fit the model.
     """
     given = dict(map(parse_shape, shapes))
     unknown = [name for name in given if name not in {i.name for i in model.inputs}]
@@ -66,9 +67,16 @@ def profiles_for(model: ModelFile, shapes: Sequence[str], batches: Sequence[int]
     if given:
         batch = next(iter(given.values()))
         batch_range = tuple(shape[0] if shape else 1 for shape in (batch.least, batch.best, batch.largest))
-        return [{own.name: given.get(own.name) or _of_batches(own, batch_range) for own in model.inputs}]
+        profile = {own.name: given.get(own.name) or _of_batches(own, batch_range) for own in model.inputs}
+        beyond = [size for size in batches if not batch_range[0] <= size <= batch_range[2]]
+        return [profile, *([] if model.fixed_batch else (_resized(profile, size) for size in beyond))]
     sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(batches))
     return [{own.name: _of_batches(own, (size, size, size)) for own in model.inputs} for size in sizes]
+
+
+def _resized(profile: Profile, batch: int) -> Profile:
+    """The best shapes of a profile, for exactly this batch."""
+    return {name: ShapeRange(*[(batch, *shapes.best[1:])] * 3) for name, shapes in profile.items()}
 
 
 def _of_batches(own: ModelInput, batches: tuple[int, ...]) -> ShapeRange:

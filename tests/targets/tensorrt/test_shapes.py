@@ -115,6 +115,15 @@ def test_several_inputs_share_the_batch(tmp_path: Path) -> None:
     ]
 
 
+def test_batches_beyond_the_given_shapes_get_profiles_of_their_own(tmp_path: Path) -> None:
+    model = model_of(tmp_path, x=["N", 3, 8, 8])
+    assert text_of(profiles_for(model, ["x=2x3x8x8:4x3x8x8:8x3x8x8"], [1, 4, 64])) == [
+        {"x": "2x3x8x8:4x3x8x8:8x3x8x8"},
+        {"x": "1x3x8x8"},
+        {"x": "64x3x8x8"},
+    ]
+
+
 def test_other_dynamic_dimensions_need_a_shape(tmp_path: Path) -> None:
     model = model_of(tmp_path, ids=["N", "length"], mask=["N", "length"])
     with pytest.raises(BadInput, match=r"'ids' has dynamic dimensions beside the batch \(length\)") as error:
