@@ -157,7 +157,7 @@ def test_a_part_with_an_impossible_note_is_damaged(tmp_path: Path, model_path: P
 def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, model_path: Path, flawed: Path) -> None:
     config = configured(model_path, flawed)
     with own_folder(tmp_path / "run"):
-        (tmp_path / "run" / "manifest.json").write_text("{}")
+        (tmp_path / "run" / "manifest.json").write_text('{"quantkit": "0"}')
         with pytest.raises(BadInput, match="Another quantkit is working"):
             calibrate(config, tmp_path / "run")
     (tmp_path / "run" / "manifest.json").unlink()
