@@ -1,13 +1,14 @@
 """Measures PyTorch eager FP32 against the FP16 and INT8 engines that quantkit builds, on one GPU, in one run.
 
-python3.10 scripts/bench_gpu.py --out DIR --torch-python python3.12 [--models resnet50 bert] [--jobs 4] [--limit 590]
+python3.10 scripts/bench_gpu.py --out DIR --torch-python python3.12 [--models resnet50 bert] [--jobs 4] [--gpus 4] [--limit 590]
 
 This Python has quantkit and TensorRT, the other what bench_gpu_models.py needs; "env NAME=VALUE python3.12" will do,
 too (PYTHONPATH is not handed on). PyTorch is timed first. Then engines of several models are built side by side, and in
 the end every engine is timed alone. Each step is a process of its own, whose messages lie in DIR/<model>/; a model that
 fails is named, and the others go on. A second call with the same DIR uses again what is there (--fresh: nothing).
 --limit bounds the seconds in all: what is not built in time is left out, and a second call builds it. The builder
-chooses kernels by timing them; --jobs 1 keeps the GPU to one builder, and takes longer.
+chooses kernels by timing them; --jobs 1 keeps the GPU to one builder, and takes longer, --gpus spreads the builders
+over as many equal GPUs. All that is timed runs on the first.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Bench:
         for name in set(names) - set(ready):
             self.failures.setdefault(name, "there is no ONNX file of it")
         with ThreadPoolExecutor(self.arguments.jobs) as pool:
-            list(pool.map(lambda name: self._child("prepare", name, kept), ready))
+            list(pool.map(lambda place: self._child("prepare", ready[place], kept, place), range(len(ready))))
         print(f"engines: {time.monotonic() - start:.0f} s", flush=True)
         rows: list[dict[str, Any]] = []
         for name in ready:
@@ -138,11 +139,14 @@ class Bench:
             elif failure and name not in timed:
                 self.failures[name] = f"PyTorch: {failure}"
 
-    def _child(self, what: str, name: str, kept: float) -> None:
+    def _child(self, what: str, name: str, kept: float, place: int = 0) -> None:
         command = [sys.executable, str(HERE / "bench_gpu_engines.py"), what, str(self.out), name]
         command += ["--fresh"] if self.arguments.fresh and what == "prepare" else []
         start = time.monotonic()
-        failure = step(command, self.out / name / f"{what}.log", self.left(kept))
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        gpus = gpus if gpus != [""] else [str(number) for number in range(self.arguments.gpus)]
+        env = {**os.environ, "CUDA_VISIBLE_DEVICES": gpus[place % min(len(gpus), self.arguments.gpus)]}
+        failure = step(command, self.out / name / f"{what}.log", self.left(kept), env)
         print(f"{what} {name}: {time.monotonic() - start:.0f} s {failure}", flush=True)
         if failure:
             self.failures[name] = f"{what}: {failure}"
@@ -181,6 +185,7 @@ def main() -> None:
     parser.add_argument("--torch-python", default="python3", help="command of the Python that has torch")
     parser.add_argument("--models", nargs="+", choices=list(BARS), default=list(BARS))
     parser.add_argument("--jobs", type=int, default=4, help="models whose engines are built at a time")
+    parser.add_argument("--gpus", type=int, default=1, help="equal GPUs that builders are spread over")
     parser.add_argument("--limit", type=float, help="seconds in all")
     parser.add_argument("--fresh", action="store_true", help="use nothing that is there")
     arguments = parser.parse_args()
