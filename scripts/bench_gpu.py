@@ -1,14 +1,14 @@
 """Measures PyTorch eager FP32 against the FP16 and INT8 engines that quantkit builds, on one GPU, in one run.
 
-python3.10 scripts/bench_gpu.py --out DIR --torch-python python3.12 [--models resnet50 bert] [--jobs 4] [--gpus 4] [--limit 590]
+python3.10 scripts/bench_gpu.py --out DIR --torch-python python3.12 [--models resnet50 bert] [--gpus 4] [--limit 590]
 
 This Python has quantkit and TensorRT, the other what bench_gpu_models.py needs; "env NAME=VALUE python3.12" will do,
-too (PYTHONPATH is not handed on). PyTorch is timed first. Then engines of several models are built side by side, and in
-the end every engine is timed alone. Each step is a process of its own, whose messages lie in DIR/<model>/; a model that
-fails is named, and the others go on. A second call with the same DIR uses again what is there (--fresh: nothing).
---limit bounds the seconds in all: what is not built in time is left out, and a second call builds it. The builder
-chooses kernels by timing them; --jobs 1 keeps the GPU to one builder, and takes longer, --gpus spreads the builders
-over as many equal GPUs. All that is timed runs on the first.
+too (PYTHONPATH is not handed on). PyTorch is timed first, and in the end every engine, alone on the first GPU. Engines
+are built in between, one at a time on a GPU, because the builder chooses kernels by timing them; --gpus spreads them
+over as many equal GPUs, on which they begin as soon as their ONNX file is there. Each step is a process of its own,
+whose messages lie in DIR/<model>/; a model that fails is named, and the others go on. A second call with the same DIR
+uses again what is there (--fresh: nothing). --limit bounds the seconds in all: what is not built in time is left out,
+and a second call builds it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
+from threading import Event
 from typing import Any
 
 from bench_gpu_engines import BATCHES, PRECISIONS, read_json, write_json
 
+ORDER = ("efficientnet_b4", "yolov5s", "resnet50", "bert")  # the longest build first
 BARS = {"resnet50": 5.5, "bert": 5.6, "yolov5s": 5.5, "efficientnet_b4": 5.8}  # INT8 over PyTorch, batch 1, an A100
-MEASURING = 25.0  # seconds kept for measuring a model
+MEASURING = 18.0  # seconds kept for measuring a model
 SUSPECT = 20.0  # dB: FP16 that is farther from FP32 than this computes something else
 HERE = Path(__file__).resolve().parent
 
@@ -100,27 +103,40 @@ class Bench:
         self.arguments, self.out = arguments, arguments.out.resolve()
         self.end = time.monotonic() + arguments.limit if arguments.limit else None
         self.failures: dict[str, str] = {}
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        self.gpus = [gpu for gpu in gpus if gpu] or [str(number) for number in range(arguments.gpus)]
+        self.gpus = self.gpus[: arguments.gpus]
+        self.free: Queue[str] = Queue()  # GPUs that nothing runs on
+        self.exported = Event()  # every ONNX file that there will be is there
 
     def left(self, kept: float = 0) -> float | None:
         """Seconds left beside those kept for later; None without a limit."""
         return None if self.end is None else max(self.end - time.monotonic() - kept, 1.0)
 
     def run(self) -> list[dict[str, Any]]:
-        """All steps in order; results are written after each model."""
-        names = self.arguments.models
+        """All steps; results are written after each model."""
+        names = sorted(self.arguments.models, key=ORDER.index)
         kept = MEASURING * len(names)
         start = time.monotonic()
-        self._eager(names, kept)
-        ready = [name for name in names if (self.out / f"{name}.onnx").is_file()]
-        for name in set(names) - set(ready):
-            self.failures.setdefault(name, "there is no ONNX file of it")
-        with ThreadPoolExecutor(self.arguments.jobs) as pool:
-            list(pool.map(lambda place: self._child("prepare", ready[place], kept, place), range(len(ready))))
+        for gpu in self.gpus[1:]:
+            self.free.put(gpu)
+        for name in names if self.arguments.fresh else ():
+            (self.out / f"{name}.onnx").unlink(missing_ok=True)
+        with ThreadPoolExecutor(2 * len(names) + 1) as pool:
+            eager = pool.submit(self._eager, names, kept)
+            calibrated = {name: pool.submit(self._calibrate, name, kept) for name in names}
+            builds = [
+                pool.submit(self._build, name, precision, calibrated[name], kept)
+                for precision in reversed(PRECISIONS)
+                for name in names
+            ]
+            for step_ in (eager, *calibrated.values(), *builds):
+                step_.result()
         print(f"engines: {time.monotonic() - start:.0f} s", flush=True)
         rows: list[dict[str, Any]] = []
-        for name in ready:
+        for name in names:
             if any((self.out / name / f"{precision}.json").is_file() for precision in PRECISIONS):
-                self._child("measure", name, 0)
+                self._child("measure", name, self.gpus[0], 0)
             rows = self._written()
         print(f"measured: {time.monotonic() - start:.0f} s\n", flush=True)
         return rows
@@ -129,6 +145,7 @@ class Bench:
         command = [*shlex.split(self.arguments.torch_python), str(HERE / "bench_gpu_models.py"), str(self.out)]
         command += ["--models", *names, *(["--fresh"] if self.arguments.fresh else [])]
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        env["CUDA_VISIBLE_DEVICES"] = self.gpus[0]
         start = time.monotonic()
         failure = step(command, self.out / "models.log", self.left(kept), env)
         print(f"PyTorch: {time.monotonic() - start:.0f} s {failure}", flush=True)
@@ -138,18 +155,37 @@ class Bench:
                 self.failures[name] = f"PyTorch: {timed[name]['error']}"
             elif failure and name not in timed:
                 self.failures[name] = f"PyTorch: {failure}"
+        self.exported.set()
+        self.free.put(self.gpus[0])
 
-    def _child(self, what: str, name: str, kept: float, place: int = 0) -> None:
+    def _calibrate(self, name: str, kept: float) -> bool:
+        """Wait for the model's ONNX file, and calibrate; whether both went well."""
+        while not (self.out / f"{name}.onnx").is_file():
+            if self.exported.wait(0.5) and not (self.out / f"{name}.onnx").is_file():
+                self.failures.setdefault(name, "there is no ONNX file of it")
+                return False
+        return self._child("calibrate", name, "", kept)
+
+    def _build(self, name: str, precision: str, calibrated: Future[bool], kept: float) -> None:
+        """Build one engine on the first GPU that is free."""
+        if not calibrated.result():
+            return
+        gpu = self.free.get()
+        try:
+            self._child(precision, name, gpu, kept)
+        finally:
+            self.free.put(gpu)
+
+    def _child(self, what: str, name: str, gpu: str, kept: float) -> bool:
         command = [sys.executable, str(HERE / "bench_gpu_engines.py"), what, str(self.out), name]
-        command += ["--fresh"] if self.arguments.fresh and what == "prepare" else []
+        command += ["--fresh"] if self.arguments.fresh and what != "measure" else []
+        env = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu}
         start = time.monotonic()
-        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        gpus = gpus if gpus != [""] else [str(number) for number in range(self.arguments.gpus)]
-        env = {**os.environ, "CUDA_VISIBLE_DEVICES": gpus[place % min(len(gpus), self.arguments.gpus)]}
         failure = step(command, self.out / name / f"{what}.log", self.left(kept), env)
-        print(f"{what} {name}: {time.monotonic() - start:.0f} s {failure}", flush=True)
+        print(f"{what} {name} on GPU {gpu or '-'}: {time.monotonic() - start:.0f} s {failure}", flush=True)
         if failure:
-            self.failures[name] = f"{what}: {failure}"
+            self.failures[f"{name} {what}"] = failure
+        return not failure
 
     def _written(self) -> list[dict[str, Any]]:
         """The rows so far, of all models that DIR holds; bench_gpu.json is written with all that they come from."""
@@ -170,7 +206,7 @@ class Bench:
             {
                 "rows": rows,
                 "failures": self.failures,
-                "jobs": self.arguments.jobs,
+                "gpus": len(self.gpus),
                 "pytorch": eager,
                 "tensorrt": measured,
             },
@@ -184,7 +220,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--torch-python", default="python3", help="command of the Python that has torch")
     parser.add_argument("--models", nargs="+", choices=list(BARS), default=list(BARS))
-    parser.add_argument("--jobs", type=int, default=4, help="models whose engines are built at a time")
     parser.add_argument("--gpus", type=int, default=1, help="equal GPUs that builders are spread over")
     parser.add_argument("--limit", type=float, help="seconds in all")
     parser.add_argument("--fresh", action="store_true", help="use nothing that is there")

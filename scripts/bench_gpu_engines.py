@@ -1,9 +1,10 @@
 """The TensorRT side of bench_gpu.py: one step of one model, in a process of its own.
 
-python3.10 scripts/bench_gpu_engines.py prepare|measure OUT NAME [--fresh]
+python3.10 scripts/bench_gpu_engines.py calibrate|fp16|int8|measure OUT NAME [--fresh]
 
-"prepare" calibrates OUT/<name>.onnx on OUT/<name>.npz and builds OUT/<name>/tensorrt/engines/; "measure" times those
-and writes OUT/<name>/measured.json. Nothing else may run on the GPU while it measures.
+"calibrate" calibrates OUT/<name>.onnx on OUT/<name>.npz, without a GPU; a precision's name builds its engine in
+OUT/<name>/tensorrt/engines/; "measure" times both and writes OUT/<name>/measured.json. Nothing else may run on the GPU
+while it measures.
 """
 
 from __future__ import annotations
@@ -29,40 +30,42 @@ WARM_UP = 20
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def prepare(folder: Path, name: str, fresh: bool) -> None:
-    """Calibrate, compute FP32's outputs of the samples, build; a precision that fails says why in its record."""
+def calibrate(folder: Path, name: str, fresh: bool) -> None:
+    """Calibrate, and compute FP32's outputs of the samples."""
     from quantkit import api
-    from quantkit.config import Config
     from quantkit.core.files import write_npz
-    from quantkit.pipeline.build import build_engines
-    from quantkit.targets.tensorrt import library
 
-    library.require()
-    own, model, data = folder / name, folder / f"{name}.onnx", folder / f"{name}.npz"
+    own, data = folder / name, folder / f"{name}.npz"
     own.mkdir(exist_ok=True)
     for record in (*(own / f"{precision}.json" for precision in PRECISIONS), own / "measured.json", own / "qdq.npz"):
         record.unlink(missing_ok=True)  # an earlier call's
     samples = samples_of(data)
-    calibration = api.calibrate(
-        model, data, samples=len(next(iter(samples.values()))), preprocess="raw", output=own / "run", fresh=fresh
-    )
+    number = len(next(iter(samples.values())))
+    model = folder / f"{name}.onnx"
+    api.calibrate(model, data, samples=number, preprocess="raw", output=own / "run", fresh=fresh)
     write_npz(own / "fp32.npz", outputs_of(model, samples))
-    for precision in PRECISIONS:
-        start = time.monotonic()
-        built: dict[str, Any] = {}
-        try:
-            engine = build_engines(Config(), calibration, own, [precision], DEVICE, BATCHES, fresh)[0]
-            built = {
-                "engine": str(engine.artifact.path),
-                "record": engine.record.model_dump(mode="json", exclude={"layers"}),
-            }
-        except Exception as error:  # noqa: BLE001 - the other precision may still build
-            built = {"error": f"{type(error).__name__}: {error}"}
-        placed = own / "tensorrt" / "int8" / "model.onnx"
-        if precision == "int8" and placed.is_file():
-            write_npz(own / "qdq.npz", outputs_of(placed, samples))
-        built["seconds"] = round(time.monotonic() - start, 1)
-        write_json(own / f"{precision}.json", built)
+
+
+def build(folder: Path, name: str, precision: str, fresh: bool) -> None:
+    """Build one engine; what fails says why in its record."""
+    from quantkit import api
+    from quantkit.config import Config
+    from quantkit.core.files import write_npz
+    from quantkit.pipeline.build import build_engines
+
+    own, start = folder / name, time.monotonic()
+    calibration = api.load_calibration(own / "run")
+    try:
+        engine = build_engines(Config(), calibration, own, [precision], DEVICE, BATCHES, fresh)[0]
+        record = engine.record.model_dump(mode="json", exclude={"layers"})
+        built: dict[str, Any] = {"engine": str(engine.artifact.path), "record": record}
+    except Exception as error:  # noqa: BLE001 - the other precision may still build
+        built = {"error": f"{type(error).__name__}: {error}"}
+    built["seconds"] = round(time.monotonic() - start, 1)
+    placed = own / "tensorrt" / "int8" / "model.onnx"
+    if precision == "int8" and placed.is_file():
+        write_npz(own / "qdq.npz", outputs_of(placed, samples_of(folder / f"{name}.npz")))
+    write_json(own / f"{precision}.json", built)
 
 
 def outputs_of(model: Path, samples: Arrays) -> Arrays:
@@ -158,16 +161,18 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 def main() -> None:
     """Do the step; a failure is the last line of what it prints. Exits 1 then."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["prepare", "measure"])
+    parser.add_argument("step", choices=["calibrate", *PRECISIONS, "measure"])
     parser.add_argument("out", type=Path)
     parser.add_argument("name")
     parser.add_argument("--fresh", action="store_true", help="calibrate and build again what is there")
     arguments = parser.parse_args()
     try:
-        if arguments.step == "prepare":
-            prepare(arguments.out, arguments.name, arguments.fresh)
-        else:
+        if arguments.step == "calibrate":
+            calibrate(arguments.out, arguments.name, arguments.fresh)
+        elif arguments.step == "measure":
             measure(arguments.out, arguments.name)
+        else:
+            build(arguments.out, arguments.name, arguments.step, arguments.fresh)
     except Exception as error:  # noqa: BLE001 - told in a sentence
         sys.exit(f"{type(error).__name__}: {error}".replace("\n", " "))
 

@@ -219,15 +219,21 @@ def main() -> None:
     record = arguments.out / "eager.json"
     document = json.loads(record.read_text()) if record.is_file() else {"models": {}}
     document["environment"] = environment(arguments.device)
-    failed = False
-    for name in arguments.models:
+    subjects: dict[str, Subject] = {}
+    for name in arguments.models:  # all files first: engines are built from them while PyTorch is timed
         path = arguments.out / f"{name}.onnx"
         if not arguments.fresh and path.is_file() and "batches" in document["models"].get(name, {}):
             continue
         try:
             torch.manual_seed(0)
-            subject = MODELS[name](arguments.device)
-            export(subject, path)
+            subjects[name] = MODELS[name](arguments.device)
+            export(subjects[name], path)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other models can still be measured
+            document["models"][name] = {"error": f"{type(error).__name__}: {error}"}
+            subjects.pop(name, None)
+            print(name, document["models"][name]["error"], flush=True)
+    for name, subject in subjects.items():
+        try:
             batches = {
                 str(batch): {
                     how: timed(m, subject.samples, batch, arguments.device) for how, m in subject.timed.items()
@@ -238,9 +244,12 @@ def main() -> None:
             document["models"][name]["batches"] = batches
         except Exception as error:  # noqa: BLE001 - whatever it is, the other models can still be measured
             document["models"][name] = {"error": f"{type(error).__name__}: {error}"}
-            failed = True
+        for module in subject.timed.values():
+            module.cpu()  # the next model is timed on an empty GPU
         record.write_text(json.dumps(document, indent=1))
         print(name, json.dumps(document["models"][name]), flush=True)
+    record.write_text(json.dumps(document, indent=1))
+    failed = any("error" in document["models"].get(name, {}) for name in arguments.models)
     sys.exit(failed)
 
 
