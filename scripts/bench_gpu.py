@@ -68,6 +68,7 @@ def rows_of(name: str, eager: Mapping[str, Any], engines: Mapping[str, Any]) -> 
             row[title] = row[slow] / row[fast] if row[slow] and row[fast] else None
         row["int8_over_fp16"] = row["fp16"] / row["int8"] if row["fp16"] and row["int8"] else None
         row["executed_precision"] = engines.get("int8", {}).get("executed_precision", "")
+        row["int8_level"] = (engines.get("int8", {}).get("record") or {}).get("optimization_level")
         if batch == "1":
             row["bar"], speedup = BARS[name], row["int8_speedup"]
             row["bar_met"] = None if speedup is None else speedup >= BARS[name]
@@ -83,8 +84,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
     lines = [
         "| model | batch | PyTorch FP32, ms | FP16, ms | INT8, ms | FP16 × | INT8 × | bar | INT8 over FP16 × "
-        "| FP16 SQNR, dB | INT8 SQNR, dB | INT8 SQNR to Q/DQ, dB | INT8 engine's layers in |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- |",
+        "| FP16 SQNR, dB | INT8 SQNR, dB | INT8 SQNR to Q/DQ, dB | INT8 engine's layers in | INT8 built at level |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
     for row in rows:
         verdict = {True: "met", False: "missed", None: "not measured"}[row.get("bar_met")]
@@ -92,6 +93,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells += [cell(row["fp16_speedup"], ".2f"), cell(row["int8_speedup"], ".2f")]
         cells += [f"{row['bar']} {verdict}" if "bar" in row else "", cell(row["int8_over_fp16"], ".2f")]
         cells += [cell(row[f"{key}_sqnr_db"], ".1f") for key in (*PRECISIONS, "int8_qdq")] + [row["executed_precision"]]
+        cells += [str(row["int8_level"] or 3)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

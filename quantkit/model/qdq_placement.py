@@ -14,8 +14,11 @@ from quantkit.core.ranges import TensorRange
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 SUMMING = ("Conv", "ConvTranspose")  # whose kernels take a residual sum along
 AVERAGE_POOLS = ("AveragePool", "GlobalAveragePool")
+GLOBAL_POOLS = ("GlobalAveragePool", "GlobalMaxPool")
 # Q/DQ commute with these.
 RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Dropout", "Identity", "MaxPool")
+# What leaves a tensor of one pixel at that.
+POINTWISE = ("Clip", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh")
 SMALLEST_MATRIX = 16  # rule 7
 SMALLEST_SCALE = 2.0**-24  # for a weight channel that is all zero; TensorRT refuses a scale of 0
 
@@ -41,6 +44,18 @@ class Placement:
             for position, name in enumerate(node.input):
                 self.consumers[name].append((node, position))
         self.graph_outputs = {output.name for output in self.graph.output}
+        self.pixels = self._of_one_pixel()
+
+    def _of_one_pixel(self) -> set[str]:
+        """Rule 9: what global pools put out, and what is made of it without adding pixels."""
+        found: set[str] = set()
+        for node in self.graph.node:
+            inputs = [name for name in node.input if name and name not in self.initializers]
+            weight = self.initializers.get(node.input[1]) if node.op_type == "Conv" else None
+            keeps = node.op_type in POINTWISE or (weight is not None and all(size == 1 for size in weight.dims[2:]))
+            if node.op_type in GLOBAL_POOLS or (keeps and inputs and found.issuperset(inputs)):
+                found.update(node.output)
+        return found
 
     def place(self) -> None:
         """Apply the rules to every node that is not excluded."""
@@ -64,11 +79,13 @@ class Placement:
                 return
             if node.op_type in ("Gemm", "MatMul") and (len(weight.dims) < 2 or min(weight.dims[-2:]) < SMALLEST_MATRIX):
                 return
+            if node.op_type == "Conv" and operands[0] in self.pixels:
+                return
             axis = channel_axis(node, len(weight.dims))
             if self.weights.setdefault(weight.name, axis) != axis:
                 return  # one weight used along two axes: rare, and not worth two copies
             self.with_weight.add(node.name)
-        elif not all(name in self.ranges for name in operands):
+        elif node.op_type == "MatMul" or not all(name in self.ranges for name in operands):
             return
         self.quantized.add(node.name)
         for position, name in enumerate(operands):

@@ -13,6 +13,8 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 5. Any other layer runs in INT8 only between pairs on all its inputs and its output, and is left in floating point.
 6. All inputs and the output of a Concat share one scale, so that nothing is requantized.
 7. A Gemm or MatMul whose weight has fewer than 16 rows or columns is left in floating point.
+8. A MatMul of two activations, as in attention, is left in floating point, where the builder fuses it with Softmax.
+9. A Conv of one pixel (squeeze and excitation) is left in floating point: a pair costs more there than INT8 saves.
 """
 
 from __future__ import annotations

@@ -129,6 +129,23 @@ def test_an_average_pool_between_quantized_layers_has_pairs_on_both_sides(tmp_pa
     assert dequantized_inputs(quantized_block(block(*excite), tmp_path)[0], "p") == [False]  # c0 is wanted whole, too
 
 
+@pytest.mark.parametrize("one_pixel", [True, False])
+def test_squeeze_and_excitation_stays_in_floating_point(tmp_path: Path, one_pixel: bool) -> None:
+    kind, attributes = ("GlobalAveragePool", {}) if one_pixel else ("AveragePool", {"kernel_shape": [2, 2]})
+    nodes = [
+        helper.make_node("Conv", ["input", "w0"], ["c0"], name="c0"),
+        helper.make_node(kind, ["c0"], ["p"], name="p", **attributes),
+        helper.make_node("Conv", ["p", "w1"], ["c1"], name="c1"),
+        helper.make_node("Sigmoid", ["c1"], ["s"], name="s"),
+        helper.make_node("Mul", ["c1", "s"], ["m"], name="m"),
+        helper.make_node("Conv", ["m", "w2"], ["out"], name="out"),
+    ]
+    quantized, _ = quantized_block(block(*nodes), tmp_path)
+    assert dequantized_inputs(quantized, "c0") == [True, True]
+    for name in ("c1", "out"):
+        assert dequantized_inputs(quantized, name) == [not one_pixel] * 2
+
+
 def test_a_concat_that_ends_in_floating_point_shares_no_scale(tmp_path: Path) -> None:
     """Boxes up to 640 beside scores up to 1: on one scale every score would be 0."""
     conv = [helper.make_node("Conv", ["input", f"w{i}"], [f"c{i}"], name=f"c{i}") for i in (0, 1)]
