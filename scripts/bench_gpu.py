@@ -1,11 +1,12 @@
 """Measures PyTorch eager FP32 against the FP16 and INT8 engines that quantkit builds, on one GPU, in one run.
 
-python3.10 scripts/bench_gpu.py --out DIR --torch-python python3.12 [--models resnet50 bert] [--gpus 4] [--limit 590]
+python3.10 scripts/bench_gpu.py --out DIR --torch-python python3.12 [--models resnet50 bert] [--gpus 4] [--jobs 8] [--limit 590]
 
 This Python has quantkit and TensorRT, the other what bench_gpu_models.py needs; "env NAME=VALUE python3.12" will do,
 too (PYTHONPATH is not handed on). PyTorch is timed first, and in the end every engine, alone on the first GPU. Engines
-are built in between, one at a time on a GPU, because the builder chooses kernels by timing them; --gpus spreads them
-over as many equal GPUs, on which they begin as soon as their ONNX file is there. Each step is a process of its own,
+are built in between; --gpus spreads them over as many equal GPUs, on which they begin as soon as their ONNX file is
+there, and --jobs says how many are built at a time. The builder chooses kernels by timing them, so that more than one
+on a GPU can cost some speed; most of its time goes into compiling them on the CPU. Each step is a process of its own,
 whose messages lie in DIR/<model>/; a model that fails is named, and the others go on. A second call with the same DIR
 uses again what is there (--fresh: nothing). --limit bounds the seconds in all: what is not built in time is left out,
 and a second call builds it.
@@ -28,7 +29,7 @@ from typing import Any
 
 from bench_gpu_engines import BATCHES, PRECISIONS, read_json, write_json
 
-ORDER = ("efficientnet_b4", "yolov5s", "resnet50", "bert")  # the longest build first
+ORDER = ("resnet50", "bert", "yolov5s", "efficientnet_b4")  # the shortest build first
 BARS = {"resnet50": 5.5, "bert": 5.6, "yolov5s": 5.5, "efficientnet_b4": 5.8}  # INT8 over PyTorch, batch 1, an A100
 MEASURING = 12.0  # seconds kept for measuring a model
 SUSPECT = 20.0  # dB: FP16 that is farther from FP32 than this computes something else
@@ -68,7 +69,6 @@ def rows_of(name: str, eager: Mapping[str, Any], engines: Mapping[str, Any]) -> 
             row[title] = row[slow] / row[fast] if row[slow] and row[fast] else None
         row["int8_over_fp16"] = row["fp16"] / row["int8"] if row["fp16"] and row["int8"] else None
         row["executed_precision"] = engines.get("int8", {}).get("executed_precision", "")
-        row["int8_level"] = (engines.get("int8", {}).get("record") or {}).get("optimization_level")
         if batch == "1":
             row["bar"], speedup = BARS[name], row["int8_speedup"]
             row["bar_met"] = None if speedup is None else speedup >= BARS[name]
@@ -84,8 +84,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
     lines = [
         "| model | batch | PyTorch FP32, ms | FP16, ms | INT8, ms | FP16 × | INT8 × | bar | INT8 over FP16 × "
-        "| FP16 SQNR, dB | INT8 SQNR, dB | INT8 SQNR to Q/DQ, dB | INT8 engine's layers in | INT8 built at level |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- | ---: |",
+        "| FP16 SQNR, dB | INT8 SQNR, dB | INT8 SQNR to Q/DQ, dB | INT8 engine's layers in |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for row in rows:
         verdict = {True: "met", False: "missed", None: "not measured"}[row.get("bar_met")]
@@ -93,7 +93,6 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells += [cell(row["fp16_speedup"], ".2f"), cell(row["int8_speedup"], ".2f")]
         cells += [f"{row['bar']} {verdict}" if "bar" in row else "", cell(row["int8_over_fp16"], ".2f")]
         cells += [cell(row[f"{key}_sqnr_db"], ".1f") for key in (*PRECISIONS, "int8_qdq")] + [row["executed_precision"]]
-        cells += [str(row["int8_level"] or 3)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -108,7 +107,8 @@ class Bench:
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         self.gpus = [gpu for gpu in gpus if gpu] or [str(number) for number in range(arguments.gpus)]
         self.gpus = self.gpus[: arguments.gpus]
-        self.free: Queue[str] = Queue()  # GPUs that nothing runs on
+        self.slots = [self.gpus[place % len(self.gpus)] for place in range(arguments.jobs or len(self.gpus))]
+        self.free: Queue[str] = Queue()  # a GPU for each engine that may be built now
         self.exported = Event()  # every ONNX file that there will be is there
 
     def left(self, kept: float = 0) -> float | None:
@@ -120,8 +120,9 @@ class Bench:
         names = sorted(self.arguments.models, key=ORDER.index)
         kept = MEASURING * len(names)
         start = time.monotonic()
-        for gpu in self.gpus[1:]:
-            self.free.put(gpu)
+        for gpu in self.slots:
+            if gpu != self.gpus[0]:
+                self.free.put(gpu)
         for name in names if self.arguments.fresh else ():
             (self.out / f"{name}.onnx").unlink(missing_ok=True)
         with ThreadPoolExecutor(2 * len(names) + 1) as pool:
@@ -158,7 +159,9 @@ class Bench:
             elif failure and name not in timed:
                 self.failures[name] = f"PyTorch: {failure}"
         self.exported.set()
-        self.free.put(self.gpus[0])
+        for gpu in self.slots:
+            if gpu == self.gpus[0]:
+                self.free.put(gpu)
 
     def _calibrate(self, name: str, kept: float) -> bool:
         """Wait for the model's ONNX file, and calibrate; whether both went well."""
@@ -222,6 +225,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--torch-python", default="python3", help="command of the Python that has torch")
     parser.add_argument("--models", nargs="+", choices=list(BARS), default=list(BARS))
+    parser.add_argument("--jobs", type=int, help="engines built at a time (default: one on each GPU)")
     parser.add_argument("--gpus", type=int, default=1, help="equal GPUs that builders are spread over")
     parser.add_argument("--limit", type=float, help="seconds in all")
     parser.add_argument("--fresh", action="store_true", help="use nothing that is there")

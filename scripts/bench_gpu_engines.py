@@ -23,17 +23,11 @@ import numpy.typing as npt
 BATCHES = (1, 32)
 PRECISIONS = ("fp16", "int8")
 DEVICE = "cuda:0"
-FAST = 2  # the optimization level of what takes ten minutes at TensorRT's default, 3, on an H200
 SECONDS = 1.0  # of timing for each engine and batch, after half a second of warm-up
 FEWEST, MOST = 50, 1000  # repeats
 WARM_UP = 20
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-def level(name: str, precision: str) -> int | None:
-    """The builder's optimization level; None is TensorRT's default."""
-    return FAST if precision == "fp16" or name == "efficientnet_b4" else None
 
 
 def calibrate(folder: Path, name: str, fresh: bool) -> None:
@@ -58,14 +52,11 @@ def build(folder: Path, name: str, precision: str, fresh: bool) -> None:
     from quantkit.config import Config
     from quantkit.core.files import write_npz
     from quantkit.pipeline.build import build_engines
-    from quantkit.targets.tensorrt.plan import BuildSettings
 
     own, start = folder / name, time.monotonic()
     calibration = api.load_calibration(own / "run")
     try:
-        settings = BuildSettings(optimization_level=level(name, precision))
-        config = Config(build=settings)
-        engine = build_engines(config, calibration, own, [precision], DEVICE, BATCHES, fresh)[0]
+        engine = build_engines(Config(), calibration, own, [precision], DEVICE, BATCHES, fresh)[0]
         record = engine.record.model_dump(mode="json", exclude={"layers"})
         built: dict[str, Any] = {"engine": str(engine.artifact.path), "record": record}
     except Exception as error:  # noqa: BLE001 - the other precision may still build

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -116,7 +117,8 @@ class Memory:
         self.device = self._pinned = 0
 
     def __del__(self) -> None:
-        self.close()
+        if not sys.is_finalizing():  # the process gives all memory back then
+            self.close()
 
 
 class Stream:

@@ -23,12 +23,16 @@ PRECISION_WORDS = {
     "int32": "i32",
     "bool": "bool",
 }
+NOT_TOLD = "not told"  # what Myelin fused into one; its inputs may be token numbers
 WEIGHTED = ("conv", "gemm", "matrix", "matmul", "fully", "deconv", "myelin")
 OTHER_PROFILE = re.compile(r" \[profile [1-9]\d*\]$")  # what the layers of further profiles are called
 
 
 def engine_layers(document: Mapping[str, Any]) -> tuple[EngineLayer, ...]:
-    """The first profile's layers of ``get_engine_information(JSON)``; a layer's precision is its first input's."""
+    """The first profile's layers of ``get_engine_information(JSON)``; a layer's precision is its first input's.
+
+    What a subgraph that Myelin compiled runs in is not told by TensorRT.
+    """
     found = []
     for layer in document.get("Layers", ()):
         if OTHER_PROFILE.search(layer if isinstance(layer, str) else str(layer.get("Name", ""))):
@@ -37,13 +41,9 @@ def engine_layers(document: Mapping[str, Any]) -> tuple[EngineLayer, ...]:
             found.append(EngineLayer(name=layer, kind="", precision=""))
             continue
         formats = [_precision(tensor) for tensor in (*layer.get("Inputs", ()), *layer.get("Outputs", ()))]
-        found.append(
-            EngineLayer(
-                name=str(layer.get("Name", "")),
-                kind=str(layer.get("LayerType", "")),
-                precision=next((name for name in formats if name), ""),
-            )
-        )
+        kind = str(layer.get("LayerType", ""))
+        precision = NOT_TOLD if kind == "Myelin" else next((name for name in formats if name), "")
+        found.append(EngineLayer(name=str(layer.get("Name", "")), kind=kind, precision=precision))
     return tuple(found)
 
 

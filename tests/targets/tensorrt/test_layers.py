@@ -51,6 +51,11 @@ def test_a_layer_has_the_precision_of_what_it_takes() -> None:
     assert found[1].name == "conv1 + PWN(relu)"
 
 
+def test_what_myelin_fused_is_not_told() -> None:
+    fused = {"Layers": [described("{ForeignNode[...]}", "Myelin", "Row major linear INT32")]}
+    assert executed_precision(engine_layers(fused)) == "not told"
+
+
 def test_layers_of_further_profiles_are_left_out() -> None:
     assert not any("[profile" in layer.name for layer in engine_layers(ENGINE))
     first = {"Layers": [described("x [profile 0]", "CaskConvolution", INT8)]}
