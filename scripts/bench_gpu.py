@@ -1,6 +1,7 @@
 """Measures PyTorch eager FP32 against the FP16 and INT8 engines that quantkit builds, on one GPU, in one run.
 
-python3.10 scripts/bench_gpu.py --out DIR --torch-python python3.12 [--models resnet50 bert] [--gpus 4] [--jobs 8] [--limit 590]
+python3.10 scripts/bench_gpu.py --out DIR --torch-python python3.12 [--models resnet50 bert] [--gpus 4] [--jobs 8]
+                                [--limit 590]
 
 This Python has quantkit and TensorRT, the other what bench_gpu_models.py needs; "env NAME=VALUE python3.12" will do,
 too (PYTHONPATH is not handed on). PyTorch is timed first, and in the end every engine, alone on the first GPU. Engines

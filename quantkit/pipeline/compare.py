@@ -182,17 +182,18 @@ def _candidates(
         if isinstance(target, TensorRT) and lenient and device not in target.devices():
             continue  # --device names one of the others'
         if isinstance(target, TensorRT):
-            batches = dict.fromkeys((1, *sizes))  # accuracy is measured one by one
-            try:
-                engines = build_engines(
-                    config, calibration, artifacts, precisions, device, list(batches), progress=progress
-                )
-            except (BadInput, BackendMissing) as refusal:
-                if not lenient:
-                    raise
-                log.warning("No engines for %s: %s", target.name, refusal)
-                continue
-            made = [engine.artifact for engine in engines]
+            batches = list(dict.fromkeys((1, *sizes)))  # accuracy is measured one by one
+            made = []
+            for precision in precisions:
+                try:
+                    built = build_engines(
+                        config, calibration, artifacts, [precision], device, batches, progress=progress
+                    )
+                    made += [engine.artifact for engine in built]
+                except (BadInput, BackendMissing) as refusal:
+                    if not lenient:
+                        raise
+                    log.warning("No %s engine for %s: %s", precision, target.name, refusal)
         else:
             own = [precision for precision in precisions if precision in target.precisions]
             made = export(calibration, [target], own, artifacts, progress, lenient=lenient)

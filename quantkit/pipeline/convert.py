@@ -84,6 +84,8 @@ def convert(
         imported = completed(imported, model)
     notes = list(imported.notes)
     ranges = imported.ranges
+    if to != "cache" and (version or algorithm):
+        notes.append(f"Only a cache names a version of TensorRT and an algorithm; --to {to} leaves them out.")
     if to in ("json", "tensors-data") and imported.symmetric:
         unsigned = "" if model else ", those of ReLU outputs, too, as no --model tells which they are"
         notes.append(

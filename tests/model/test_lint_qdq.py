@@ -398,6 +398,11 @@ def float_skip(g: Graph) -> str:
     return g.add("Add", g.conv(g.pair("x"), "a"), "x", to="out")
 
 
+@case()
+def float_residual_of_a_matrix_product(g: Graph) -> str:
+    return g.add("Add", g.add("MatMul", g.pair("x"), g.weight("w", 16, 16, axis=1), to="a"), "x", to="out")
+
+
 @case(("skip-without-pair", "out"))
 def add_of_two_convs_without_pairs(g: Graph) -> str:
     x = g.pair("x")

@@ -169,6 +169,7 @@ def test_a_cache_is_headed_anew_and_otherwise_as_it_was(quantkit: Quantkit, cach
     done = quantkit("convert", cache, "--to", "cache", QUANTKIT_TENSORRT="10.1")
     assert done.stdout.splitlines()[0] == "TRT-100100-EntropyCalibration2"
     assert quantkit("convert", cache, "--to", "cache", "-q").stderr == ""
+    assert "--to ranges leaves them out" in quantkit("convert", cache, "--to", "ranges", "--tensorrt", "10.3").stderr
 
 
 def test_what_only_one_side_has_is_listed(quantkit: Quantkit, cache: Path, model_path: Path) -> None:

@@ -9,6 +9,8 @@ import onnx
 from quantkit.model.lint.finding import Finding
 from quantkit.model.lint.view import ACTIVATIONS, QUANTIZE, WEIGHTED, View, label, operand, result
 
+SUMMING = ("Conv", "ConvTranspose")  # whose INT8 kernels take a residual along
+
 
 def fusions(view: View) -> Iterator[Finding]:
     """All rules of this file."""
@@ -86,6 +88,9 @@ def _residual_adds(view: View) -> Iterator[Finding]:
             )
             yield Finding("pair-on-fused-branch", (label(add), *map(label, layers)), what)
         elif is_fused(view, add):
+            layers = [layer for name in straight if (layer := _straight(view, name)) is not None]
+            if not any(layer.op_type in SUMMING for layer in layers):
+                continue  # a matrix product adds no INT8 residual; before a LayerNormalization it is wanted whole
             bare = [name for name in skips if view.dequantize(name) is None]
             if bare or len(straight) - len(paired) > 1:
                 skip = bare[0] if bare else straight[-1]
