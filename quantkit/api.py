@@ -10,7 +10,7 @@ from pathlib import Path
 from quantkit.config import DEFAULT_METHOD, DEFAULT_SAMPLES, load_config, parse_config
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.comparison import COMPARISON_FILE, Comparison
+from quantkit.core.comparison import Comparison
 from quantkit.core.errors import BadInput, NothingEvaluated
 from quantkit.core.files import normalized, write_text
 from quantkit.core.preprocess import DEFAULT_PRESET, Preprocess, preset
@@ -168,15 +168,21 @@ def report(comparison: Comparison, path: AnyPath, *, calibration: Calibration | 
     return Path(path)
 
 
-def gate(comparison: Comparison | AnyPath, rules: AnyPath | Sequence[Rule]) -> GateResult:
+def gate(
+    comparison: Comparison | AnyPath,
+    rules: AnyPath | Sequence[Rule],
+    baseline: Comparison | AnyPath | None = None,
+) -> GateResult:
     """Judge a comparison (or a run directory, or a ``comparison.json``) by rules, or by the ``[[gate]]`` of a file.
 
-    Raises BadInput for files that cannot be read, NothingEvaluated when there are no rules.
+    ``baseline`` is what rules against a baseline compare with. Raises BadInput for files that cannot be read and for a
+    baseline that is missing, NothingEvaluated when there are no rules.
     """
     if not isinstance(comparison, Comparison):
-        path = Path(comparison)
-        comparison = Comparison.load(path.parent if path.name == COMPARISON_FILE else path)
+        comparison = Comparison.load(Path(comparison))
+    if baseline is not None and not isinstance(baseline, Comparison):
+        baseline = Comparison.load(Path(baseline))
     chosen = load_config(Path(rules)).gate if isinstance(rules, (str, PathLike)) else list(rules)
     if not chosen:
         raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables to the configuration.")
-    return apply_rules(comparison, chosen)
+    return apply_rules(comparison, chosen, baseline)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import isfinite
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -11,7 +12,14 @@ import typer
 from quantkit.cli.options import Json, Quiet, Run, Verbose
 
 if TYPE_CHECKING:
+    from quantkit.core.comparison import Comparison
     from quantkit.gates import GateResult, Rule
+
+
+Baseline = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--baseline", envvar="QUANTKIT_BASELINE", help="Earlier run, or its comparison.json."),
+]
 
 
 def gate(
@@ -20,6 +28,7 @@ def gate(
         Optional[Path],  # noqa: UP045
         typer.Option("--gates", envvar="QUANTKIT_GATES", help="TOML with [[gate]] tables; default: the run's own."),
     ] = None,
+    baseline: Baseline = None,
     max_drop: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option("--max-drop", envvar="QUANTKIT_MAX_DROP", help="Most points of top-1 that INT8 may lose."),
@@ -36,13 +45,17 @@ def gate(
         Optional[Path],  # noqa: UP045
         typer.Option("--junit", help="Write the results as JUnit XML to this file."),
     ] = None,
+    init: Annotated[
+        bool, typer.Option("--init", help="Write first rules from the run's figures, to --gates or stdout.")
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
     """Judge a compared run: exit 0 it passes, 1 a rule failed, 5 a rule matched nothing or there is none.
 
-    Options stand in for the file's rules on the same metric.
+    Options stand in for the file's rules on the same metric. gate.json and the report are brought up to date; in
+    GitHub Actions misses become annotations, and the summary goes to the job's.
     """
     from quantkit.cli.console import configure, log
     from quantkit.config import load_config
@@ -50,26 +63,47 @@ def gate(
     from quantkit.core.errors import BadInput
     from quantkit.core.files import write_text
     from quantkit.gates import gate as apply_rules
-    from quantkit.pipeline.report import write_report
+    from quantkit.pipeline.report import write_gate, write_report
     from quantkit.pipeline.run_directory import find_comparison, is_run, run_config
     from quantkit.reports.junit import junit_xml
 
     configure(verbose, quiet)
     folder = find_comparison(run)
+    comparison = Comparison.load(folder)
+    if init:
+        _write_starter(comparison, gates)
+        return
     rules = option_rules(max_drop, min_speedup, min_agreement)
     replaced = {rule.metric for rule in rules}
     configured = load_config(gates) if gates is not None else run_config(folder)
     rules = [rule for rule in configured.gate if rule.metric not in replaced] + rules
-    result = apply_rules(Comparison.load(folder), rules)
+    result = apply_rules(comparison, rules, None if baseline is None else Comparison.load(baseline))
     if junit is not None:
         write_text(junit, junit_xml(result))
-    print_gate(result, as_json)
+    print_gate(result, comparison, as_json)
     if is_run(folder):
         try:
+            write_gate(folder, comparison, result)
             write_report(folder, gate=result)
         except BadInput as error:  # the verdict stands, whether or not the run can be written
             log.warning("The report is not brought up to date: %s", error)
     raise typer.Exit(result.exit_code)
+
+
+def _write_starter(comparison: Comparison, path: Path | None) -> None:
+    from quantkit.cli.console import log, print_raw
+    from quantkit.core.errors import BadInput
+    from quantkit.core.files import write_text
+    from quantkit.gates.starter import starter_rules
+
+    text = starter_rules(comparison)
+    if path is None:
+        print_raw(text)
+        return
+    if path.exists():
+        raise BadInput(f"{path} is there already.", "Give another name with --gates, or none and copy the text.")
+    write_text(path, text)
+    log.info("Wrote %s. Judge with: quantkit gate --gates %s", path, path)
 
 
 def option_rules(max_drop: float | None, min_speedup: float | None, min_agreement: float | None) -> list[Rule]:
@@ -104,40 +138,24 @@ def option_rules(max_drop: float | None, min_speedup: float | None, min_agreemen
     return rules
 
 
-def print_gate(result: GateResult, as_json: bool) -> None:
-    """Each rule with its measured value, and the verdict."""
+def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> None:
+    """Each rule with its measured value, limit and margin, and the verdict; in GitHub Actions what it shows, too."""
     from quantkit.cli.console import fail, print_json, print_table, stdout
     from quantkit.core.errors import QuantkitError
+    from quantkit.gates.document import gate_document
+    from quantkit.reports.wording import margin, measured, subject
 
     if as_json:
-        print_json(
-            {
-                "passed": result.passed,
-                "exit_code": result.exit_code,
-                "rules": [
-                    {
-                        **verdict.rule.model_dump(),
-                        "row": [verdict.row.target, verdict.row.precision] if verdict.row else None,
-                        "measured": verdict.value if verdict.value is not None and isfinite(verdict.value) else None,
-                        "outcome": verdict.outcome,
-                    }
-                    for verdict in result.verdicts
-                ],
-            }
-        )
+        print_json(gate_document(result, comparison))
     elif result.verdicts:
         rows = [
-            [
-                verdict.outcome,
-                f"{verdict.row.target} {verdict.row.precision}"
-                if verdict.row
-                else f"{verdict.rule.target} {verdict.rule.precision}",
-                verdict.rule.describe(),
-                "–" if verdict.value is None else verdict.rule.format(verdict.value),
-            ]
+            [verdict.outcome, subject(verdict), verdict.rule.describe(), measured(verdict), margin(verdict)]
             for verdict in result.verdicts
         ]
-        print_table(["outcome", "row", "rule", "measured"], rows, left=3)
+        print_table(["outcome", "row", "rule", "measured", "margin"], rows, left=3)
+        for reason in dict.fromkeys(f"{v.outcome.capitalize()}: {v.reason}." for v in result.verdicts if v.reason):
+            stdout.print(reason, highlight=False, markup=False)
+    _tell_github(result, comparison, as_json)
     try:
         result.raise_for_failure()
     except QuantkitError as error:
@@ -145,3 +163,16 @@ def print_gate(result: GateResult, as_json: bool) -> None:
     else:
         if not as_json:
             stdout.print("The gate is passed.")
+
+
+def _tell_github(result: GateResult, comparison: Comparison, as_json: bool) -> None:
+    """Annotations, and the job's summary. GitHub reads commands on either stream; --json has stdout to itself."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    from quantkit.pipeline.report import append_step_summary
+    from quantkit.reports.annotations import github_annotations
+    from quantkit.reports.markdown import markdown_summary
+
+    for line in github_annotations(result):
+        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+    append_step_summary(markdown_summary(comparison, result, None))

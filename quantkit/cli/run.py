@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from quantkit.cli.gate import Baseline
 from quantkit.cli.options import ConfigFile, DumpConfig, Fresh, Json, Output, Quiet, Verbose
 
 
 def run(
     config: ConfigFile = None,
     output: Output = None,
+    baseline: Baseline = None,
     fresh: Fresh = False,
     as_json: Json = False,
     dump_config: DumpConfig = False,
@@ -21,6 +23,7 @@ def run(
     from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.cli.gate import print_gate
     from quantkit.cli.settings import base_config, with_model
+    from quantkit.core.comparison import Comparison
     from quantkit.pipeline.run import run_all
 
     progress = configure(verbose, quiet)
@@ -28,7 +31,8 @@ def run(
     if dump_config:
         print_raw(settings.to_toml())
         return
-    outcome = run_all(settings, output, fresh, progress)
+    earlier = None if baseline is None else Comparison.load(baseline)
+    outcome = run_all(settings, output, fresh, progress, earlier)
     if as_json:
         print_json(
             {
@@ -40,6 +44,6 @@ def run(
         )
     else:
         print_comparison(outcome.comparison)
-        print_gate(outcome.gate, as_json=False)
+        print_gate(outcome.gate, outcome.comparison, as_json=False)
     log.info("Report: %s", outcome.folder / "report.html")
     raise typer.Exit(outcome.gate.exit_code)

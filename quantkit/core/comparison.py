@@ -22,12 +22,31 @@ class Interval(Record):
 
 
 class Latency(Record):
-    """Percentiles of one inference's duration in milliseconds."""
+    """Percentiles of one inference's duration in milliseconds.
+
+    ``p50_low`` and ``p50_high`` are the least and the largest median of a round: how far p50 moves from run to run.
+    """
 
     p10: float
     p50: float
     p90: float
     p99: float
+    p50_low: float | None = None
+    p50_high: float | None = None
+
+
+class Change(Record):
+    """What became of FP32's right and wrong answers, on the same samples.
+
+    ``lost`` samples FP32 had right and this one has not, ``won`` the other way round. ``low`` and ``high`` are the
+    drop's 95 % interval, ``p_value`` is the exact McNemar test's: how often chance alone would change so much.
+    """
+
+    lost: int
+    won: int
+    low: float
+    high: float
+    p_value: float
 
 
 class LayerTime(Record):
@@ -54,7 +73,8 @@ class GpuLoad(Record):
 class Row(Record):
     """One target × device × precision × variant × batch, measured.
 
-    ``metrics`` (top1, top5) are there where labels are. ``drop`` is the same target's FP32 value minus this one, 0..1.
+    ``metrics`` (top1, top5) are there where labels are. ``drop`` is the same target's FP32 value minus this one, 0..1;
+    ``changes`` tells more of it, by metric.
     ``agreement`` is the share of samples with FP32's answer. ``sqnr_db`` is 10·log10(Σ ref² / Σ (ref - x)²) over all
     samples, of the worst output; None for FP32 itself and for outputs equal to the bit. ``latency_ms`` is at ``batch``;
     ``throughput`` counts samples per second; ``speedup`` is FP32's p50 over this p50. ``size_bytes`` is the file's.
@@ -82,6 +102,8 @@ class Row(Record):
     latency_with_copies_ms: Latency | None = None
     gpu: GpuLoad | None = None
     layers: tuple[LayerTime, ...] = ()
+    changes: dict[str, Change] = Field(default_factory=dict)
+    agreement_interval: Interval | None = None
 
     @property
     def is_reference(self) -> bool:
@@ -100,6 +122,12 @@ class Environment(Record):
     packages: dict[str, str]
     measured: str
     gpu: str = ""
+
+    @property
+    def hardware(self) -> str:
+        """What latencies belong to: the CPU, its cores, and the GPU, where one was measured."""
+        gpu = self.gpu.partition(", driver ")[0]
+        return f"{self.cpu}, {self.cores} cores{f', {gpu}' if gpu else ''}"
 
 
 class Comparison(Record):
@@ -129,8 +157,9 @@ class Comparison(Record):
         self._folder = folder
 
     @classmethod
-    def load(cls, folder: Path) -> Comparison:
-        """Read it from a run directory. Raises BadInput for a missing, damaged or stale file."""
-        comparison = read_record(cls, folder / COMPARISON_FILE, "quantkit compare")
-        comparison._folder = folder
+    def load(cls, path: Path) -> Comparison:
+        """Read it from a run directory, or a file. Raises BadInput for a missing, damaged or stale file."""
+        file = path if path.is_file() else path / COMPARISON_FILE
+        comparison = read_record(cls, file, "quantkit compare")
+        comparison._folder = file.parent
         return comparison

@@ -30,12 +30,15 @@ class Accuracy:
     """Counts how often the label is the best, or among the best five, of the scores."""
 
     def __init__(self) -> None:
-        self._hits = {"top1": 0, "top5": 0}
+        self._hits: dict[str, int] = {}
         self._total = 0
         self.classes = 0  # how many the scores have
 
-    def update(self, scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> None:
-        """``scores`` (N, classes), ``labels`` (N,); a label of -1 is not counted."""
+    def update(self, scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.bool_]]:
+        """``scores`` (N, classes), ``labels`` (N,); a label of -1 is not counted.
+
+        Returns whether each counted sample was answered rightly, by metric.
+        """
         known = labels >= 0
         scores, labels = scores[known], labels[known]
         self.classes = scores.shape[1]
@@ -44,13 +47,18 @@ class Accuracy:
         index = np.arange(self.classes)[None, :]
         rank = ((scores > own) | ((scores == own) & (index < labels[:, None]))).sum(axis=1)
         finite = np.isfinite(scores).all(axis=1)
-        self._hits["top1"] += int(((rank < 1) & finite).sum())
-        self._hits["top5"] += int(((rank < 5) & finite).sum())
+        hits = {name: (rank < depth) & finite for name, depth in self._depths().items()}
+        for name, right in hits.items():
+            self._hits[name] = self._hits.get(name, 0) + int(right.sum())
         self._total += len(labels)
+        return hits
+
+    def _depths(self) -> dict[str, int]:
+        """Among how many of the best the label must be; top5 says nothing of five classes or fewer."""
+        return {"top1": 1, "top5": 5} if self.classes > 5 else {"top1": 1}
 
     def metrics(self) -> dict[str, Interval]:
         """top1, and top5 where there are more than five classes; empty without labels."""
         if not self._total:
             return {}
-        names = ("top1", "top5") if self.classes > 5 else ("top1",)
-        return {name: wilson_interval(self._hits[name], self._total) for name in names}
+        return {name: wilson_interval(hits, self._total) for name, hits in self._hits.items()}

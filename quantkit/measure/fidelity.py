@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.comparison import Interval
+from quantkit.measure.accuracy import wilson_interval
+
 NOT_FINITE_DB = -300.0  # stands for the SQNR of an output with NaN or Inf in it
 
 
@@ -21,6 +24,7 @@ class Fidelity:
     def __init__(self) -> None:
         self._equal = 0
         self._answers = 0
+        self._samples = 0
         self._signal: dict[str, float] = {}
         self._noise: dict[str, float] = {}
 
@@ -31,6 +35,7 @@ class Fidelity:
         equal &= np.isfinite(outputs[first]).all() if outputs[first].dtype.kind == "f" else True
         self._equal += int(equal.sum())
         self._answers += equal.size
+        self._samples += len(equal)
         for name, expected in reference.items():
             signal = expected.astype(np.float64)
             noise = outputs[name].astype(np.float64) - signal
@@ -41,6 +46,11 @@ class Fidelity:
     def agreement(self) -> float:
         """Share of equal answers, 0..1."""
         return self._equal / self._answers
+
+    @property
+    def agreement_interval(self) -> Interval | None:
+        """With its 95 % Wilson interval; None where a sample has many answers, which are no independent ones."""
+        return wilson_interval(self._equal, self._answers) if self._answers == self._samples else None
 
     @property
     def sqnr_db(self) -> float | None:

@@ -41,6 +41,7 @@ class _Samples:
     alone: list[float] = field(default_factory=list)
     with_copies: list[float] = field(default_factory=list)
     back_to_back: list[float] = field(default_factory=list)
+    medians: list[float] = field(default_factory=list)  # of each round, of what ``alone`` holds
 
     def run(self, session: Session, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> None:
         """Add ``repeats`` inferences, after a warm-up."""
@@ -48,6 +49,7 @@ class _Samples:
             session.device_times(inputs, max(WARM_UP, repeats // 10))
             times = session.device_times(inputs, repeats)
             self.alone += times.compute
+            self.medians.append(float(np.median(times.compute)))
             self.with_copies += times.with_copies
             self.back_to_back.append(times.back_to_back)
             return
@@ -57,12 +59,14 @@ class _Samples:
             start = time.perf_counter()
             session.infer(inputs)
             self.alone.append((time.perf_counter() - start) * 1e3)
+        self.medians.append(float(np.median(self.alone[-repeats:])))
 
     def timing(self, batch: int) -> Timing:
         """All of it together."""
         pace = float(np.mean(self.back_to_back or self.alone))
         copies = _percentiles(self.with_copies) if self.with_copies else None
-        return Timing(_percentiles(self.alone), 1e3 * batch / pace, copies)
+        spread = {"p50_low": min(self.medians), "p50_high": max(self.medians)}
+        return Timing(_percentiles(self.alone).model_copy(update=spread), 1e3 * batch / pace, copies)
 
 
 def time_sessions(

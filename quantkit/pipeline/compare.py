@@ -25,6 +25,7 @@ from quantkit.measure.environment import environment
 from quantkit.measure.fidelity import Fidelity
 from quantkit.measure.gpu import driver, under_load
 from quantkit.measure.latency import Timing, rounds_for, time_sessions
+from quantkit.measure.paired import Hits, Paired
 from quantkit.model.file import ModelFile
 from quantkit.pipeline.build import build_engines
 from quantkit.pipeline.export import calibrated_model, export
@@ -46,6 +47,7 @@ class _Candidate:
     device: str
     accuracy: Accuracy = field(default_factory=Accuracy)
     fidelity: Fidelity = field(default_factory=Fidelity)
+    paired: Paired = field(default_factory=Paired)
 
 
 def compare(config: Config, calibration: Calibration, artifacts: Path, progress: Progress = silent) -> Comparison:
@@ -250,6 +252,7 @@ def _evaluate(
     count = len(batch.indices)
     inputs = _resized_batch(batch.inputs, step) if count < step else batch.inputs
     references = {}
+    right: dict[str, Hits] = {}
     for candidate in candidates:
         outputs = {
             name: _by_sample(name, output, step)[:count] for name, output in candidate.session.infer(inputs).items()
@@ -261,7 +264,10 @@ def _evaluate(
             scores = class_scores(next(iter(outputs.values())))
             if scores is not None:
                 check_classes(dataset, labels, scores.shape[1])
-                candidate.accuracy.update(scores, labels)
+                hits = candidate.accuracy.update(scores, labels)
+                if candidate.artifact.precision == "fp32":
+                    right[candidate.artifact.target] = hits
+                candidate.paired.update(right[candidate.artifact.target], hits)
 
 
 def _by_sample(name: str, output: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
@@ -318,6 +324,8 @@ def _rows(
                 latency_with_copies_ms=timing.with_copies,
                 gpu=look.load,
                 layers=look.layers,
+                changes={} if artifact.precision == "fp32" else candidate.paired.changes(),
+                agreement_interval=None if artifact.precision == "fp32" else candidate.fidelity.agreement_interval,
             )
         )
     return rows

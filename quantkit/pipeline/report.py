@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
 from pathlib import Path
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
+from quantkit.core.errors import BadInput
 from quantkit.core.files import write_text
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
+from quantkit.gates.document import GATE_FILE, gate_document
 from quantkit.pipeline.run_directory import run_config
 
+log = logging.getLogger("quantkit")
 REPORT_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
 
@@ -24,18 +30,49 @@ def write_report(
     """Write both files, or the report alone to ``output``; the report's path is returned.
 
     ``calibration`` spares reading the folder's. Without ``gate`` the run's own rules are applied, if it has any and is
-    compared. Raises BadInput.
+    compared; against the baseline of the last ``gate.json``. Raises BadInput.
     """
     from quantkit.reports.html import html_report
     from quantkit.reports.markdown import markdown_summary
 
     calibration = calibration or Calibration.load(folder)
     comparison = Comparison.load(folder) if (folder / COMPARISON_FILE).is_file() else None
-    rules = run_config(folder).gate
-    if gate is None and comparison is not None and rules:
-        gate = apply_rules(comparison, rules)
+    if gate is None and comparison is not None:
+        gate = _own_gate(folder, comparison)
     path = output if output is not None else folder / REPORT_FILE
     write_text(path, html_report(calibration, comparison, gate))
     if output is None:
         write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration))
     return path
+
+
+def write_gate(folder: Path, comparison: Comparison, result: GateResult) -> None:
+    """Write ``gate.json``."""
+    write_text(folder / GATE_FILE, json.dumps(gate_document(result, comparison), indent=1) + "\n")
+
+
+def append_step_summary(text: str) -> None:
+    """Append Markdown to the file that a GitHub Actions job shows as its summary; elsewhere do nothing."""
+    name = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not name:
+        return
+    try:
+        with Path(name).open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+    except OSError as error:
+        log.warning("The step summary %s cannot be written (%s).", name, error.strerror)
+
+
+def _own_gate(folder: Path, comparison: Comparison) -> GateResult | None:
+    """The run's rules applied; None where it has none, or where they speak of a baseline that is not there."""
+    rules = run_config(folder).gate
+    if not rules:
+        return None
+    baseline = None
+    if any(rule.against == "baseline" for rule in rules):
+        try:
+            document = json.loads((folder / GATE_FILE).read_text(encoding="utf-8"))
+            baseline = Comparison.load(Path(document["baseline"]["path"]))
+        except (OSError, ValueError, TypeError, KeyError, BadInput):
+            return None
+    return apply_rules(comparison, rules, baseline)

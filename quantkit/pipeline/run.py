@@ -16,7 +16,7 @@ from quantkit.model.file import open_model
 from quantkit.pipeline.calibrate import calibrate
 from quantkit.pipeline.compare import compare, open_evaluation_data
 from quantkit.pipeline.export import export_all
-from quantkit.pipeline.report import write_report
+from quantkit.pipeline.report import write_gate, write_report
 from quantkit.pipeline.run_directory import ARTIFACTS
 
 JUNIT_FILE = "junit.xml"
@@ -31,13 +31,21 @@ class Outcome:
     gate: GateResult
 
 
-def run_all(config: Config, folder: Path | None, fresh: bool = False, progress: Progress = silent) -> Outcome:
+def run_all(
+    config: Config,
+    folder: Path | None,
+    fresh: bool = False,
+    progress: Progress = silent,
+    baseline: Comparison | None = None,
+) -> Outcome:
     """Calibrate, export, compare, report and judge. Raises BadInput before the long work where it can."""
     from quantkit.reports.junit import junit_xml
 
     if config.model.path is None or config.data.evaluation is None:
         missing = "[model] path" if config.model.path is None else "[data] evaluation"
         raise BadInput(f"{missing} is not set.", "Set it in quantkit.toml.")
+    if baseline is None and any(rule.against == "baseline" for rule in config.gate):
+        raise BadInput("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
     open_evaluation_data(config, open_model(config.model.path))  # labels that do not fit should not wait for the end
     calibration = calibrate(config, folder, fresh=fresh, progress=progress)
     assert calibration.folder is not None
@@ -45,7 +53,8 @@ def run_all(config: Config, folder: Path | None, fresh: bool = False, progress: 
     export_all(config, calibration, folder / ARTIFACTS, progress)
     comparison = compare(config, calibration, folder / ARTIFACTS, progress)
     comparison.save(folder)
-    result = apply_rules(comparison, config.gate)
+    result = apply_rules(comparison, config.gate, baseline)
     write_text(folder / JUNIT_FILE, junit_xml(result))
+    write_gate(folder, comparison, result)
     write_report(folder, gate=result)
     return Outcome(folder, comparison, result)

@@ -15,8 +15,9 @@ FORBIDDEN_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 def junit_xml(gate: GateResult, suite: str = "quantkit gate") -> str:
     """One test suite with one test case per rule and row.
 
-    A missed rule is a failure, one that matched nothing an error; a missed rule of level "warn" passes, with its
-    message in system-out. A gate without rules is one error, so that it does not look like a pass.
+    A missed rule is a failure, one that matched nothing an error, one that cannot be judged is skipped (an error where
+    it is strict); a missed rule of level "warn" passes, with its message in system-out. A gate without rules is one
+    error, so that it does not look like a pass.
     """
     cases = [_case(verdict) for verdict in gate.verdicts] or [_no_rules()]
     seen: dict[tuple[str, str], int] = {}
@@ -29,7 +30,7 @@ def junit_xml(gate: GateResult, suite: str = "quantkit gate") -> str:
         "tests": str(len(cases)),
         "failures": str(sum(case.find("failure") is not None for case in cases)),
         "errors": str(sum(case.find("error") is not None for case in cases)),
-        "skipped": "0",
+        "skipped": str(sum(case.find("skipped") is not None for case in cases)),
         "time": "0",
     }
     name = _clean(suite)
@@ -43,9 +44,14 @@ def _case(verdict: Verdict) -> ElementTree.Element:
     source, rule = verdict.row or verdict.rule, verdict.rule
     case = _element(f"quantkit.{source.target}.{source.precision}", rule.describe())
     message = f"{subject(verdict)}: {rule.metric} measured {measured(verdict)}, asked {rule.describe()}"
+    why = f" ({verdict.reason})" if verdict.reason else ""
     if verdict.outcome == "no match":
-        missing = f"{rule.describe()} for {rule.target}/{rule.precision} matched nothing in comparison.json"
+        missing = f"{rule.describe()} for {rule.target}/{rule.precision} matched nothing in comparison.json{why}"
         _add(case, "error", missing, NothingEvaluated.__name__)
+    elif verdict.outcome == "not comparable" and rule.strict:
+        _add(case, "error", f"{rule.describe()} cannot be judged{why}", NothingEvaluated.__name__)
+    elif verdict.outcome in ("not comparable", "inconclusive"):
+        ElementTree.SubElement(case, "skipped", {"message": _clean(f"{verdict.outcome}: {message}{why}")})
     elif verdict.outcome == "fail":
         _add(case, "failure", message, GateFailed.__name__)
     elif verdict.outcome == "warn":

@@ -63,10 +63,20 @@ def _text(cell: Cell) -> str:
 
 def _rules(gate: GateResult) -> list[str]:
     body = [
-        [escaped(text) for text in (v.rule.describe(), wording.subject(v), wording.measured(v), v.outcome)]
+        [
+            escaped(text)
+            for text in (
+                v.rule.describe(),
+                wording.subject(v),
+                wording.measured(v),
+                wording.margin(v),
+                v.outcome + (f": {v.reason}" if v.reason else ""),
+            )
+        ]
         for v in wording.worst_first(gate)
     ]
-    return _table(("Gate rule", "For", "Measured", "Outcome"), ("---", "---", "---:", "---"), body, MOST_RULES, "rules")
+    head, align = ("Gate rule", "For", "Measured", "Margin", "Outcome"), ("---", "---", "---:", "---:", "---")
+    return _table(head, align, body, MOST_RULES, "rules")
 
 
 def _origin(comparison: Comparison | None, calibration: Calibration | None) -> list[str]:

@@ -16,6 +16,7 @@ MOST_NAMED_RULES = 3  # failed rules spelt out in the sentence; the table of rul
 KEEPS = 0.01  # a drop up to one point is "keeps", beyond it "falls to"
 FINE_SAMPLES = 1000  # from here on, the second decimal of a percentage means something
 Z95 = 1.96
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,10 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     if gate.exit_code == 1:
         return Judgement("stop", "Do not ship", f"the gate is not met: {failed}.", findings)
     unmatched = [v for v in gate.verdicts if v.outcome == "no match"]
+    unjudged = [v for v in gate.verdicts if v.outcome == "not comparable" and v.rule.strict]
     reason = "there are no gate rules"
+    if unjudged and not unmatched:
+        reason = _named([f"{v.rule.describe()} cannot be judged, {v.reason}" for v in unjudged])
     if unmatched:
         reason = _named([f"{v.rule.describe()} for {v.rule.target}/{v.rule.precision}" for v in unmatched])
         reason = f"no figure matches the gate rule {reason}"
@@ -66,9 +70,17 @@ def percent_digits(samples: int) -> int:
 
 def _passed(gate: GateResult) -> str:
     count = len(gate.verdicts)
+    said = []
     warned = [_miss(v) for v in gate.verdicts if v.outcome == "warn"]
     if warned:
-        return f"no gate rule failed; as a warning, {_named(warned)}."
+        said.append(f"as a warning, {_named(warned)}")
+    open_ones = [v for v in gate.verdicts if v.outcome in ("inconclusive", "not comparable")]
+    if open_ones:
+        said.append(
+            _named([f"{wording.subject(v)}'s {v.rule.describe()} is {v.outcome}: {v.reason}" for v in open_ones])
+        )
+    if said:
+        return f"no gate rule failed; {'; '.join(said)}."
     return "the gate rule is met." if count == 1 else f"all {count} gate checks passed."
 
 
@@ -124,8 +136,8 @@ def _caveat(row: Row, comparison: Comparison, digits: int) -> str:
     """Says so when the change from FP32 may be chance.
 
     The interval alone overstates the doubt, because both ran on the same samples: only those whose answer changed can
-    tell, at most ``samples * (1 - agreement)`` of them. McNemar's test with Edwards' correction on that many, which is
-    the most cautious count, settles it.
+    tell. McNemar's test settles it; where the changes were not counted, with Edwards' correction on the most there can
+    be, ``samples * (1 - agreement)``.
     """
     metric = wording.main_metric([row])
     if metric is None:
@@ -134,13 +146,17 @@ def _caveat(row: Row, comparison: Comparison, digits: int) -> str:
     fp32, count = value.value + drop, comparison.labelled or comparison.samples
     if round(drop * count) == 0 or not value.low <= fp32 <= value.high:
         return ""
+    change = row.changes.get(metric)
+    if change is not None and change.p_value < SIGNIFICANT:
+        return ""
     changed = comparison.samples * (1 - row.agreement)
-    if metric == "top1" and abs(drop) * count - 1 > Z95 * math.sqrt(changed):
+    if change is None and metric == "top1" and abs(drop) * count - 1 > Z95 * math.sqrt(changed):
         return ""
     what = "drop" if drop > 0 else "gain"
     return (
         f" FP32's {wording.percent(fp32, digits)} lies within that interval: "
-        f"{count} samples cannot tell this {what} from chance."
+        f"{count} samples cannot tell this {what} from chance"
+        + (f" (McNemar p = {change.p_value:.2g})." if change is not None else ".")
     )
 
 

@@ -114,12 +114,24 @@ def measured(verdict: Verdict) -> str:
         return DASH
     if math.isinf(verdict.value) and verdict.rule.metric == "sqnr_db":
         return "∞ dB"
-    return verdict.rule.format(verdict.value).replace("-", MINUS)
+    share = ""
+    if verdict.other and not verdict.rule.is_share:
+        share = f" ({100 * verdict.value / abs(verdict.other):+.1f} %)"
+    return (verdict.rule.format(verdict.value) + share).replace("-", MINUS)
+
+
+def margin(verdict: Verdict) -> str:
+    """The room to the limit, negative beyond it; ``–`` where there is none to tell."""
+    if verdict.margin is None or not math.isfinite(verdict.margin):
+        return DASH
+    share = verdict.rule.is_share
+    text = f"{100 * verdict.margin:.2f} points" if share else verdict.rule.format(verdict.margin).removeprefix("+")
+    return text.replace("-", MINUS)
 
 
 def worst_first(gate: GateResult) -> list[Verdict]:
     """The verdicts with the failures on top."""
-    severity = ("fail", "no match", "warn", "pass")
+    severity = ("fail", "no match", "warn", "not comparable", "inconclusive", "pass")
     return sorted(gate.verdicts, key=lambda verdict: severity.index(verdict.outcome))
 
 

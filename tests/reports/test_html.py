@@ -71,7 +71,7 @@ def test_verdict_comes_first_then_picture_table_tensors_and_origin() -> None:
     positions = [shown.words.index(text) for text in order]
     assert positions == sorted(positions)
     assert "INT8 on openvino keeps 90.0 % top-1" in shown.words
-    assert "drop.top1 ≤ 1.00 points openvino int8 0.50 points pass" in shown.words
+    assert "drop.top1 ≤ 1.00 points openvino int8 0.50 points 0.50 points pass" in shown.words
 
 
 @pytest.mark.parametrize(

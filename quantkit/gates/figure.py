@@ -1,0 +1,73 @@
+"""A figure of a row by its path, with its interval."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from quantkit.core.comparison import Comparison, Interval, Latency, Row
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with the ends of its interval, which are None where it has none."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def overlaps(self, other: Figure) -> bool:
+        """Whether both have intervals, and these share a value."""
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            return False
+        return self.low <= other.high and other.low <= self.high
+
+
+def figure(comparison: Comparison, row: Row, metric: str) -> Figure | None:
+    """The figure at the path ``metric`` of a row; None where it has none, or where FP32 would meet itself."""
+    compares = metric in ("agreement", "sqnr_db", "speedup") or metric.startswith("drop.")
+    if row.is_reference and compares:
+        return None
+    if metric == "sqnr_db" and row.sqnr_db is None:
+        return Figure(math.inf)  # equal to FP32 to the bit
+    if metric in row.metrics:
+        metric = f"metrics.{metric}.value"
+    found: object = row.model_dump()
+    for key in metric.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, (int, float)) or isinstance(found, bool):
+        return None
+    low, high = _ends(comparison, row, metric)
+    return Figure(float(found), low, high)
+
+
+def _ends(comparison: Comparison, row: Row, metric: str) -> tuple[float | None, float | None]:
+    head, _, rest = metric.partition(".")
+    interval: Interval | None = None
+    if head == "metrics" and rest.endswith(".value"):
+        interval = row.metrics[rest.removesuffix(".value")]
+    elif head == "agreement":
+        interval = row.agreement_interval
+    elif head == "drop" and rest in row.changes:
+        change = row.changes[rest]
+        return change.low, change.high
+    elif metric == "latency_ms.p50":
+        return row.latency_ms.p50_low, row.latency_ms.p50_high
+    elif head == "speedup":
+        return _speedup_ends(reference_of(comparison, row), row.latency_ms)
+    return (interval.low, interval.high) if interval else (None, None)
+
+
+def _speedup_ends(reference: Row | None, own: Latency) -> tuple[float | None, float | None]:
+    if reference is None:
+        return None, None
+    other = reference.latency_ms
+    if own.p50_low is None or own.p50_high is None or other.p50_low is None or other.p50_high is None:
+        return None, None
+    return other.p50_low / own.p50_high, other.p50_high / own.p50_low
+
+
+def reference_of(comparison: Comparison, row: Row, precision: str = "fp32") -> Row | None:
+    """The row of another precision that a row is measured against: of the same target, device and batch."""
+    key = (row.target, row.device, row.batch)
+    return next((r for r in comparison.rows if (r.target, r.device, r.batch) == key and r.precision == precision), None)

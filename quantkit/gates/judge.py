@@ -1,0 +1,185 @@
+"""Rules applied to a comparison: what passes, what fails, and what cannot be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from quantkit.core.comparison import Comparison, Row
+from quantkit.core.errors import BadInput, GateFailed, NothingEvaluated
+from quantkit.gates.figure import Figure, figure, reference_of
+from quantkit.gates.rule import Rule
+
+Outcome = Literal["pass", "warn", "fail", "inconclusive", "not comparable", "no match"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One rule applied to one row.
+
+    ``value`` is what was judged: the figure, its interval's bad end, or with ``against`` the difference from ``other``,
+    the other's figure. ``limit`` is the one that it is nearest to, or farthest beyond; ``margin`` is the room left to
+    it in the file's units, negative beyond it. All are None, and so is ``row``, when the rule matched nothing;
+    ``reason`` says why where there is more to say.
+    """
+
+    rule: Rule
+    outcome: Outcome
+    row: Row | None = None
+    value: float | None = None
+    limit: float | None = None
+    margin: float | None = None
+    other: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """All rules applied to all rows they speak of; ``baseline`` is the earlier comparison, where there was one."""
+
+    verdicts: tuple[Verdict, ...]
+    baseline: Comparison | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 1 a rule of level error failed, 5 a rule found nothing to judge or there were none (before 1)."""
+        outcomes = {verdict.outcome for verdict in self.verdicts}
+        unjudged = any(verdict.outcome == "not comparable" and verdict.rule.strict for verdict in self.verdicts)
+        if not outcomes or "no match" in outcomes or unjudged:
+            return NothingEvaluated.exit_code
+        return GateFailed.exit_code if "fail" in outcomes else 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether the model may ship."""
+        return self.exit_code == 0
+
+    def raise_for_failure(self) -> None:
+        """Raise NothingEvaluated or GateFailed, naming the first rule at fault; return quietly on a pass."""
+        if not self.verdicts:
+            raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables, or give --max-drop and the like.")
+        for verdict in self.verdicts:
+            rule = verdict.rule
+            if verdict.outcome == "no match":
+                raise NothingEvaluated(
+                    f"The gate rule {rule.describe()} for {rule.target}/{rule.precision} matched nothing"
+                    f"{f' ({verdict.reason})' if verdict.reason else ''}.",
+                    "Check its metric, target and precision against comparison.json; top1 needs labelled data.",
+                )
+            if verdict.outcome == "not comparable" and rule.strict:
+                raise NothingEvaluated(
+                    f"The strict gate rule {rule.describe()} cannot be judged: {verdict.reason}.",
+                    "Measure the baseline anew here, or leave strict out.",
+                )
+        for verdict in self.verdicts:
+            if verdict.outcome == "fail" and verdict.row is not None and verdict.value is not None:
+                what = f"changed by {verdict.rule.format(verdict.value)}"
+                if verdict.rule.against is None:
+                    what = f"= {verdict.rule.format(verdict.value)}"
+                raise GateFailed(
+                    f"{verdict.row.target} {verdict.row.precision} has {verdict.rule.metric} {what}, "
+                    f"but the gate asks {verdict.rule.describe()}.",
+                    "Look at the report, or try another --method.",
+                )
+
+
+def gate(comparison: Comparison, rules: Sequence[Rule], baseline: Comparison | None = None) -> GateResult:
+    """Apply every rule to every row of its target and precision that has its figure.
+
+    Raises BadInput where a rule speaks of a baseline and there is none.
+    """
+    if baseline is None and any(rule.against == "baseline" for rule in rules):
+        raise BadInput("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
+    verdicts: list[Verdict] = []
+    for rule in rules:
+        found = [
+            _against(rule, comparison, row, own, baseline) if rule.against else _absolute(rule, row, own)
+            for row, own in _matched(rule, comparison)
+        ]
+        judged = [verdict for verdict in found if verdict.outcome != "no match"]
+        verdicts += judged or found[:1] or [Verdict(rule, "no match")]
+    return GateResult(tuple(verdicts), baseline)
+
+
+def _matched(rule: Rule, comparison: Comparison) -> Iterator[tuple[Row, Figure]]:
+    for row in comparison.rows:
+        named = fnmatchcase(row.target, rule.target) and fnmatchcase(row.precision, rule.precision)
+        own = figure(comparison, row, rule.metric) if named and row.precision != rule.against else None
+        if own is not None and (rule.statistic == "value" or own.low is not None):
+            yield row, own
+
+
+def _absolute(rule: Rule, row: Row, own: Figure) -> Verdict:
+    """``min`` and ``max``: of both, the one with less room."""
+    bounds = []
+    if rule.min is not None:
+        bounds.append(_above(_low(rule, own), rule.min))
+    if rule.max is not None:
+        bounds.append(_below(_high(rule, own), rule.max))
+    margin, value, limit = min(bounds)
+    return Verdict(rule, "pass" if margin >= 0 else _missed(rule), row, value, limit, margin)
+
+
+def _against(rule: Rule, comparison: Comparison, row: Row, own: Figure, baseline: Comparison | None) -> Verdict:
+    """``max_fall`` and ``max_rise``: how far the figure is from another row's."""
+    source = comparison if rule.against != "baseline" or baseline is None else baseline
+    peer = _same_row(source, row) if rule.against == "baseline" else reference_of(source, row, rule.against or "")
+    other = figure(source, peer, rule.metric) if peer is not None else None
+    if peer is None or other is None:
+        return Verdict(rule, "no match", reason=f"{row.target} {row.precision} has nothing to be compared with")
+    reason = _unlike(rule, comparison, source)
+    if reason:
+        return Verdict(rule, "not comparable", row, other=other.value, reason=reason)
+    bounds = []
+    if rule.max_fall is not None:
+        bounds.append(_above(_low(rule, own) - other.value, -rule.amount(rule.max_fall, other.value)))
+    if rule.max_rise is not None:
+        bounds.append(_below(_high(rule, own) - other.value, rule.amount(rule.max_rise, other.value)))
+    margin, difference, limit = min(bounds)
+    outcome: Outcome = "pass" if margin >= 0 else _missed(rule)
+    reason = ""
+    if outcome != "pass" and rule.of_the_machine and not rule.strict and own.overlaps(other):
+        outcome, reason = "inconclusive", "the difference is within the spread of the rounds"
+    return Verdict(rule, outcome, row, difference, limit, margin, other.value, reason)
+
+
+def _low(rule: Rule, own: Figure) -> float:
+    return own.low if rule.statistic == "pessimistic" and own.low is not None else own.value
+
+
+def _high(rule: Rule, own: Figure) -> float:
+    return own.high if rule.statistic == "pessimistic" and own.high is not None else own.value
+
+
+def _above(value: float, limit: float) -> tuple[float, float, float]:
+    """Margin, value and limit of a lower bound; NaN is beyond every bound."""
+    return (-math.inf if math.isnan(value) else value - limit if value != limit else 0.0, value, limit)
+
+
+def _below(value: float, limit: float) -> tuple[float, float, float]:
+    return (-math.inf if math.isnan(value) else limit - value if value != limit else 0.0, value, limit)
+
+
+def _missed(rule: Rule) -> Outcome:
+    return "warn" if rule.level == "warn" else "fail"
+
+
+def _same_row(baseline: Comparison, row: Row) -> Row | None:
+    """The baseline's row of the same target, precision, device and batch; of the same method, where it has several."""
+    key = (row.target, row.precision, row.device, row.batch)
+    same = [r for r in baseline.rows if (r.target, r.precision, r.device, r.batch) == key]
+    return next((r for r in same if r.variant == row.variant), same[0] if len(same) == 1 else None)
+
+
+def _unlike(rule: Rule, comparison: Comparison, source: Comparison) -> str:
+    """Why the two comparisons say nothing of each other on this figure; empty where they do."""
+    if source is comparison or rule.metric.startswith("size_bytes"):
+        return ""
+    here, there = comparison.environment.hardware, source.environment.hardware
+    if rule.of_the_machine:
+        return "" if here == there else f"the baseline was measured on other hardware ({there}; here {here})"
+    same = comparison.data_sha256 == source.data_sha256
+    return "" if same else "the baseline was evaluated on other data"

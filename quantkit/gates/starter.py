@@ -1,0 +1,75 @@
+"""A first set of rules, from what a run measured, with room for what chance changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from quantkit.core.comparison import Comparison, Row
+from quantkit.core.errors import NothingEvaluated
+from quantkit.gates.figure import figure
+
+LEAST_DROP = 0.005  # half a point; a stricter limit fails by chance on a few thousand samples
+POINT_STEP = 0.0025
+SPARE_DB = 2.0
+SPARE_SPEED = 0.85  # of the slowest speed-up
+FALL, RISE = 0.005, "10 %"  # against a baseline
+
+
+def starter_rules(comparison: Comparison) -> str:
+    """TOML with [[gate]] tables that the comparison passes. Raises NothingEvaluated where it has no INT8 row."""
+    rows = [row for row in comparison.rows if row.precision == "int8"]
+    if not rows:
+        raise NothingEvaluated("The comparison has no INT8 row to write rules for.", "Compare with --precision int8.")
+    machine = comparison.environment
+    blocks = [
+        f"# Rules for quantkit gate, from figures measured {machine.measured} on {machine.hardware},\n"
+        f"# {comparison.samples} samples. Shares are 0 to 1: half a point is 0.005.\n"
+    ]
+    metric = next((name for name in ("top1", "top5") if all(name in row.drop for row in rows)), None)
+    if metric:
+        worst = max(_end(comparison, row, f"drop.{metric}", low=False) for row in rows)
+        limit = max(math.ceil(round(worst / POINT_STEP, 6)) * POINT_STEP, LEAST_DROP)
+        said = ", ".join(f"{100 * row.drop[metric]:.2f}" for row in rows)
+        blocks.append(_table(f"points lost: {said}", f"drop.{metric}", f"max = {limit:g}"))
+    agreement = min(_end(comparison, row, "agreement", low=True) for row in rows)
+    said = ", ".join(f"{row.agreement:.4f}" for row in rows)
+    limit = math.floor(round(agreement / LEAST_DROP, 6)) * LEAST_DROP
+    blocks.append(_table(f"answers equal to FP32's: {said}", "agreement", f"min = {limit:g}"))
+    noise = [row.sqnr_db for row in rows if row.sqnr_db is not None]
+    if noise:
+        said = ", ".join(f"{value:.1f}" for value in noise)
+        blocks.append(_table(f"dB: {said}", "sqnr_db", f"min = {math.floor(min(noise) - SPARE_DB)}"))
+    for target in dict.fromkeys(row.target for row in rows):
+        blocks.append(_speed(target, [row for row in rows if row.target == target]))
+    blocks.append(_baseline(metric))
+    return "\n".join(blocks)
+
+
+def _end(comparison: Comparison, row: Row, metric: str, low: bool) -> float:
+    """The interval's end, or the value where there is no interval."""
+    found = figure(comparison, row, metric)
+    assert found is not None
+    end = found.low if low else found.high
+    return found.value if end is None else end
+
+
+def _speed(target: str, rows: Sequence[Row]) -> str:
+    slowest = min(row.speedup for row in rows)
+    limit = math.floor(round(slowest * SPARE_SPEED / 0.05, 6)) * 0.05
+    said = ", ".join(f"{row.speedup:.2f}" for row in rows)
+    return _table(f"times FP32's speed on {target}: {said}", "speedup", f'target = "{target}"', f"min = {limit:.2f}")
+
+
+def _baseline(metric: str | None) -> str:
+    """Rules that need ``--baseline``, commented out."""
+    accuracy = f"metrics.{metric}.value" if metric else "agreement"
+    fall = _table("", accuracy, 'against = "baseline"', f"max_fall = {FALL:g}")
+    rise = _table("", "latency_ms.p50", 'against = "baseline"', f'max_rise = "{RISE}"')
+    lines = f"With --baseline PREVIOUS, these hold the next run to the last one:\n{fall}\n{rise}".splitlines()
+    return "\n".join(f"# {line}".rstrip() for line in lines) + "\n"
+
+
+def _table(said: str, metric: str, *lines: str) -> str:
+    comment = [f"# {said}"] if said else []
+    return "\n".join([*comment, "[[gate]]", f'metric = "{metric}"', *lines]) + "\n"

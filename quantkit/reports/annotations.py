@@ -1,0 +1,39 @@
+"""The gate's outcome as GitHub's workflow commands, which show as annotations of a run.
+
+https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
+"""
+
+from __future__ import annotations
+
+from quantkit.gates import GateResult
+from quantkit.reports.wording import measured, subject, worst_first
+
+COMMANDS = {
+    "fail": "error",
+    "no match": "error",
+    "warn": "warning",
+    "inconclusive": "notice",
+    "not comparable": "warning",
+}
+
+
+def github_annotations(gate: GateResult) -> list[str]:
+    """One command for each rule and row that did not pass, the worst first."""
+    lines = []
+    for verdict in worst_first(gate):
+        command = COMMANDS.get(verdict.outcome)
+        if command is None:
+            continue
+        told = [f"measured {measured(verdict)}"] if verdict.value is not None else []
+        told += [verdict.reason] if verdict.reason else []
+        text = f"{subject(verdict)}: {verdict.outcome}, asked {verdict.rule.describe()}; {'; '.join(told)}".rstrip("; ")
+        lines.append(f"::{command} title={_property(f'quantkit gate: {verdict.rule.metric}')}::{_data(text)}")
+    return lines
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,46 @@
+"""For test suites: the gate as an assertion.
+
+from quantkit.testing import assert_gate
+
+def test_int8_ships():
+    assert_gate("runs/resnet50", "gates.toml", baseline="baseline/comparison.json")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quantkit.core.comparison import Comparison
+    from quantkit.gates import GateResult, Rule
+
+
+def assert_gate(
+    run: Comparison | str | PathLike[str],
+    rules: Sequence[Rule] | str | PathLike[str],
+    baseline: Comparison | str | PathLike[str] | None = None,
+) -> GateResult:
+    """Judge a comparison, a run directory or a ``comparison.json`` by rules or a TOML file of them.
+
+    Raises AssertionError with a line for each rule that failed or matched nothing; rules of level "warn", and those
+    that cannot be told, pass. Returns what was judged. Raises BadInput for files that cannot be read.
+    """
+    __tracebackhide__ = True
+    from quantkit.api import gate
+    from quantkit.core.errors import NothingEvaluated
+    from quantkit.reports.wording import measured, subject, worst_first
+
+    try:
+        result = gate(run, rules, baseline)
+    except NothingEvaluated as error:
+        raise AssertionError(str(error)) from None
+    if not result.passed:
+        lines = [
+            f"{v.outcome}: {subject(v)}: {v.rule.describe()}, measured {measured(v)}{f' ({v.reason})' * bool(v.reason)}"
+            for v in worst_first(result)
+            if v.outcome != "pass"
+        ]
+        raise AssertionError("\n".join(["the gate is not passed", *lines]))
+    return result
