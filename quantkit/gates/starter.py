@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from quantkit.core.comparison import Comparison, Row
 from quantkit.core.errors import NothingEvaluated
 from quantkit.gates.figure import figure
+from quantkit.gates.rule import MOST_SENSIBLE_DROP
 
 LEAST_DROP = 0.005  # half a point; a stricter limit fails by chance on a few thousand samples
 POINT_STEP = 0.0025
@@ -17,7 +18,10 @@ FALL, RISE = 0.005, "10 %"  # against a baseline
 
 
 def starter_rules(comparison: Comparison) -> str:
-    """TOML with [[gate]] tables that the comparison passes. Raises NothingEvaluated where it has no INT8 row."""
+    """TOML with [[gate]] tables that the comparison passes, unless INT8 loses ten points, which no rule lets pass.
+
+    Raises NothingEvaluated where it has no INT8 row.
+    """
     rows = [row for row in comparison.rows if row.precision == "int8"]
     if not rows:
         raise NothingEvaluated("The comparison has no INT8 row to write rules for.", "Compare with --precision int8.")
@@ -30,6 +34,7 @@ def starter_rules(comparison: Comparison) -> str:
     if metric:
         worst = max(_end(comparison, row, f"drop.{metric}", low=False) for row in rows)
         limit = max(math.ceil(round(worst / POINT_STEP, 6)) * POINT_STEP, LEAST_DROP)
+        limit = min(limit, MOST_SENSIBLE_DROP - POINT_STEP)  # few samples have wide intervals
         said = ", ".join(f"{100 * row.drop[metric]:.2f}" for row in rows)
         blocks.append(_table(f"points lost: {said}", f"drop.{metric}", f"max = {limit:g}"))
     agreement = min(_end(comparison, row, "agreement", low=True) for row in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quantkit.config import parse_config
+from quantkit.core.comparison import Change
 from quantkit.core.errors import NothingEvaluated
 from quantkit.gates import Rule, gate
 from quantkit.gates.starter import starter_rules
@@ -52,6 +53,12 @@ def test_every_target_has_its_own_speed() -> None:
 def test_without_labels_there_is_no_rule_of_accuracy() -> None:
     of = comparison(row("openvino", "int8", metrics={}, drop={}))
     assert "drop." not in starter_rules(of)
+    assert gate(of, rules_of(starter_rules(of))).exit_code == 0
+
+
+def test_few_samples_make_a_wide_rule_that_is_still_one() -> None:
+    wide = Change(lost=2, won=1, low=-0.2, high=0.3, p_value=1.0)
+    of = comparison(row("openvino", "int8", drop={"top1": 0.05}, changes={"top1": wide}))
     assert gate(of, rules_of(starter_rules(of))).exit_code == 0
 
 

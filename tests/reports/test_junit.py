@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree
 
-from quantkit.gates import GateResult
+import pytest
+
+from quantkit.gates import GateResult, Rule, gate
 from quantkit.reports.junit import junit_xml
 from tests.reports.builders import HOSTILE, comparison, gated, reference_row, row
 
@@ -12,6 +15,9 @@ PASS = {"metric": "drop.top1", "max": 0.01}
 FAIL = {"metric": "speedup", "min": 9}
 WARN = {"metric": "sqnr_db", "min": 90, "level": "warn"}
 MISSING = {"metric": "top5", "min": 0.9}
+
+
+SCHEMA = Path(__file__).with_name("junit.xsd")
 
 
 def suite_of(gate: GateResult) -> ElementTree.Element:
@@ -41,6 +47,35 @@ def test_messages_give_the_measured_value() -> None:
     warning = suite_of(gated(WARN)).find("testcase/system-out")
     assert warning is not None
     assert "measured 25.3 dB" in (warning.text or "")
+
+
+def test_what_cannot_be_judged_is_skipped_or_where_strict_an_error() -> None:
+    rule = {"metric": "latency_ms.p50", "against": "baseline", "max_rise": "5 %"}
+    elsewhere = comparison(reference_row(), row())
+    elsewhere = elsewhere.model_copy(
+        update={"environment": elsewhere.environment.model_copy(update={"cpu": "another"})}
+    )
+    for strict, tag in ((False, "skipped"), (True, "error")):
+        suite = suite_of(gate(comparison(reference_row(), row()), [Rule(**rule, strict=strict)], elsewhere))
+        (case,) = suite.findall("testcase")
+        (child,) = case
+        assert child.tag == tag
+        assert "other hardware" in child.attrib["message"]
+        assert suite.attrib[f"{tag}s" if tag == "error" else tag] == "1"
+
+
+def test_it_is_what_ci_systems_read() -> None:
+    xmlschema = pytest.importorskip("xmlschema")
+    schema = xmlschema.XMLSchema(SCHEMA)
+    hostile = comparison(reference_row(), row(target=HOSTILE[0], precision="int8"), row(target=HOSTILE[3]))
+    for result in (
+        gated(PASS, FAIL, WARN, MISSING),
+        GateResult(()),
+        gated(PASS, FAIL, of=hostile),
+    ):
+        schema.validate(junit_xml(result).encode())
+    with pytest.raises(xmlschema.XMLSchemaValidationError):
+        schema.validate(junit_xml(gated(PASS)).replace("testcase", "test").encode())
 
 
 def test_suite_is_named() -> None:
