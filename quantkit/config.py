@@ -92,6 +92,12 @@ class ExportConfig(Record):
     tensorrt: str = DEFAULT_VERSION
 
 
+class ReportConfig(Record):
+    """``[report]``: whether it shows thumbnails of the samples whose answers changed."""
+
+    thumbnails: bool = True
+
+
 class Config(Record):
     """The whole file. Paths in it are relative to it and are made absolute when it is read."""
 
@@ -102,6 +108,7 @@ class Config(Record):
     compare: CompareConfig = Field(default_factory=CompareConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
     build: BuildSettings = Field(default_factory=BuildSettings)
+    report: ReportConfig = Field(default_factory=ReportConfig)
     gate: list[Rule] = Field(default_factory=list)
 
     @field_validator("preprocess", mode="before")

@@ -87,7 +87,7 @@ def compare(
         return
     make_folder(folder)  # a run that cannot be written should say so before the measurement, not after
     comparison = run_comparison(settings, Calibration.load(folder), folder / ARTIFACTS, progress)
-    comparison.save(folder)
+    comparison = comparison.save(folder)
     # Only where the images are is remembered: what this command measured must not decide what the next one measures.
     write_config(folder, run_config(folder).with_values("data", evaluation=settings.data.evaluation))
     report = write_report(folder)

@@ -16,6 +16,10 @@ def report(
         Optional[Path],  # noqa: UP045
         typer.Option("-o", "--output", help="Where the HTML file goes; default: report.html in the run."),
     ] = None,
+    no_thumbnails: Annotated[
+        bool,
+        typer.Option("--no-thumbnails", help="Show no pictures of samples; for good: [report] thumbnails = false."),
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -26,7 +30,7 @@ def report(
     from quantkit.pipeline.run_directory import find_run
 
     configure(verbose, quiet)
-    path = write_report(find_run(run), output)
+    path = write_report(find_run(run), output, pictures=False if no_thumbnails else None)
     if as_json:
         print_json({"report": str(path)})
     else:

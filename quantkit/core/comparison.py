@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field, PrivateAttr
 
-from quantkit.core.files import write_text
+from quantkit.core.files import sha256_of, write_npz, write_text
+from quantkit.core.predictions import PREDICTIONS_FILE, Predictions
 from quantkit.core.record import Record, read_record
 
 COMPARISON_FILE = "comparison.json"
@@ -106,9 +107,19 @@ class Row(Record):
     agreement_interval: Interval | None = None
 
     @property
+    def key(self) -> str:
+        """What tells the compared models apart, whatever the batch."""
+        return model_key(self.target, self.device, self.precision, self.variant)
+
+    @property
     def is_reference(self) -> bool:
         """Whether this is the FP32 that the others are measured against."""
         return self.precision == "fp32"
+
+
+def model_key(target: str, device: str, precision: str, variant: str) -> str:
+    """See :attr:`Row.key`."""
+    return " ".join(filter(None, (target, device, precision, variant)))
 
 
 class Environment(Record):
@@ -131,7 +142,7 @@ class Environment(Record):
 
 
 class Comparison(Record):
-    """What ``comparison.json`` holds."""
+    """What ``comparison.json`` holds; ``predictions_sha256`` is of the ``predictions.npz`` that belongs to it."""
 
     schema_version: Literal[1] = 1
     model: str
@@ -143,7 +154,9 @@ class Comparison(Record):
     rows: tuple[Row, ...]
     environment: Environment
     warnings: tuple[str, ...] = ()
+    predictions_sha256: str = ""
 
+    _predictions: Predictions | None = PrivateAttr(default=None)
     _folder: Path | None = PrivateAttr(default=None)
 
     @property
@@ -151,10 +164,33 @@ class Comparison(Record):
         """The run directory it was saved to or loaded from."""
         return self._folder
 
-    def save(self, folder: Path) -> None:
-        """Write ``comparison.json`` atomically."""
-        write_text(folder / COMPARISON_FILE, self.model_dump_json(indent=1) + "\n")
-        self._folder = folder
+    def attach(self, predictions: Predictions | None) -> Comparison:
+        """The same with the samples' answers."""
+        self._predictions = predictions
+        return self
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """The samples' answers; None where there are none, or the file beside this one is another comparison's."""
+        if self._predictions is None and self._folder is not None and self.predictions_sha256:
+            path = self._folder / PREDICTIONS_FILE
+            if path.is_file() and sha256_of(path) == self.predictions_sha256:
+                self._predictions = Predictions.load(path)
+        return self._predictions
+
+    def save(self, folder: Path) -> Comparison:
+        """Write ``comparison.json``, and ``predictions.npz`` before it; returns the comparison as it was written."""
+        path = folder / PREDICTIONS_FILE
+        digest = ""
+        if self._predictions is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_npz(path, self._predictions.arrays())
+            digest = sha256_of(path)
+        saved = self.model_copy(update={"predictions_sha256": digest})
+        write_text(folder / COMPARISON_FILE, saved.model_dump_json(indent=1) + "\n")
+        self._folder = saved._folder = folder
+        return saved
 
     @classmethod
     def load(cls, path: Path) -> Comparison:

@@ -14,13 +14,14 @@ import numpy.typing as npt
 from quantkit.config import Config
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.comparison import Comparison, GpuLoad, Interval, LayerTime, Row
+from quantkit.core.comparison import Comparison, GpuLoad, Interval, LayerTime, Row, model_key
 from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated, TargetRefuses
 from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
 from quantkit.datasets import Batch, Dataset, OpenedData, Stream, open_dataset
 from quantkit.datasets.open import check_label_range
 from quantkit.measure.accuracy import Accuracy, class_scores
+from quantkit.measure.answers import Answers
 from quantkit.measure.environment import environment
 from quantkit.measure.fidelity import Fidelity
 from quantkit.measure.gpu import driver, under_load
@@ -49,6 +50,10 @@ class _Candidate:
     fidelity: Fidelity = field(default_factory=Fidelity)
     paired: Paired = field(default_factory=Paired)
 
+    def key(self, method: str) -> str:
+        """That of its rows."""
+        return model_key(self.artifact.target, self.device, self.artifact.precision, _variant(self.artifact, method))
+
 
 def compare(config: Config, calibration: Calibration, artifacts: Path, progress: Progress = silent) -> Comparison:
     """Measure every configured target and precision on ``[data] evaluation``; FP32 is always among them.
@@ -76,11 +81,16 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
     step = model.fixed_batch or 1  # a batch declared dynamic is not always one inside the graph
     first: Batch | None = None
     samples = labelled = 0
+    answers = Answers()
     with progress("evaluating", len(stream.indices), "images") as advance:
         for batch in stream.batches(step):
             first = first or batch
             count = len(batch.indices)
-            _evaluate(candidates, batch, labels[batch.indices] if labels is not None else None, step, opened.dataset)
+            own = labels[batch.indices] if labels is not None else None
+            scores = _evaluate(candidates, batch, own, step, opened.dataset)
+            answers.see(batch.indices if scores else ())
+            for candidate, found in scores:
+                answers.update(candidate.key(calibration.method), found)
             samples += count
             labelled += int((labels[batch.indices] >= 0).sum()) if labels is not None else 0
             advance(count)
@@ -103,7 +113,7 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
     warnings += _doubts(rows, candidates[0].accuracy.classes)
     for warning in warnings:
         log.warning("%s", warning)
-    return Comparison(
+    comparison = Comparison(
         model=str(model.path),
         data=str(Path(opened.dataset.source).absolute()),
         data_sha256=stream.sha256(),
@@ -114,6 +124,7 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
         environment=environment(_gpu(candidates)),
         warnings=tuple(warnings),
     )
+    return comparison.attach(answers.predictions(stream.dataset.names, opened.dataset.classes, labels))
 
 
 def open_evaluation_data(config: Config, model: ModelFile) -> OpenedData:
@@ -248,8 +259,10 @@ def _evaluate(
     labels: npt.NDArray[np.int64] | None,
     step: int,
     dataset: Dataset,
-) -> None:
+) -> list[tuple[_Candidate, npt.NDArray[Any]]]:
+    """Count one batch for every candidate; the scores of those that classify."""
     count = len(batch.indices)
+    scored = []
     inputs = _resized_batch(batch.inputs, step) if count < step else batch.inputs
     references = {}
     right: dict[str, Hits] = {}
@@ -260,14 +273,16 @@ def _evaluate(
         if candidate.artifact.precision == "fp32":
             references[candidate.artifact.target] = outputs
         candidate.fidelity.update(references[candidate.artifact.target], outputs)
-        if labels is not None:
-            scores = class_scores(next(iter(outputs.values())))
-            if scores is not None:
+        scores = class_scores(next(iter(outputs.values())))
+        if scores is not None:
+            scored.append((candidate, scores))
+            if labels is not None:
                 check_classes(dataset, labels, scores.shape[1])
                 hits = candidate.accuracy.update(scores, labels)
                 if candidate.artifact.precision == "fp32":
                     right[candidate.artifact.target] = hits
                 candidate.paired.update(right[candidate.artifact.target], hits)
+    return scored
 
 
 def _by_sample(name: str, output: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
@@ -309,7 +324,7 @@ def _rows(
                 target=artifact.target,
                 device=candidate.device,
                 precision=artifact.precision,
-                variant=method if artifact.precision == "int8" else "",
+                variant=_variant(artifact, method),
                 batch=batch,
                 executed_precision=executed,
                 metrics=metrics,
@@ -329,6 +344,10 @@ def _rows(
             )
         )
     return rows
+
+
+def _variant(artifact: Artifact, method: str) -> str:
+    return method if artifact.precision == "int8" else ""
 
 
 def _doubts(rows: Sequence[Row], count: int) -> list[str]:

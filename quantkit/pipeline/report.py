@@ -26,11 +26,13 @@ def write_report(
     output: Path | None = None,
     gate: GateResult | None = None,
     calibration: Calibration | None = None,
+    pictures: bool | None = None,
 ) -> Path:
     """Write both files, or the report alone to ``output``; the report's path is returned.
 
-    ``calibration`` spares reading the folder's. Without ``gate`` the run's own rules are applied, if it has any and is
-    compared; against the baseline of the last ``gate.json``. Raises BadInput.
+    ``calibration`` spares reading the folder's; ``pictures`` overrides the run's ``[report] thumbnails``. Without
+    ``gate`` the run's own rules are applied, if it has any and is compared; against the baseline of the last
+    ``gate.json``. Raises BadInput.
     """
     from quantkit.reports.html import html_report
     from quantkit.reports.markdown import markdown_summary
@@ -40,7 +42,9 @@ def write_report(
     if gate is None and comparison is not None:
         gate = _own_gate(folder, comparison)
     path = output if output is not None else folder / REPORT_FILE
-    write_text(path, html_report(calibration, comparison, gate))
+    if pictures is None:
+        pictures = run_config(folder).report.thumbnails
+    write_text(path, html_report(calibration, comparison, gate, pictures))
     if output is None:
         write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration))
     return path

@@ -52,7 +52,7 @@ def run_all(
     folder = calibration.folder
     export_all(config, calibration, folder / ARTIFACTS, progress)
     comparison = compare(config, calibration, folder / ARTIFACTS, progress)
-    comparison.save(folder)
+    comparison = comparison.save(folder)
     result = apply_rules(comparison, config.gate, baseline)
     write_text(folder / JUNIT_FILE, junit_xml(result))
     write_gate(folder, comparison, result)

@@ -16,10 +16,12 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.gates import GateResult
 from quantkit.reports import wording
+from quantkit.reports.changed import changes_of
 from quantkit.reports.layers import breakdowns
 from quantkit.reports.scatter import MARKERS, scatter_svg, target_order
 from quantkit.reports.table import columns
 from quantkit.reports.tensors import tensor_entries
+from quantkit.reports.thumbnails import thumbnails
 from quantkit.reports.verdict import judge
 
 # The markers of the picture, drawn in a box of 16 × 16, in the order of MARKERS.
@@ -37,8 +39,12 @@ _RANGE = re.compile(r"(?<=\d)–(?=\d)")
 _ISO_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*(?:\+00:00|Z)$")
 
 
-def html_report(calibration: Calibration | None, comparison: Comparison | None, gate: GateResult | None) -> str:
+def html_report(
+    calibration: Calibration | None, comparison: Comparison | None, gate: GateResult | None, pictures: bool = True
+) -> str:
     """The report as one HTML document. What is None is left out, and the verdict says so.
+
+    ``pictures`` False leaves out thumbnails of the samples whose answers changed.
 
     Names of models, tensors, classes and files are untrusted: they are escaped everywhere, and the page's own content
     security policy forbids every script but its own and every request.
@@ -49,6 +55,8 @@ def html_report(calibration: Calibration | None, comparison: Comparison | None, 
     model = comparison.model if comparison else calibration.model.path if calibration else "?"
     rows = comparison.rows if comparison else ()
     targets = target_order(rows)
+    changed = changes_of(comparison) if comparison else []
+    flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if pictures else {}
     return environment.get_template("report.html").render(
         calibration=calibration,
         comparison=comparison,
@@ -60,6 +68,8 @@ def html_report(calibration: Calibration | None, comparison: Comparison | None, 
         columns=columns(comparison) if comparison else [],
         glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),
+        changed=changed,
+        thumbnails=thumbnails(comparison.data, flipped) if comparison else {},
         entries=entries,
         warnings=[w for source in (comparison, calibration) if source for w in source.warnings],
         data=Markup(script_json({"charts": [entry.chart for entry in entries]})),

@@ -51,7 +51,7 @@ def test_calibrate_compare_report_gate(quantkit: Quantkit, model_path: Path, ima
     assert (fp32["agreement"], fp32["sqnr_db"], fp32["speedup"], fp32["drop"]["top1"]) == (1, None, 1, 0)
     assert int8["executed_precision"] == "int8"
     assert int8["sqnr_db"] > 20
-    assert set(int8["latency_ms"]) == {"p10", "p50", "p90", "p99"}
+    assert set(int8["latency_ms"]) == {"p10", "p50", "p90", "p99", "p50_low", "p50_high"}
     top1 = int8["metrics"]["top1"]
     assert 0 <= top1["low"] <= top1["value"] <= top1["high"] <= 1
     assert int8["drop"]["top1"] == pytest.approx(fp32["metrics"]["top1"]["value"] - top1["value"])
@@ -100,7 +100,7 @@ def test_run_does_all_of_it_from_a_file(quantkit: Quantkit, model_path: Path, im
         "statistics.npz",
         "artifacts",
     }
-    names |= {"comparison.json", "report.html", "summary.md", "junit.xml"}
+    names |= {"comparison.json", "predictions.npz", "report.html", "summary.md", "junit.xml", "gate.json"}
     assert {path.name for path in run.iterdir()} == names
     # RUN left out is the newest under runs/, and its own rules are the gate's default.
     assert quantkit("gate").returncode == 0

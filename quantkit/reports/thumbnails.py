@@ -1,0 +1,52 @@
+"""Small pictures of samples, as data: URIs that live in the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+SIDE = 112  # pixels of the longer side, for 56 on a dense screen
+QUALITY = 70
+
+
+def thumbnails(data: str, names: Iterable[str]) -> dict[str, str]:
+    """JPEGs as data: URIs by name, of those samples of ``data`` (a folder or a list) that are images and still there.
+
+    Only files inside the folder, or that the list names, are opened: the names come from a file.
+    """
+    source = Path(data)
+    listed: set[str] | None = None
+    if source.is_file():
+        try:
+            lines = source.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return {}
+        listed = {line.split("\t")[0].strip() for line in lines}
+    root = source.parent if listed is not None else source
+    found = {}
+    for name in names:
+        path = root / name
+        inside = name in listed if listed is not None else path.resolve().is_relative_to(source.resolve())
+        if inside and (picture := _thumbnail(path)):
+            found[name] = picture
+    return found
+
+
+def _thumbnail(path: Path) -> str:
+    from PIL import Image, ImageOps
+
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                opened.draft("RGB", (2 * SIDE, 2 * SIDE))
+                image = ImageOps.exif_transpose(opened).convert("RGB")
+        image.thumbnail((SIDE, SIDE))
+        image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return ""
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
