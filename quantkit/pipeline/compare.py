@@ -29,7 +29,7 @@ from quantkit.model.file import ModelFile
 from quantkit.pipeline.build import build_engines
 from quantkit.pipeline.export import calibrated_model, export
 from quantkit.targets import Session, Target, all_targets, targets_named
-from quantkit.targets.base import DeviceSession
+from quantkit.targets.base import DeviceSession, TimedSession
 from quantkit.targets.tensorrt import TensorRT
 
 log = logging.getLogger("quantkit")
@@ -95,10 +95,11 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
         at = f" at batch {size}" if len(sizes) > 1 else ""
         with progress(f"timing{at}", rounds_for(len(candidates)), "rounds") as advance:
             timings = time_sessions([c.session for c in candidates], inputs, size, advance)
-        looks = [_gpu_look(c, t, inputs, layers=size == sizes[0]) for c, t in zip(candidates, timings, strict=True)]
+        looks = [_look(c, t, inputs, layers=size == sizes[0]) for c, t in zip(candidates, timings, strict=True)]
         rows += _rows(candidates, timings, looks, size, calibration.method)
     rows.sort(key=lambda row: [c.artifact.target for c in candidates].index(row.target))
     warnings += _doubts(rows, candidates[0].accuracy.classes)
+    warnings += layer_warnings(rows)
     for warning in warnings:
         log.warning("%s", warning)
     return Comparison(
@@ -154,12 +155,13 @@ def _class_count(model: ModelFile) -> int | None:
 
 def _working_targets(config: Config) -> list[Target]:
     """The targets asked for, or all that work here."""
-    asked = targets_named(config.compare.targets, config.export.tensorrt)
+    asked = targets_named(config.compare.targets, config.export.tensorrt, config.openvino)
     for target in asked:
         availability = target.availability()
         if not availability.works:
             raise BackendMissing(f"{target.name} cannot be measured here: {availability.reason}.", availability.mend)
-    return asked or [target for target in all_targets().values() if target.availability().works]
+    every = all_targets(config.export.tensorrt, config.openvino)
+    return asked or [target for target in every.values() if target.availability().works]
 
 
 def _candidates(
@@ -216,20 +218,23 @@ def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, lenient:
 
 
 @dataclass(frozen=True)
-class _GpuLook:
-    """What only a GPU tells of a session."""
+class _Look:
+    """What only some sessions tell: a GPU's load, layer times, how the runtime runs it."""
 
     load: GpuLoad | None = None
     layers: tuple[LayerTime, ...] = ()
+    runtime: dict[str, str] = field(default_factory=dict)
 
 
-def _gpu_look(candidate: _Candidate, timing: Timing, inputs: Mapping[str, npt.NDArray[Any]], layers: bool) -> _GpuLook:
-    """Load and, where asked for, layer times; nothing for a session without a device of its own."""
+def _look(candidate: _Candidate, timing: Timing, inputs: Mapping[str, npt.NDArray[Any]], layers: bool) -> _Look:
+    """All that the session tells; layer times where asked for."""
     session = candidate.session
-    if not isinstance(session, DeviceSession):
-        return _GpuLook()
-    load = under_load(session, inputs, timing.latency.p50)
-    return _GpuLook(load, session.layer_times(inputs, LAYER_REPEATS) if layers else ())
+    if isinstance(session, DeviceSession):
+        load = under_load(session, inputs, timing.latency.p50)
+        return _Look(load, session.layer_times(inputs, LAYER_REPEATS) if layers else ())
+    if isinstance(session, TimedSession):
+        return _Look(None, session.layer_times(inputs, LAYER_REPEATS) if layers else (), session.runtime)
+    return _Look()
 
 
 def _gpu(candidates: Sequence[_Candidate]) -> str:
@@ -281,7 +286,7 @@ def _resized_batch(inputs: dict[str, npt.NDArray[np.generic]], size: int) -> dic
 
 
 def _rows(
-    candidates: Sequence[_Candidate], timings: Sequence[Timing], looks: Sequence[_GpuLook], batch: int, method: str
+    candidates: Sequence[_Candidate], timings: Sequence[Timing], looks: Sequence[_Look], batch: int, method: str
 ) -> list[Row]:
     fp32 = {
         c.artifact.target: (c.accuracy.metrics(), t.latency.p50)
@@ -302,7 +307,7 @@ def _rows(
                 target=artifact.target,
                 device=candidate.device,
                 precision=artifact.precision,
-                variant=method if artifact.precision == "int8" else "",
+                variant=", ".join(filter(None, (method, artifact.variant))) if artifact.precision == "int8" else "",
                 batch=batch,
                 executed_precision=executed,
                 metrics=metrics,
@@ -317,9 +322,26 @@ def _rows(
                 latency_with_copies_ms=timing.with_copies,
                 gpu=look.load,
                 layers=look.layers,
+                runtime=look.runtime,
             )
         )
     return rows
+
+
+def layer_warnings(rows: Sequence[Row]) -> list[str]:
+    """A sentence for each row with layers that were meant for INT8 and ran in floating point, and why, by reason."""
+    warnings = []
+    for row in rows:
+        reasons: dict[str, list[str]] = {}
+        for layer in row.layers:
+            if layer.meant and layer.precision != layer.meant:
+                reasons.setdefault(layer.reason, []).append(layer.name)
+        if reasons:
+            told = "; ".join(f"{reason}: {some(names)}" for reason, names in reasons.items())
+            name = " ".join(filter(None, (row.target, row.precision, f"({row.variant})" if row.variant else "")))
+            count = sum(map(len, reasons.values()))
+            warnings.append(f"{count} layers of {name} were meant for INT8 and ran in floating point: {told}.")
+    return warnings
 
 
 def _doubts(rows: Sequence[Row], count: int) -> list[str]:
