@@ -24,7 +24,7 @@ SUBGRAPH = "Subgraph"
 
 
 def mark_excluded(model: Any, excluded: Mapping[str, str]) -> None:
-    """Write into an IR which operations were left in floating point on purpose, and by which wildcard."""
+    """Write into an IR which operations were left in floating point on purpose, and why."""
     if excluded:
         model.set_rt_info(json.dumps(dict(excluded)), RT_INFO)
 
@@ -39,7 +39,7 @@ def meant_int8(model: Any) -> dict[str, str]:
         name = operation.get_friendly_name()
         lacking = [port for port in range(2) if not _quantized(operation.input_value(port))]
         if name in excluded:
-            meant[name] = f"excluded by {excluded[name]!r}"
+            meant[name] = excluded[name]
         elif lacking:
             what = [_described(operation.input_value(port)) for port in lacking]
             meant[name] = f"no FakeQuantize on {' and '.join(dict.fromkeys(what))}"
@@ -67,7 +67,8 @@ def layers_of(runtime_model: Any, means: Mapping[str, float], meant: Mapping[str
         if info.get("execTimeMcs", "not_executed") == "not_executed" and not means.get(name):
             continue
         precision = _precision(info)
-        own = [part for part in info.get("originalLayersNames", "").split(",") if part in meant]
+        parts = [part.partition("/Dequantization")[0] for part in info.get("originalLayersNames", "").split(",")]
+        own = [part for part in parts if part in meant]
         reason = ""
         if own and precision != "int8":
             reason = next((meant[part] for part in own if meant[part]), "") or _no_kernel(info)
@@ -75,7 +76,7 @@ def layers_of(runtime_model: Any, means: Mapping[str, float], meant: Mapping[str
             (
                 int(info.get("execOrder", "0")),
                 LayerTime(
-                    name=name.removesuffix("/WithoutBiases"),
+                    name=name.partition("/Dequantization")[0].removesuffix("/WithoutBiases"),
                     precision=precision,
                     ms=means.get(name, 0.0),
                     kind=info.get("layerType", ""),

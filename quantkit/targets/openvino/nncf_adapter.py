@@ -28,12 +28,12 @@ LEAST_SCALE = 2.0**-24  # of a dead channel's weights: a scale may not be zero
 class Statistics:
     """Where the adapter gets numbers from; None stands for what is unknown.
 
-    ``known`` tells the range and channels of an ``openvino.Output``, ``static_shape`` a shape without dynamic
-    dimensions for the output of an operation, by friendly name and port.
+    ``known`` tells the range and channels of an ``openvino.Output``, ``static_shapes`` the shapes of a model's outputs
+    for one sample, by the operation's friendly name and port; shapes that stay unknown are left out.
     """
 
     known: Callable[[Any], Known | None]
-    static_shape: Callable[[str, int], tuple[int, ...] | None]
+    static_shapes: Callable[[Any], Mapping[tuple[str, int], tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class _Quantization:
         return smoothed, sum(op.get_friendly_name().endswith(SMOOTHED) for op in smoothed.get_ops())
 
     def _corrected(self, model: Any, graph: Any, operations: Mapping[str, Any], quantized: Any) -> tuple[Any, int]:
-        """NNCF's fast bias correction with our means; a layer whose means are unknown gets NaN and is left alone.
+        """NNCF's fast bias correction with our means; a layer whose means are unknown is left alone.
 
         Depthwise convolutions are corrected, too, and shifts of any size applied: NNCF's rules against both guard
         against what ``_output_mean`` does not suffer from.
@@ -183,31 +183,36 @@ class _Quantization:
         from nncf.common.graph.transformations.commands import TargetType
         from nncf.common.tensor_statistics.statistics import MeanTensorStatistic
 
-        algorithm = _bias_correction()
+        layers: set[str] = set()
+        algorithm = _bias_correction(layers)
         points = algorithm.get_statistic_points(model, graph)
-        float_outputs: dict[str, npt.NDArray[np.float64]] = {}
+        shapes = self._statistics.static_shapes(model)
+        outputs: dict[str, npt.NDArray[np.float64]] = {}
         cached = list(_collectors(points))
         for point, collector in cached:
             if point.type != TargetType.PRE_LAYER_OPERATION:
                 continue
             source = _output(point, operations)
             known = self._statistics.known(source)
-            shape = self._statistics.static_shape(source.get_node().get_friendly_name(), source.get_index())
-            mean = np.full(1, np.nan)
-            if known is not None and known.mean is not None and shape is not None:
-                node = graph.get_node_by_name(point.target_node_name)
-                axis = algorithm._backend_entity.get_activation_channel_axis(node, point.port_id, shape)
-                if shape[axis] == known.mean.size:
-                    mean = known.mean
-                    float_outputs[point.target_node_name] = self._output_mean(
-                        algorithm._backend_entity, node, point.port_id, shape, axis, mean
-                    )
-            collector.set_cache(MeanTensorStatistic(_tensor(mean), _tensor(shape or (1,), np.int64)))
+            shape = shapes.get((source.get_node().get_friendly_name(), source.get_index()))
+            if known is None or known.mean is None or shape is None:
+                continue
+            node = graph.get_node_by_name(point.target_node_name)
+            axis = algorithm._backend_entity.get_activation_channel_axis(node, point.port_id, shape)
+            if shape[axis] != known.mean.size:
+                continue
+            collector.set_cache(MeanTensorStatistic(_tensor(known.mean), _tensor(shape, np.int64)))
+            outputs[node.node_name] = self._output_mean(
+                algorithm._backend_entity, node, point.port_id, shape, axis, known.mean
+            )
         for point, collector in cached:
-            if point.type != TargetType.PRE_LAYER_OPERATION:
-                mean = float_outputs.get(point.target_node_name, np.full(1, np.nan))
+            if point.type != TargetType.PRE_LAYER_OPERATION and point.target_node_name in outputs:
+                mean = outputs[point.target_node_name]
                 collector.set_cache(MeanTensorStatistic(_tensor(mean), _tensor(mean.shape, np.int64)))
-        return algorithm.apply(quantized, _graph_of(quantized), points), len(float_outputs)
+        layers.update(outputs)
+        if not outputs:
+            return quantized, 0
+        return algorithm.apply(quantized, _graph_of(quantized), points), len(outputs)
 
     @staticmethod
     def _output_mean(
@@ -240,17 +245,19 @@ def _weight_statistic(node: Any, point: Any, config: Any, operations: Mapping[st
     return MinMaxTensorStatistic(_tensor(-amax), _tensor(amax))
 
 
-def _bias_correction() -> Any:
+def _bias_correction(layers: set[str]) -> Any:
+    """Fast bias correction of every kind of layer with a bias; once ``layers`` holds names, of these alone."""
     from nncf.openvino.graph.metatypes.groups import OPERATIONS_WITH_BIAS
     from nncf.openvino.graph.node_utils import is_node_with_bias
     from nncf.quantization.algorithms.fast_bias_correction.algorithm import FastBiasCorrection
 
+    def chosen(node: Any, graph: Any) -> bool:
+        return (not layers or node.node_name in layers) and is_node_with_bias(node, graph, OPERATIONS_WITH_BIAS)
+
     class EveryLayer(FastBiasCorrection):  # type: ignore[misc]
         def _set_backend_entity(self, model: Any) -> None:
             super()._set_backend_entity(model)
-            self._backend_entity.is_node_with_bias = lambda node, graph: is_node_with_bias(
-                node, graph, OPERATIONS_WITH_BIAS
-            )
+            self._backend_entity.is_node_with_bias = chosen
 
         @staticmethod
         def _get_bias_shift_magnitude(current_bias_value: Any, updated_bias_value: Any) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,15 @@ def placed_by_nncf(
     calibration: Calibration,
     settings: OpenVinoSettings,
     seven_bit_weights: bool,
-    exclude: Sequence[str] = (),
+    exclude: Mapping[str, str] | None = None,
     smooth: bool = True,
     correct_biases: bool = True,
 ) -> tuple[nncf_adapter.Placed, tuple[str, ...]]:
-    """The quantized model, and notes on what was left out. Nodes that ``exclude`` names stay in floating point.
+    """The quantized model, and notes on what was left out. Nodes that ``exclude``'s wildcards name stay in floating
+    point, for the reasons that it gives.
 
     ``smooth`` and ``correct_biases`` are NNCF's SmoothQuant (of transformers alone) and fast bias correction. Raises
-    BackendMissing where NNCF is not here or not of a tested release, TargetRefuses where OpenVINO cannot read the model.
+    BackendMissing where NNCF is not here or not of a tested release, TargetRefuses where OpenVINO cannot read it.
     """
     from quantkit.model.prepare import prepared
     from quantkit.model.save import MODEL_FILE, save_model
@@ -43,12 +44,11 @@ def placed_by_nncf(
         save_model(proto, Path(folder))
         converted = read_onnx(Path(folder) / MODEL_FILE)
         _simplify(converted)
-        shapes = _static_shapes(converted, calibration)
         ranges = with_fused(graph, calibration.ranges)
-        excluded = excluded_operations(converted, graph, exclude)
+        excluded = excluded_operations(converted, graph, exclude or {})
         statistics = nncf_adapter.Statistics(
             known=lambda output: known_of(output, calibration, ranges),
-            static_shape=lambda name, port: shapes.get((name, port)),
+            static_shapes=lambda model: _static_shapes(model, calibration),
         )
         transformer = settings.model_type == "transformer" or (settings.model_type == "auto" and has_attention(graph))
         placed = nncf_adapter.quantize(

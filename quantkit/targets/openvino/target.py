@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import devices, library
 from quantkit.targets.openvino.bisect import offending
 from quantkit.targets.openvino.frontend import read_onnx
+from quantkit.targets.openvino.guard import misfused
 from quantkit.targets.openvino.settings import OpenVinoSettings
 
+Quantized = Callable[[Mapping[str, str]], tuple[Any, tuple[str, ...]]]
 MODEL_FILES = ("model.xml", "model.bin")
 CACHE = "cache"  # beside the precisions of artifacts/openvino/
 CHECKED_ON = "CPU"  # an INT8 model must compile there before it is handed out; other devices may be elsewhere
@@ -75,12 +77,17 @@ class OpenVino:
         seven_bit = saturates_u8s8()
         notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
 
-        def quantized(exclude: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-            return self._quantized(placement, model, calibration, exclude, seven_bit)
+        exclude = {pattern: f"excluded by {pattern!r}" for pattern in calibration.exclude}
+        misread = misfused(read_onnx(model.path), model.graph_only.graph)
+        exclude |= {_literal(name): "OpenVINO's CPU device would compute it wrongly behind a mean" for name in misread}
 
-        made, own = quantized(calibration.exclude)
-        if _failure(made) is not None:
-            made, own = self._without_offending(model, calibration, quantized, _failure(made) or "")
+        def quantized(more: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
+            return self._quantized(placement, model, calibration, exclude | dict(more), seven_bit)
+
+        made, own = quantized({})
+        reason = _failure(made)
+        if reason is not None:
+            made, own = self._without_offending(model, quantized, reason)
         self._save(made, folder, compress=False)
         return Artifact(self.name, precision, files, notes + own, placement)
 
@@ -94,7 +101,7 @@ class OpenVino:
         return OpenVinoSession(artifact, device, self.settings, cache)
 
     def _quantized(
-        self, placement: str, model: ModelFile, calibration: Calibration, exclude: Sequence[str], seven_bit: bool
+        self, placement: str, model: ModelFile, calibration: Calibration, exclude: Mapping[str, str], seven_bit: bool
     ) -> tuple[Any, tuple[str, ...]]:
         """The INT8 ``openvino.Model`` of one placement, and notes."""
         if placement == "nncf":
@@ -109,24 +116,22 @@ class OpenVino:
         from quantkit.targets.openvino.tensors import excluded_operations
 
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
-            save_model(quantized_for_onnxruntime(model, calibration.ranges, exclude, seven_bit), Path(temporary))
+            save_model(quantized_for_onnxruntime(model, calibration.ranges, list(exclude), seven_bit), Path(temporary))
             made = read_onnx(Path(temporary) / MODEL_FILE)
             if exclude:
                 mark_excluded(made, excluded_operations(made, prepared(model).graph, exclude))
             return made, ()
 
-    def _without_offending(
-        self, model: ModelFile, calibration: Calibration, quantized: Any, reason: str
-    ) -> tuple[Any, tuple[str, ...]]:
+    def _without_offending(self, model: ModelFile, quantized: Quantized, reason: str) -> tuple[Any, tuple[str, ...]]:
         """The model with as few layers in floating point as it takes to compile, and a note that names them."""
         failure = _failure(read_onnx(model.path))
         if failure is not None:
             raise TargetRefuses(f"OpenVINO cannot compile {model.path} ({failure}).", "Leave --target openvino out.")
         names = [output for node in model.graph_only.graph.node for output in node.output[:1] if output]
 
-        def without(layers: Sequence[str]) -> list[str]:
-            kept = set(layers)
-            return [*calibration.exclude, *(_literal(name) for name in names if name not in kept)]
+        def without(layers: Sequence[str]) -> dict[str, str]:
+            why = "OpenVINO cannot compile it in INT8"
+            return {_literal(name): why for name in names if name not in layers}
 
         found = offending(names, lambda layers: _failure(quantized(without(layers))[0]) is None)
         made, notes = quantized(without([name for name in names if name not in found]))

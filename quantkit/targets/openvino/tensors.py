@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -61,10 +61,11 @@ def known_of(output: Any, calibration: Calibration, ranges: Mapping[str, TensorR
         return None if source is None else replace(source, minimum=None, maximum=None, mean=None)
 
 
-def excluded_operations(model: Any, graph: onnx.GraphProto, exclude: Sequence[str]) -> dict[str, str]:
-    """Friendly names of the operations of an ``openvino.Model`` that excluded ONNX nodes became, with the wildcard.
+def excluded_operations(model: Any, graph: onnx.GraphProto, exclude: Mapping[str, str]) -> dict[str, str]:
+    """Friendly names of the operations of an ``openvino.Model`` that excluded ONNX nodes became, with the reason.
 
-    A wildcard names an ONNX node, or its output. The operations are those between the node's inputs and its outputs.
+    ``exclude`` maps wildcards, which name ONNX nodes or their outputs, to reasons. The operations are those between a
+    node's inputs and its outputs.
     """
     tensors = {name for node in graph.node for name in node.output} | {value.name for value in graph.input}
     outputs = {name: out for op in model.get_ops() for out in op.outputs() for name in out.get_names()}
@@ -80,7 +81,7 @@ def excluded_operations(model: Any, graph: onnx.GraphProto, exclude: Sequence[st
             name = operation.get_friendly_name()
             if name in found or operation.get_type_name() in ("Constant", "Parameter", "FakeQuantize"):
                 continue
-            found[name] = pattern
+            found[name] = exclude[pattern]
             for source in operation.input_values():
                 if not (set(source.get_names()) - own) & tensors:
                     waiting.append(source.get_node())
