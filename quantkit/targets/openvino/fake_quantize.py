@@ -27,16 +27,17 @@ def limits_of(ranges: Sequence[TensorRange], symmetric: bool) -> Limits:
     """The limits for tensors of these ranges, which share one quantizer.
 
     Symmetric (s8): high = amax and low = -high · 128/127, so that zero is level 128; tensors that are never negative
-    get low = 0 (u8). Asymmetric (u8): low and high as calibrated, one of them moved out until zero is a level. These
-    are NNCF's rules; OpenVINO's INT8 kernels ask for a level at zero:
+    get low = 0 (u8). Asymmetric (u8): low and high as calibrated, one of them moved out until zero is a level; only
+    where zero is nearest to the first or last level, which is one end, both stay. These are NNCF's rules, in its
+    float32; OpenVINO's INT8 kernels ask for a level at zero:
     https://docs.openvino.ai/2026/documentation/openvino-ir-format/operation-sets/operation-specs/quantization/fake-quantize-1.html
     """
-    low, high = union(ranges, symmetric)
+    low, high = map(np.float32, union(ranges, symmetric))
     if symmetric:
-        high = max(high, LEAST_AMAX)
-        return Limits(float(np.float32(-high * 128 / 127 if low < 0 else 0.0)), float(np.float32(high)))
+        high = max(high, np.float32(LEAST_AMAX))
+        return Limits(float(-high * np.float32(128 / 127)) if low < 0 else 0.0, float(high))
     if high - low <= NARROWEST:
-        low, high = low - NARROWEST, high + NARROWEST
+        low, high = low - np.float32(NARROWEST), high + np.float32(NARROWEST)
     return _with_zero(low, high)
 
 
@@ -48,14 +49,15 @@ def union(ranges: Sequence[TensorRange], symmetric: bool) -> tuple[float, float]
     return min(r.low for r in ranges), max(r.high for r in ranges)
 
 
-def _with_zero(low: float, high: float) -> Limits:
+def _with_zero(low: np.float32, high: np.float32) -> Limits:
     """Move one end outwards so that zero falls on one of the 256 levels: nothing calibrated is cut off."""
-    zero = round(-low * STEPS / (high - low))
-    if zero in (0, STEPS):  # one-sided: zero is an end already
-        return Limits(float(np.float32(min(low, 0.0) if zero else 0.0)), float(np.float32(high if not zero else 0.0)))
-    lower = zero / (zero - STEPS) * high
-    higher = (zero - STEPS) / zero * low
-    # One of the two lies outside of what was calibrated and one inside; the one outside cuts nothing off.
-    if high - lower > higher - low:
-        return Limits(float(np.float32(lower)), float(np.float32(high)))
-    return Limits(float(np.float32(low)), float(np.float32(higher)))
+    zero = float(np.round(-low * (np.float32(STEPS) / (high - low))))
+    if zero in (0, STEPS):
+        return Limits(float(low), float(high))
+    lower = zero / (zero - STEPS) * float(high)
+    higher = (zero - STEPS) / zero * float(low)
+    if float(high) - lower > higher - float(low):
+        low = np.float32(lower)
+    else:
+        high = np.float32(higher)
+    return Limits(float(low), float(high))

@@ -139,7 +139,7 @@ class OpenVino:
             raise TargetRefuses(f"OpenVINO cannot compile the INT8 model ({reason}).", "Leave INT8 out.")
         return made, (
             *notes,
-            f"{len(found)} layers stay in floating point, because OpenVINO cannot compile them in INT8: {some(found)}.",
+            f"{_layers_stay(len(found))} in floating point, because OpenVINO cannot compile INT8 there: {some(found)}.",
         )
 
     def _save(self, model: Any, folder: Path, compress: bool) -> None:
@@ -153,6 +153,10 @@ def _failure(model: Any) -> str | None:
     except RuntimeError as error:
         return (str(error).strip().splitlines() or ["no reason given"])[-1][:300]
     return None
+
+
+def _layers_stay(count: int) -> str:
+    return "1 layer stays" if count == 1 else f"{count} layers stay"
 
 
 def _literal(name: str) -> str:
