@@ -28,6 +28,7 @@ from quantkit.measure.latency import Timing, rounds_for, time_sessions
 from quantkit.model.file import ModelFile
 from quantkit.pipeline.build import build_engines
 from quantkit.pipeline.export import calibrated_model, export
+from quantkit.pipeline.fallbacks import fallback_warnings
 from quantkit.targets import Session, Target, all_targets, targets_named
 from quantkit.targets.base import DeviceSession, TimedSession
 from quantkit.targets.tensorrt import TensorRT
@@ -99,7 +100,7 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
         rows += _rows(candidates, timings, looks, size, calibration.method)
     rows.sort(key=lambda row: [c.artifact.target for c in candidates].index(row.target))
     warnings += _doubts(rows, candidates[0].accuracy.classes)
-    warnings += layer_warnings(rows)
+    warnings += fallback_warnings(rows)
     for warning in warnings:
         log.warning("%s", warning)
     return Comparison(
@@ -326,22 +327,6 @@ def _rows(
             )
         )
     return rows
-
-
-def layer_warnings(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each row with layers that were meant for INT8 and ran in floating point, and why, by reason."""
-    warnings = []
-    for row in rows:
-        reasons: dict[str, list[str]] = {}
-        for layer in row.layers:
-            if layer.meant and layer.precision != layer.meant:
-                reasons.setdefault(layer.reason, []).append(layer.name)
-        if reasons:
-            told = "; ".join(f"{reason}: {some(names)}" for reason, names in reasons.items())
-            name = " ".join(filter(None, (row.target, row.precision, f"({row.variant})" if row.variant else "")))
-            count = sum(map(len, reasons.values()))
-            warnings.append(f"{count} layers of {name} were meant for INT8 and ran in floating point: {told}.")
-    return warnings
 
 
 def _doubts(rows: Sequence[Row], count: int) -> list[str]:
