@@ -29,5 +29,6 @@ def read_onnx(path: Path) -> Any:
 
 def unsupported_operators(message: str) -> list[str]:
     """The operators that a message of OpenVINO's frontend names, such as "com.acme.Blur"."""
-    found = re.search(r"No conversion rule found for operations?: (.+)", message)
+    words = r"(?:No conversion rule found for|does not support the following ONNX) operations?: (.+)"
+    found = re.search(words, message)
     return [name.strip() for name in found.group(1).split(",")] if found else []

@@ -74,10 +74,16 @@ def core() -> Any:
 
 @cache
 def nncf() -> Any:
-    """The nncf package, which would write to stdout and report its use when it is imported."""
+    """The nncf package, which would write to stdout and report its use when it is imported. Raises BackendMissing."""
     os.environ.setdefault("NNCF_CI", "1")  # the switch that it offers for its telemetry
-    with contextlib.redirect_stdout(sys.stderr):
-        import nncf as package
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            import nncf as package
+    except (ImportError, OSError, AttributeError) as error:
+        raise BackendMissing(
+            f"nncf {version('nncf')} does not import with openvino {version('openvino')} ({error}).",
+            f"Run: {pip_command('openvino', 'nncf')}, or use --placement qdq.",
+        ) from error
     package.set_log_level(logging.ERROR)
     return package
 
