@@ -35,6 +35,7 @@ from quantkit.targets.tensorrt import TensorRT
 
 log = logging.getLogger("quantkit")
 LAYER_REPEATS = 20  # a mean of so many for each layer
+NOISE_DB = 3.0  # outputs of a lower SQNR have little to do with FP32's
 NEAR_CHANCE = 2.0  # FP32 accuracy below this many times chance: the preprocessing is probably wrong
 
 
@@ -338,6 +339,12 @@ def _doubts(rows: Sequence[Row], count: int) -> list[str]:
             f"FP32 accuracy is {top1.value:.1%}, near chance for {count} classes: "
             "the preprocessing or the order of classes is probably wrong."
         )
+    doubts += [
+        f"The outputs of {row.target} {row.precision.upper()}{f' ({row.variant})' if row.variant else ''} are noise "
+        f"(SQNR {row.sqnr_db:.1f} dB): something is computed wrongly, or needs --exclude."
+        for row in rows
+        if row.sqnr_db is not None and -300 < row.sqnr_db < NOISE_DB
+    ]
     if any(row.sqnr_db is not None and row.sqnr_db <= -300 for row in rows):
         doubts.append("Some outputs are not finite; their SQNR is given as -300 dB.")
     return doubts
