@@ -19,7 +19,7 @@ def read_onnx(path: Path) -> Any:
         unknown = unsupported_operators(str(error))
         if unknown:
             raise TargetRefuses(
-                f"OpenVINO has no operator for {some(unknown)}.",
+                f"OpenVINO has no operator for {some(unknown)}, which {path} uses.",
                 "Export the model without it, or leave --target openvino out.",
             ) from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
