@@ -52,7 +52,7 @@ def compare(
     ] = None,
     threads: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--threads", min=1, help="Threads of OpenVINO's CPU device [its choice: the cores]."),
+        typer.Option("--threads", min=1, help="Threads of OpenVINO's CPU device \\[its choice: the cores]."),
     ] = None,
     preprocess: Preprocessing = None,
     seed: Seed = None,
