@@ -23,6 +23,7 @@ from quantkit.pipeline.export import export as run_export
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.shards import merge as merge_parts
 from quantkit.targets import all_targets, targets_named
+from quantkit.targets.openvino import OpenVinoSettings
 from quantkit.targets.tensorrt import DEFAULT_VERSION
 
 AnyPath = str | PathLike[str]
@@ -92,12 +93,13 @@ def export(
     precisions: Sequence[str] = ("int8",),
     output: AnyPath | None = None,
     tensorrt: str = DEFAULT_VERSION,
+    openvino: OpenVinoSettings | None = None,
 ) -> list[Artifact]:
     """Write what targets run: ``output/<target>/<precision>/``.
 
     ``target`` None means every target that can be exported here; ``output`` defaults to the run's ``artifacts``.
-    ``tensorrt`` is the version that stands in the calibration cache. Raises BadInput, or BackendMissing when a target's
-    library is needed and not installed.
+    ``tensorrt`` is the version that stands in the calibration cache, ``openvino`` how IR is made. Raises BadInput, or
+    BackendMissing when a target's library is needed and not installed.
     """
     if output is not None:
         folder = Path(output)
@@ -106,9 +108,9 @@ def export(
     else:
         raise BadInput("There is no folder to export to.", "Give output=, or calibrate with output=.")
     if target is None:
-        targets = [t for t in all_targets(tensorrt).values() if t.can_export()]
+        targets = [t for t in all_targets(tensorrt, openvino).values() if t.can_export()]
     else:
-        targets = targets_named([target] if isinstance(target, str) else target, tensorrt)
+        targets = targets_named([target] if isinstance(target, str) else target, tensorrt, openvino)
     return run_export(calibration, targets, precisions, folder)
 
 
@@ -122,13 +124,15 @@ def compare(
     classes: Sequence[str] | None = None,
     batch_sizes: Sequence[int] = (1,),
     device: str | None = None,
+    openvino: OpenVinoSettings | None = None,
     progress: Progress = silent,
 ) -> Comparison:
     """Measure accuracy, fidelity and latency of each precision on each target, on this machine.
 
     ``targets`` empty means all that work here; FP32 is always measured, as the reference. ``samples`` None means all of
     ``data``. ``classes`` names the outputs in order; without it the class folders, sorted, do. Latency is
-    measured at each of ``batch_sizes``, on ``device`` (None: each target's first). A calibration that lies
+    measured at each of ``batch_sizes``, on ``device`` (None: each target's first). ``openvino`` says how IR
+    is made and run; of several placements in it each is measured. A calibration that lies
     in a run directory gets its artifacts and ``comparison.json`` there. Raises BadInput, BackendMissing,
     NothingEvaluated.
     """
@@ -147,6 +151,7 @@ def compare(
                 "batch_sizes": list(batch_sizes),
                 "device": device,
             },
+            "openvino": openvino or OpenVinoSettings(),
         },
         "the arguments of compare()",
     )

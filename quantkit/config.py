@@ -14,6 +14,7 @@ from quantkit.core.files import normalized
 from quantkit.core.preprocess import PRESETS, Preprocess
 from quantkit.core.record import Record
 from quantkit.gates import Rule
+from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.tensorrt.plan import BuildSettings
 from quantkit.targets.tensorrt.target import DEFAULT_VERSION
 
@@ -108,6 +109,7 @@ class Config(Record):
     compare: CompareConfig = Field(default_factory=CompareConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
     build: BuildSettings = Field(default_factory=BuildSettings)
+    openvino: OpenVinoSettings = Field(default_factory=OpenVinoSettings)
     report: ReportConfig = Field(default_factory=ReportConfig)
     gate: list[Rule] = Field(default_factory=list)
 

@@ -36,7 +36,7 @@ def test_the_settings_page_states_every_key_and_its_default(tmp_path: Path) -> N
     (text,) = blocks(ROOT / "docs" / "configuration.md", "toml")
     (tmp_path / "quantkit.toml").write_text(text, encoding="utf-8")
     stated = load_config(tmp_path / "quantkit.toml")
-    for name in ("preprocess", "calibrate", "compare", "export", "build"):
+    for name in ("preprocess", "calibrate", "compare", "export", "build", "openvino"):
         assert getattr(stated, name) == getattr(Config(), name)
     assert stated.data.samples == Config().data.samples
     for table, field in Config.model_fields.items():

@@ -16,6 +16,7 @@ from quantkit.cli.options import (
     Json,
     Model,
     Output,
+    Placements,
     Preprocessing,
     Quiet,
     Samples,
@@ -66,6 +67,7 @@ def calibrate(
         Optional[str],  # noqa: UP045
         typer.Option("--tensors", help="all, or quantizable: without what only exists inside a fused kernel \\[all]."),
     ] = None,
+    placement: Placements = None,
     shard: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -113,6 +115,7 @@ def calibrate(
         batch_size=batch_size,
         exclude=exclude or None,
     )
+    settings = settings.with_values("openvino", placement=placement or None)
     if dump_config:
         print_raw(settings.to_toml())
         return

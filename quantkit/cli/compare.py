@@ -13,6 +13,7 @@ from quantkit.cli.options import (
     DumpConfig,
     Json,
     Labels,
+    Placements,
     Precisions,
     Preprocessing,
     Quiet,
@@ -42,7 +43,16 @@ def compare(
     ] = None,
     device: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--device", help="CPU, GPU, cuda:0 …: one that the target sees [its first]."),
+        typer.Option("--device", help="CPU, GPU, NPU, AUTO, cuda:0 …: one that the target sees [its first]."),
+    ] = None,
+    placement: Placements = None,
+    hint: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--hint", help="What OpenVINO is asked to be best at: latency or throughput \\[latency]."),
+    ] = None,
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--threads", min=1, help="Threads of OpenVINO's CPU device \\[its choice: the cores]."),
     ] = None,
     preprocess: Preprocessing = None,
     seed: Seed = None,
@@ -82,6 +92,7 @@ def compare(
     settings = settings.with_values(
         "compare", targets=target or None, precisions=precision or None, batch_sizes=batch_size or None, device=device
     )
+    settings = settings.with_values("openvino", placement=placement or None, hint=hint, threads=threads)
     if dump_config:
         print_raw(settings.to_toml())
         return
@@ -103,13 +114,19 @@ def print_comparison(comparison: Comparison) -> None:
     from quantkit.cli.console import print_table, stdout
 
     labelled = any(row.metrics for row in comparison.rows)
-    columns = ["target", "precision", "ran in"]
+    told = {(row.target, row.precision): row.variant for row in comparison.rows}
+    variants = any(told[row.target, row.precision] != row.variant for row in comparison.rows)
+    columns = ["target", "precision", *(["made by"] if variants else []), "ran in"]
     columns += ["top-1 % [95 %]", "drop pt", "top-5 %"] if labelled else []
     batches = sorted({row.batch for row in comparison.rows})
     copies = any(row.latency_with_copies_ms for row in comparison.rows)
     columns += ["agree %", "SQNR dB", *(["batch"] if len(batches) > 1 else []), "p50 ms", "p90", "p99"]
     columns += [*(["with copies"] if copies else []), "/s", "speed-up", "MB"]
-    print_table(columns, [_cells(row, labelled, len(batches) > 1, copies) for row in comparison.rows], left=3)
+    print_table(
+        columns,
+        [_cells(row, labelled, len(batches) > 1, copies, variants) for row in comparison.rows],
+        left=3 + variants,
+    )
     at = f"latency at batch {batches[0]} on " if len(batches) == 1 else "on "
     machine = comparison.environment
     gpu = f"; {machine.gpu}: p50 of the network alone, by CUDA events" if machine.gpu else ""
@@ -119,8 +136,8 @@ def print_comparison(comparison: Comparison) -> None:
     )
 
 
-def _cells(row: Row, labelled: bool, batches: bool, copies: bool) -> list[str]:
-    cells = [row.target, row.precision, row.executed_precision]
+def _cells(row: Row, labelled: bool, batches: bool, copies: bool, variants: bool) -> list[str]:
+    cells = [row.target, row.precision, *([row.variant] if variants else []), row.executed_precision]
     if labelled:
         top1, top5 = row.metrics["top1"], row.metrics.get("top5")
         cells += [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from quantkit.cli.options import Json, Precisions, Quiet, Run, Targets, Verbose
+from quantkit.cli.options import Json, Placements, Precisions, Quiet, Run, Targets, Verbose
 
 if TYPE_CHECKING:
     from quantkit.core.artifact import Artifact
@@ -26,6 +26,7 @@ def export(
         Optional[str],  # noqa: UP045
         typer.Option("--tensorrt", help="Version in the calibration cache [8.6.0]."),
     ] = None,
+    placement: Placements = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -40,10 +41,12 @@ def export(
     progress = configure(verbose, quiet)
     folder = find_run(run)
     settings = with_environment(run_config(folder)).with_values("export", tensorrt=tensorrt)
+    settings = settings.with_values("openvino", placement=placement or None)
     destination = output if output is not None else folder / ARTIFACTS
     artifacts = export_all(settings, Calibration.load(folder), destination, progress, target, precision)
-    if tensorrt is not None:
-        write_config(folder, run_config(folder).with_values("export", tensorrt=tensorrt))  # for build and compare
+    if tensorrt is not None or placement:  # for build and compare
+        remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
+        write_config(folder, remembered.with_values("openvino", placement=placement or None))
     if as_json:
         print_json(
             [{"target": a.target, "precision": a.precision, "files": list(map(str, a.files))} for a in artifacts]

@@ -32,6 +32,12 @@ Precisions = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--precision", help="fp32, fp16 or int8; may be repeated."),
 ]
+Placements = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--placement", help="Who places FakeQuantize in OpenVINO's INT8: qdq or nncf; may be repeated \\[qdq]."
+    ),
+]
 Samples = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--samples", min=1, help="At most so many samples \\[calibrate: 300, compare: all]."),

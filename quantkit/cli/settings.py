@@ -29,8 +29,11 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_DEVICE": ("compare", "device"),
     "QUANTKIT_LATENCY_BATCH": ("compare", "batch_sizes"),
     "QUANTKIT_TENSORRT": ("export", "tensorrt"),
+    "QUANTKIT_PLACEMENT": ("openvino", "placement"),
+    "QUANTKIT_HINT": ("openvino", "hint"),
+    "QUANTKIT_THREADS": ("openvino", "threads"),
 }
-LISTS = {"exclude", "targets", "precisions", "batch_sizes"}  # written with commas
+LISTS = {"exclude", "targets", "precisions", "batch_sizes", "placement"}  # written with commas
 PATHS = {"path", "calibration", "evaluation", "classes", "labels"}
 
 

@@ -11,12 +11,16 @@ KNOWN_PRECISIONS = ("fp32", "tf32", "fp16", "int8")  # TF32 is FP32 with tensor 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model for one target and precision. ``files`` are all it needs; the first is the one to load."""
+    """A model for one target and precision. ``files`` are all it needs; the first is the one to load.
+
+    ``variant`` tells artifacts of one target and precision apart that were made in different ways.
+    """
 
     target: str
     precision: str
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+    variant: str = ""
 
     @property
     def path(self) -> Path:

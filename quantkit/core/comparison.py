@@ -51,11 +51,19 @@ class Change(Record):
 
 
 class LayerTime(Record):
-    """One layer of a compiled model: what it computes in, and its mean milliseconds when timed by itself."""
+    """One layer of a compiled model: what it computes in, and its mean milliseconds when timed by itself.
+
+    Where the runtime tells: ``kind`` is the layer's type and ``kernel`` what computes it. ``meant`` is the precision
+    that the file asks for, and ``reason`` says why another one ran instead.
+    """
 
     name: str
     precision: str
     ms: float
+    kind: str = ""
+    kernel: str = ""
+    meant: str = ""
+    reason: str = ""
 
 
 class GpuLoad(Record):
@@ -82,7 +90,8 @@ class Row(Record):
 
     On a GPU ``latency_ms`` is the network alone, by the device's clock, and ``latency_with_copies_ms`` has the copies
     between host and device, through pinned memory; ``throughput`` is of inferences enqueued back to back. ``layers``
-    are timed at the first batch size.
+    are timed at the first batch size. ``runtime`` is how the runtime ran it, in its own words: threads, streams and so
+    on.
     """
 
     target: str
@@ -103,6 +112,7 @@ class Row(Record):
     latency_with_copies_ms: Latency | None = None
     gpu: GpuLoad | None = None
     layers: tuple[LayerTime, ...] = ()
+    runtime: dict[str, str] = Field(default_factory=dict)
     changes: dict[str, Change] = Field(default_factory=dict)
     agreement_interval: Interval | None = None
 

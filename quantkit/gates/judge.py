@@ -168,10 +168,15 @@ def _missed(rule: Rule) -> Outcome:
 
 
 def _same_row(baseline: Comparison, row: Row) -> Row | None:
-    """The baseline's row of the same target, precision, device and batch; of the same method, where it has several."""
+    """The baseline's row of the same target, precision, device and batch.
+
+    Of several that of the same method and placement, else of the same placement: a method may change between runs.
+    """
     key = (row.target, row.precision, row.device, row.batch)
     same = [r for r in baseline.rows if (r.target, r.precision, r.device, r.batch) == key]
-    return next((r for r in same if r.variant == row.variant), same[0] if len(same) == 1 else None)
+    exact = [r for r in same if r.variant == row.variant]
+    placed = [r for r in same if r.variant.split(", ")[1:] == row.variant.split(", ")[1:]]
+    return next((rows[0] for rows in (exact, placed, same) if len(rows) == 1), None)
 
 
 def _unlike(rule: Rule, comparison: Comparison, source: Comparison) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from quantkit.core.comparison import Latency
 from quantkit.core.progress import Advance
-from quantkit.targets.base import DeviceSession, Session
+from quantkit.targets.base import DeviceSession, Session, TimedSession
 
 ROUNDS = 10
 FEWEST_ROUNDS = 3
@@ -52,6 +52,12 @@ class _Samples:
             self.medians.append(float(np.median(times.compute)))
             self.with_copies += times.with_copies
             self.back_to_back.append(times.back_to_back)
+            return
+        if isinstance(session, TimedSession):
+            session.times(inputs, WARM_UP)
+            timed = session.times(inputs, repeats)
+            self.alone += timed.latency
+            self.back_to_back.append(timed.back_to_back)
             return
         for _ in range(WARM_UP):
             session.infer(inputs)

@@ -30,12 +30,14 @@ from quantkit.measure.paired import Hits, Paired
 from quantkit.model.file import ModelFile
 from quantkit.pipeline.build import build_engines
 from quantkit.pipeline.export import calibrated_model, export
+from quantkit.pipeline.fallbacks import fallback_warnings
 from quantkit.targets import Session, Target, all_targets, targets_named
-from quantkit.targets.base import DeviceSession
+from quantkit.targets.base import DeviceSession, TimedSession
 from quantkit.targets.tensorrt import TensorRT
 
 log = logging.getLogger("quantkit")
 LAYER_REPEATS = 20  # a mean of so many for each layer
+NOISE_DB = 3.0  # outputs of a lower SQNR have little to do with FP32's
 NEAR_CHANCE = 2.0  # FP32 accuracy below this many times chance: the preprocessing is probably wrong
 
 
@@ -107,10 +109,11 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
         at = f" at batch {size}" if len(sizes) > 1 else ""
         with progress(f"timing{at}", rounds_for(len(candidates)), "rounds") as advance:
             timings = time_sessions([c.session for c in candidates], inputs, size, advance)
-        looks = [_gpu_look(c, t, inputs, layers=size == sizes[0]) for c, t in zip(candidates, timings, strict=True)]
+        looks = [_look(c, t, inputs, layers=size == sizes[0]) for c, t in zip(candidates, timings, strict=True)]
         rows += _rows(candidates, timings, looks, size, calibration.method)
     rows.sort(key=lambda row: [c.artifact.target for c in candidates].index(row.target))
     warnings += _doubts(rows, candidates[0].accuracy.classes)
+    warnings += fallback_warnings(rows)
     for warning in warnings:
         log.warning("%s", warning)
     comparison = Comparison(
@@ -167,12 +170,13 @@ def _class_count(model: ModelFile) -> int | None:
 
 def _working_targets(config: Config) -> list[Target]:
     """The targets asked for, or all that work here."""
-    asked = targets_named(config.compare.targets, config.export.tensorrt)
+    asked = targets_named(config.compare.targets, config.export.tensorrt, config.openvino)
     for target in asked:
         availability = target.availability()
         if not availability.works:
             raise BackendMissing(f"{target.name} cannot be measured here: {availability.reason}.", availability.mend)
-    return asked or [target for target in all_targets().values() if target.availability().works]
+    every = all_targets(config.export.tensorrt, config.openvino)
+    return asked or [target for target in every.values() if target.availability().works]
 
 
 def _candidates(
@@ -230,20 +234,23 @@ def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, lenient:
 
 
 @dataclass(frozen=True)
-class _GpuLook:
-    """What only a GPU tells of a session."""
+class _Look:
+    """What only some sessions tell: a GPU's load, layer times, how the runtime runs it."""
 
     load: GpuLoad | None = None
     layers: tuple[LayerTime, ...] = ()
+    runtime: dict[str, str] = field(default_factory=dict)
 
 
-def _gpu_look(candidate: _Candidate, timing: Timing, inputs: Mapping[str, npt.NDArray[Any]], layers: bool) -> _GpuLook:
-    """Load and, where asked for, layer times; nothing for a session without a device of its own."""
+def _look(candidate: _Candidate, timing: Timing, inputs: Mapping[str, npt.NDArray[Any]], layers: bool) -> _Look:
+    """All that the session tells; layer times where asked for."""
     session = candidate.session
-    if not isinstance(session, DeviceSession):
-        return _GpuLook()
-    load = under_load(session, inputs, timing.latency.p50)
-    return _GpuLook(load, session.layer_times(inputs, LAYER_REPEATS) if layers else ())
+    if isinstance(session, DeviceSession):
+        load = under_load(session, inputs, timing.latency.p50)
+        return _Look(load, session.layer_times(inputs, LAYER_REPEATS) if layers else ())
+    if isinstance(session, TimedSession):
+        return _Look(None, session.layer_times(inputs, LAYER_REPEATS) if layers else (), session.runtime)
+    return _Look()
 
 
 def _gpu(candidates: Sequence[_Candidate]) -> str:
@@ -303,7 +310,7 @@ def _resized_batch(inputs: dict[str, npt.NDArray[np.generic]], size: int) -> dic
 
 
 def _rows(
-    candidates: Sequence[_Candidate], timings: Sequence[Timing], looks: Sequence[_GpuLook], batch: int, method: str
+    candidates: Sequence[_Candidate], timings: Sequence[Timing], looks: Sequence[_Look], batch: int, method: str
 ) -> list[Row]:
     fp32 = {
         c.artifact.target: (c.accuracy.metrics(), t.latency.p50)
@@ -339,6 +346,7 @@ def _rows(
                 latency_with_copies_ms=timing.with_copies,
                 gpu=look.load,
                 layers=look.layers,
+                runtime=look.runtime,
                 changes={} if artifact.precision == "fp32" else candidate.paired.changes(),
                 agreement_interval=None if artifact.precision == "fp32" else candidate.fidelity.agreement_interval,
             )
@@ -347,7 +355,7 @@ def _rows(
 
 
 def _variant(artifact: Artifact, method: str) -> str:
-    return method if artifact.precision == "int8" else ""
+    return ", ".join(filter(None, (method, artifact.variant))) if artifact.precision == "int8" else ""
 
 
 def _doubts(rows: Sequence[Row], count: int) -> list[str]:
@@ -359,6 +367,12 @@ def _doubts(rows: Sequence[Row], count: int) -> list[str]:
             f"FP32 accuracy is {top1.value:.1%}, near chance for {count} classes: "
             "the preprocessing or the order of classes is probably wrong."
         )
+    doubts += [
+        f"The outputs of {row.target} {row.precision.upper()}{f' ({row.variant})' if row.variant else ''} are noise "
+        f"(SQNR {row.sqnr_db:.1f} dB): something is computed wrongly, or needs --exclude."
+        for row in rows
+        if row.sqnr_db is not None and -300 < row.sqnr_db < NOISE_DB
+    ]
     if any(row.sqnr_db is not None and row.sqnr_db <= -300 for row in rows):
         doubts.append("Some outputs are not finite; their SQNR is given as -300 dB.")
     return doubts

@@ -40,6 +40,8 @@ def export(
 ) -> list[Artifact]:
     """Write ``output/<target>/<precision>/`` for every target and each of ``precisions`` that it has (None: all).
 
+    Where a target is set to make a precision in several ways, further ones go to ``<precision>-<variant>/``.
+
     Files that were made from the same model and ranges by the same version are left as they are. Raises BadInput;
     ``lenient`` warns instead and leaves the artifact out, when it is one model's limitation on one target.
     """
@@ -47,7 +49,9 @@ def export(
     if unknown:
         raise BadInput(f"There is no precision {unknown[0]!r}.", f"Choose one of: {', '.join(PRECISIONS)}.")
     model = calibrated_model(calibration)
-    wanted = [(t, p) for t in targets for p in t.precisions if precisions is None or p in precisions]
+    wanted = [
+        (t, p, v) for t in targets for p in t.precisions if precisions is None or p in precisions for v in t.variants(p)
+    ]
     if not wanted:
         names = ", ".join(target.name for target in targets)
         raise BadInput(
@@ -55,9 +59,11 @@ def export(
         )
     artifacts = []
     with progress("exporting", len(wanted), "artifacts") as advance:
-        for target, precision in wanted:
+        for target, precision, variant in wanted:
+            first = variant == target.variants(precision)[0]
+            folder = output / target.name / (precision if first else f"{precision}-{variant}")
             try:
-                artifact = _export_one(model, calibration, target, precision, output / target.name / precision)
+                artifact = _export_one(model, calibration, target, precision, variant, folder)
                 artifacts.append(artifact)
                 for note in artifact.notes:
                     log.warning("%s for %s: %s", precision, target.name, note)
@@ -78,43 +84,45 @@ def export_all(
     precisions: Sequence[str] | None = None,
 ) -> list[Artifact]:
     """Export to the named targets (None or none: every one whose files can be written here)."""
-    version = config.export.tensorrt
-    chosen = targets_named(targets, version) if targets else _exportable(version)
+    if targets:
+        chosen = targets_named(targets, config.export.tensorrt, config.openvino)
+    else:
+        every = all_targets(config.export.tensorrt, config.openvino)
+        chosen = [target for target in every.values() if target.can_export()]
     return export(calibration, chosen, precisions or None, output, progress, lenient=not targets)
 
 
-def _exportable(tensorrt_version: str) -> list[Target]:
-    return [target for target in all_targets(tensorrt_version).values() if target.can_export()]
-
-
-def _export_one(model: ModelFile, calibration: Calibration, target: Target, precision: str, folder: Path) -> Artifact:
+def _export_one(
+    model: ModelFile, calibration: Calibration, target: Target, precision: str, variant: str, folder: Path
+) -> Artifact:
     if target.name == "onnxruntime" and precision == "fp32":
         return target.export(model, calibration, precision, folder)  # the user's own file: nothing to write
-    fingerprint = _fingerprint(calibration, target, precision)
+    fingerprint = _fingerprint(calibration, target, precision, variant)
     existing = _read(folder, fingerprint)
     if existing is not None:
         return existing
     _refuse_foreign_files(folder)
     with atomic_folder(folder) as temporary:
-        artifact = target.export(model, calibration, precision, temporary)
+        artifact = target.export(model, calibration, precision, temporary, variant)
         names = [file.relative_to(temporary).as_posix() for file in artifact.files]
         record = {
             "target": target.name,
             "precision": precision,
             "files": names,
             "notes": artifact.notes,
+            "variant": artifact.variant,
             "fingerprint": fingerprint,
         }
         write_text(temporary / ARTIFACT_FILE, json.dumps(record, indent=1) + "\n")
-    return Artifact(target.name, precision, tuple(folder / name for name in names), artifact.notes)
+    return Artifact(target.name, precision, tuple(folder / name for name in names), artifact.notes, artifact.variant)
 
 
-def _fingerprint(calibration: Calibration, target: Target, precision: str) -> str:
+def _fingerprint(calibration: Calibration, target: Target, precision: str, variant: str) -> str:
     """A digest of all that the files depend on."""
     ranges = {name: (r.amax, r.low, r.high) for name, r in calibration.ranges.items()} if precision == "int8" else {}
     version = getattr(target, "version", "")
     data = calibration.data.sha256 if precision == "int8" else ""  # whose channel means correct biases
-    return digest_of([__version__, calibration.model.sha256, ranges, list(calibration.exclude), version, data])
+    return digest_of([__version__, calibration.model.sha256, ranges, list(calibration.exclude), version, data, variant])
 
 
 def _refuse_foreign_files(folder: Path) -> None:
@@ -137,7 +145,7 @@ def _read(folder: Path, fingerprint: str) -> Artifact | None:
         if record["fingerprint"] != fingerprint:
             return None
         files = tuple(folder / name for name in record["files"])
-        artifact = Artifact(record["target"], record["precision"], files, tuple(record["notes"]))
+        artifact = Artifact(record["target"], record["precision"], files, tuple(record["notes"]), record["variant"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return artifact if files and all(file.is_file() for file in files) else None

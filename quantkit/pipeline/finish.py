@@ -113,7 +113,7 @@ def forget_results(folder: Path, precisions: Sequence[str]) -> None:
     for name in RESULTS:
         (folder / name).unlink(missing_ok=True)
     for precision in precisions:
-        for record in folder.glob(f"{ARTIFACTS}/*/{precision}/{ARTIFACT_FILE}"):
+        for record in folder.glob(f"{ARTIFACTS}/*/{precision}*/{ARTIFACT_FILE}"):
             shutil.rmtree(record.parent)
         for record in folder.glob(f"{ARTIFACTS}/*/engines/{precision}*/engine.json"):
             shutil.rmtree(record.parent)  # an engine of ranges that are no more

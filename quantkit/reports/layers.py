@@ -21,6 +21,7 @@ class Share:
     precision: str
     ms: float
     share: float
+    kernel: str = ""
 
     @property
     def kind(self) -> str:
@@ -30,7 +31,10 @@ class Share:
 
 @dataclass(frozen=True)
 class LayerBreakdown:
-    """One row's layers: ``by_precision`` sums them, ``slowest`` names them, ``rest`` counts those not named."""
+    """One row's layers: ``by_precision`` sums them, ``slowest`` names them, ``rest`` counts those not named.
+
+    ``fallbacks`` are those that were meant for INT8 and ran in something else.
+    """
 
     row: Row
     total_ms: float
@@ -38,6 +42,12 @@ class LayerBreakdown:
     slowest: tuple[Share, ...]
     rest: int
     rest_ms: float
+    fallbacks: tuple[LayerTime, ...] = ()
+
+    @property
+    def tells_kernels(self) -> bool:
+        """Whether the runtime names what computes a layer."""
+        return any(share.kernel for share in self.slowest)
 
 
 def breakdowns(rows: Sequence[Row]) -> list[LayerBreakdown]:
@@ -56,10 +66,18 @@ def _breakdown(row: Row) -> LayerBreakdown:
         row,
         total,
         tuple(Share(p, p, ms, ms / total) for p, ms in sorted(precisions.items(), key=lambda item: -item[1])),
-        tuple(Share(_short(layer), layer.precision or UNTOLD, layer.ms, layer.ms / total) for layer in named),
+        tuple(
+            Share(_short(layer), layer.precision or UNTOLD, layer.ms, layer.ms / total, layer.kernel) for layer in named
+        ),
         len(ordered) - len(named),
         sum(layer.ms for layer in ordered[MOST_LAYERS:]),
+        fallbacks_of(row),
     )
+
+
+def fallbacks_of(row: Row) -> tuple[LayerTime, ...]:
+    """The layers that were meant for INT8 and ran in something else."""
+    return tuple(layer for layer in row.layers if layer.meant and layer.precision != layer.meant)
 
 
 def _short(layer: LayerTime) -> str:

@@ -36,7 +36,7 @@ def columns(comparison: Comparison) -> list[Column]:
     metrics = wording.metric_names(comparison.rows)
     return [
         Column("Target", "Runtime", lambda row: Cell(row.target, row.target), numeric=False),
-        Column("Device", "Device that it ran on", lambda row: Cell(row.device, row.device), numeric=False),
+        Column("Device", "Device that it ran on", lambda row: Cell(row.device, row.device, _run(row)), numeric=False),
         Column("Precision", "Precision of the artifact; calibration method", _precision, numeric=False),
         Column(
             "Ran in",
@@ -89,6 +89,13 @@ def _gpu(comparison: Comparison) -> list[Column]:
         Column("GPU MiB", "What the loaded model takes of the GPU's memory", memory),
         Column("Watt", "The GPU's mean power under this load, and its highest clock", power),
     ]
+
+
+def _run(row: Row) -> str:
+    """How the runtime ran it, where it tells."""
+    names = {"threads": "thread", "streams": "stream"}
+    counts = {name: row.runtime[key] for key, name in names.items() if key in row.runtime}
+    return ", ".join(f"{count} {name}{'s' if count != '1' else ''}" for name, count in counts.items())
 
 
 def _precision(row: Row) -> Cell:

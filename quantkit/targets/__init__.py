@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from quantkit.core.errors import BadInput
 from quantkit.targets.base import Availability, Session, Target
 from quantkit.targets.onnxruntime import OnnxRuntime
-from quantkit.targets.openvino import OpenVino
+from quantkit.targets.openvino import OpenVino, OpenVinoSettings
 from quantkit.targets.tensorrt import DEFAULT_VERSION, TensorRT
 
 
-def all_targets(tensorrt_version: str = DEFAULT_VERSION) -> dict[str, Target]:
+def all_targets(tensorrt_version: str = DEFAULT_VERSION, openvino: OpenVinoSettings | None = None) -> dict[str, Target]:
     """Every target by name. ``tensorrt_version`` is the one that its calibration cache is written for."""
-    targets: tuple[Target, ...] = (OnnxRuntime(), OpenVino(), TensorRT(tensorrt_version))
+    targets: tuple[Target, ...] = (OnnxRuntime(), OpenVino(openvino or OpenVinoSettings()), TensorRT(tensorrt_version))
     return {target.name: target for target in targets}
 
 
-def targets_named(names: Sequence[str], tensorrt_version: str = DEFAULT_VERSION) -> list[Target]:
+def targets_named(
+    names: Sequence[str], tensorrt_version: str = DEFAULT_VERSION, openvino: OpenVinoSettings | None = None
+) -> list[Target]:
     """The targets of these names, in order, once each; BadInput names the ones there are."""
-    targets = all_targets(tensorrt_version)
+    targets = all_targets(tensorrt_version, openvino)
     for name in names:
         if name not in targets:
             raise BadInput(f"There is no target {name!r}.", f"Choose one of: {', '.join(targets)}.")

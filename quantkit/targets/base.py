@@ -38,6 +38,29 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True)
+class RequestTimes:
+    """Milliseconds of single inferences by the runtime's own clock, and the mean of all, waiting included."""
+
+    latency: Sequence[float]
+    back_to_back: float
+
+
+@runtime_checkable
+class TimedSession(Session, Protocol):
+    """A session that times inferences itself, of a batch that lies in the runtime's memory already."""
+
+    @property
+    def runtime(self) -> dict[str, str]:
+        """How it runs, in the runtime's own words: threads, streams and so on."""
+
+    def times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> RequestTimes:
+        """Time ``repeats`` inferences of one batch."""
+
+    def layer_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> tuple[LayerTime, ...]:
+        """Mean milliseconds of every layer, in order; what the session times is not disturbed by it."""
+
+
+@dataclass(frozen=True)
 class DeviceTimes:
     """Milliseconds by the device's own clock: of single inferences, and the mean of those enqueued back to back.
 
@@ -92,7 +115,12 @@ class Target(Protocol):
     def devices(self) -> tuple[str, ...]:
         """The devices it sees, most useful first; empty when it does not work here."""
 
-    def export(self, model: ModelFile, calibration: Calibration, precision: str, folder: Path) -> Artifact:
+    def variants(self, precision: str) -> tuple[str, ...]:
+        """The ways in which it is set to make a precision; ("",) where there is but one."""
+
+    def export(
+        self, model: ModelFile, calibration: Calibration, precision: str, folder: Path, variant: str = ""
+    ) -> Artifact:
         """Write the files for one precision into an empty ``folder``."""
 
     def load(self, artifact: Artifact, device: str) -> Session:

@@ -41,7 +41,13 @@ class OnnxRuntime:
         """The CPU."""
         return ("CPU",)
 
-    def export(self, model: ModelFile, calibration: Calibration, precision: str, folder: Path) -> Artifact:
+    def variants(self, precision: str) -> tuple[str, ...]:
+        """One."""
+        return ("",)
+
+    def export(
+        self, model: ModelFile, calibration: Calibration, precision: str, folder: Path, variant: str = ""
+    ) -> Artifact:
         """``model.onnx``; nothing is written for FP32, which is the user's file."""
         from quantkit.model.fp16 import converted_to_fp16
         from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime

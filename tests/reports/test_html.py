@@ -12,10 +12,12 @@ import pytest
 from quantkit.calibrators import calibrators
 from quantkit.core.calibration import Calibration, DataRef, ModelRef
 from quantkit.core.collected import Collected
-from quantkit.core.comparison import Comparison
+from quantkit.core.comparison import Comparison, LayerTime
 from quantkit.core.ranges import TensorRange
 from quantkit.gates import GateResult
+from quantkit.pipeline.fallbacks import fallback_warnings
 from quantkit.reports.html import html_report, script_json
+from quantkit.reports.layers import fallbacks_of
 from quantkit.reports.tensors import BARS, BUILT_IN, INSTALLED_STYLES, clipped_share, method_styles, tensor_entries
 from tests.reports.builders import HOSTILE, calibration, comparison, gated, histogram, reference_row, row
 
@@ -240,3 +242,20 @@ def test_a_method_keeps_its_line_style_and_third_parties_get_their_own() -> None
     assert styles["mine"] == 8
     shown = html_report(calibrated, None, None)
     assert all(f".m{style} {{" in shown for style in range(len(BUILT_IN) + INSTALLED_STYLES))
+
+
+def test_layers_that_did_not_run_in_int8_are_listed_with_the_reason() -> None:
+    layers = (
+        LayerTime(name="conv1", precision="int8", ms=0.2, kernel="brgconv_avx512_I8", meant="int8"),
+        LayerTime(name="head<b>", precision="f32", ms=0.1, meant="int8", reason="no FakeQuantize on its input"),
+        LayerTime(name="softmax", precision="f32", ms=0.1),
+    )
+    compared = comparison()
+    row = compared.rows[-1].model_copy(update={"layers": layers})
+    shown = html_report(None, compared.model_copy(update={"rows": (*compared.rows[:-1], row)}), None)
+    assert "brgconv_avx512_I8" in shown
+    assert shown.count("no FakeQuantize on its input") == 1
+    assert "head&lt;b&gt;" in shown and "head<b>" not in shown
+    assert fallbacks_of(row) == (layers[1],)
+    (warning,) = fallback_warnings([row])
+    assert "1 layer meant for INT8 ran in floating point: no FakeQuantize on its input (head<b>)" in warning

@@ -45,7 +45,13 @@ class TensorRT:
             return ()
         return tuple(f"{cuda.DEVICE_PREFIX}{number}" for number in range(cuda.device_count()))
 
-    def export(self, model: ModelFile, calibration: Calibration, precision: str, folder: Path) -> Artifact:
+    def variants(self, precision: str) -> tuple[str, ...]:
+        """One."""
+        return ("",)
+
+    def export(
+        self, model: ModelFile, calibration: Calibration, precision: str, folder: Path, variant: str = ""
+    ) -> Artifact:
         """For INT8: Q/DQ ``model.onnx`` (TensorRT 8.6 to 10) and ``strongly_typed.onnx`` (10 and 11),
         ``calibration.cache`` and ``dynamic_ranges.txt`` (8 to 10). For FP16: an FP16 ``model.onnx`` (10 and 11).
         """

@@ -1,0 +1,63 @@
+"""The limits of an activation's FakeQuantize, from a calibrated range and the device's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantkit.core.ranges import TensorRange
+
+LEVELS = 256  # of activations; INT8 kernels take no other number
+STEPS = LEVELS - 1
+NARROWEST = 8e-4  # an asymmetric range below this is widened by as much on each side
+LEAST_AMAX = 8e-5  # a symmetric one is at least this
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``input_low``, which is also ``output_low``, and ``input_high`` of a FakeQuantize of 256 levels, in float32."""
+
+    low: float
+    high: float
+
+
+def limits_of(ranges: Sequence[TensorRange], symmetric: bool) -> Limits:
+    """The limits for tensors of these ranges, which share one quantizer.
+
+    Symmetric (s8): high = amax and low = -high · 128/127, so that zero is level 128; tensors that are never negative
+    get low = 0 (u8). Asymmetric (u8): low and high as calibrated, one of them moved out until zero is a level; only
+    where zero is nearest to the first or last level, which is one end, both stay. These are NNCF's rules, in its
+    float32; OpenVINO's INT8 kernels ask for a level at zero:
+    https://docs.openvino.ai/2026/documentation/openvino-ir-format/operation-sets/operation-specs/quantization/fake-quantize-1.html
+    """
+    low, high = map(np.float32, union(ranges, symmetric))
+    if symmetric:
+        high = max(high, np.float32(LEAST_AMAX))
+        return Limits(float(-high * np.float32(128 / 127)) if low < 0 else 0.0, float(high))
+    if high - low <= NARROWEST:
+        low, high = low - np.float32(NARROWEST), high + np.float32(NARROWEST)
+    return _with_zero(low, high)
+
+
+def union(ranges: Sequence[TensorRange], symmetric: bool) -> tuple[float, float]:
+    """What all the tensors may span together: [-amax, amax] or [0, amax] when symmetric, else [low, high]."""
+    if symmetric:
+        amax = max(r.amax for r in ranges)
+        return (-amax if any(r.low < 0 for r in ranges) else 0.0), amax
+    return min(r.low for r in ranges), max(r.high for r in ranges)
+
+
+def _with_zero(low: np.float32, high: np.float32) -> Limits:
+    """Move one end outwards so that zero falls on one of the 256 levels: nothing calibrated is cut off."""
+    zero = float(np.round(-low * (np.float32(STEPS) / (high - low))))
+    if zero in (0, STEPS):
+        return Limits(float(low), float(high))
+    lower = zero / (zero - STEPS) * float(high)
+    higher = (zero - STEPS) / zero * float(low)
+    if float(high) - lower > higher - float(low):
+        low = np.float32(lower)
+    else:
+        high = np.float32(higher)
+    return Limits(float(low), float(high))

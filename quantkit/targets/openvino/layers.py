@@ -1,0 +1,136 @@
+"""What each layer of a compiled model truly runs in, which it was meant to, and why not."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from quantkit.core.comparison import LayerTime
+from quantkit.targets.base import summarize_precisions
+
+# Operations of an IR that INT8 is for, and the layers that the devices make of them.
+WEIGHTED = {
+    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul",
+}  # fmt: skip
+WEIGHTED_LAYERS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul", "GroupConvolution", "Gemm"}
+PASSING = {"Convert", "Subtract", "Multiply", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Slice",
+           "StridedSlice", "Gather", "Split", "VariadicSplit", "Pad"}  # fmt: skip
+SHORT_NAMES = {"i8": "int8", "u8": "int8", "s8": "int8", "fp32": "f32", "fp16": "f16"}
+PRECISIONS = {"int8", "f32", "f16", "bf16", "i32", "i64", "boolean"}
+RT_INFO = ["quantkit", "excluded"]
+SUBGRAPH = "Subgraph"
+
+
+def mark_excluded(model: Any, excluded: Mapping[str, str]) -> None:
+    """Write into an IR which operations were left in floating point on purpose, and why."""
+    if excluded:
+        model.set_rt_info(json.dumps(dict(excluded)), RT_INFO)
+
+
+def meant_int8(model: Any) -> dict[str, str]:
+    """The operations of an INT8 IR that INT8 is for, by friendly name, with why one cannot run in it; "" if it can."""
+    excluded = json.loads(model.get_rt_info(RT_INFO).astype(str)) if model.has_rt_info(RT_INFO) else {}
+    meant = {}
+    for operation in model.get_ops():
+        if operation.get_type_name() not in WEIGHTED:
+            continue
+        name = operation.get_friendly_name()
+        lacking = [port for port in range(2) if not _quantized(operation.input_value(port))]
+        if name in excluded:
+            meant[name] = excluded[name]
+        elif lacking:
+            what = [_described(operation.input_value(port)) for port in lacking]
+            meant[name] = f"no FakeQuantize on {' and '.join(dict.fromkeys(what))}"
+        else:
+            meant[name] = ""
+    return meant
+
+
+def executed_precision(runtime_model: Any) -> str:
+    """What the weighted layers run in: "int8 52, f32 1"."""
+    counts: Counter[str] = Counter()
+    for layer in runtime_model.get_ordered_ops():
+        info = _info(layer)
+        if info.get("layerType") in WEIGHTED_LAYERS:
+            counts[_precision(info)] += 1
+    return summarize_precisions(counts)
+
+
+def layers_of(runtime_model: Any, means: Mapping[str, float], meant: Mapping[str, str]) -> tuple[LayerTime, ...]:
+    """The layers that run, in order. ``means`` are milliseconds by the layer's name, ``meant`` is of ``meant_int8``."""
+    found = []
+    for layer in runtime_model.get_ordered_ops():
+        info = _info(layer)
+        name = layer.get_friendly_name()
+        if info.get("execTimeMcs", "not_executed") == "not_executed" and not means.get(name):
+            continue
+        precision = _precision(info)
+        parts = [part.partition("/Dequantization")[0] for part in info.get("originalLayersNames", "").split(",")]
+        own = [part for part in parts if part in meant]
+        reason = ""
+        if own and precision != "int8":
+            reason = next((meant[part] for part in own if meant[part]), "") or _no_kernel(info)
+        found.append(
+            (
+                int(info.get("execOrder", "0")),
+                LayerTime(
+                    name=name.partition("/Dequantization")[0].removesuffix("/WithoutBiases"),
+                    precision=precision,
+                    ms=means.get(name, 0.0),
+                    kind=info.get("layerType", ""),
+                    kernel=info.get("primitiveType", ""),
+                    meant="int8" if own else "",
+                    reason=reason,
+                ),
+            )
+        )
+    return tuple(layer for _, layer in sorted(found, key=lambda item: item[0]))
+
+
+def _info(layer: Any) -> dict[str, str]:
+    info = layer.get_rt_info()
+    return {key: info[key].astype(str) for key in info.keys()}  # noqa: SIM118 - an RTMap iterates over values
+
+
+def _precision(info: Mapping[str, str]) -> str:
+    """The kernel's name ends in what it computes in; runtimePrecision tells how the weights or outputs are stored."""
+    for text in (info.get("primitiveType", "").rpartition("_")[2], info.get("runtimePrecision", "")):
+        name = SHORT_NAMES.get(text.lower(), text.lower())
+        if name in PRECISIONS:
+            return name
+    return info.get("runtimePrecision", "")
+
+
+def _no_kernel(info: Mapping[str, str]) -> str:
+    kernel = info.get("primitiveType", "")
+    if info.get("layerType") == SUBGRAPH:
+        return "fused into one subgraph with its neighbours, of which OpenVINO tells one precision"
+    if "dw" in kernel.split("_") or info.get("layerType") == "GroupConvolution":
+        return "the device runs this depthwise or grouped convolution in floating point"
+    return f"the device has no INT8 kernel for this {info.get('layerType', 'layer')}"
+
+
+def _quantized(output: Any) -> bool:
+    """Whether a value comes out of a FakeQuantize or from INT8 constants, but for operators that pass values on."""
+    waiting = output
+    while True:
+        node = waiting.get_node()
+        kind = node.get_type_name()
+        if kind == "FakeQuantize":
+            return True
+        if kind == "Constant":
+            return waiting.get_element_type().get_type_name() in ("i8", "u8")
+        if kind == "Concat":
+            return all(_quantized(source) for source in node.input_values())
+        if kind not in PASSING:
+            return False
+        waiting = node.input_value(0)
+
+
+def _described(output: Any) -> str:
+    node = output.get_node()
+    while node.get_type_name() in PASSING:
+        node = node.input_value(0).get_node()
+    return "its weights" if node.get_type_name() == "Constant" else "its input"

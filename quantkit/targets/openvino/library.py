@@ -1,0 +1,117 @@
+"""The openvino and nncf packages: imported when used, without telemetry or output, of releases that were tested."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+from quantkit.core.errors import BackendMissing
+from quantkit.targets.base import Availability
+
+Release = tuple[int, int]
+# First tested, and the first that is not: openvino's API is public, nncf's own parts that nncf_adapter.py uses are not.
+OPENVINO: tuple[Release, Release] = ((2025, 0), (2027, 0))
+NNCF: tuple[Release, Release] = ((3, 0), (3, 5))
+
+
+def pip_command(*packages: str) -> str:
+    """How to install what was tested."""
+    bounds = {"openvino": OPENVINO, "nncf": NNCF}
+    return "pip install " + " ".join(
+        f"'{name}>={_text(bounds[name][0])},<{_text(bounds[name][1])}'" for name in packages
+    )
+
+
+@cache
+def availability() -> Availability:
+    """Whether openvino is here, is of a tested release and imports."""
+    missing = _missing("openvino", OPENVINO)
+    if missing is not None:
+        return missing
+    try:
+        return Availability(True, openvino().__version__.split("-")[0])
+    except (ImportError, OSError, AttributeError) as error:
+        return Availability(
+            False, reason=f"the package openvino does not import ({error})", mend=f"Run: {pip_command('openvino')}"
+        )
+
+
+@cache
+def nncf_availability() -> Availability:
+    """Whether nncf is here and of a tested release; it is not imported, which takes a second."""
+    return _missing("nncf", NNCF) or Availability(True, version("nncf"))
+
+
+def require_openvino() -> None:
+    """Raise BackendMissing where openvino cannot be used."""
+    _require("OpenVINO", availability())
+
+
+def require_nncf() -> None:
+    """Raise BackendMissing where nncf cannot be used."""
+    _require("NNCF", nncf_availability())
+
+
+@cache
+def openvino() -> Any:
+    """The openvino package."""
+    import openvino as package
+
+    return package
+
+
+@cache
+def core() -> Any:
+    """The one ``openvino.Core`` of this process."""
+    return openvino().Core()
+
+
+@cache
+def nncf() -> Any:
+    """The nncf package, which would write to stdout and report its use when it is imported. Raises BackendMissing."""
+    os.environ.setdefault("NNCF_CI", "1")  # the switch that it offers for its telemetry
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            import nncf as package
+    except (ImportError, OSError, AttributeError) as error:
+        raise BackendMissing(
+            f"nncf {version('nncf')} does not import with openvino {version('openvino')} ({error}).",
+            f"Run: {pip_command('openvino', 'nncf')}, or use --placement qdq.",
+        ) from error
+    package.set_log_level(logging.ERROR)
+    return package
+
+
+def release_of(text: str) -> Release:
+    """The first two numbers of a version such as "2026.4.1-22012-…"; (0, 0) when it has none."""
+    parts = text.replace("-", ".").split(".")
+    return (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit() else (0, 0)
+
+
+def _missing(name: str, tested: tuple[Release, Release]) -> Availability | None:
+    mend = f"Run: {pip_command(name)}"
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Availability(False, reason=f"the package {name} is not installed", mend=mend)
+    if find_spec(name) is None:
+        return Availability(False, reason=f"the package {name} is not installed", mend=mend)
+    if not tested[0] <= release_of(found) < tested[1]:
+        reason = f"{name} {found} is untested; tested are {_text(tested[0])} to before {_text(tested[1])}"
+        return Availability(False, reason=reason, mend=mend)
+    return None
+
+
+def _require(what: str, state: Availability) -> None:
+    if not state.works:
+        raise BackendMissing(f"{what} cannot be used: {state.reason}.", f"{state.mend}")
+
+
+def _text(release: Release) -> str:
+    return ".".join(map(str, release))

@@ -1,0 +1,162 @@
+"""A compiled model: inference, times by OpenVINO's own clock, and what each layer truly ran in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.artifact import Artifact
+from quantkit.core.comparison import LayerTime
+from quantkit.core.errors import TargetRefuses
+from quantkit.targets.base import RequestTimes, failed_on
+from quantkit.targets.openvino import library
+from quantkit.targets.openvino.devices import configuration, runtime_of
+from quantkit.targets.openvino.layers import executed_precision, layers_of, meant_int8
+from quantkit.targets.openvino.settings import OpenVinoSettings
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+WARM_UP = 3
+
+
+class OpenVinoSession:
+    """An IR file on a device. Raises TargetRefuses when it cannot be compiled.
+
+    A model of dynamic shapes is compiled for each shape that it is fed, or once for all of them, as the settings say.
+    """
+
+    def __init__(self, artifact: Artifact, device: str, settings: OpenVinoSettings, cache: Path | None = None) -> None:
+        self._path, self._device, self._settings = artifact.path, device, settings
+        self._config = configuration(device, artifact.precision, settings, cache)
+        try:
+            self._model = library.core().read_model(str(artifact.path))
+        except RuntimeError as error:
+            raise TargetRefuses(
+                f"OpenVINO cannot read {artifact.path} ({_last_line(error)}).", "Export it again."
+            ) from error
+        self._meant = meant_int8(self._model) if artifact.precision == "int8" else {}
+        self._dynamic = any(value.partial_shape.is_dynamic for value in self._model.inputs)
+        self._requests: dict[Shapes, Any] = {}
+        first = self._compiled(self._first_shapes(), self._config)
+        self._requests[self._key(self._first_shapes())] = first.create_infer_request()
+        self._outputs = [output.any_name for output in first.outputs]
+        self.runtime = runtime_of(first, "fixed" if self._fixes or not self._dynamic else "dynamic")
+        self.executed_precision = executed_precision(first.get_runtime_model())
+
+    @property
+    def _fixes(self) -> bool:
+        return self._dynamic and self._settings.shapes == "fixed"
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """One batch; outputs by name, copied out of OpenVINO's memory."""
+        try:
+            results = self._request(inputs).infer(dict(inputs), share_inputs=True)
+        except (RuntimeError, TargetRefuses) as error:
+            raise failed_on(inputs, "OpenVINO", error) from error
+        return {name: np.array(results[i]) for i, name in enumerate(self._outputs)}
+
+    def times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> RequestTimes:
+        """``repeats`` inferences of one batch that lies in OpenVINO's memory already, as benchmark_app takes them.
+
+        Asked for latency, one after the other; asked for throughput, as many at a time as OpenVINO says is best.
+        """
+        import time
+
+        request = self._request(inputs)
+        if self._settings.hint == "throughput":
+            return self._times_in_flight(request.get_compiled_model(), inputs, repeats)
+        _fill(request, inputs)
+        latencies = []
+        start = time.perf_counter()
+        for _ in range(repeats):
+            request.infer()
+            latencies.append(request.latency)
+        return RequestTimes(latencies, (time.perf_counter() - start) * 1e3 / repeats)
+
+    def _times_in_flight(self, compiled: Any, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> RequestTimes:
+        import time
+
+        queue = library.openvino().AsyncInferQueue(compiled)
+        for request in queue:
+            _fill(request, inputs)
+        latencies, started = [], set()
+        count = max(repeats, 2 * len(queue))
+        start = time.perf_counter()
+        for _ in range(count):
+            number = queue.get_idle_request_id()  # a callback would make every request wait for Python
+            if number in started:
+                latencies.append(queue[number].latency)
+            started.add(number)
+            queue.start_async()
+        queue.wait_all()
+        pace = (time.perf_counter() - start) * 1e3 / count
+        return RequestTimes(latencies + [queue[number].latency for number in started], pace)
+
+    def layer_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> tuple[LayerTime, ...]:
+        """Every layer that runs, in order: kernel, precision, mean milliseconds over ``repeats`` inferences.
+
+        Profiling slows inference down, so it is of a compiled model of its own, which is not cached.
+        """
+        shapes = {name: array.shape for name, array in inputs.items()}
+        config = {key: value for key, value in self._config.items() if key != "CACHE_DIR"}
+        compiled = self._compiled(shapes, config | {"PERF_COUNT": True})
+        request = compiled.create_infer_request()
+        _fill(request, inputs)
+        for _ in range(WARM_UP):
+            request.infer()
+        taken: dict[str, float] = {}
+        for _ in range(repeats):
+            request.infer()
+            for info in request.profiling_info:
+                taken[info.node_name] = taken.get(info.node_name, 0.0) + info.real_time.total_seconds() * 1e3
+        means = {name: total / repeats for name, total in taken.items()}
+        return layers_of(compiled.get_runtime_model(), means, self._meant)
+
+    def _first_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes to compile for before anything is fed: one sample, where only the batch is dynamic; else none."""
+        if not self._fixes:
+            return {}
+        shapes = {}
+        for value in self._model.inputs:
+            rank = value.partial_shape.rank
+            if rank.is_dynamic or any(d.is_dynamic for d in list(value.partial_shape)[1:]):
+                return {}
+            shapes[value.any_name] = tuple(d.get_length() if d.is_static else 1 for d in value.partial_shape)
+        return shapes
+
+    def _key(self, shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
+        return tuple(sorted(shapes.items())) if self._fixes else ()
+
+    def _request(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Any:
+        shapes = {name: tuple(array.shape) for name, array in inputs.items()}
+        key = self._key(shapes)
+        if key not in self._requests:
+            self._requests[key] = self._compiled(shapes, self._config).create_infer_request()
+        return self._requests[key]
+
+    def _compiled(self, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Any:
+        try:
+            model = self._model
+            if self._fixes and shapes:
+                model = model.clone()
+                model.reshape({name: list(shape) for name, shape in shapes.items()})
+            return library.core().compile_model(model, self._device, dict(config))
+        except RuntimeError as error:
+            raise TargetRefuses(
+                f"OpenVINO cannot compile {self._path} for {self._device} ({_last_line(error)}).",
+                "Leave that precision out.",
+            ) from error
+
+
+def _fill(request: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Copy a batch into the request's own memory."""
+    tensor = library.openvino().Tensor
+    for name, array in inputs.items():
+        request.set_tensor(name, tensor(np.ascontiguousarray(array), shared_memory=False))
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]

@@ -1,0 +1,164 @@
+"""The ``openvino`` target: IR files (model.xml and model.bin) in FP32, FP16-compressed and INT8."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from quantkit.core.artifact import PRECISIONS, Artifact
+from quantkit.core.calibration import Calibration
+from quantkit.core.errors import TargetRefuses
+from quantkit.core.wording import some
+from quantkit.model.file import ModelFile
+from quantkit.targets.base import Availability, TimedSession
+from quantkit.targets.cpu import saturates_u8s8
+from quantkit.targets.openvino import devices, library
+from quantkit.targets.openvino.bisect import offending
+from quantkit.targets.openvino.frontend import read_onnx
+from quantkit.targets.openvino.guard import misfused
+from quantkit.targets.openvino.settings import OpenVinoSettings
+
+Quantized = Callable[[Mapping[str, str]], tuple[Any, tuple[str, ...]]]
+MODEL_FILES = ("model.xml", "model.bin")
+CACHE = "cache"  # beside the precisions of artifacts/openvino/
+CHECKED_ON = "CPU"  # an INT8 model must compile there before it is handed out; other devices may be elsewhere
+
+
+class OpenVino:
+    """The ``openvino`` target."""
+
+    name = "openvino"
+    precisions = PRECISIONS
+
+    def __init__(self, settings: OpenVinoSettings | None = None) -> None:
+        self.settings = settings or OpenVinoSettings()
+
+    @property
+    def version(self) -> str:
+        """What, beside the ranges, decides what its files hold."""
+        made = self.settings.model_dump(include={"preset", "quantize_for", "model_type"})
+        versions = [library.availability().version, library.nncf_availability().version]
+        return hashlib.sha256(json.dumps([made, versions]).encode()).hexdigest()[:12]
+
+    def availability(self) -> Availability:
+        """It works where a tested openvino is."""
+        return library.availability()
+
+    def can_export(self) -> bool:
+        """Where openvino works: its IR is written by the library."""
+        return self.availability().works
+
+    def devices(self) -> tuple[str, ...]:
+        """CPU first, then what else OpenVINO finds."""
+        return devices.present() if self.availability().works else ()
+
+    def variants(self, precision: str) -> tuple[str, ...]:
+        """INT8 has one for each placement."""
+        return tuple(self.settings.placement) if precision == "int8" else ("",)
+
+    def export(
+        self, model: ModelFile, calibration: Calibration, precision: str, folder: Path, variant: str = ""
+    ) -> Artifact:
+        """``model.xml`` and ``model.bin``; an INT8 ``variant`` is a placement ("": the settings' first).
+
+        What keeps an INT8 model from compiling, when FP32 does compile, is found by bisection and left in floating
+        point, and a note says so. Raises BackendMissing, TargetRefuses.
+        """
+        library.require_openvino()
+        files = tuple(folder / name for name in MODEL_FILES)
+        if precision != "int8":
+            self._save(read_onnx(model.path), folder, compress=precision == "fp16")
+            return Artifact(self.name, precision, files)
+        placement = variant or self.settings.placement[0]
+        seven_bit = saturates_u8s8()
+        notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
+
+        exclude = {pattern: f"excluded by {pattern!r}" for pattern in calibration.exclude}
+        misread = misfused(read_onnx(model.path), model.graph_only.graph)
+        exclude |= {_literal(name): "OpenVINO's CPU device would compute it wrongly behind a mean" for name in misread}
+
+        def quantized(more: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
+            return self._quantized(placement, model, calibration, exclude | dict(more), seven_bit)
+
+        made, own = quantized({})
+        reason = _failure(made)
+        if reason is not None:
+            made, own = self._without_offending(model, quantized, reason)
+        self._save(made, folder, compress=False)
+        return Artifact(self.name, precision, files, notes + own, placement)
+
+    def load(self, artifact: Artifact, device: str) -> TimedSession:
+        """Compile it. Raises BackendMissing for a device that is not here, TargetRefuses when it does not compile."""
+        from quantkit.targets.openvino.session import OpenVinoSession
+
+        library.require_openvino()
+        devices.require(device)
+        cache = artifact.path.parent.parent / CACHE if self.settings.cache else None
+        return OpenVinoSession(artifact, device, self.settings, cache)
+
+    def _quantized(
+        self, placement: str, model: ModelFile, calibration: Calibration, exclude: Mapping[str, str], seven_bit: bool
+    ) -> tuple[Any, tuple[str, ...]]:
+        """The INT8 ``openvino.Model`` of one placement, and notes."""
+        if placement == "nncf":
+            from quantkit.targets.openvino.placement import placed_by_nncf
+
+            placed, notes = placed_by_nncf(model, calibration, self.settings, seven_bit, exclude)
+            return placed.model, notes
+        from quantkit.model.prepare import prepared
+        from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime
+        from quantkit.model.save import MODEL_FILE, save_model
+        from quantkit.targets.openvino.layers import mark_excluded
+        from quantkit.targets.openvino.tensors import excluded_operations
+
+        with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
+            save_model(quantized_for_onnxruntime(model, calibration.ranges, list(exclude), seven_bit), Path(temporary))
+            made = read_onnx(Path(temporary) / MODEL_FILE)
+            if exclude:
+                mark_excluded(made, excluded_operations(made, prepared(model).graph, exclude))
+            return made, ()
+
+    def _without_offending(self, model: ModelFile, quantized: Quantized, reason: str) -> tuple[Any, tuple[str, ...]]:
+        """The model with as few layers in floating point as it takes to compile, and a note that names them."""
+        failure = _failure(read_onnx(model.path))
+        if failure is not None:
+            raise TargetRefuses(f"OpenVINO cannot compile {model.path} ({failure}).", "Leave --target openvino out.")
+        names = [output for node in model.graph_only.graph.node for output in node.output[:1] if output]
+
+        def without(layers: Sequence[str]) -> dict[str, str]:
+            why = "OpenVINO cannot compile it in INT8"
+            return {_literal(name): why for name in names if name not in layers}
+
+        found = offending(names, lambda layers: _failure(quantized(without(layers))[0]) is None)
+        made, notes = quantized(without([name for name in names if name not in found]))
+        if _failure(made) is not None:
+            raise TargetRefuses(f"OpenVINO cannot compile the INT8 model ({reason}).", "Leave INT8 out.")
+        return made, (
+            *notes,
+            f"{_layers_stay(len(found))} in floating point, because OpenVINO cannot compile INT8 there: {some(found)}.",
+        )
+
+    def _save(self, model: Any, folder: Path, compress: bool) -> None:
+        library.openvino().save_model(model, str(folder / MODEL_FILES[0]), compress_to_fp16=compress)
+
+
+def _failure(model: Any) -> str | None:
+    """Why a model does not compile; None when it does."""
+    try:
+        library.core().compile_model(model, CHECKED_ON, {"INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        return (str(error).strip().splitlines() or ["no reason given"])[-1][:300]
+    return None
+
+
+def _layers_stay(count: int) -> str:
+    return "1 layer stays" if count == 1 else f"{count} layers stay"
+
+
+def _literal(name: str) -> str:
+    """A wildcard that matches this name alone."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from quantkit.api import calibrate, compare, export
+from quantkit.core.comparison import Comparison
+from quantkit.targets.openvino import OpenVinoSettings
+from tests.conftest import Quantkit
+
+pytest.importorskip("openvino")
+pytest.importorskip("nncf")
+pytestmark = pytest.mark.openvino
+
+
+def test_one_comparison_holds_both_placements(model_path: Path, images: Path, tmp_path: Path) -> None:
+    calibration = calibrate(model_path, images, output=tmp_path / "run")
+    both = OpenVinoSettings(placement=["qdq", "nncf"], threads=1)
+    rows = compare(calibration, images, targets=["openvino"], precisions=["int8"], openvino=both).rows
+    assert [(row.precision, row.variant) for row in rows] == [("fp32", ""), ("int8", "mse, qdq"), ("int8", "mse, nncf")]
+    for row in rows:
+        assert row.runtime["threads"] == "1"
+        assert row.layers and all(layer.ms >= 0 for layer in row.layers)
+    assert {layer.meant for layer in rows[0].layers} == {""}
+    for row in rows[1:]:
+        assert [layer.name for layer in row.layers if layer.meant] == ["conv1", "conv2", "fc"]
+        assert row.sqnr_db is not None and row.sqnr_db > 20
+    assert rows[1].size_bytes != rows[2].size_bytes
+    loaded = Comparison.load(tmp_path / "run")
+    assert loaded.rows == rows
+
+
+def test_the_first_placement_goes_to_int8_and_another_beside_it(model_path: Path, images: Path, tmp_path: Path) -> None:
+    calibration = calibrate(model_path, images)
+    for placement, folders in ((["nncf"], {"int8"}), (["qdq", "nncf"], {"int8", "int8-nncf"})):
+        output = tmp_path / "-".join(placement)
+        artifacts = export(calibration, "openvino", output=output, openvino=OpenVinoSettings(placement=placement))
+        assert [artifact.variant for artifact in artifacts] == placement
+        assert {folder.name for folder in (output / "openvino").iterdir()} == folders
+
+
+def test_a_placement_is_remembered_and_replaces_files_of_another(
+    quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path
+) -> None:
+    assert quantkit("calibrate", model_path, "--data", images, "-o", "out", "--placement", "nncf").returncode == 0
+    record = tmp_path / "out" / "artifacts" / "openvino" / "int8" / "artifact.json"
+    assert json.loads(record.read_text())["variant"] == "nncf"
+    done = quantkit("export", "out", "--target", "openvino", "--precision", "int8", "--json")
+    assert done.returncode == 0, done.stderr
+    json.loads(done.stdout)
+    assert json.loads(record.read_text())["variant"] == "nncf"
+    assert quantkit("export", "out", "--target", "openvino", "--placement", "qdq", "-q").returncode == 0
+    assert json.loads(record.read_text())["variant"] == "qdq"
+    wrong = quantkit("export", "out", "--placement", "best")
+    assert wrong.returncode == 2
+    assert "'qdq' or 'nncf'" in wrong.stderr
