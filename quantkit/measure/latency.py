@@ -44,28 +44,27 @@ class _Samples:
     medians: list[float] = field(default_factory=list)  # of each round, of what ``alone`` holds
 
     def run(self, session: Session, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> None:
-        """Add ``repeats`` inferences, after a warm-up."""
+        """Add a round of ``repeats`` inferences, after a warm-up."""
+        before = len(self.alone)
         if isinstance(session, DeviceSession):
             session.device_times(inputs, max(WARM_UP, repeats // 10))
             times = session.device_times(inputs, repeats)
             self.alone += times.compute
-            self.medians.append(float(np.median(times.compute)))
             self.with_copies += times.with_copies
             self.back_to_back.append(times.back_to_back)
-            return
-        if isinstance(session, TimedSession):
+        elif isinstance(session, TimedSession):
             session.times(inputs, WARM_UP)
             timed = session.times(inputs, repeats)
             self.alone += timed.latency
             self.back_to_back.append(timed.back_to_back)
-            return
-        for _ in range(WARM_UP):
-            session.infer(inputs)
-        for _ in range(repeats):
-            start = time.perf_counter()
-            session.infer(inputs)
-            self.alone.append((time.perf_counter() - start) * 1e3)
-        self.medians.append(float(np.median(self.alone[-repeats:])))
+        else:
+            for _ in range(WARM_UP):
+                session.infer(inputs)
+            for _ in range(repeats):
+                start = time.perf_counter()
+                session.infer(inputs)
+                self.alone.append((time.perf_counter() - start) * 1e3)
+        self.medians.append(float(np.median(self.alone[before:])))
 
     def timing(self, batch: int) -> Timing:
         """All of it together."""

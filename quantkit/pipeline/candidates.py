@@ -1,0 +1,110 @@
+"""What is compared: every target's models, exported or built, and loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from quantkit.config import Config
+from quantkit.core.artifact import Artifact
+from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import model_key
+from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated, TargetRefuses
+from quantkit.core.progress import Progress
+from quantkit.measure.accuracy import Accuracy
+from quantkit.measure.fidelity import Fidelity
+from quantkit.measure.paired import Paired
+from quantkit.pipeline.build import build_engines
+from quantkit.pipeline.export import export
+from quantkit.targets import Session, Target, all_targets, targets_named
+from quantkit.targets.tensorrt import TensorRT
+
+log = logging.getLogger("quantkit")
+
+
+@dataclass
+class Candidate:
+    """One target and precision on the way to its rows."""
+
+    artifact: Artifact
+    session: Session
+    device: str
+    accuracy: Accuracy = field(default_factory=Accuracy)
+    fidelity: Fidelity = field(default_factory=Fidelity)
+    paired: Paired = field(default_factory=Paired)
+
+    def key(self, method: str) -> str:
+        """That of its rows."""
+        return model_key(self.artifact.target, self.device, self.artifact.precision, variant_of(self.artifact, method))
+
+
+def working_targets(config: Config) -> list[Target]:
+    """The targets asked for, or all that work here."""
+    asked = targets_named(config.compare.targets, config.export.tensorrt, config.openvino)
+    for target in asked:
+        availability = target.availability()
+        if not availability.works:
+            raise BackendMissing(f"{target.name} cannot be measured here: {availability.reason}.", availability.mend)
+    every = all_targets(config.export.tensorrt, config.openvino)
+    return asked or [target for target in every.values() if target.availability().works]
+
+
+def candidates_of(
+    config: Config,
+    calibration: Calibration,
+    targets: Sequence[Target],
+    artifacts: Path,
+    sizes: Sequence[int],
+    progress: Progress,
+) -> list[Candidate]:
+    """Every target's artifacts, exported or built, and loaded on its device; FP32 is always among them.
+
+    A target that was not asked for and cannot run the model is left out.
+    """
+    lenient = not config.compare.targets
+    precisions = list(dict.fromkeys(("fp32", *config.compare.precisions)))
+    candidates: list[Candidate] = []
+    for target in targets:
+        device = config.compare.device or target.devices()[0]
+        if isinstance(target, TensorRT) and lenient and device not in target.devices():
+            continue  # --device names one of the others'
+        if isinstance(target, TensorRT):
+            batches = list(dict.fromkeys((1, *sizes)))  # accuracy is measured one by one
+            made = []
+            for precision in precisions:
+                try:
+                    built = build_engines(
+                        config, calibration, artifacts, [precision], device, batches, progress=progress
+                    )
+                    made += [engine.artifact for engine in built]
+                except (BadInput, BackendMissing) as refusal:
+                    if not lenient:
+                        raise
+                    log.warning("No %s engine for %s: %s", precision, target.name, refusal)
+        else:
+            own = [precision for precision in precisions if precision in target.precisions]
+            made = export(calibration, [target], own, artifacts, progress, lenient=lenient)
+        candidates += _loaded(target, made, device, lenient)
+    if not candidates:
+        raise NothingEvaluated("No target here can run the model.", "See the warnings above; name one with --target.")
+    return candidates
+
+
+def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, lenient: bool) -> list[Candidate]:
+    """Those that load; none where FP32, which the others are compared with, does not."""
+    candidates: list[Candidate] = []
+    for artifact in artifacts:
+        try:
+            candidates.append(Candidate(artifact, target.load(artifact, device), device))
+        except (TargetRefuses, BackendMissing) as refusal:
+            if not lenient or (isinstance(refusal, BackendMissing) and not isinstance(target, TensorRT)):
+                raise
+            log.warning("No %s on %s: %s", artifact.precision, target.name, refusal)
+    return candidates if any(c.artifact.precision == "fp32" for c in candidates) else []
+
+
+def variant_of(artifact: Artifact, method: str) -> str:
+    """What a row calls its variant: the method, and the placement where there are several."""
+    return ", ".join(filter(None, (method, artifact.variant))) if artifact.precision == "int8" else ""
