@@ -137,11 +137,16 @@ class Placement:
     def _scale_group(self, name: str) -> str:
         return self.scale_groups.get(name, name)
 
-    def scale(self, name: str) -> float:
-        """The scale of a tensor's pair; never 0."""
+    def group_range(self, name: str) -> TensorRange:
+        """The range of a tensor's pair: that of all the tensors it shares a scale with."""
         group = self.scale_groups.get(name)
         members = [name] if group is None else [n for n, g in self.scale_groups.items() if g == group]
-        return max(max(self.ranges[member].scale for member in members), SMALLEST_SCALE)
+        own = [self.ranges[member] for member in members]
+        return TensorRange(max(r.amax for r in own), min(r.low for r in own), max(r.high for r in own))
+
+    def scale(self, name: str) -> float:
+        """The symmetric scale of a tensor's pair; never 0."""
+        return max(self.group_range(name).scale, SMALLEST_SCALE)
 
 
 def channel_axis(node: onnx.NodeProto, rank: int) -> int:

@@ -52,8 +52,8 @@ class OpenVino:
         return tuple(sorted(_core().available_devices, key=lambda device: device != "CPU"))
 
     def export(self, model: ModelFile, calibration: Calibration, precision: str, folder: Path) -> Artifact:
-        """``model.xml`` and ``model.bin``. INT8 comes from the Q/DQ dialect that ONNX Runtime shares."""
-        from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime
+        """``model.xml`` and ``model.bin``. INT8 comes from Q/DQ of OpenVINO's own dialect."""
+        from quantkit.model.qdq_openvino import quantized_for_openvino
         from quantkit.model.save import MODEL_FILE, save_model
 
         self._require()
@@ -62,7 +62,9 @@ class OpenVino:
             seven_bit = saturates_u8s8()
             notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
             with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
-                quantized = quantized_for_onnxruntime(model, calibration.ranges, calibration.exclude, seven_bit)
+                quantized = quantized_for_openvino(
+                    model, calibration.ranges, calibration.exclude, calibration.channels, seven_bit
+                )
                 save_model(quantized, Path(temporary))
                 self._convert(Path(temporary) / MODEL_FILE, folder, compress=False)
         else:
