@@ -96,11 +96,11 @@ def place_products(placement: Placement) -> set[str]:
             edge = (name, node.name, position)
             producer = placement.producers.get(name)
             alone = len(placement.consumers[name]) == 1 and name not in placement.graph_outputs
-            if producer is not None and producer.op_type == "Transpose" and alone:
-                if producer.input[0] in placement.ranges and producer.name not in placement.excluded:
-                    placement.edges.discard(edge)
-                    edge = (producer.input[0], producer.name, 0)
-                    placement.edges.add(edge)
+            transposed = alone and producer is not None and producer.op_type == "Transpose"
+            if producer is not None and transposed and producer.input[0] in placement.ranges:
+                placement.edges.discard(edge)
+                edge = (producer.input[0], producer.name, 0)
+                placement.edges.add(edge)
             symmetric.add(edge[0])
     return symmetric
 
