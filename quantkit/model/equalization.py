@@ -110,12 +110,18 @@ def _room(largest: npt.NDArray[np.float32], bound: float) -> Floats:
 
 @dataclass
 class _Term:
-    """One taker's expected error, from its weight of shape (O, I / groups, taps) and its input's statistics."""
+    """One taker's expected error, from its weight and its input's statistics.
 
-    weight: Floats
+    ``energy`` and ``peak`` are Σ w² and max|w| over the taps of each (output, input / groups), ``square`` is E[x²] of
+    each input channel, estimated, ``step`` the input's.
+    """
+
+    energy: npt.NDArray[np.float32]
+    peak: npt.NDArray[np.float32]
+    taps: int
     groups: int
-    square: Floats  # E[x²] of each input channel, estimated
-    step: float  # of the input
+    square: Floats
+    step: float
 
     @classmethod
     def of(
@@ -131,20 +137,22 @@ class _Term:
         if weight is None or weight.shape[1] * groups != len(own.minimum) or weight.shape[0] % groups:
             return None
         spread = (own.maximum.astype(np.float64) - own.minimum) / SPREAD
-        return cls(weight, groups, own.mean**2 + spread**2, (taken.high - taken.low) / ACTIVATION_STEPS)
+        square = own.mean**2 + spread**2
+        energy, peak = np.einsum("oit,oit->oi", weight, weight), np.abs(weight).max(axis=2)
+        return cls(energy, peak, weight.shape[2], groups, square, (taken.high - taken.low) / ACTIVATION_STEPS)
 
-    def groups_of(self, per_channel: Floats) -> Floats:
-        """(O, I / groups): the value of each input channel that an output channel takes."""
-        return np.repeat(per_channel.reshape(self.groups, -1), len(self.weight) // self.groups, axis=0)
+    def _of_outputs(self, per_channel: Floats) -> npt.NDArray[np.float32]:
+        """(O, I / groups), or (1, I): the value of each input channel that an output channel takes."""
+        split = per_channel.astype(np.float32).reshape(self.groups, -1)
+        return split if self.groups == 1 else np.repeat(split, len(self.energy) // self.groups, axis=0)
 
     def error(self, factors: Floats) -> float:
         """Of rounding the input and the weight, relative to what the layer puts out."""
-        factor, square = self.groups_of(factors), self.groups_of(self.square)
-        energy = (self.weight**2).sum(axis=2)
-        of_input = self.step**2 / 12 * float((energy / factor**2).sum())
-        steps = np.abs(self.weight / factor[..., None]).max(axis=(1, 2)) / WEIGHT_STEPS
-        of_weight = float((steps**2 / 12 * (square * factor**2).sum(axis=1)).sum()) * self.weight.shape[2]
-        return float((of_input + of_weight) / max(float((energy * square).sum()), 1e-30))
+        factor, square = self._of_outputs(factors), self._of_outputs(self.square)
+        of_input = self.step**2 / 12 * float((self.energy / factor**2).sum(dtype=np.float64))
+        steps = (self.peak / factor).max(axis=1).astype(np.float64) / WEIGHT_STEPS
+        of_weight = float((steps**2 / 12 * (square * factor**2).sum(axis=1, dtype=np.float64)).sum()) * self.taps
+        return (of_input + of_weight) / max(float((self.energy * square).sum(dtype=np.float64)), 1e-30)
 
 
 class _Edit:
@@ -236,7 +244,7 @@ class _Edit:
     def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
         return next((int(a.i) for a in node.attribute if a.name == name), default)
 
-    def weight(self, node: onnx.NodeProto) -> Floats | None:
+    def weight(self, node: onnx.NodeProto) -> npt.NDArray[np.float32] | None:
         """A Conv's, Gemm's or MatMul's constant weight as (O, I / groups, taps); None for any other node."""
         tensor = self.constants.get(node.input[1]) if len(node.input) > 1 else None
         if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT:
@@ -250,7 +258,7 @@ class _Edit:
             values = values.T if turned else values
         else:
             return None
-        shaped: Floats = values.reshape(*values.shape[:2], -1).astype(np.float64)
+        shaped: npt.NDArray[np.float32] = values.reshape(*values.shape[:2], -1)
         return shaped
 
     def _turned(self, node: onnx.NodeProto) -> bool | None:
