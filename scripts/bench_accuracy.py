@@ -27,8 +27,7 @@ from typing import Any
 from bench_peers import QUANTIZE, Work, decoded
 
 PEERS = Path(__file__).with_name("bench_peers.py")
-ROUNDS = 12
-SECONDS = 0.25  # of each model in each round
+ROUNDS, RUNS, WARM = 200, 4, 2  # short turns, so that a drift of the machine meets all alike
 HEADER = (
     "| model, samples | tool | top-1 % [95 %] | agree % | SQNR, dB | p50, ms | over the fastest | time, s | "
     "memory, MB |\n"
@@ -113,14 +112,16 @@ def latencies(core: Any, models: dict[str, str], image: Any) -> dict[str, float]
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         requests[name] = core.compile_model(network, "CPU", settings).create_infer_request()
     times: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(ROUNDS):
-        for name, request in requests.items():
-            end, own = time.perf_counter() + SECONDS, []
-            while time.perf_counter() < end or len(own) < 4:
+    names = list(models)
+    for number in range(ROUNDS):
+        first = number % len(names)
+        for name in (*names[first:], *names[:first]):
+            own = []
+            for _ in range(WARM + RUNS):
                 start = time.perf_counter()
-                request.infer({0: image})
+                requests[name].infer({0: image})
                 own.append(1e3 * (time.perf_counter() - start))
-            times[name] += own[2:]
+            times[name].append(statistics.median(own[WARM:]))
     return {name: statistics.median(own) for name, own in times.items()}
 
 

@@ -13,7 +13,7 @@ SHARED = Path(__file__).parents[3] / "shared"
 IMAGES = SHARED / "images" / "cifar10"
 # model, calibration images, SQNR in dB over the first 200 evaluation images: half a decibel under what was measured,
 # and above every peer's (docs/accuracy.md).
-BARS = {"resnet20_cifar10": (200, 31.5), "mobilenet_v2_cifar10": (100, 33.0)}
+BARS = {"resnet20_cifar10": (200, 31.5), "mobilenet_v2_cifar10": (100, 32.5)}
 
 
 @pytest.mark.openvino

@@ -44,6 +44,11 @@ def test_the_first_conv_of_an_image_keeps_floating_point_and_the_next_does_not(t
     assert found == {"r": np.dtype(np.uint8)}
 
 
+def test_the_first_conv_of_a_large_image_is_quantized(tmp_path: Path) -> None:
+    weight = RNG.standard_normal((16, 3, 3, 3))
+    assert quantized(opened(tmp_path, [conv("y", "x", "w3")], [1, 3, 224, 224], w3=weight)) == {"x": np.dtype(np.uint8)}
+
+
 def test_a_first_conv_of_many_products_is_quantized(tmp_path: Path) -> None:
     found = quantized(opened(tmp_path, [conv("y", "x", "w7")], [1, 3, 8, 8], w7=RNG.standard_normal((16, 3, 7, 7))))
     assert found == {"x": np.dtype(np.uint8)}
