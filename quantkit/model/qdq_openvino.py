@@ -5,7 +5,7 @@ Add, a ReLU, the next layer's rounding) into its kernel: a pair between them wou
 nothing. LayerNormalization, Softmax, GELU and residual sums of a transformer stay in floating point by them. Beyond:
 
 1. A Conv of at most 64 products a value that takes an image of at most 64×64 pixels keeps floating point. Rounding the
-   image costs more accuracy than any other layer's rounding, and INT8 gains nothing there. On larger images it does: 8 %
+   image costs more accuracy than any other rounding, and INT8 gains nothing there. On larger images it does: 8 %
    of MobileNetV2's time at 224×224.
 2. A MatMul of two activations, as in attention, takes both without zero-points: s8, or u8 from zero. With a zero-point
    the CPU computes it in floating point. Pairs go before a Transpose, which the kernel of attention takes along.
