@@ -25,7 +25,7 @@ else:
 
 CONFIG_FILE = "quantkit.toml"
 DEFAULT_SAMPLES = 300
-DEFAULT_METHOD = "mse"  # best agreement and SQNR over the models in docs/accuracy.md
+DEFAULT_METHOD = "mse-robust"  # best SQNR over the models in docs/accuracy.md
 
 
 class ModelConfig(Record):

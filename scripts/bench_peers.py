@@ -1,8 +1,10 @@
-"""One contestant of bench_calibration.py, in a process of its own. Writes what it notes to --result as JSON.
+"""One contestant of bench_calibration.py or bench_accuracy.py, in a process of its own. Writes what it notes to
+--result as JSON.
 
 python scripts/bench_peers.py select MODEL DATA SAMPLES --result work.json    the images that quantkit would choose
 python scripts/bench_peers.py calibrate nncf work.json --result FILE
 python scripts/bench_peers.py ready nncf work.json --result FILE              its memory with the model loaded
+python scripts/bench_peers.py quantize nncf work.json --folder OUT --result FILE     an INT8 model
 
 Preprocessing is written out here, so that no peer pays for importing quantkit.
 """
@@ -11,13 +13,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import importlib.metadata
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +112,91 @@ def onnxruntime_entropy(work: Work) -> dict[str, float]:
         return {"tensors": len(calibrator.compute_data().data)}
 
 
+class Images:
+    """The images as onnxruntime's readers want them, decoded one by one."""
+
+    def __init__(self, work: Work) -> None:
+        self._feeds = ({work.input: decoded(image, work.size)} for image in work.images)
+
+    def get_next(self) -> Any:
+        """The next feed, or None."""
+        return next(self._feeds, None)
+
+
+def quantize_quantkit(work: Work, folder: Path) -> Path:
+    """calibrate and export to OpenVINO, all settings at their defaults."""
+    import quantkit
+
+    listed = folder / "images.txt"
+    listed.write_text("\n".join(work.images) + "\n")
+    calibration = quantkit.calibrate(work.model, listed, samples=len(work.images), output=folder / "run")
+    quantkit.export(calibration, target="openvino", output=folder / "out", precisions=["int8"])
+    return next((folder / "out").rglob("model.xml"))
+
+
+def quantize_nncf(work: Work, folder: Path, **settings: str) -> Path:
+    """nncf.quantize; ``settings`` name members of its enumerations."""
+    import openvino
+
+    nncf = import_nncf()
+    chosen: dict[str, Any] = {}
+    if "preset" in settings:
+        chosen["preset"] = nncf.QuantizationPreset[settings["preset"]]
+    if "model_type" in settings:
+        chosen["model_type"] = nncf.ModelType[settings["model_type"]]
+    with contextlib.redirect_stdout(sys.stderr):
+        dataset = nncf.Dataset(work.images, lambda image: decoded(image, work.size))
+        model = openvino.Core().read_model(work.model)
+        quantized = nncf.quantize(model, dataset, subset_size=len(work.images), **chosen)
+    openvino.save_model(quantized, folder / "model.xml", compress_to_fp16=False)
+    return folder / "model.xml"
+
+
+def quantize_onnxruntime(work: Work, folder: Path, method: str, activations: str) -> Path:
+    """quantize_static after its own preprocessing: Q/DQ, per-channel s8 weights."""
+    from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    ready = folder / "ready.onnx"
+    try:
+        quant_pre_process(work.model, str(ready))
+    except Exception:  # noqa: BLE001  (it fails on some models; quantize_static takes them as they are)
+        ready = Path(work.model)
+    with contextlib.chdir(folder) if hasattr(contextlib, "chdir") else contextlib.nullcontext():
+        quantize_static(
+            str(ready),
+            str(folder / "model.onnx"),
+            Images(work),  # type: ignore[arg-type]
+            per_channel=True,
+            activation_type=QuantType[activations],
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod[method],
+        )
+    return folder / "model.onnx"
+
+
+def quantize_modelopt(work: Work, folder: Path, method: str) -> Path:
+    """modelopt.onnx.quantization.quantize in int8, of a copy: it rewrites the file that it is given."""
+    import shutil
+
+    import numpy as np
+    from modelopt.onnx.quantization import quantize
+
+    copy = folder / "copy.onnx"
+    shutil.copyfile(work.model, copy)
+    data = {work.input: np.concatenate([decoded(image, work.size) for image in work.images])}
+    quantize(
+        str(copy),
+        quantize_mode="int8",
+        calibration_data=data,
+        calibration_method=method,
+        calibration_eps=["cpu"],
+        high_precision_dtype="fp32",
+        output_path=str(folder / "model.onnx"),
+    )
+    return folder / "model.onnx"
+
+
 def import_nncf() -> Any:
     """NNCF without its telemetry, and without its words on stdout."""
     os.environ["NNCF_CI"] = "1"
@@ -161,6 +252,45 @@ CALIBRATE: dict[str, Callable[[Work], dict[str, float]]] = {  # quantkit calibra
     "nncf": nncf_quantize,
 }
 
+QUANTIZE: dict[str, Callable[[Work, Path], Path]] = {
+    "quantkit": quantize_quantkit,
+    "nncf": quantize_nncf,
+    "nncf-mixed": partial(quantize_nncf, preset="MIXED"),
+    "nncf-transformer": partial(quantize_nncf, model_type="TRANSFORMER"),
+    "onnxruntime-minmax-s8": partial(quantize_onnxruntime, method="MinMax", activations="QInt8"),
+    "onnxruntime-minmax-u8": partial(quantize_onnxruntime, method="MinMax", activations="QUInt8"),
+    "onnxruntime-percentile-s8": partial(quantize_onnxruntime, method="Percentile", activations="QInt8"),
+    "onnxruntime-percentile-u8": partial(quantize_onnxruntime, method="Percentile", activations="QUInt8"),
+    "onnxruntime-entropy-s8": partial(quantize_onnxruntime, method="Entropy", activations="QInt8"),
+    "onnxruntime-entropy-u8": partial(quantize_onnxruntime, method="Entropy", activations="QUInt8"),
+    "modelopt-max": partial(quantize_modelopt, method="max"),
+    "modelopt-entropy": partial(quantize_modelopt, method="entropy"),
+}
+IMPORTS = {
+    "quantkit": "quantkit",
+    "nncf": "nncf",
+    "onnxruntime": "onnxruntime",
+    "modelopt": "modelopt.onnx.quantization",
+}
+
+
+def quantized(peer: str, work: Work, folder: Path) -> dict[str, Any]:
+    """Seconds of the whole call after the imports, memory that it added at its peak, and the model it made."""
+    package = peer.split("-")[0]
+    if package == "nncf":
+        import openvino  # noqa: F401
+
+        import_nncf()
+    else:
+        importlib.import_module(IMPORTS[package])
+    before = resident_bytes()
+    start = time.perf_counter()
+    model = QUANTIZE[peer](work, folder)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    version = importlib.metadata.version({"modelopt": "nvidia-modelopt"}.get(package, package))
+    return {"seconds": seconds, "rss_bytes": peak - before, "model": str(model), "version": f"{package} {version}"}
+
 
 def resident_bytes() -> int:
     """This process's resident memory now (Linux)."""
@@ -175,10 +305,11 @@ def main() -> None:
     chooser.add_argument("model", type=Path)
     chooser.add_argument("data", type=Path)
     chooser.add_argument("samples", type=int)
-    for name, peers in (("calibrate", CALIBRATE), ("ready", READY)):
+    for name, peers in (("calibrate", CALIBRATE), ("ready", READY), ("quantize", QUANTIZE)):
         action = actions.add_parser(name)
         action.add_argument("peer", choices=peers)
         action.add_argument("work", type=Path)
+    actions.choices["quantize"].add_argument("--folder", type=Path, required=True)
     for action in actions.choices.values():
         action.add_argument("--result", type=Path, required=True)
     arguments = parser.parse_args()
@@ -186,7 +317,9 @@ def main() -> None:
         found = asdict(select(arguments.model, arguments.data, arguments.samples))
     else:
         work = Work(**json.loads(arguments.work.read_text()))
-        if arguments.action == "ready":
+        if arguments.action == "quantize":
+            found = quantized(arguments.peer, work, arguments.folder)
+        elif arguments.action == "ready":
             held = READY[arguments.peer](work)
             found = {"rss_bytes": resident_bytes()}
             del held  # it had to live until the memory was read

@@ -13,13 +13,16 @@ from quantkit.calibrators.minmax import minmax
 from quantkit.calibrators.moving_average import moving_average
 from quantkit.calibrators.mse import mse
 from quantkit.calibrators.mse_asymmetric import mse_asymmetric
+from quantkit.calibrators.mse_robust import mse_robust, without_strange_image
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE, percentile
 from quantkit.calibrators.percentile_asymmetric import percentile_asymmetric
 from quantkit.core.errors import BadInput
+from quantkit.core.extent import Extent
 from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
 from quantkit.core.ranges import TensorRange
 
 ENTRY_POINT_GROUP = "quantkit.calibrators"
+ROBUST = "mse-robust"  # the one method that does not see what only one strange image holds
 
 
 class Calibrator(Protocol):
@@ -47,6 +50,7 @@ def calibrators(percent: float = DEFAULT_PERCENTILE) -> dict[str, Calibrator]:
         "entropy-asymmetric": entropy_asymmetric,
         "mse": mse,
         "mse-asymmetric": mse_asymmetric,
+        ROBUST: mse_robust,
     }
     third_party = {
         point.name: _loaded(point) for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in builtin
@@ -64,15 +68,22 @@ def _loaded(point: EntryPoint) -> Calibrator:
     return calibrator
 
 
-def solve(histogram: Histogram, methods: Mapping[str, Calibrator]) -> dict[str, TensorRange]:
+def solve(
+    histogram: Histogram, methods: Mapping[str, Calibrator], extent: Extent | None = None
+) -> dict[str, TensorRange]:
     """The range of one tensor by every method. Raises BadInput for a method that fails or returns something else.
+
+    ``extent`` tells which image holds the largest values; without it ``mse-robust`` takes them all for ordinary ones.
 
     A dead tensor (all zeros) gets the histogram's own smallest top edge, 2⁻¹³, so that no scale is ever zero.
     """
     if histogram.is_dead or histogram.total == 0:
         floor = DEAD_WIDTH * BINS
         return dict.fromkeys(methods, TensorRange(amax=floor, low=0.0, high=floor))
-    return {name: _checked(name, calibrator, histogram) for name, calibrator in methods.items()}
+    usual = without_strange_image(histogram, extent)
+    return {
+        name: _checked(name, calibrator, usual if name == ROBUST else histogram) for name, calibrator in methods.items()
+    }
 
 
 def _checked(name: str, calibrator: Calibrator, histogram: Histogram) -> TensorRange:

@@ -41,8 +41,8 @@ def calibrate(
         Optional[str],  # noqa: UP045
         typer.Option(
             "--method",
-            help="mse, mse-asymmetric, entropy, entropy-asymmetric, percentile, percentile-asymmetric, minmax, "
-            "moving-average, or an installed one \\[mse].",
+            help="mse-robust, mse, mse-asymmetric, entropy, entropy-asymmetric, percentile, percentile-asymmetric, "
+            "minmax, moving-average, or an installed one \\[mse-robust].",
         ),
     ] = None,
     percentile: Annotated[

@@ -1,7 +1,8 @@
 """Q/DQ for ONNX Runtime and OpenVINO: asymmetric u8 activations, per-channel s8 weights.
 
 onnxruntime's own ``QDQQuantizer`` places the pairs; the ranges are quantkit's. All activations are u8 because
-onnxruntime falls back to floating-point Convs where u8 and s8 meet.
+onnxruntime falls back to floating-point Convs where u8 and s8 meet. In a model with LayerNormalization, a transformer,
+only what matrix products and Convs take is quantized: the residual sums between them have outliers that u8 cannot hold.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from quantkit.core.channels import ChannelStatistics
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.ranges import TensorRange
+from quantkit.model.bias_correction import correct_biases
+from quantkit.model.equalization import equalize, means_after
 from quantkit.model.file import ModelFile
 from quantkit.model.prepare import prepared
+from quantkit.model.qdq_pairs import as_rounded
 from quantkit.model.quantizable import with_fused
 
 QUANTIZED_TYPES = (
@@ -27,19 +32,33 @@ QUANTIZED_TYPES = (
     "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
 
+PRODUCTS = ("Conv", "Gemm", "MatMul")
+SEVEN_BITS, EIGHT_BITS = 64, 127  # largest magnitude of a weight, as onnxruntime's quantizer rounds it
 ARITHMETIC = ("Add", "Concat", "Conv", "ConvTranspose", "Gemm", "MatMul", "Mul")  # all their inputs are values
 
 
 def quantized_for_onnxruntime(
-    model: ModelFile, ranges: Mapping[str, TensorRange], exclude: Sequence[str] = (), seven_bit_weights: bool = False
+    model: ModelFile,
+    ranges: Mapping[str, TensorRange],
+    exclude: Sequence[str] = (),
+    channels: Mapping[str, ChannelStatistics] | None = None,
+    seven_bit_weights: bool = False,
 ) -> onnx.ModelProto:
     """The model with Q/DQ pairs. Nodes whose name or output matches ``exclude`` stay in floating point.
 
-    ``seven_bit_weights`` is for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
+    ``channels``, by tensor, serve to equalize channels and to correct biases; None does neither. ``seven_bit_weights``
+    is for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits. Raises TargetRefuses.
     """
     proto = prepared(model)
     ensure_names(proto.graph)
     ranges = with_fused(proto.graph, ranges)
+    excluded = excluded_nodes(proto.graph, exclude, ranges)
+    factors = equalize(proto.graph, ranges, channels or {})
+    levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
+    weighted = {node.name for node in proto.graph.node if node.op_type in PRODUCTS} - set(excluded)
+    means = means_after(channels or {}, factors)
+    correct_biases(proto.graph, weighted, means, lambda weight, axis: as_rounded(weight, axis, levels))
+    products_only = any(node.op_type == "LayerNormalization" for node in proto.graph.node)
     quantizer = QDQQuantizer(
         proto,
         per_channel=True,
@@ -51,9 +70,13 @@ def quantized_for_onnxruntime(
             {name: TensorData(lowest=np.float32(r.low), highest=np.float32(r.high)) for name, r in ranges.items()},
         ),
         nodes_to_quantize=[],
-        nodes_to_exclude=excluded_nodes(proto.graph, exclude, ranges),
-        op_types_to_quantize=list(QUANTIZED_TYPES),
-        extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+        nodes_to_exclude=excluded,
+        op_types_to_quantize=list(PRODUCTS if products_only else QUANTIZED_TYPES),
+        extra_options={
+            "ActivationSymmetric": False,
+            "WeightSymmetric": True,
+            "OpTypesToExcludeOutputQuantization": list(PRODUCTS) if products_only else [],
+        },
     )
     root = logging.getLogger()
     level = root.level

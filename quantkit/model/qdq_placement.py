@@ -14,11 +14,8 @@ from quantkit.core.ranges import TensorRange
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 SUMMING = ("Conv", "ConvTranspose")  # whose kernels take a residual sum along
 AVERAGE_POOLS = ("AveragePool", "GlobalAveragePool")
-GLOBAL_POOLS = ("GlobalAveragePool", "GlobalMaxPool")
 # Q/DQ commute with these.
 RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Dropout", "Identity", "MaxPool")
-# What leaves a tensor of one pixel at that.
-POINTWISE = ("Clip", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh")
 SMALLEST_MATRIX = 16  # rule 7
 SMALLEST_SCALE = 2.0**-24  # for a weight channel that is all zero; TensorRT refuses a scale of 0
 
@@ -44,18 +41,6 @@ class Placement:
             for position, name in enumerate(node.input):
                 self.consumers[name].append((node, position))
         self.graph_outputs = {output.name for output in self.graph.output}
-        self.pixels = self._of_one_pixel()
-
-    def _of_one_pixel(self) -> set[str]:
-        """Rule 9: what global pools put out, and what is made of it without adding pixels."""
-        found: set[str] = set()
-        for node in self.graph.node:
-            inputs = [name for name in node.input if name and name not in self.initializers]
-            weight = self.initializers.get(node.input[1]) if node.op_type == "Conv" else None
-            keeps = node.op_type in POINTWISE or (weight is not None and all(size == 1 for size in weight.dims[2:]))
-            if node.op_type in GLOBAL_POOLS or (keeps and inputs and found.issuperset(inputs)):
-                found.update(node.output)
-        return found
 
     def place(self) -> None:
         """Apply the rules to every node that is not excluded."""
@@ -79,13 +64,11 @@ class Placement:
                 return
             if node.op_type in ("Gemm", "MatMul") and (len(weight.dims) < 2 or min(weight.dims[-2:]) < SMALLEST_MATRIX):
                 return
-            if node.op_type == "Conv" and operands[0] in self.pixels:
-                return
             axis = channel_axis(node, len(weight.dims))
             if self.weights.setdefault(weight.name, axis) != axis:
                 return  # one weight used along two axes: rare, and not worth two copies
             self.with_weight.add(node.name)
-        elif node.op_type == "MatMul" or not all(name in self.ranges for name in operands):
+        elif not all(name in self.ranges for name in operands):
             return
         self.quantized.add(node.name)
         for position, name in enumerate(operands):
@@ -154,11 +137,16 @@ class Placement:
     def _scale_group(self, name: str) -> str:
         return self.scale_groups.get(name, name)
 
-    def scale(self, name: str) -> float:
-        """The scale of a tensor's pair; never 0."""
+    def group_range(self, name: str) -> TensorRange:
+        """The range of a tensor's pair: that of all the tensors it shares a scale with."""
         group = self.scale_groups.get(name)
         members = [name] if group is None else [n for n, g in self.scale_groups.items() if g == group]
-        return max(max(self.ranges[member].scale for member in members), SMALLEST_SCALE)
+        own = [self.ranges[member] for member in members]
+        return TensorRange(max(r.amax for r in own), min(r.low for r in own), max(r.high for r in own))
+
+    def scale(self, name: str) -> float:
+        """The symmetric scale of a tensor's pair; never 0."""
+        return max(self.group_range(name).scale, SMALLEST_SCALE)
 
 
 def channel_axis(node: onnx.NodeProto, rank: int) -> int:

@@ -19,138 +19,73 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
 
+from quantkit.core.channels import ChannelStatistics
 from quantkit.core.ranges import TensorRange
-from quantkit.model.bias_correction import mean_error
+from quantkit.model.bias_correction import correct_biases
+from quantkit.model.equalization import equalize, means_after
 from quantkit.model.file import ModelFile
 from quantkit.model.prepare import prepared
 from quantkit.model.qdq_onnxruntime import ensure_names, excluded_nodes
-from quantkit.model.qdq_placement import SMALLEST_SCALE, WEIGHTED, Placement
+from quantkit.model.qdq_pairs import as_rounded, insert_pairs
+from quantkit.model.qdq_placement import WEIGHTED, Placement
 from quantkit.model.quantizable import with_fused
+
+GLOBAL_POOLS = ("GlobalAveragePool", "GlobalMaxPool")
+# What leaves a tensor of one pixel at that.
+POINTWISE = ("Clip", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh")
 
 
 def quantized_for_tensorrt(
     model: ModelFile,
     ranges: Mapping[str, TensorRange],
     exclude: Sequence[str] = (),
-    means: Mapping[str, npt.NDArray[np.float64]] | None = None,
+    channels: Mapping[str, ChannelStatistics] | None = None,
 ) -> onnx.ModelProto:
     """The model with Q/DQ pairs; nodes whose name or output matches ``exclude`` stay in floating point.
 
-    ``means`` holds the mean of every channel by tensor, float64 of shape (C,): the biases of the layers that take these
-    tensors are corrected by them. None leaves the biases as they are.
+    ``channels``, by tensor, serve to equalize channels and to correct biases; None does neither.
     """
     proto = prepared(model)
     ensure_names(proto.graph)
     ranges = with_fused(proto.graph, ranges)
+    symmetric = {name: TensorRange(r.amax, -r.amax, r.amax) for name, r in ranges.items()}
+    factors = equalize(proto.graph, symmetric, channels or {})
     # What a weighted layer puts out gets no pair (rule 1), so that it needs no range: a Q/DQ model's scales lack it.
     unpaired = {name for node in proto.graph.node if node.op_type in WEIGHTED for name in node.output}
-    placement = Placement(proto.graph, ranges, set(excluded_nodes(proto.graph, exclude, unpaired | set(ranges))))
+    excluded = set(excluded_nodes(proto.graph, exclude, unpaired | set(ranges)))
+    placement = Placement(
+        proto.graph, ranges, excluded | attention_products(proto.graph) | one_pixel_convs(proto.graph)
+    )
     placement.place()
-    _correct_biases(placement, means or {})
-    _insert(placement)
+    correct_biases(proto.graph, placement.with_weight, means_after(channels or {}, factors), as_rounded)
+    insert_pairs(placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)))
     proto.producer_name = "quantkit"
     return proto
 
 
-def _correct_biases(placement: Placement, means: Mapping[str, npt.NDArray[np.float64]]) -> None:
-    """Correct the bias of every Conv and transposed Gemm that takes a quantized weight and has a bias of its own."""
-    uses = Counter(name for node in placement.graph.node for name in node.input)
-    for node in placement.graph.node:
-        mean = means.get(node.input[0]) if node.input else None
-        if node.name not in placement.with_weight or mean is None or len(node.input) < 3:
-            continue
-        attributes = {a.name: a for a in node.attribute}
-        plain = node.op_type == "Conv" or (
-            node.op_type == "Gemm"
-            and attributes["transB"].i == 1
-            and all(attributes[name].f == 1 for name in ("alpha", "beta") if name in attributes)
-            if "transB" in attributes
-            else False
-        )
-        bias = placement.initializers.get(node.input[2])
-        weight = numpy_helper.to_array(placement.initializers[node.input[1]])
-        groups = attributes["group"].i if "group" in attributes else 1
-        if not plain or bias is None or uses[bias.name] != 1 or len(mean) != weight.shape[1] * groups:
-            continue
-        values, scale = _rounded(weight, 0)
-        rounded = values * scale.reshape(-1, *[1] * (weight.ndim - 1))
-        own = numpy_helper.to_array(bias)
-        if own.shape == weight.shape[:1]:
-            better = (own - mean_error(weight, rounded, mean, groups)).astype(np.float32)
-            bias.CopyFrom(numpy_helper.from_array(better, bias.name))
+def attention_products(graph: onnx.GraphProto) -> set[str]:
+    """Names of the MatMuls that rule 8 keeps in floating point."""
+    constants = {tensor.name for tensor in graph.initializer}
+    return {node.name for node in graph.node if node.op_type == "MatMul" and not constants & set(node.input)}
 
 
-def _rounded(weight: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """A weight in s8 and its scales, one for each channel along ``axis``."""
-    others = tuple(i for i in range(weight.ndim) if i != axis)
-    scale = np.maximum(np.abs(weight).max(axis=others) / 127, SMALLEST_SCALE).astype(np.float32)
-    shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-    return np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8), scale
-
-
-def _insert(placement: Placement) -> None:
-    """Insert the pairs; nodes stay in topological order."""
-    pairs: dict[str, list[onnx.NodeProto]] = {}
-    for name in sorted({tensor for tensor, _, _ in placement.edges}):
-        pairs[name] = _activation_pair(placement, name)
-    dequantized = [_quantized_weight(placement, name, axis) for name, axis in placement.weights.items()]
-    positions = {(node, position): tensor for tensor, node, position in placement.edges}
-    ordered = dequantized + [n for v in placement.graph.input for n in pairs.get(v.name, [])]
-    for node in placement.graph.node:
-        for position, name in enumerate(node.input):
-            if (node.name, position) in positions or (position == 1 and node.name in placement.with_weight):
-                node.input[position] = f"{name}_dequantized"
-        ordered.append(node)
-        ordered += [pair for name in node.output for pair in pairs.get(name, [])]
-    del placement.graph.node[:]
-    placement.graph.node.extend(ordered)
-    used = {name for node in placement.graph.node for name in node.input} | placement.graph_outputs
-    kept = [tensor for tensor in placement.graph.initializer if tensor.name in used]
-    del placement.graph.initializer[:]
-    placement.graph.initializer.extend(kept)
-
-
-def _activation_pair(placement: Placement, name: str) -> list[onnx.NodeProto]:
-    placement.graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.array(placement.scale(name), np.float32), f"{name}_scale"),
-            numpy_helper.from_array(np.array(0, np.int8), f"{name}_zero_point"),
-        ]
-    )
-    constants = [f"{name}_scale", f"{name}_zero_point"]
-    quantize = helper.make_node(
-        "QuantizeLinear", [name, *constants], [f"{name}_quantized"], name=f"{name}_QuantizeLinear"
-    )
-    dequantize = helper.make_node(
-        "DequantizeLinear",
-        [f"{name}_quantized", *constants],
-        [f"{name}_dequantized"],
-        name=f"{name}_DequantizeLinear",
-    )
-    return [quantize, dequantize]
-
-
-def _quantized_weight(placement: Placement, name: str, axis: int) -> onnx.NodeProto:
-    values, scale = _rounded(numpy_helper.to_array(placement.initializers[name]), axis)
-    placement.graph.initializer.extend(
-        [
-            numpy_helper.from_array(values, f"{name}_quantized"),
-            numpy_helper.from_array(scale, f"{name}_scale"),
-            numpy_helper.from_array(np.zeros(len(scale), np.int8), f"{name}_zero_point"),
-        ]
-    )
-    return helper.make_node(
-        "DequantizeLinear",
-        [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"],
-        [f"{name}_dequantized"],
-        name=f"{name}_DequantizeLinear",
-        axis=axis,
-    )
+def one_pixel_convs(graph: onnx.GraphProto) -> set[str]:
+    """Names of the Convs that rule 9 keeps in floating point: behind a global pool, and nothing that adds pixels."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    pixels: set[str] = set()  # tensors of one pixel
+    found = set()
+    for node in graph.node:
+        inputs = [name for name in node.input if name and name not in constants]
+        behind = bool(inputs) and pixels.issuperset(inputs)
+        weight = constants.get(node.input[1]) if node.op_type == "Conv" else None
+        keeps = node.op_type in POINTWISE or (weight is not None and all(size == 1 for size in weight.dims[2:]))
+        if node.op_type == "Conv" and behind:
+            found.add(node.name)
+        if node.op_type in GLOBAL_POOLS or (behind and keeps):
+            pixels.update(node.output)
+    return found

@@ -208,7 +208,7 @@ def _with_ranges(calibration: Calibration, config: Config) -> Calibration:
         "created": now(),
         "model": calibration.model.model_copy(update={"path": str(config.model.path.absolute())}),
         "method": config.calibrate.method,
-        "tensors": solved_tensors(calibration.histograms, config),
+        "tensors": solved_tensors(calibration.collected, config, calibration.samples),
     }
     return calibration.model_copy(update=update).attach(calibration.collected, calibration.folder)
 

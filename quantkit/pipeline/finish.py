@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from quantkit.calibrators import calibrators, solve
+from quantkit.calibrators.mse_robust import FEWEST
 from quantkit.config import Config
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
+from quantkit.core.collected import Collected
 from quantkit.core.errors import BadInput
 from quantkit.core.files import remove_folder
-from quantkit.core.histogram import Histogram
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.record import Record
 from quantkit.datasets.stream import samples_sha256
@@ -69,7 +70,7 @@ def finish(config: Config, manifest: Manifest, source: Source, found: Checkpoint
         method=config.calibrate.method,
         exclude=tuple(config.calibrate.exclude),
         warnings=(*source.warnings, *after),
-        tensors=solved_tensors(found.collected.histograms, config),
+        tensors=solved_tensors(found.collected, config, found.counted),
     ).attach(found.collected)
     if folder is not None:
         keep(calibration, manifest, config, folder)
@@ -88,13 +89,13 @@ def keep(calibration: Calibration, manifest: Manifest, config: Config, folder: P
     forget_checkpoint(folder)
 
 
-def solved_tensors(histograms: Mapping[str, Histogram], config: Config) -> dict[str, TensorCalibration]:
-    """The range of every tensor by every method, the configured one chosen."""
+def solved_tensors(collected: Collected, config: Config, samples: int) -> dict[str, TensorCalibration]:
+    """The range of every tensor by every method, the configured one chosen; ``samples`` were counted."""
     methods = calibrators(config.calibrate.percentile)
     chosen = config.calibrate.method
     tensors = {}
-    for name, histogram in histograms.items():
-        candidates = solve(histogram, methods)
+    for name, histogram in collected.histograms.items():
+        candidates = solve(histogram, methods, collected.extents.get(name) if samples >= FEWEST else None)
         best = candidates[chosen]
         tensors[name] = TensorCalibration(
             amax=best.amax,

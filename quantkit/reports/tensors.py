@@ -14,7 +14,7 @@ from quantkit.core.histogram import BINS, Counts, Histogram, folded
 from quantkit.core.ranges import TensorRange
 
 BARS = 128
-# Colours and dash patterns in the style sheet: .m0 to .m7 in this order, and so many more for installed methods.
+# Colours and dash patterns in the style sheet: .m0 to .m8 in this order, and so many more for installed methods.
 BUILT_IN = (
     "minmax",
     "moving-average",
@@ -24,6 +24,7 @@ BUILT_IN = (
     "entropy-asymmetric",
     "mse",
     "mse-asymmetric",
+    "mse-robust",
 )
 INSTALLED_STYLES = 3
 

@@ -59,7 +59,10 @@ class OnnxRuntime:
             save_model(converted_to_fp16(model), folder)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())))
         seven_bit = saturates_u8s8()
-        save_model(quantized_for_onnxruntime(model, calibration.ranges, calibration.exclude, seven_bit), folder)
+        quantized = quantized_for_onnxruntime(
+            model, calibration.ranges, calibration.exclude, calibration.channels, seven_bit
+        )
+        save_model(quantized, folder)
         notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
         return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
 

@@ -32,6 +32,7 @@ METHODS = [
     "entropy-asymmetric",
     "mse",
     "mse-asymmetric",
+    "mse-robust",
 ]
 
 

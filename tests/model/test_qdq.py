@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.calibrators import calibrators, solve
 from quantkit.calibrators.collect import Collector, first_widths, note_maxima
+from quantkit.core.channels import ChannelStatistics
 from quantkit.core.ranges import TensorRange
 from quantkit.model.activations import ActivationSession, Runner
 from quantkit.model.file import ModelFile, open_model
@@ -179,7 +180,10 @@ def test_bias_correction_keeps_every_channels_mean(tmp_path: Path, groups: int) 
         products = ((dequantized - numpy_helper.to_array(weight))[:, :, 0, 0] * inputs).sum(axis=1)
         return products + initializer(quantized, "b")
 
-    plain, corrected = (quantized_for_tensorrt(model, ranges, (), m) for m in (None, means))
+    unit = 2.0**-40
+    total = np.rint(means["input"] / unit).astype(np.int64)
+    channels = ChannelStatistics(x.min(axis=(0, 2, 3)), x.max(axis=(0, 2, 3)), total, unit, 1)
+    plain, corrected = (quantized_for_tensorrt(model, ranges, (), c) for c in (None, {"input": channels}))
     assert np.abs(mean_errors(plain)).max() > 1e-2
     assert np.abs(mean_errors(corrected)).max() < 1e-6
 

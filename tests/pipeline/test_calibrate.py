@@ -40,10 +40,10 @@ def test_the_file_has_the_documented_shape(model_path: Path, images: Path, tmp_p
     assert document["samples"] == 18
     assert document["preprocess"]["size"] == [16, 16]
     tensor = document["tensors"]["relu1"]
-    assert tensor["method"] == "mse"
+    assert tensor["method"] == "mse-robust"
     for method in ("minmax", "percentile", "entropy", "mse"):
         assert set(tensor["candidates"][method]) == {"amax", "low", "high"}
-    assert {key: tensor[key] for key in ("amax", "low", "high")} == tensor["candidates"]["mse"]
+    assert {key: tensor[key] for key in ("amax", "low", "high")} == tensor["candidates"]["mse-robust"]
     assert tensor["low"] == 0 < tensor["amax"]
 
 

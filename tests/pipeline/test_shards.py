@@ -360,7 +360,7 @@ def test_on_the_command_line(tmp_path: Path, quantkit: Quantkit, model_path: Pat
     merged = quantkit("merge", "second", "part-1-of-2", "-o", "whole", "--json")
     assert merged.returncode == 0, merged.stderr
     result = json.loads(merged.stdout)
-    assert (result["run"], result["samples"], result["method"]) == ("whole", 29, "mse")
+    assert (result["run"], result["samples"], result["method"]) == ("whole", 29, "mse-robust")
     assert {a["target"] for a in result["artifacts"]} >= {"onnxruntime", "tensorrt"}
     assert all(Path(tmp_path / file).is_file() for a in result["artifacts"] for file in a["files"])
     assert (tmp_path / "whole" / "report.html").is_file()

@@ -238,8 +238,8 @@ def test_a_method_keeps_its_line_style_and_third_parties_get_their_own() -> None
     tensor = calibrated.tensors["x"].model_copy(update={"method": "mine", "amax": 1.5})
     styles = method_styles(calibrated.model_copy(update={"tensors": {"x": tensor}}))
     assert list(styles)[:-1] == list(calibrators())
-    assert sorted(styles.values()) == list(range(9))
-    assert styles["mine"] == 8
+    assert sorted(styles.values()) == list(range(10))
+    assert styles["mine"] == 9
     shown = html_report(calibrated, None, None)
     assert all(f".m{style} {{" in shown for style in range(len(BUILT_IN) + INSTALLED_STYLES))
 

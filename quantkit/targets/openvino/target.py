@@ -110,16 +110,25 @@ class OpenVino:
             placed, notes = placed_by_nncf(model, calibration, self.settings, seven_bit, exclude)
             return placed.model, notes
         from quantkit.model.prepare import prepared
-        from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime
+        from quantkit.model.qdq_onnxruntime import ensure_names
+        from quantkit.model.qdq_openvino import image_layers, quantized_for_openvino
         from quantkit.model.save import MODEL_FILE, save_model
         from quantkit.targets.openvino.layers import mark_excluded
         from quantkit.targets.openvino.tensors import excluded_operations
 
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
-            save_model(quantized_for_onnxruntime(model, calibration.ranges, list(exclude), seven_bit), Path(temporary))
+            quantized = quantized_for_openvino(
+                model, calibration.ranges, list(exclude), calibration.channels, seven_bit
+            )
+            save_model(quantized, Path(temporary))
             made = read_onnx(Path(temporary) / MODEL_FILE)
-            if exclude:
-                mark_excluded(made, excluded_operations(made, prepared(model).graph, exclude))
+            graph = prepared(model).graph
+            ensure_names(graph)
+            images = {
+                _literal(name): "rounding so small an image costs more than INT8 gains" for name in image_layers(graph)
+            }
+            if exclude or images:
+                mark_excluded(made, excluded_operations(made, graph, images | dict(exclude)))
             return made, ()
 
     def _without_offending(self, model: ModelFile, quantized: Quantized, reason: str) -> tuple[Any, tuple[str, ...]]:

@@ -84,8 +84,7 @@ def _int8_models(model: ModelFile, calibration: Calibration, folder: Path) -> tu
     from quantkit.model.save import MODEL_FILE, save_model
     from quantkit.model.strongly_typed import beyond_half, quantized_half_precision
 
-    means = {name: channels.mean for name, channels in calibration.channels.items()}
-    quantized = quantized_for_tensorrt(model, calibration.ranges, calibration.exclude, means)
+    quantized = quantized_for_tensorrt(model, calibration.ranges, calibration.exclude, calibration.channels)
     save_model(with_float_matrices(quantized), folder)
     notes: tuple[str, ...] = ()
     try:
