@@ -1,13 +1,17 @@
 """Q/DQ for OpenVINO: asymmetric u8 activations, per-channel s8 weights, no more pairs than the CPU's kernels use.
 
-The rules are those of ``qdq_tensorrt.py``, for OpenVINO, too, fuses what follows a Conv or a matrix product (a residual
-Add, a ReLU, the next layer's rounding) into its kernel: a pair between them would round a sum once more and gain
-nothing. LayerNormalization, Softmax, GELU and residual sums of a transformer stay in floating point by them. Beyond:
+The rules are those of ``qdq_tensorrt.py`` but its last two, for OpenVINO, too, fuses what follows a Conv or a matrix
+product (a ReLU, the next layer's rounding) into its kernel. LayerNormalization, Softmax, GELU and residual sums of a
+transformer stay in floating point by them. Beyond:
 
 1. A Conv of at most 64 products a value that takes an image of at most 64×64 pixels keeps floating point. Rounding the
    image costs more accuracy than any other rounding, and INT8 gains nothing there. On larger images it does: 8 %
    of MobileNetV2's time at 224×224.
-2. A MatMul of two activations, as in attention, takes both without zero-points: s8, or u8 from zero. With a zero-point
+2. A residual Add gets a pair on both inputs, for only so the CPU computes a Conv and the Add behind it in one kernel
+   (11 % of ResNet-50's time), but on the skip input alone where the sum has at most 16,384 values: that much stays in
+   the first caches in floating point, too, and is rounded once less.
+3. A pair behind a MaxPool goes before it. The outputs are the same to the bit, and the pool moves bytes.
+4. A MatMul of two activations, as in attention, takes both without zero-points: s8, or u8 from zero. With a zero-point
    the CPU computes it in floating point. Pairs go before a Transpose, which the kernel of attention takes along.
 """
 
@@ -31,6 +35,7 @@ from quantkit.model.qdq_placement import SMALLEST_SCALE, WEIGHTED, Placement
 from quantkit.model.quantizable import with_fused
 
 FEW_PRODUCTS, SMALL_IMAGE = 64, 64 * 64  # rule 1
+SMALL_SUM = 16_384  # rule 2: 64 KiB
 STEPS = 255
 SEVEN_BITS, EIGHT_BITS = 63, 127  # largest magnitude of a weight
 
@@ -58,6 +63,8 @@ def quantized_for_openvino(
     placement = Placement(graph, ranges, excluded)
     placement.place()
     symmetric = place_products(placement)
+    pair_sums(placement, small_sums(model))
+    pair_before_pools(placement)
     means = means_after(channels or {}, factors)
     correct_biases(graph, placement.with_weight, means, lambda weight, axis: as_rounded(weight, axis, levels))
 
@@ -90,8 +97,45 @@ def _pixels(value: onnx.ValueInfoProto) -> int:
     return math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim[2:])
 
 
+def small_sums(model: ModelFile) -> set[str]:
+    """The outputs of Adds of at most 16,384 values a sample; of unknown shape, none."""
+    graph = onnx.shape_inference.infer_shapes(model.graph_only).graph
+    sizes = {
+        value.name: math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
+        for value in (*graph.value_info, *graph.output)
+    }
+    names = (node.output[0] for node in graph.node if node.op_type == "Add")
+    return {name for name in names if 0 < sizes.get(name, 0) <= SMALL_SUM}
+
+
+def pair_sums(placement: Placement, small: set[str]) -> None:
+    """Apply rule 2 to the Adds that have a pair on one input."""
+    paired = {node for _, node, _ in placement.edges}
+    for node in placement.graph.node:
+        if node.op_type == "Add" and node.name in paired and node.output[0] not in small:
+            placement.edges |= {
+                (name, node.name, position) for position, name in enumerate(node.input) if name in placement.ranges
+            }
+
+
+def pair_before_pools(placement: Placement) -> None:
+    """Apply rule 3 where the pool is all that takes its input, and all that takes the pool takes it through a pair."""
+    ranges = dict(placement.ranges)
+    for node in placement.graph.node:
+        if node.op_type != "MaxPool" or node.name in placement.excluded:
+            continue
+        source, pooled = node.input[0], node.output[0]
+        uses = {(pooled, user.name, position) for user, position in placement.consumers[pooled]}
+        alone = len(placement.consumers[source]) == 1 and not placement.graph_outputs & {source, pooled}
+        if alone and uses and uses <= placement.edges and pooled not in placement.scale_groups:
+            placement.edges -= uses
+            placement.edges.add((source, node.name, 0))
+            ranges[source] = ranges[pooled]  # rounding keeps the order, so that the largest is the same one
+    placement.ranges = ranges
+
+
 def place_products(placement: Placement) -> set[str]:
-    """Apply rule 2; the tensors whose pairs have no zero-point are returned."""
+    """Apply rule 4; the tensors whose pairs have no zero-point are returned."""
     symmetric = set()
     for node in placement.graph.node:
         if node.op_type != "MatMul" or node.name not in placement.quantized or node.name in placement.with_weight:
