@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.core.ranges import TensorRange
+from quantkit.model import qdq_openvino
 from quantkit.model.file import open_model
 from quantkit.model.qdq_openvino import affine, quantized_for_openvino
 
@@ -54,7 +57,10 @@ def test_a_first_conv_of_many_products_is_quantized(tmp_path: Path) -> None:
     assert found == {"x": np.dtype(np.uint8)}
 
 
-def test_a_residual_sum_is_rounded_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("side", "rounded"), [(8, set()), (64, {"c"})])
+def test_a_small_residual_sum_is_rounded_once_and_a_large_one_fused(
+    tmp_path: Path, side: int, rounded: set[str]
+) -> None:
     nodes = [
         conv("s", "x", "w7"),
         conv("c", "s", "w"),
@@ -62,8 +68,36 @@ def test_a_residual_sum_is_rounded_once(tmp_path: Path) -> None:
         conv("y", "a", "w"),
     ]
     weights = {"w7": RNG.standard_normal((16, 3, 7, 7)), "w": RNG.standard_normal((16, 16, 3, 3))}
-    found = quantized(opened(tmp_path, nodes, [1, 3, 8, 8], **weights))
-    assert set(found) == {"x", "s", "a"}  # not c, which the sum takes from the Conv's own accumulators
+    found = quantized(opened(tmp_path, nodes, [1, 3, side, side], **weights))
+    assert set(found) == {"x", "s", "a"} | rounded
+
+
+def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"x": x})[0])
+
+
+def pooled(tmp_path: Path, *more: onnx.NodeProto) -> onnx.ModelProto:
+    pool = helper.make_node("MaxPool", ["c"], ["p"], name="p", kernel_shape=[2, 2], strides=[2, 2])
+    weights = {"w7": RNG.standard_normal((16, 3, 7, 7)), "w": RNG.standard_normal((16, 16, 3, 3))}
+    return opened(tmp_path, [conv("c", "x", "w7"), pool, conv("y", "p", "w"), *more], [1, 3, 8, 8], **weights)
+
+
+def test_a_pair_goes_before_the_pool_and_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = RNG.bit_generator.state
+    before = pooled(tmp_path)
+    RNG.bit_generator.state = weights
+    monkeypatch.setattr(qdq_openvino, "pair_before_pools", lambda placement: None)
+    behind = pooled(tmp_path)
+    assert (set(quantized(before)), set(quantized(behind))) == ({"x", "c"}, {"x", "p"})
+    x = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    np.testing.assert_array_equal(run(before, x), run(behind, x))
+
+
+def test_what_others_take_whole_is_not_rounded_for_the_pool(tmp_path: Path) -> None:
+    assert set(quantized(pooled(tmp_path, helper.make_node("Relu", ["c"], ["r"], name="r")))) == {"x", "p"}
 
 
 def test_products_of_activations_have_no_zero_point_and_their_pairs_go_before_the_transpose(tmp_path: Path) -> None:
