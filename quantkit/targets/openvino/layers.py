@@ -21,6 +21,7 @@ SHORT_NAMES = {"i8": "int8", "u8": "int8", "s8": "int8", "fp32": "f32", "fp16": 
 PRECISIONS = {"int8", "f32", "f16", "bf16", "i32", "i64", "boolean"}
 RT_INFO = ["quantkit", "excluded"]
 SUBGRAPH = "Subgraph"
+SMALL_IMAGE = "rounding so small an image costs more than INT8 gains"  # by placement, and nothing to be warned of
 
 
 def mark_excluded(model: Any, excluded: Mapping[str, str]) -> None:
@@ -81,7 +82,7 @@ def layers_of(runtime_model: Any, means: Mapping[str, float], meant: Mapping[str
                     ms=means.get(name, 0.0),
                     kind=info.get("layerType", ""),
                     kernel=info.get("primitiveType", ""),
-                    meant="int8" if own else "",
+                    meant="int8" if own and reason != SMALL_IMAGE else "",
                     reason=reason,
                 ),
             )

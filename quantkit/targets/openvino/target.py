@@ -113,7 +113,7 @@ class OpenVino:
         from quantkit.model.qdq_onnxruntime import ensure_names
         from quantkit.model.qdq_openvino import image_layers, quantized_for_openvino
         from quantkit.model.save import MODEL_FILE, save_model
-        from quantkit.targets.openvino.layers import mark_excluded
+        from quantkit.targets.openvino.layers import SMALL_IMAGE, mark_excluded
         from quantkit.targets.openvino.tensors import excluded_operations
 
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
@@ -124,9 +124,7 @@ class OpenVino:
             made = read_onnx(Path(temporary) / MODEL_FILE)
             graph = prepared(model).graph
             ensure_names(graph)
-            images = {
-                _literal(name): "rounding so small an image costs more than INT8 gains" for name in image_layers(graph)
-            }
+            images = {_literal(name): SMALL_IMAGE for name in image_layers(graph)}
             if exclude or images:
                 mark_excluded(made, excluded_operations(made, graph, images | dict(exclude)))
             return made, ()
