@@ -162,7 +162,8 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
         fail(error.what, error.mend)
     else:
         if not as_json:
-            stdout.print("The gate is passed.")
+            unclear = sum(verdict.outcome in ("inconclusive", "not comparable") for verdict in result.verdicts)
+            stdout.print("The gate is passed." + (f" {unclear} of its checks could not be judged." if unclear else ""))
 
 
 def _tell_github(result: GateResult, comparison: Comparison, as_json: bool) -> None:

@@ -135,9 +135,9 @@ def _against(rule: Rule, comparison: Comparison, row: Row, own: Figure, baseline
         return Verdict(rule, "not comparable", row, other=other.value, reason=reason)
     bounds = []
     if rule.max_fall is not None:
-        bounds.append(_above(_low(rule, own) - other.value, -rule.amount(rule.max_fall, other.value)))
+        bounds.append(_above(_difference(_low(rule, own), other), -rule.amount(rule.max_fall, other.value)))
     if rule.max_rise is not None:
-        bounds.append(_below(_high(rule, own) - other.value, rule.amount(rule.max_rise, other.value)))
+        bounds.append(_below(_difference(_high(rule, own), other), rule.amount(rule.max_rise, other.value)))
     margin, difference, limit = min(bounds)
     outcome: Outcome = "pass" if margin >= 0 else _missed(rule)
     reason = ""
@@ -152,6 +152,11 @@ def _low(rule: Rule, own: Figure) -> float:
 
 def _high(rule: Rule, own: Figure) -> float:
     return own.high if rule.statistic == "pessimistic" and own.high is not None else own.value
+
+
+def _difference(value: float, other: Figure) -> float:
+    """Of two infinite SQNRs, both equal to FP32 to the bit, 0."""
+    return 0.0 if value == other.value else value - other.value
 
 
 def _above(value: float, limit: float) -> tuple[float, float, float]:

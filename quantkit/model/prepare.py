@@ -13,6 +13,7 @@ from quantkit.core.errors import TargetRefuses
 from quantkit.model.file import ModelFile
 
 QDQ_OPSET = 13  # the first with per-channel QuantizeLinear
+FREE_INITIALIZERS = 4  # the first IR version whose initializers need not be inputs
 OWN_SUFFIXES = ("_scale", "_zero_point", "_quantized", "_dequantized", "_folded_bias")
 
 
@@ -28,9 +29,19 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
                 f"Export it with opset {QDQ_OPSET} or newer.",
             ) from error
     constants_to_initializers(proto.graph)
+    _only_true_inputs(proto.graph)
+    proto.ir_version = max(proto.ir_version, FREE_INITIALIZERS)
     clear_names(proto.graph)
     fold_batch_norms(proto.graph)
     return proto
+
+
+def _only_true_inputs(graph: onnx.GraphProto) -> None:
+    """Drop inputs that are initializers, as older exporters list them: a changed weight would have to be fed."""
+    constants = {tensor.name for tensor in graph.initializer}
+    kept = [value for value in graph.input if value.name not in constants]
+    del graph.input[:]
+    graph.input.extend(kept)
 
 
 def constants_to_initializers(graph: onnx.GraphProto) -> None:

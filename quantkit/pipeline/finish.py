@@ -32,7 +32,7 @@ from quantkit.pipeline.run_directory import (
 from quantkit.version import __version__
 
 log = logging.getLogger("quantkit")
-RESULTS = ("comparison.json", "report.html", "summary.md", "junit.xml")
+RESULTS = ("comparison.json", "predictions.npz", "gate.json", "report.html", "summary.md", "junit.xml")
 
 
 class Source(Record):

@@ -11,6 +11,7 @@ import pytest
 
 import quantkit as quantkit_package
 from quantkit.calibrators import calibrators
+from quantkit.config import DEFAULT_METHOD
 from tests.conftest import Quantkit
 
 VENDORS = ("openvino", "nncf", "tensorrt", "torch", "onnxruntime", "onnx", "scipy", "matplotlib", "pydantic", "numpy")
@@ -100,7 +101,7 @@ def test_doctor_tells_how_to_get_the_counting_kernel(quantkit: Quantkit, tmp_pat
 def test_the_help_names_every_method(quantkit: Quantkit) -> None:
     shown = quantkit("calibrate", "--help", COLUMNS="300").stdout
     assert all(re.search(rf"\b{name}[,\s]", shown) for name in calibrators())
-    assert "[mse]" in shown
+    assert f"[{DEFAULT_METHOD}]" in shown
 
 
 def test_a_missing_library_is_named_with_its_pip_command(quantkit: Quantkit, tmp_path: Path) -> None:

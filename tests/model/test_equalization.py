@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.core.channels import ChannelStatistics
 from quantkit.core.ranges import TensorRange
-from quantkit.model.equalization import equalize, means_after
+from quantkit.model.equalization import FEWEST_CLIPPED, FEWEST_NORMALIZED, equalize, means_after
 from quantkit.model.file import open_model
 from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime
 from quantkit.model.qdq_openvino import quantized_for_openvino
@@ -83,7 +83,9 @@ def run(proto: onnx.ModelProto, x: np.ndarray, *names: str) -> list[np.ndarray]:
     return outputs
 
 
-def measured(proto: onnx.ModelProto, x: np.ndarray) -> tuple[dict[str, TensorRange], dict[str, ChannelStatistics]]:
+def measured(
+    proto: onnx.ModelProto, x: np.ndarray, samples: int = FEWEST_CLIPPED
+) -> tuple[dict[str, TensorRange], dict[str, ChannelStatistics]]:
     names = [n for node in proto.graph.node for n in node.output if node.op_type != "Shape"]
     values = dict(zip(names, run(proto, x, *names), strict=True)) | {"x": x}
     ranges, channels = {}, {}
@@ -95,8 +97,8 @@ def measured(proto: onnx.ModelProto, x: np.ndarray) -> tuple[dict[str, TensorRan
         )
         low, high = rows.min(axis=0), rows.max(axis=0)
         ranges[name] = TensorRange.asymmetric(float(low.min()), float(high.max()))
-        total = np.rint(rows.mean(axis=0, dtype=np.float64) * 2**40).astype(np.int64)
-        channels[name] = ChannelStatistics(low, high, total, 2.0**-40, 1)
+        total = np.rint(rows.mean(axis=0, dtype=np.float64) * samples * 2**40).astype(np.int64)
+        channels[name] = ChannelStatistics(low, high, total, 2.0**-40, samples)
     return ranges, channels
 
 
@@ -169,3 +171,90 @@ def test_constants_that_others_share_stay_theirs() -> None:
     assert equalize(proto.graph, ranges, channels)
     for one, other in zip(before, run(proto, x, "y", "z"), strict=True):
         assert error(one, other) < 1e-9
+
+
+@pytest.mark.parametrize(("kind", "fewest"), [("mobile", FEWEST_CLIPPED), ("transformer", FEWEST_NORMALIZED)])
+def test_few_images_tell_too_little_of_a_channel(kind: str, fewest: int) -> None:
+    proto = MODELS[kind]()
+    assert equalize(proto.graph, *measured(proto, data(proto), fewest - 1)) == {}
+    assert equalize(proto.graph, *measured(proto, data(proto), fewest))
+
+
+def normalized(*nodes: onnx.NodeProto, **constants: np.ndarray) -> onnx.ModelProto:
+    """A LayerNormalization of 16 channels with outliers, over 16 tokens, and what takes it."""
+    gain = np.where(np.arange(16) == 3, OUTLIER, 1.0)
+    first = helper.make_node("LayerNormalization", ["x", "gain", "shift"], ["n"], name="n")
+    own = initializers(gain=gain, shift=np.zeros(16), **constants)
+    return model([first, *nodes], own, ["batch", 16, 16])
+
+
+def node(kind: str, source: str, output: str, *constants: str, **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(kind, [source, *constants], [output], name=output, **attributes)
+
+
+KERNEL = {"kernel_shape": [3], "pads": [1, 1]}
+MATRIX = RNG.standard_normal((16, 16)) / 16
+OTHER_AXES = {
+    "a Conv adds up axis 1": normalized(
+        node("Conv", "n", "y", "w"), w=RNG.standard_normal((24, 16, 1)) / np.linspace(1, 40, 16).reshape(1, -1, 1)
+    ),
+    "a pool mixes the last axis": normalized(
+        node("MaxPool", "n", "p", **KERNEL), node("MatMul", "p", "y", "w"), w=MATRIX
+    ),
+    "so does an average": normalized(node("AveragePool", "n", "p", **KERNEL), node("MatMul", "p", "y", "w"), w=MATRIX),
+    "a matrix product adds up the width": model(
+        [
+            node("Conv", "x", "c", "w1", "b1"),
+            node("Clip", "c", "r", "low", "high"),
+            node("MatMul", "r", "y", "w"),
+        ],
+        initializers(
+            w1=RNG.standard_normal((16, 4, 1, 1)) * np.linspace(0.01, 1, 16).reshape(-1, 1, 1, 1),
+            b1=np.zeros(16),
+            low=np.float32(0),
+            high=np.float32(6),
+            w=MATRIX,
+        ),
+        ["batch", 4, 8, 16],
+    ),
+    "a gain of one value is no vector": model(
+        [
+            node("Div", "x", "d", "s"),
+            node("Mul", "d", "m", "g"),
+            node("Add", "m", "a", "h"),
+            node("Conv", "a", "y", "w"),
+        ],
+        initializers(
+            s=np.float32(255),
+            g=np.ones(1),
+            h=np.ones(1),
+            w=RNG.standard_normal((8, 3, 1, 1)) * [[[[9]], [[1]], [[0.1]]]],
+        ),
+        ["batch", 3, 8, 3],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_AXES)
+def test_factors_follow_their_own_axis_alone(name: str) -> None:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(OTHER_AXES[name])
+    x = data(proto)
+    ranges, channels = measured(proto, x)
+    (before,) = run(proto, x, "y")
+    equalize(proto.graph, ranges, channels)
+    assert error(before, run(proto, x, "y")[0]) < 1e-9
+
+
+@pytest.mark.parametrize("dialect", [quantized_for_onnxruntime, quantized_for_openvino, quantized_for_tensorrt])
+def test_weights_that_are_inputs_too_need_not_be_fed(dialect, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    proto = mobile()
+    for tensor in proto.graph.initializer:
+        proto.graph.input.append(helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, list(tensor.dims)))
+    proto.ir_version = 3
+    x = data(proto)
+    ranges, channels = measured(proto, x)
+    onnx.save(proto, tmp_path / "m.onnx")
+    made = dialect(open_model(tmp_path / "m.onnx"), ranges, (), channels)
+    assert [value.name for value in made.graph.input] == ["x"]
+    assert run(made, x, "y")[0].shape == (32, 24, 12, 12)

@@ -16,7 +16,7 @@ from quantkit.targets.base import Availability
 
 Release = tuple[int, int]
 # First tested, and the first that is not: openvino's API is public, nncf's own parts that nncf_adapter.py uses are not.
-OPENVINO: tuple[Release, Release] = ((2025, 0), (2027, 0))
+OPENVINO: tuple[Release, Release] = ((2025, 0), (2026, 5))
 NNCF: tuple[Release, Release] = ((3, 0), (3, 5))
 
 
