@@ -15,7 +15,7 @@ PLACEMENTS: tuple[Placement, ...] = ("qdq", "nncf")
 class OpenVinoSettings(Record):
     """``[openvino]``.
 
-    ``placement`` says who decides where an INT8 IR quantizes: "qdq" takes ONNX Runtime's Q/DQ, "nncf" NNCF's
+    ``placement`` says who decides where an INT8 IR quantizes: "qdq" takes quantkit's own Q/DQ, "nncf" NNCF's
     FakeQuantize; ``compare`` measures both where both are named. The next three are NNCF's: ``preset`` "mixed" gives
     asymmetric activations, "performance" symmetric ones; ``quantize_for`` is the device whose rules decide;
     ``model_type`` "transformer" adds SmoothQuant and its patterns, "auto" looks for attention in the graph.
