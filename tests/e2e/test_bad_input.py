@@ -235,6 +235,7 @@ def test_ctrl_c_is_130_and_the_same_command_goes_on(quantkit: Quantkit, model_pa
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"NO_COLOR": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     assert process.stderr is not None
     while "Preprocessing" not in (line := process.stderr.readline()):

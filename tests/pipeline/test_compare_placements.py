@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from quantkit.api import calibrate, compare, export
+from quantkit.config import DEFAULT_METHOD
 from quantkit.core.comparison import Comparison
 from quantkit.targets.openvino import OpenVinoSettings
 from tests.conftest import Quantkit
@@ -19,13 +20,14 @@ def test_one_comparison_holds_both_placements(model_path: Path, images: Path, tm
     calibration = calibrate(model_path, images, output=tmp_path / "run")
     both = OpenVinoSettings(placement=["qdq", "nncf"], threads=1)
     rows = compare(calibration, images, targets=["openvino"], precisions=["int8"], openvino=both).rows
-    assert [(row.precision, row.variant) for row in rows] == [("fp32", ""), ("int8", "mse, qdq"), ("int8", "mse, nncf")]
+    made = [(row.precision, row.variant) for row in rows]
+    assert made == [("fp32", ""), *(("int8", f"{DEFAULT_METHOD}, {placement}") for placement in ("qdq", "nncf"))]
     for row in rows:
         assert row.runtime["threads"] == "1"
         assert row.layers and all(layer.ms >= 0 for layer in row.layers)
     assert {layer.meant for layer in rows[0].layers} == {""}
-    for row in rows[1:]:
-        assert [layer.name for layer in row.layers if layer.meant] == ["conv1", "conv2", "fc"]
+    for row, meant in zip(rows[1:], (["conv2"], ["conv1", "conv2", "fc"]), strict=True):
+        assert [layer.name for layer in row.layers if layer.meant] == meant
         assert row.sqnr_db is not None and row.sqnr_db > 20
     assert rows[1].size_bytes != rows[2].size_bytes
     loaded = Comparison.load(tmp_path / "run")
