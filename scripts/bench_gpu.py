@@ -4,13 +4,13 @@ python3.10 scripts/bench_gpu.py --out DIR --torch-python python3.12 [--models re
                                 [--limit 590]
 
 This Python has quantkit and TensorRT, the other what bench_gpu_models.py needs; "env NAME=VALUE python3.12" will do,
-too (PYTHONPATH is not handed on). PyTorch is timed first, and in the end every engine, alone on the first GPU. Engines
-are built in between; --gpus spreads them over as many equal GPUs, on which they begin as soon as their ONNX file is
-there, and --jobs says how many are built at a time. The builder chooses kernels by timing them, so that more than one
-on a GPU can cost some speed; most of its time goes into compiling them on the CPU. Each step is a process of its own,
-whose messages lie in DIR/<model>/; a model that fails is named, and the others go on. A second call with the same DIR
-uses again what is there (--fresh: nothing). --limit bounds the seconds in all: what is not built in time is left out,
-and a second call builds it.
+too (PYTHONPATH is not handed on). PyTorch is timed first, and in the end every engine, alone on the first GPU. Engines,
+each for one batch, are built in between; --gpus spreads them over as many equal GPUs, on which they begin as soon as
+their ONNX file is there, and --jobs says how many are built at a time. The builder chooses kernels by timing them, so
+that more than one on a GPU can cost some speed; most of its time goes into compiling them on the CPU. Each step is a
+process of its own, whose messages lie in DIR/<model>/; a model that fails is named, and the others go on. A second call
+with the same DIR uses again what is there (--fresh: nothing). --limit bounds the seconds in all: what is not built in
+time is left out, and a second call builds it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 
 from bench_gpu_engines import BATCHES, PRECISIONS, read_json, write_json
 
-ORDER = ("resnet50", "bert", "yolov5s", "efficientnet_b4")  # the shortest build first
+ORDER = ("efficientnet_b4", "yolov5s", "resnet50", "bert")  # the longest build first
 BARS = {"resnet50": 5.5, "bert": 5.6, "yolov5s": 5.5, "efficientnet_b4": 5.8}  # INT8 over PyTorch, batch 1, an A100
 MEASURING = 12.0  # seconds kept for measuring a model
 SUSPECT = 20.0  # dB: FP16 that is farther from FP32 than this computes something else
@@ -60,16 +60,16 @@ def rows_of(name: str, eager: Mapping[str, Any], engines: Mapping[str, Any]) -> 
         row: dict[str, Any] = {"model": name, "batch": int(batch), "pytorch": timed[how]["p50"] if how else None}
         row["pytorch_variant"] = how
         for precision in PRECISIONS:
-            result = engines.get(precision, {}).get("batches", {}).get(batch)
-            row[precision] = result and result["compute"]["p50"]
-            row[f"{precision}_sqnr_db"] = result and result["sqnr_db"].get("fp32")
-            row[f"{precision}_qdq_sqnr_db"] = result and result["sqnr_db"].get("qdq")
+            result = engines.get(precision, {}).get(batch, {})
+            row[precision] = result.get("compute", {}).get("p50")
+            row[f"{precision}_sqnr_db"] = result.get("sqnr_db", {}).get("fp32")
+            row[f"{precision}_qdq_sqnr_db"] = result.get("sqnr_db", {}).get("qdq")
         if row["fp16_sqnr_db"] is not None and row["fp16_sqnr_db"] < SUSPECT:
             row["fp16"] = None
         for title, slow, fast in (("fp16_speedup", "pytorch", "fp16"), ("int8_speedup", "pytorch", "int8")):
             row[title] = row[slow] / row[fast] if row[slow] and row[fast] else None
         row["int8_over_fp16"] = row["fp16"] / row["int8"] if row["fp16"] and row["int8"] else None
-        row["executed_precision"] = engines.get("int8", {}).get("executed_precision", "")
+        row["executed_precision"] = engines.get("int8", {}).get(batch, {}).get("executed_precision", "")
         if batch == "1":
             row["bar"], speedup = BARS[name], row["int8_speedup"]
             row["bar_met"] = None if speedup is None else speedup >= BARS[name]
@@ -126,11 +126,12 @@ class Bench:
                 self.free.put(gpu)
         for name in names if self.arguments.fresh else ():
             (self.out / f"{name}.onnx").unlink(missing_ok=True)
-        with ThreadPoolExecutor(2 * len(names) + 1) as pool:
+        with ThreadPoolExecutor(1 + len(names) * (1 + len(PRECISIONS) * len(BATCHES))) as pool:
             eager = pool.submit(self._eager, names, kept)
             calibrated = {name: pool.submit(self._calibrate, name, kept) for name in names}
             builds = [
-                pool.submit(self._build, name, precision, calibrated[name], kept)
+                pool.submit(self._build, name, precision, batch, calibrated[name], kept)
+                for batch in BATCHES
                 for precision in reversed(PRECISIONS)
                 for name in names
             ]
@@ -139,7 +140,7 @@ class Bench:
         print(f"engines: {time.monotonic() - start:.0f} s", flush=True)
         rows: list[dict[str, Any]] = []
         for name in names:
-            if any((self.out / name / f"{precision}.json").is_file() for precision in PRECISIONS):
+            if any((self.out / name).glob("batch*/*.json")):
                 self._child("measure", name, self.gpus[0], 0)
             rows = self._written()
         print(f"measured: {time.monotonic() - start:.0f} s\n", flush=True)
@@ -172,25 +173,27 @@ class Bench:
                 return False
         return self._child("calibrate", name, "", kept)
 
-    def _build(self, name: str, precision: str, calibrated: Future[bool], kept: float) -> None:
+    def _build(self, name: str, precision: str, batch: int, calibrated: Future[bool], kept: float) -> None:
         """Build one engine on the first GPU that is free."""
         if not calibrated.result():
             return
         gpu = self.free.get()
         try:
-            self._child(precision, name, gpu, kept)
+            self._child(precision, name, gpu, kept, batch)
         finally:
             self.free.put(gpu)
 
-    def _child(self, what: str, name: str, gpu: str, kept: float) -> bool:
+    def _child(self, what: str, name: str, gpu: str, kept: float, batch: int | None = None) -> bool:
         command = [sys.executable, str(HERE / "bench_gpu_engines.py"), what, str(self.out), name]
+        title = f"{what}{f' batch {batch}' if batch else ''}"
+        command += ["--batch", str(batch)] if batch else []
         command += ["--fresh"] if self.arguments.fresh and what != "measure" else []
         env = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu}
         start = time.monotonic()
-        failure = step(command, self.out / name / f"{what}.log", self.left(kept), env)
-        print(f"{what} {name} on GPU {gpu or '-'}: {time.monotonic() - start:.0f} s {failure}", flush=True)
+        failure = step(command, self.out / name / f"{title.replace(' ', '-')}.log", self.left(kept), env)
+        print(f"{title} {name} on GPU {gpu or '-'}: {time.monotonic() - start:.0f} s {failure}", flush=True)
         if failure:
-            self.failures[f"{name} {what}"] = failure
+            self.failures[f"{name} {title}"] = failure
         return not failure
 
     def _written(self) -> list[dict[str, Any]]:
@@ -199,9 +202,10 @@ class Bench:
         measured = {name: read_json(self.out / name / "measured.json") for name in BARS}
         measured = {name: document for name, document in measured.items() if document}
         for name, document in measured.items():
-            for precision, engine in document["engines"].items():
-                if "error" in engine:
-                    self.failures[f"{name} {precision}"] = engine["error"]
+            for precision, engines in document["engines"].items():
+                for batch, engine in engines.items():
+                    if "error" in engine:
+                        self.failures.setdefault(f"{name} {precision} batch {batch}", engine["error"])
         rows = [
             row
             for name, document in measured.items()

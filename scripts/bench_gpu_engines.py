@@ -1,10 +1,10 @@
 """The TensorRT side of bench_gpu.py: one step of one model, in a process of its own.
 
-python3.10 scripts/bench_gpu_engines.py calibrate|fp16|int8|measure OUT NAME [--fresh]
+python3.10 scripts/bench_gpu_engines.py calibrate|fp16|int8|measure OUT NAME [--batch 1] [--fresh]
 
-"calibrate" calibrates OUT/<name>.onnx on OUT/<name>.npz, without a GPU; a precision's name builds its engine in
-OUT/<name>/tensorrt/engines/; "measure" times both and writes OUT/<name>/measured.json. Nothing else may run on the GPU
-while it measures.
+"calibrate" calibrates OUT/<name>.onnx on OUT/<name>.npz, without a GPU; a precision's name builds its engine of one
+batch size in OUT/<name>/batch<size>/; "measure" times all engines and writes OUT/<name>/measured.json. Nothing else may
+run on the GPU while it measures.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def calibrate(folder: Path, name: str, fresh: bool) -> None:
 
     own, data = folder / name, folder / f"{name}.npz"
     own.mkdir(exist_ok=True)
-    for record in (*(own / f"{precision}.json" for precision in PRECISIONS), own / "measured.json", own / "qdq.npz"):
+    for record in (*own.glob("batch*/*.json"), own / "measured.json", own / "qdq.npz"):
         record.unlink(missing_ok=True)  # an earlier call's
     samples = samples_of(data)
     number = len(next(iter(samples.values())))
@@ -46,26 +46,27 @@ def calibrate(folder: Path, name: str, fresh: bool) -> None:
     write_npz(own / "fp32.npz", outputs_of(model, samples))
 
 
-def build(folder: Path, name: str, precision: str, fresh: bool) -> None:
+def build(folder: Path, name: str, precision: str, batch: int, fresh: bool) -> None:
     """Build one engine; what fails says why in its record."""
     from quantkit import api
     from quantkit.config import Config
     from quantkit.core.files import write_npz
     from quantkit.pipeline.build import build_engines
 
-    own, start = folder / name, time.monotonic()
+    own, place, start = folder / name, folder / name / f"batch{batch}", time.monotonic()
+    place.mkdir(exist_ok=True)
     calibration = api.load_calibration(own / "run")
     try:
-        engine = build_engines(Config(), calibration, own, [precision], DEVICE, BATCHES, fresh)[0]
+        engine = build_engines(Config(), calibration, place, [precision], DEVICE, [batch], fresh)[0]
         record = engine.record.model_dump(mode="json", exclude={"layers"})
         built: dict[str, Any] = {"engine": str(engine.artifact.path), "record": record}
     except Exception as error:  # noqa: BLE001 - the other precision may still build
         built = {"error": f"{type(error).__name__}: {error}"}
     built["seconds"] = round(time.monotonic() - start, 1)
-    placed = own / "tensorrt" / "int8" / "model.onnx"
-    if precision == "int8" and placed.is_file():
+    placed = place / "tensorrt" / "int8" / "model.onnx"
+    if precision == "int8" and placed.is_file() and not (own / "qdq.npz").is_file():
         write_npz(own / "qdq.npz", outputs_of(placed, samples_of(folder / f"{name}.npz")))
-    write_json(own / f"{precision}.json", built)
+    write_json(place / f"{precision}.json", built)
 
 
 def outputs_of(model: Path, samples: Arrays) -> Arrays:
@@ -89,20 +90,20 @@ def measure(folder: Path, name: str) -> None:
     references = {name: samples_of(own / f"{name}.npz") for name in ("fp32", "qdq") if (own / f"{name}.npz").is_file()}
     document: dict[str, Any] = {"environment": {}, "engines": {}}
     for precision in PRECISIONS:
-        built = read_json(own / f"{precision}.json") or {"error": "was not built in time"}
-        document["engines"][precision] = built
-        if "error" not in built:
-            try:
-                session = TensorRT().load(Artifact("tensorrt", precision, (Path(built["engine"]),)), DEVICE)
-                document["environment"] = environment(session.device_name).model_dump() | {"driver": driver()}
-                built["executed_precision"] = session.executed_precision
-                built["memory_bytes"] = session.memory_bytes
-                built["batches"] = {}
-                for batch in BATCHES:
-                    built["batches"][str(batch)] = one(session, samples, references, batch)
-            except Exception as error:  # noqa: BLE001 - the other engine may still run
-                built["error"] = f"{type(error).__name__}: {error}"
-        write_json(own / "measured.json", document)
+        document["engines"][precision] = {}
+        for batch in BATCHES:
+            built = read_json(own / f"batch{batch}" / f"{precision}.json") or {"error": "was not built in time"}
+            document["engines"][precision][str(batch)] = built
+            if "error" not in built:
+                try:
+                    session = TensorRT().load(Artifact("tensorrt", precision, (Path(built["engine"]),)), DEVICE)
+                    document["environment"] = environment(session.device_name).model_dump() | {"driver": driver()}
+                    built["executed_precision"] = session.executed_precision
+                    built["memory_bytes"] = session.memory_bytes
+                    built |= one(session, samples, references, batch)
+                except Exception as error:  # noqa: BLE001 - the other engines may still run
+                    built["error"] = f"{type(error).__name__}: {error}"
+            write_json(own / "measured.json", document)
 
 
 def one(session: Any, samples: Arrays, references: Mapping[str, Arrays], batch: int) -> dict[str, Any]:
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("step", choices=["calibrate", *PRECISIONS, "measure"])
     parser.add_argument("out", type=Path)
     parser.add_argument("name")
+    parser.add_argument("--batch", type=int, choices=BATCHES, default=BATCHES[0], help="of the engine to build")
     parser.add_argument("--fresh", action="store_true", help="calibrate and build again what is there")
     arguments = parser.parse_args()
     try:
@@ -172,7 +174,7 @@ def main() -> None:
         elif arguments.step == "measure":
             measure(arguments.out, arguments.name)
         else:
-            build(arguments.out, arguments.name, arguments.step, arguments.fresh)
+            build(arguments.out, arguments.name, arguments.step, arguments.batch, arguments.fresh)
     except Exception as error:  # noqa: BLE001 - told in a sentence
         sys.exit(f"{type(error).__name__}: {error}".replace("\n", " "))
 
