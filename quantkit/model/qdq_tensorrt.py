@@ -13,8 +13,7 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 5. Any other layer runs in INT8 only between pairs on all its inputs and its output, and is left in floating point.
 6. All inputs and the output of a Concat share one scale, so that nothing is requantized.
 7. A Gemm or MatMul whose weight has fewer than 16 rows or columns is left in floating point.
-8. A MatMul of two activations, as in attention, is left in floating point, where the builder fuses it with Softmax.
-9. A Conv of one pixel (squeeze and excitation) is left in floating point: a pair costs more there than INT8 saves.
+8. A Conv of one pixel (squeeze and excitation) is left in floating point: a pair costs more there than INT8 saves.
 """
 
 from __future__ import annotations
@@ -58,9 +57,7 @@ def quantized_for_tensorrt(
     # What a weighted layer puts out gets no pair (rule 1), so that it needs no range: a Q/DQ model's scales lack it.
     unpaired = {name for node in proto.graph.node if node.op_type in WEIGHTED for name in node.output}
     excluded = set(excluded_nodes(proto.graph, exclude, unpaired | set(ranges)))
-    placement = Placement(
-        proto.graph, ranges, excluded | attention_products(proto.graph) | one_pixel_convs(proto.graph)
-    )
+    placement = Placement(proto.graph, ranges, excluded | one_pixel_convs(proto.graph))
     placement.place()
     correct_biases(proto.graph, placement.with_weight, means_after(channels or {}, factors), as_rounded)
     insert_pairs(placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)))
@@ -68,14 +65,8 @@ def quantized_for_tensorrt(
     return proto
 
 
-def attention_products(graph: onnx.GraphProto) -> set[str]:
-    """Names of the MatMuls that rule 8 keeps in floating point."""
-    constants = {tensor.name for tensor in graph.initializer}
-    return {node.name for node in graph.node if node.op_type == "MatMul" and not constants & set(node.input)}
-
-
 def one_pixel_convs(graph: onnx.GraphProto) -> set[str]:
-    """Names of the Convs that rule 9 keeps in floating point: behind a global pool, and nothing that adds pixels."""
+    """Names of the Convs that rule 8 keeps in floating point: behind a global pool, and nothing that adds pixels."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     pixels: set[str] = set()  # tensors of one pixel
     found = set()

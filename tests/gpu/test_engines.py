@@ -273,7 +273,7 @@ def test_the_verbs(digits: Calibration, runs: Path, quantkit: Quantkit) -> None:
         assert row["gpu"]["power_w"] > 0
         assert bool(row["layers"]) == (row["batch"] == 1)
     assert "TF32 off" in rows[0]["notes"]
-    page = (digits.folder / "report.html").read_text()
+    page = (digits.folder / "report.html").read_text(encoding="utf-8")
     assert "Where the time goes" in page
     done = quantkit("doctor")
     assert "cuda:0" in done.stdout

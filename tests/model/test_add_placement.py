@@ -88,9 +88,10 @@ def test_the_matrix_products_around_them_are_quantized(quantized: onnx.ModelProt
         assert dequantized_inputs(quantized, name) == [True, True]
 
 
-def test_products_of_two_activations_stay_in_floating_point(quantized: onnx.ModelProto) -> None:
+def test_products_of_two_activations_are_quantized(quantized: onnx.ModelProto) -> None:
+    """Left in floating point they made INT8 of a BERT-Base slower than FP16 on an H200."""
     for name in ("scores", "context"):
-        assert dequantized_inputs(quantized, name) == [False, False]
+        assert dequantized_inputs(quantized, name) == [True, True]
 
 
 def conv(source: str, weight: str, output: str) -> onnx.NodeProto:
