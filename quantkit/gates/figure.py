@@ -71,3 +71,15 @@ def reference_of(comparison: Comparison, row: Row, precision: str = "fp32") -> R
     """The row of another precision that a row is measured against: of the same target, device and batch."""
     key = (row.target, row.device, row.batch)
     return next((r for r in comparison.rows if (r.target, r.device, r.batch) == key and r.precision == precision), None)
+
+
+def counterpart(other: Comparison, row: Row) -> Row | None:
+    """Another comparison's row of the same target, precision, device and batch.
+
+    Of several that of the same method and placement, else of the same placement: a method may change between runs.
+    """
+    key = (row.target, row.precision, row.device, row.batch)
+    same = [r for r in other.rows if (r.target, r.precision, r.device, r.batch) == key]
+    exact = [r for r in same if r.variant == row.variant]
+    placed = [r for r in same if r.variant.split(", ")[1:] == row.variant.split(", ")[1:]]
+    return next((rows[0] for rows in (exact, placed, same) if len(rows) == 1), None)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from quantkit.core.comparison import Comparison, Row
 from quantkit.core.errors import BadInput, GateFailed, NothingEvaluated
-from quantkit.gates.figure import Figure, figure, reference_of
+from quantkit.gates.figure import Figure, counterpart, figure, reference_of
 from quantkit.gates.rule import Rule
 
 Outcome = Literal["pass", "warn", "fail", "inconclusive", "not comparable", "no match"]
@@ -126,7 +126,7 @@ def _absolute(rule: Rule, row: Row, own: Figure) -> Verdict:
 def _against(rule: Rule, comparison: Comparison, row: Row, own: Figure, baseline: Comparison | None) -> Verdict:
     """``max_fall`` and ``max_rise``: how far the figure is from another row's."""
     source = comparison if rule.against != "baseline" or baseline is None else baseline
-    peer = _same_row(source, row) if rule.against == "baseline" else reference_of(source, row, rule.against or "")
+    peer = counterpart(source, row) if rule.against == "baseline" else reference_of(source, row, rule.against or "")
     other = figure(source, peer, rule.metric) if peer is not None else None
     if peer is None or other is None:
         return Verdict(rule, "no match", reason=f"{row.target} {row.precision} has nothing to be compared with")
@@ -170,18 +170,6 @@ def _below(value: float, limit: float) -> tuple[float, float, float]:
 
 def _missed(rule: Rule) -> Outcome:
     return "warn" if rule.level == "warn" else "fail"
-
-
-def _same_row(baseline: Comparison, row: Row) -> Row | None:
-    """The baseline's row of the same target, precision, device and batch.
-
-    Of several that of the same method and placement, else of the same placement: a method may change between runs.
-    """
-    key = (row.target, row.precision, row.device, row.batch)
-    same = [r for r in baseline.rows if (r.target, r.precision, r.device, r.batch) == key]
-    exact = [r for r in same if r.variant == row.variant]
-    placed = [r for r in same if r.variant.split(", ")[1:] == row.variant.split(", ")[1:]]
-    return next((rows[0] for rows in (exact, placed, same) if len(rows) == 1), None)
 
 
 def _unlike(rule: Rule, comparison: Comparison, source: Comparison) -> str:

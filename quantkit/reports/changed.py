@@ -40,9 +40,10 @@ class ClassChange:
 
 @dataclass(frozen=True)
 class Changed:
-    """What one row answers otherwise than its FP32. Without labels ``lost`` holds all of it, and ``won`` nothing.
+    """What one row answers otherwise than its FP32, or than another run's row.
 
-    ``pairs`` are FP32's answer, the row's, and how often; ``wrong`` counts samples that both have wrong, differently.
+    Without labels ``lost`` holds all of it, and ``won`` nothing. ``pairs`` are the other's answer, the row's, and how
+    often; ``wrong`` counts samples that both have wrong, differently.
     """
 
     row: Row
@@ -72,12 +73,13 @@ def changes_of(comparison: Comparison) -> list[Changed]:
             (r for r in comparison.rows if r.is_reference and (r.target, r.device) == (row.target, row.device)), None
         )
         if reference is not None and {row.key, reference.key} <= set(predictions.keys):
-            found.append(_changed(row, reference, predictions))
+            its, mine = predictions.keys.index(reference.key), predictions.keys.index(row.key)
+            found.append(changed_between(row, predictions, its, mine))
     return found[::-1]
 
 
-def _changed(row: Row, reference: Row, predictions: Predictions) -> Changed:
-    mine, its = predictions.keys.index(row.key), predictions.keys.index(reference.key)
+def changed_between(row: Row, predictions: Predictions, its: int, mine: int) -> Changed:
+    """What the model number ``mine``, which is the row's, answers otherwise than the model number ``its``."""
     after, before, labels = predictions.answers[mine], predictions.answers[its], predictions.labels
     labelled = bool((labels >= 0).any())
     flipped = before != after
