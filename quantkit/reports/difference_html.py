@@ -1,0 +1,207 @@
+"""The HTML page that sets two runs beside one another, in the report's own dress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import Comparison
+from quantkit.reports import wording
+from quantkit.reports.differences import (
+    LESS_IS_BETTER,
+    FigureDifference,
+    RowDifference,
+    answers_changed,
+    facts,
+    range_differences,
+    row_differences,
+)
+from quantkit.reports.page import page
+from quantkit.reports.scatter import scatter_svg
+from quantkit.reports.thumbnails import thumbnails
+from quantkit.reports.verdict import Judgement, judged_rows, percent_digits
+
+MOST_RANGES = 60
+UNLIKE = "not comparable"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of the two: what people call it, and what it holds."""
+
+    name: str
+    calibration: Calibration | None
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of both runs, and its difference; empty where one of them lacks it."""
+
+    text: str = ""
+    key: float | None = None
+    change: str = ""
+    outcome: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table."""
+
+    difference: RowDifference
+    cells: tuple[Cell, ...]
+
+    @property
+    def row(self) -> object:
+        """The later run's row, where it has one."""
+        return self.difference.row
+
+    @property
+    def after(self) -> bool:
+        """Whether the later run has it."""
+        return self.difference.after is not None
+
+    @property
+    def detail(self) -> str:
+        """Method, placement and batch: what they were and are."""
+        before, after = self.difference.before, self.difference.after
+        variants = list(dict.fromkeys(row.variant for row in (before, after) if row is not None and row.variant))
+        batch = self.difference.row.batch
+        return ", ".join(filter(None, (" → ".join(variants), f"batch {batch}" if batch != 1 else "")))
+
+
+def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
+    """Both runs as one HTML document; ``pictures`` False leaves out thumbnails of samples whose answers changed."""
+    rows: list[RowDifference] = []
+    changed = []
+    if before.comparison and after.comparison:
+        rows = row_differences(before.comparison, after.comparison)
+        changed = answers_changed(before.comparison, after.comparison)
+    metrics = list(dict.fromkeys(figure.metric for row in rows for figure in row.figures))
+    digits = percent_digits(after.comparison.samples if after.comparison else 0)
+    ranges, missing, count = [], ([], []), 0
+    if before.calibration and after.calibration:
+        ranges = range_differences(before.calibration, after.calibration)
+        tensors = (before.calibration.tensors, after.calibration.tensors)
+        missing = tuple([name for name in own if name not in other] for own, other in (tensors, tensors[::-1]))
+        count = len(tensors[0].keys() & tensors[1].keys())
+    both = _together(before, after)
+    flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if pictures else {}
+    return page(
+        "difference.html",
+        judgement=judge_difference(before, after, rows),
+        names=(before.name, after.name),
+        picture=Markup(scatter_svg(both)) if both else "",
+        narrow_picture=Markup(scatter_svg(both, narrow=True)) if both else "",
+        titles=[_title(metric) for metric in metrics],
+        differences=[Line(row, tuple(_cell(row, metric, digits) for metric in metrics)) for row in rows],
+        changed=changed,
+        thumbnails=thumbnails(after.comparison.data, flipped) if after.comparison else {},
+        ranges=ranges[:MOST_RANGES],
+        range_count=len(ranges),
+        tensor_count=count,
+        missing=missing,
+        facts=facts((before.calibration, before.comparison), (after.calibration, after.comparison)),
+    )
+
+
+def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judgement:
+    """Whether the later run is better, by its INT8 rows."""
+    lacking = [run.name for run in (before, after) if run.comparison is None]
+    if before.comparison is None or after.comparison is None:
+        return Judgement("open", "Ranges alone", f"{' and '.join(lacking)} has not been compared: run quantkit compare.")
+    judged = [row for row in rows if row.after in judged_rows(after.comparison) and row.before is not None]
+    if not judged:
+        return Judgement("open", "Nothing in common", "no row of one run has its like in the other.")
+    found = {figure.outcome for row in judged for figure in row.figures if figure.metric != "size_bytes"}
+    both = f"{after.name} against {before.name}"
+    findings = tuple(_sentence(row, percent_digits(after.comparison.samples)) for row in judged)
+    if {"better", "worse"} <= found:
+        return Judgement("open", "Better and worse", f"{both}: some figures rose, others fell.", findings)
+    if "better" in found:
+        return Judgement("ship", "Better", f"{both}: nothing is clearly worse.", findings)
+    if "worse" in found:
+        return Judgement("stop", "Worse", f"{both}: nothing is clearly better.", findings)
+    if found == {UNLIKE}:
+        return Judgement("open", "Not comparable", f"{both}: data and hardware are others.", findings)
+    return Judgement("open", "No clear difference", f"{both}: what differs may be chance.", findings)
+
+
+def _sentence(difference: RowDifference, digits: int) -> str:
+    row = difference.row
+    told = []
+    for figure in difference.figures:
+        if figure.metric == "size_bytes":
+            continue
+        first, second = (_value(figure.metric, value, digits) for value in (figure.before, figure.after))
+        change = _change(figure, digits)
+        why = f"{figure.outcome}{f', {figure.reason}' if figure.reason else ''}"
+        said = f"{first} as before" if first == second else f"{first} to {second} ({change}{', ' if change else ''}{why})"
+        told.append(f"{_title(figure.metric)} {said}")
+    batch = f" at batch {row.batch}" if row.batch != 1 else ""
+    return f"{row.target} {row.precision.upper()}{batch}: {'; '.join(told)}."
+
+
+def _cell(difference: RowDifference, metric: str, digits: int) -> Cell:
+    figure = next((found for found in difference.figures if found.metric == metric), None)
+    if figure is None:
+        return Cell()
+    first, second = (_value(metric, value, digits) for value in (figure.before, figure.after))
+    key = figure.after / figure.before - 1 if metric in LESS_IS_BETTER and figure.before else figure.after - figure.before
+    text = second if first == second else f"{first} → {second}"
+    return Cell(text, key, _change(figure, digits), figure.outcome, figure.reason)
+
+
+def _title(metric: str) -> str:
+    names = {"agreement": "Agreement with FP32", "sqnr_db": "SQNR", "latency_ms.p50": "p50", "size_bytes": "Size"}
+    return names.get(metric) or wording.metric_name(metric.split(".")[1]).capitalize()
+
+
+def _value(metric: str, value: float, digits: int) -> str:
+    if metric == "sqnr_db":
+        return f"{wording.signed(value, 1)} dB"
+    if metric == "latency_ms.p50":
+        return f"{value:.4g} ms"
+    if metric == "size_bytes":
+        return f"{value / 1e6:.2f} MB"
+    return wording.percent(value, digits)
+
+
+def _change(figure: FigureDifference, digits: int) -> str:
+    """The difference with its sign; empty where there is none to show."""
+    if figure.outcome in ("same", UNLIKE):
+        return ""
+    if figure.metric in LESS_IS_BETTER:
+        return f"{wording.signed(100 * (figure.after / figure.before - 1), 1, plus=True)} %"
+    change = figure.after - figure.before
+    if figure.metric == "sqnr_db":
+        return f"{wording.signed(change, 1, plus=True)} dB"
+    return f"{wording.signed(100 * change, digits, plus=True)} points"
+
+
+def _together(before: Run, after: Run) -> Comparison | None:
+    """All rows of both runs, their targets named after the runs, for one picture; None where they cannot share one."""
+    first, second = before.comparison, after.comparison
+    if first is None or second is None or first.environment.hardware != second.environment.hardware:
+        return None
+    if first.data_sha256 != second.data_sha256 or bool(first.labelled) != bool(second.labelled):
+        return None
+    rows = [
+        row.model_copy(update={"target": f"{row.target}, {run.name}"})
+        for run, comparison in ((before, first), (after, second))
+        for row in comparison.rows
+    ]
+    return second.model_copy(update={"rows": tuple(rows)})
+
+
+def run_names(before: Path, after: Path) -> tuple[str, str]:
+    """What to call two runs: their folders' names, or as much of their paths as tells them apart."""
+    first, second = before.absolute().parts, after.absolute().parts
+    for depth in range(1, max(len(first), len(second)) + 1):
+        if first[-depth:] != second[-depth:]:
+            return "/".join(first[-depth:]), "/".join(second[-depth:])
+    return str(before), str(after)
