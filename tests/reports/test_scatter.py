@@ -9,8 +9,9 @@ import pytest
 
 from quantkit.core.comparison import Latency
 from quantkit.reports.html import GLYPHS
-from quantkit.reports.scatter import MARKERS, Point, pareto_front, scatter_svg
-from quantkit.reports.svg import SERIES
+from quantkit.reports.points import Point, pareto_front
+from quantkit.reports.scatter import MARKERS, scatter_svg
+from quantkit.reports.svg import SERIES_COLOURS
 from tests.reports.builders import HOSTILE, comparison, reference_row, row
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -24,14 +25,15 @@ def texts(svg: str) -> list[str]:
 def test_is_a_named_picture_of_every_row(narrow: bool) -> None:
     svg = scatter_svg(comparison(reference_row(), row("fp16"), row()), narrow=narrow)
     root = ElementTree.fromstring(svg)
-    assert root.attrib["role"] == "img"
+    assert root.attrib["role"] == "group"
     described = root.find(f"{SVG}desc")
     assert described is not None
     assert "openvino int8 90.0 % at 2 ms" in (described.text or "")
     assert {"FP32", "FP16", "INT8", "openvino"} <= set(texts(svg))
-    assert {element.attrib["id"] for element in root.iter() if "id" in element.attrib} >= set(
-        root.attrib["aria-labelledby"].split()
-    )
+    assert {element.attrib["id"] for element in root.iter() if "id" in element.attrib} >= {
+        root.attrib["aria-labelledby"],
+        root.attrib["aria-describedby"],
+    }
 
 
 def test_colours_are_left_to_the_style_sheet_and_bytes_are_reproducible() -> None:
@@ -42,7 +44,7 @@ def test_colours_are_left_to_the_style_sheet_and_bytes_are_reproducible() -> Non
     assert not re.search(r"#[0-9a-f]{6}\b(?!\))", re.sub(r'(href="|url\()#\w+', "", svg))
     assert "font-family" not in svg
     assert "<style" not in svg
-    assert len(SERIES) == len(MARKERS) == len(GLYPHS)
+    assert SERIES_COLOURS == len(MARKERS) == len(GLYPHS)
 
 
 def test_the_two_widths_share_no_id() -> None:
