@@ -102,7 +102,7 @@ def _axes(axes: Any, points: Sequence[Point], quality: str, narrow: bool, palett
         axes.xaxis.set_major_locator(MaxNLocator(6 if narrow else 9, steps=(1, 2, 5, 10)))
     bottom, top = min(p.low for p in points), max(p.high for p in points)
     margin = 0.08 * (top - bottom) or 1.0
-    axes.set_ylim(bottom - margin, top + margin)
+    axes.set_ylim(bottom - margin, min(top + margin, 100 + 0.08 * (100 - bottom + margin)))  # shares end at 100 %
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value < 100.001 else ""))
     batches = sorted({p.row.batch for p in points})

@@ -116,6 +116,7 @@ def test_the_pointer_the_keyboard_and_a_finger_get_a_points_figures(rich: Path, 
         assert card["x"] <= box["x"] and box["x"] + box["width"] <= card["x"] + card["width"]
         page.keyboard.press("Escape")
         assert readout.is_hidden()
+        page.evaluate("document.activeElement.blur()")
     touched = visit(rich, **PHONE)
     touched.locator(".narrow .point").last.locator(".hit").tap()
     assert "tensorrt INT8" in touched.locator("#readout").inner_text()
