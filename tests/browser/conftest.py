@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import quantkit
 from quantkit.core.comparison import GpuLoad, Latency, LayerTime
 from quantkit.core.predictions import Predictions
-from quantkit.demo.write import write_demo
 from quantkit.reports.html import html_report
 from tests.reports.builders import HOSTILE, calibration, comparison, gated, reference_row, row
 
@@ -77,15 +75,9 @@ def _foreign(url: str, report: Path) -> list[str]:
 
 
 @pytest.fixture(scope="package")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded model, truly calibrated and compared, on few images."""
-    folder = tmp_path_factory.mktemp("real") / "digits"
-    write_demo(folder)
-    found = quantkit.calibrate(folder / "model.onnx", data=folder / "imgs" / "calib", samples=20, output=folder / "run")
-    compared = quantkit.compare(
-        found, folder / "imgs" / "eval", targets=["onnxruntime"], precisions=["int8"], samples=60
-    )
-    return quantkit.report(compared, folder / "report.html")
+def real(demo: Path) -> Path:
+    """The report of the demo, truly calibrated and compared."""
+    return demo / "run" / "report.html"
 
 
 @pytest.fixture(scope="package")
