@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,16 @@ def test_the_stored_model_is_small_and_its_data_is_named() -> None:
     text = package.joinpath("LICENSE-digits.md").read_text(encoding="utf-8")
     assert "UCI" in text
     assert "CC BY 4.0" in text
+
+
+@pytest.mark.slow
+@pytest.mark.openvino
+@pytest.mark.parametrize("verb", ["gate", "report"])
+def test_no_thumbnails_keeps_pictures_out_of_the_report(
+    verb: str, demo: Path, quantkit: Quantkit, tmp_path: Path
+) -> None:
+    if "data:image/jpeg" not in (demo / "run" / "report.html").read_text():
+        pytest.skip("no answer changed on this machine")
+    shutil.copytree(demo / "run", tmp_path / "run")
+    assert quantkit(verb, "run", "--no-thumbnails").returncode == 0
+    assert "data:image/jpeg" not in (tmp_path / "run" / "report.html").read_text()
