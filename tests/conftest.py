@@ -109,6 +109,19 @@ def quantkit(tmp_path: Path) -> Quantkit:
 
 
 @pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that ``quantkit demo`` makes, on ONNX Runtime and OpenVINO."""
+    pytest.importorskip("openvino")
+    folder = tmp_path_factory.mktemp("demo") / "digits"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("QUANTKIT_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "quantkit", "demo", folder], env=clean, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the measuring material is not here")

@@ -13,6 +13,7 @@ from quantkit.cli.options import (
     DumpConfig,
     Json,
     Labels,
+    NoThumbnails,
     Placements,
     Precisions,
     Preprocessing,
@@ -59,6 +60,7 @@ def compare(
     classes: Classes = None,
     labels: Labels = None,
     config: ConfigFile = None,
+    no_thumbnails: NoThumbnails = False,
     as_json: Json = False,
     dump_config: DumpConfig = False,
     verbose: Verbose = 0,
@@ -101,7 +103,7 @@ def compare(
     comparison = comparison.save(folder)
     # Only where the images are is remembered: what this command measured must not decide what the next one measures.
     write_config(folder, run_config(folder).with_values("data", evaluation=settings.data.evaluation))
-    report = write_report(folder)
+    report = write_report(folder, pictures=False if no_thumbnails else None)
     if as_json:
         print_json(comparison.model_dump(mode="json"))
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from quantkit.cli.options import Json, Quiet, Run, Verbose
+from quantkit.cli.options import Json, NoThumbnails, Quiet, Run, Verbose
 
 if TYPE_CHECKING:
     from quantkit.core.comparison import Comparison
@@ -48,6 +48,7 @@ def gate(
     init: Annotated[
         bool, typer.Option("--init", help="Write first rules from the run's figures, to --gates or stdout.")
     ] = False,
+    no_thumbnails: NoThumbnails = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -84,7 +85,7 @@ def gate(
     if is_run(folder):
         try:
             write_gate(folder, comparison, result)
-            write_report(folder, gate=result)
+            write_report(folder, gate=result, pictures=False if no_thumbnails else None)
         except BadInput as error:  # the verdict stands, whether or not the run can be written
             log.warning("The report is not brought up to date: %s", error)
     raise typer.Exit(result.exit_code)

@@ -58,6 +58,12 @@ Labels = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--labels", help="CSV of file,class for a flat folder; a labels.csv in it is found by itself."),
 ]
+NoThumbnails = Annotated[
+    bool,
+    typer.Option(
+        "--no-thumbnails", help="No pictures of samples in the report; for good: \\[report] thumbnails = false."
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: use nothing that an earlier run left.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 DumpConfig = Annotated[bool, typer.Option("--dump-config", help="Print the effective configuration and exit.")]

@@ -6,11 +6,12 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Literal
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
 from quantkit.core.errors import BadInput
-from quantkit.core.files import write_text
+from quantkit.core.files import atomic_file, write_text
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.gates.document import GATE_FILE, gate_document
@@ -19,6 +20,7 @@ from quantkit.pipeline.run_directory import run_config
 log = logging.getLogger("quantkit")
 REPORT_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
+FORMS: dict[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
 
 
 def write_report(
@@ -47,6 +49,21 @@ def write_report(
     write_text(path, html_report(calibration, comparison, gate, pictures))
     if output is None:
         write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration))
+    return path
+
+
+def write_chart(folder: Path, path: Path) -> Path:
+    """Write the run's picture of accuracy against latency to ``path``, as SVG or PNG by its suffix. Raises BadInput."""
+    from quantkit.reports.scatter import scatter_file
+
+    form = FORMS.get(path.suffix.lower())
+    if form is None:
+        raise BadInput(f"The chart cannot be written as {path.name}.", "Give --chart a name that ends in .svg or .png.")
+    if not (folder / COMPARISON_FILE).is_file():
+        raise BadInput(f"The run in {folder} is not compared yet, so there is no chart.", "Run quantkit compare on it.")
+    picture = scatter_file(Comparison.load(folder), form)
+    with atomic_file(path) as file:
+        file.write_bytes(picture)
     return path
 
 

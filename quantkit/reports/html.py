@@ -17,8 +17,10 @@ from quantkit.core.comparison import Comparison
 from quantkit.gates import GateResult
 from quantkit.reports import wording
 from quantkit.reports.changed import changes_of
+from quantkit.reports.commands import clocks, reproduce
 from quantkit.reports.layers import breakdowns
-from quantkit.reports.scatter import MARKERS, scatter_svg, target_order
+from quantkit.reports.points import target_order
+from quantkit.reports.scatter import MARKERS, scatter_svg
 from quantkit.reports.table import columns
 from quantkit.reports.tensors import tensor_entries
 from quantkit.reports.thumbnails import thumbnails
@@ -71,6 +73,8 @@ def html_report(
         changed=changed,
         thumbnails=thumbnails(comparison.data, flipped) if comparison else {},
         entries=entries,
+        commands=reproduce(calibration, comparison) if calibration else [],
+        clocks=clocks(rows),
         warnings=[w for source in (comparison, calibration) if source for w in source.warnings],
         data=Markup(script_json({"charts": [entry.chart for entry in entries]})),
         style=Markup(_source(environment, "report.css")),

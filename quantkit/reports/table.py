@@ -35,8 +35,12 @@ def columns(comparison: Comparison) -> list[Column]:
     digits = percent_digits(comparison.samples)
     metrics = wording.metric_names(comparison.rows)
     return [
-        Column("Target", "Runtime", lambda row: Cell(row.target, row.target), numeric=False),
-        Column("Device", "Device that it ran on", lambda row: Cell(row.device, row.device, _run(row)), numeric=False),
+        Column(
+            "Target",
+            "Runtime, the device, and how it ran",
+            lambda row: Cell(row.target, f"{row.target} {row.device}", _run(row)),
+            numeric=False,
+        ),
         Column("Precision", "Precision of the artifact; calibration method", _precision, numeric=False),
         Column(
             "Ran in",
@@ -92,10 +96,10 @@ def _gpu(comparison: Comparison) -> list[Column]:
 
 
 def _run(row: Row) -> str:
-    """How the runtime ran it, where it tells."""
+    """The device, and how the runtime ran it, where it tells."""
     names = {"threads": "thread", "streams": "stream"}
     counts = {name: row.runtime[key] for key, name in names.items() if key in row.runtime}
-    return ", ".join(f"{count} {name}{'s' if count != '1' else ''}" for name, count in counts.items())
+    return ", ".join([row.device, *(f"{count} {name}{'s' if count != '1' else ''}" for name, count in counts.items())])
 
 
 def _precision(row: Row) -> Cell:

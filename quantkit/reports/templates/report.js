@@ -151,5 +151,50 @@ for (const table of document.querySelectorAll("[data-sortable]")) {
   });
 }
 
+// The figures of the point under the pointer, or else of the one with the focus, and of those that it covers.
+const readout = document.getElementById("readout");
+if (readout) {
+  const picture = readout.parentElement;
+  const told = new Map();
+  for (const point of picture.querySelectorAll(".point")) {
+    const title = point.querySelector("title");
+    told.set(point, title.textContent.split("\n"));
+    title.remove(); // the browser would show it, too
+  }
+  const centre = (point) => {
+    const box = point.querySelector(".hit").getBoundingClientRect();
+    return { x: box.x + box.width / 2, y: box.y + box.height / 2, radius: box.height / 2 };
+  };
+  const show = (point) => {
+    readout.hidden = !point;
+    if (!point) return;
+    const { x, y, radius } = centre(point);
+    const near = [...point.ownerSVGElement.querySelectorAll(".point")].filter((other) => {
+      const at = centre(other);
+      return other !== point && Math.hypot(at.x - x, at.y - y) < radius;
+    });
+    readout.replaceChildren(...[point, ...near].flatMap((one) => told.get(one).map((text, i) => {
+      const line = document.createElement("p");
+      line.textContent = text;
+      line.classList.toggle("of", i === 0);
+      return line;
+    })));
+    const card = picture.getBoundingClientRect();
+    const left = x - card.x - readout.offsetWidth / 2;
+    readout.style.left = `${Math.max(8, Math.min(left, card.width - readout.offsetWidth - 8))}px`;
+    const above = y - card.y - radius - readout.offsetHeight;
+    readout.style.top = `${above > 8 - card.y ? above : y - card.y + radius}px`;
+  };
+  const focused = () => picture.querySelector(".point:focus");
+  picture.addEventListener("pointerover", (event) => {
+    if (!readout.contains(event.target)) show(event.target.closest(".point") ?? focused());
+  });
+  picture.addEventListener("pointerleave", () => show(focused()));
+  picture.addEventListener("focusin", (event) => show(event.target.closest(".point")));
+  picture.addEventListener("focusout", () => show(null));
+  addEventListener("keydown", (event) => { if (event.key === "Escape") show(null); });
+  addEventListener("resize", () => show(null));
+}
+
 document.documentElement.dataset.ready = "";
 })();

@@ -1,0 +1,65 @@
+"""How to make a run again: the commands that its records give, and the clocks that it was measured at."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import Comparison, Row
+
+AGAIN = "again"  # the run directory that the commands make
+SETTINGS = "quantkit.toml"
+
+
+def reproduce(calibration: Calibration, comparison: Comparison | None) -> list[str]:
+    """The shell commands that make this run again, in the folder ``again``; empty where the records do not tell.
+
+    They hold what ``calibration.json`` and ``comparison.json`` say. The rest (preprocessing, percentile, shapes …) is
+    in the run's ``quantkit.toml``, which they name. Ranges that were imported come from no calibration.
+    """
+    if calibration.folder is None or not calibration.samples:
+        return []
+    settings = calibration.folder.absolute() / SETTINGS
+    if not settings.is_file():
+        return []
+    line = ["quantkit", "calibrate", calibration.model.path, "-c", str(settings), "--data", calibration.data.path]
+    line += ["--samples", str(calibration.samples + len(calibration.data.skipped)), "--seed", str(calibration.seed)]
+    line += ["--method", calibration.method, "--batch-size", str(calibration.batch_size)]
+    line += [part for pattern in calibration.exclude for part in ("--exclude", pattern)]
+    commands = [shlex.join([*line, "-o", AGAIN])]
+    if comparison is not None and comparison.rows:
+        commands.append(shlex.join(["quantkit", "compare", AGAIN, *_measured(comparison)]))
+    return commands
+
+
+def _measured(comparison: Comparison) -> list[str]:
+    rows = comparison.rows
+    found = ["--data", comparison.data, "--samples", str(comparison.samples)]
+    for option, values in (
+        ("--target", [row.target for row in rows]),
+        ("--precision", [row.precision for row in rows]),
+        ("--batch-size", [str(row.batch) for row in rows]),
+    ):
+        found += [part for value in dict.fromkeys(values) for part in (option, value)]
+    devices = {row.device for row in rows}
+    return found + (["--device", *devices] if len(devices) == 1 else [])  # it speaks of every target
+
+
+def clocks(rows: Sequence[Row]) -> list[str]:
+    """The clocks, power and temperature of the GPU under each row's load, where NVML told."""
+    told = []
+    for row in rows:
+        if row.gpu is None:
+            continue
+        parts = {
+            "SM {:,} MHz": row.gpu.sm_clock_mhz,
+            "memory {:,} MHz": row.gpu.memory_clock_mhz,
+            "{:.0f} W": row.gpu.power_w,
+            "{} °C": row.gpu.temperature_c,
+        }
+        figures = ", ".join(text.format(value) for text, value in parts.items() if value is not None)
+        if figures:
+            batch = f", batch {row.batch}" if row.batch != 1 else ""
+            told.append(f"{row.target} {row.precision.upper()}{batch}: {figures}")
+    return told

@@ -1,0 +1,195 @@
+"""The report as people use it: it opens, draws, sorts, filters, prints, and says what a point is."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import LAYERS, Visit
+from tests.reports.builders import HOSTILE
+
+LOAD_MS = 3_000  # a page takes a few hundred; a busy machine should not fail the test
+BYTES_PER_LAYER = 20_000
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+
+
+@pytest.mark.parametrize("name", ["real", "rich", "big", "hostile"])
+def test_it_opens_from_a_file_without_a_network_and_every_chart_has_marks(
+    name: str, visit: Visit, request: pytest.FixtureRequest
+) -> None:
+    page = visit(request.getfixturevalue(name))
+    assert page.locator("html[data-ready]").count() == 1
+    rows = page.locator("#measurements tbody").count()
+    assert page.locator(".picture .wide .point use").count() == rows
+    chart = page.locator(".tensor:has(.chart)").first
+    chart.locator("summary").click()
+    assert chart.locator(".chart svg .bar").count() > 20
+    assert chart.locator(".chart svg .line.chosen").count() == 1
+
+
+def test_a_page_of_a_hundred_layers_is_small_and_loads_at_once(big: Path, visit: Visit) -> None:
+    assert big.stat().st_size < BYTES_PER_LAYER * LAYERS
+    timing = visit(big).evaluate("performance.getEntriesByType('navigation')[0].toJSON()")
+    assert 0 < timing["domContentLoadedEventEnd"] < LOAD_MS
+    assert timing["loadEventEnd"] < LOAD_MS
+
+
+def test_a_link_opens_its_tensor(rich: Path, visit: Visit) -> None:
+    page = visit(rich, "#t3")
+    assert page.locator(".tensor[open]").count() == 1
+    assert page.locator("#t3 .chart svg").count() == 1
+
+
+def test_fifty_opened_tensors_are_all_drawn(big: Path, visit: Visit) -> None:
+    page = visit(big)
+    page.evaluate("document.querySelectorAll('.tensor').forEach((tensor, i) => { tensor.open = i < 50; })")
+    page.wait_for_function("document.querySelectorAll('.chart svg').length === 50")
+
+
+def keys_of(page: Any, index: int) -> list[str]:
+    script = "i => [...document.querySelectorAll('#measurements tbody')].map(b => b.rows[0].cells[i].dataset.key)"
+    return list(page.evaluate(script, index))
+
+
+def ordered(keys: list[str], numeric: bool, descending: bool) -> bool:
+    there = [key for key in keys if key]
+    if keys[: len(there)] != there:  # cells without a figure come last either way
+        return False
+    if numeric:
+        values = [float(key) for key in there]
+        return values == sorted(values, reverse=descending)
+    return there == sorted(there, key=str.lower, reverse=descending)
+
+
+@pytest.mark.parametrize("by", ["mouse", "keyboard"])
+def test_every_column_sorts_both_ways_and_says_so(by: str, rich: Path, visit: Visit) -> None:
+    page = visit(rich)
+    headings = page.locator("#measurements th")
+    assert headings.count() > 12
+    for index in range(headings.count()):
+        heading = headings.nth(index)
+        button = heading.locator("button")
+        numeric = "number" in (heading.get_attribute("class") or "")
+        for key, wanted in (("Enter", "ascending"), ("Space", "descending")):
+            if by == "mouse":
+                button.click()
+            else:
+                button.focus()
+                page.keyboard.press(key)
+            assert heading.get_attribute("aria-sort") == wanted
+            assert ordered(keys_of(page, index), numeric, wanted == "descending"), heading.inner_text()
+        assert page.locator("#measurements th[aria-sort]").count() == 1
+    assert page.locator("#measurements tbody:has(.notes)").count() == 1  # notes went along with their rows
+
+
+def test_the_filter_finds_tensors_by_name(rich: Path, visit: Visit) -> None:
+    page = visit(rich)
+    everything = page.locator(".tensor:visible").count()
+    page.locator("#search").fill("CONV11")
+    assert page.locator(".tensor:visible").count() == 1
+    page.locator("#search").fill("no such tensor")
+    assert page.locator(".tensor:visible").count() == 0
+    page.locator("#search").fill("")
+    assert page.locator(".tensor:visible").count() == everything
+
+
+def test_the_pointer_the_keyboard_and_a_finger_get_a_points_figures(rich: Path, visit: Visit) -> None:
+    page = visit(rich)
+    points, readout = page.locator(".wide .point"), page.locator("#readout")
+    assert readout.is_hidden()
+    for number in range(points.count()):
+        point = points.nth(number)
+        said = (point.get_attribute("aria-label") or "").split("; ")
+        assert re.search(r"accuracy .* %, 95 % interval .*–", said[1])
+        assert re.search(r"p50 .* ms, p10–p90 .*–", said[2])
+        point.locator("use").hover(force=True)
+        assert set(said) <= set(readout.locator("p").all_inner_texts())
+        page.mouse.move(5, 5)
+        assert readout.is_hidden()
+        point.focus()
+        assert readout.locator("p").all_inner_texts()[: len(said)] == said
+        box, card = readout.bounding_box(), page.locator(".picture").bounding_box()
+        assert card["x"] <= box["x"] and box["x"] + box["width"] <= card["x"] + card["width"]
+        page.keyboard.press("Escape")
+        assert readout.is_hidden()
+        page.evaluate("document.activeElement.blur()")
+    touched = visit(rich, **PHONE)
+    touched.locator(".narrow .point").last.locator(".hit").tap()
+    assert "tensorrt INT8" in touched.locator("#readout").inner_text()
+
+
+def test_the_tab_key_goes_from_point_to_point(rich: Path, visit: Visit) -> None:
+    page = visit(rich)
+    points = page.locator(".wide .point")
+    points.first.focus()
+    for number in range(1, points.count()):
+        page.keyboard.press("Tab")
+        wanted = points.nth(number).get_attribute("aria-label")
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')") == wanted
+
+
+def test_without_script_points_have_titles_and_all_figures_are_there(rich: Path, visit: Visit) -> None:
+    page = visit(rich, java_script_enabled=False)
+    assert page.locator(".wide .point title").count() == page.locator("#measurements tbody").count()
+    assert "p10–p90" in page.locator(".wide .point title").first.text_content()
+    assert page.locator("#search").is_hidden()
+    page.locator(".tensor summary").first.click()
+    assert page.locator(".tensor .methods").first.is_visible()
+
+
+@pytest.mark.parametrize("name", ["real", "rich", "big", "hostile"])
+def test_a_phone_scrolls_the_page_one_way_only(name: str, visit: Visit, request: pytest.FixtureRequest) -> None:
+    page = visit(request.getfixturevalue(name), "#t0", **PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.locator(".picture .narrow").is_visible()
+    assert page.locator(".picture .wide").is_hidden()
+
+
+def test_print_has_everything_that_is_open_in_light_colours_and_no_search_box(rich: Path, visit: Visit) -> None:
+    pypdf = pytest.importorskip("pypdf")
+    page = visit(rich, "#t11", color_scheme="dark")
+    page.evaluate(
+        "document.querySelectorAll('.tensor').forEach((tensor, i) => { tensor.open = i < 6 || tensor.open; })"
+    )
+    page.wait_for_function("document.querySelectorAll('.chart svg').length === 7")
+    printed = pypdf.PdfReader(io.BytesIO(page.pdf(format="A4")))
+    assert 2 <= len(printed.pages) <= 12
+    text = " ".join(" ".join(sheet.extract_text() for sheet in printed.pages).split())
+    assert text.count("Chosen because") == 7
+    for told in ("Do not ship", "All measurements", "FP16", "conv11", "A few images were copies"):
+        assert told in text
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.locator("#search").is_hidden()
+    assert page.locator(".picture .wide").is_visible()
+    colours = "() => ['--paper', '--c0'].map(name => getComputedStyle(document.documentElement).getPropertyValue(name))"
+    assert page.evaluate(colours) == ["#fff", "#0072b2"]
+
+
+def test_reduced_motion_is_respected(rich: Path, visit: Visit) -> None:
+    script = "getComputedStyle(document.querySelector('.tensor summary'), '::before').transitionDuration"
+    moving = "() => document.getAnimations().length + [...document.querySelectorAll('*')]" + (
+        ".filter(e => parseFloat(getComputedStyle(e).transitionDuration) > 0).length"
+    )
+    page = visit(rich, reduced_motion="reduce")
+    assert page.evaluate(script) == "0s"
+    assert page.evaluate(moving) == 0
+
+
+def test_hostile_names_execute_nothing_and_are_read_as_they_are(hostile: Path, visit: Visit) -> None:
+    page = visit(hostile)
+    assert page.locator("script").count() == 2
+    assert page.locator("img, iframe, object, embed").count() == 0
+    assert page.evaluate(
+        "[...document.querySelectorAll('*')].every(e => [...e.attributes].every(a => !/^on/.test(a.name)))"
+    )
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    page.wait_for_function("document.querySelectorAll('.chart svg').length === 5")
+    for point in page.locator(".wide .point").all():
+        point.focus()
+    assert "</script><script>alert(1)</script>" in page.locator("#measurements").inner_text()
+    page.locator("#search").fill(HOSTILE[1])
+    assert page.locator(".tensor:visible").count() == 1
