@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from quantkit.core.comparison import Row
 from quantkit.gates import GateResult, Verdict
-from quantkit.measure.fidelity import NOT_FINITE_DB
+from quantkit.measure.noise import NOT_FINITE_DB
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
