@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.comparison import LayerError
+from quantkit.core.comparison import LAYER_SAMPLES, LayerError
 from quantkit.core.errors import QuantkitError
 from quantkit.core.progress import Progress, silent
 from quantkit.datasets import Dataset, Stream
@@ -30,7 +30,6 @@ from quantkit.pipeline.export import export
 from quantkit.targets import LayerOutputs
 from quantkit.targets.tensorrt import TensorRT
 
-SAMPLES = 32  # spread over the evaluation set; a figure over all 2,000 is within 0.3 dB of that over 32
 BYTES_AT_ONCE = 128 * 2**20  # of FP32's outputs, and as much again of one INT8 model's
 UNKNOWN_VALUES = 2**20  # of a tensor without a histogram
 
@@ -81,16 +80,17 @@ def measure_layers(
     artifacts: Path,
     progress: Progress = silent,
 ) -> list[str]:
-    """Give the INT8 candidates their ``layer_errors``, from ``SAMPLES`` of ``indices`` in batches of ``batch``.
+    """Give the INT8 candidates their ``layer_errors``, from ``LAYER_SAMPLES`` spread over ``indices``.
 
-    Tensors are looked at in groups of at most ``BYTES_AT_ONCE``. What cannot be measured is left out; a warning for
-    each is returned.
+    They are fed in batches of ``batch``, and tensors looked at in groups of at most ``BYTES_AT_ONCE``. What cannot be
+    measured is left out, and a warning for each is returned.
     """
     studies, warnings = _studies(candidates, calibration, model, artifacts, progress)
     if not studies:
         return warnings
     layers = layers_of(model.graph_only.graph)
-    chosen = [indices[i] for i in np.unique(np.linspace(0, len(indices) - 1, min(SAMPLES, len(indices))).astype(int))]
+    spread = np.linspace(0, len(indices) - 1, min(LAYER_SAMPLES, len(indices)))
+    chosen = [indices[int(position)] for position in spread]
     groups = _groups(layers, calibration, batch)
     signal: dict[str, float] = {}
     with progress("layers", len(groups) * len(chosen), "samples") as advance:

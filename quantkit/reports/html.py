@@ -13,10 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from quantkit.core.calibration import Calibration
-from quantkit.core.comparison import Comparison
+from quantkit.core.comparison import LAYER_SAMPLES, Comparison
 from quantkit.gates import GateResult
 from quantkit.reports import wording
 from quantkit.reports.changed import changes_of
+from quantkit.reports.depth import depth_svg
+from quantkit.reports.layer_errors import SHOWN, layer_entries, series_of
 from quantkit.reports.layers import breakdowns
 from quantkit.reports.scatter import MARKERS, scatter_svg, target_order
 from quantkit.reports.table import columns
@@ -51,10 +53,11 @@ def html_report(
     """
     environment = _environment()
     script = _source(environment, "report.js")
-    entries = tensor_entries(calibration) if calibration else []
     model = comparison.model if comparison else calibration.model.path if calibration else "?"
     rows = comparison.rows if comparison else ()
     targets = target_order(rows)
+    series = series_of(rows)
+    entries = layer_entries(series, tensor_entries(calibration) if calibration else [])
     changed = changes_of(comparison) if comparison else []
     flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if pictures else {}
     return environment.get_template("report.html").render(
@@ -70,9 +73,14 @@ def html_report(
         breakdowns=breakdowns(rows),
         changed=changed,
         thumbnails=thumbnails(comparison.data, flipped) if comparison else {},
+        series=series,
         entries=entries,
+        folded=SHOWN if series and len(entries) > SHOWN + 3 else 0,
+        depth=Markup(depth_svg(series, targets)),
+        narrow_depth=Markup(depth_svg(series, targets, narrow=True)),
+        layer_samples=LAYER_SAMPLES,
         warnings=[w for source in (comparison, calibration) if source for w in source.warnings],
-        data=Markup(script_json({"charts": [entry.chart for entry in entries]})),
+        data=Markup(script_json({"charts": [e.calibrated.chart if e.calibrated else None for e in entries]})),
         style=Markup(_source(environment, "report.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
