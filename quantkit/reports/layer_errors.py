@@ -94,7 +94,9 @@ def worst_named(series: Sequence[Series]) -> str:
     for error in worst_first(series)[:WORST_NAMED]:
         if error.sqnr_db is not None:
             where = next(one.label for one in series if error in one.row.layer_errors)
-            told.append(f"{error.kind} {error.name} ({wording.decibels(error.sqnr_db)} dB on {where})")
+            figure = wording.decibels(error.sqnr_db)
+            unit = " dB" if figure[-1].isdigit() else ""
+            told.append(f"{error.kind} {error.name} ({figure}{unit} on {where})")
     return f"Least SQNR of a layer's output: {', '.join(told)}." if told else ""
 
 
