@@ -158,3 +158,23 @@ def test_tensorrt_tells_by_its_qdq_file_without_a_gpu(model_path: Path, images: 
     assert warnings == []
     assert [error.tensor for error in candidate.layer_errors] == LAYERS
     assert all(error.sqnr_db is None or 20 < error.sqnr_db < 80 for error in candidate.layer_errors)
+
+
+@pytest.mark.openvino
+def test_reading_openvinos_layers_changes_nothing_behind_a_sum(images: Path, tmp_path: Path) -> None:
+    """A Conv and the sum behind it are one kernel, which rounds nothing between, unless its input is read out."""
+    pytest.importorskip("openvino")
+    from quantkit.targets.openvino import OpenVino
+
+    onnx.save(tiny_model(size=40), tmp_path / "large.onnx")  # sums large enough for a pair on both inputs
+    calibration = qk.calibrate(tmp_path / "large.onnx", images)
+    target = OpenVino()
+    (tmp_path / "ir").mkdir()
+    artifact = target.export(open_model(tmp_path / "large.onnx"), calibration, "int8", tmp_path / "ir")
+    x = {"input": np.random.default_rng(0).standard_normal((1, 3, 40, 40)).astype(np.float32)}
+    alone = target.load(artifact, "CPU").infer(x)["logits"]
+    read = target.layer_outputs(artifact, LAYERS).infer(x)
+    assert set(read) == set(LAYERS)
+    np.testing.assert_allclose(read["logits"], alone, atol=1e-4)
+    assert len(np.unique(read["conv2"])) > 1000
+    assert len(np.unique(read["relu1"])) <= 256
