@@ -12,9 +12,13 @@ from quantkit.cli.options import Json, NoThumbnails, Quiet, Run, Verbose
 
 def report(
     run: Run = None,
+    later: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="[RUN]", help="A later run, to set beside the first.", show_default=False),
+    ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("-o", "--output", help="Where the HTML file goes; default: report.html in the run."),
+        typer.Option("-o", "--output", help="Where the HTML file goes; default: in the run, the later of two."),
     ] = None,
     chart: Annotated[
         Optional[Path],  # noqa: UP045
@@ -25,17 +29,29 @@ def report(
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Write the run's report.html and summary.md."""
+    """Write the run's report.html and summary.md; of two runs, difference.html with what differs between them."""
     from quantkit.cli.console import configure, print_json, stdout
+    from quantkit.core.errors import BadInput
+    from quantkit.pipeline.difference import difference_document, write_difference
     from quantkit.pipeline.report import write_chart, write_report
     from quantkit.pipeline.run_directory import find_run
 
     configure(verbose, quiet)
     folder = find_run(run)
+    pictures = False if no_thumbnails else None
+    if later is not None:
+        if chart is not None:
+            raise BadInput("A chart shows one run.", "Leave --chart out, or name one run.")
+        path = write_difference(folder, find_run(later), output, pictures)
+        if as_json:
+            print_json({"report": str(path), "rows": difference_document(folder, later)})
+        else:
+            stdout.print(str(path), markup=False)
+        return
     written = {}
     if chart is not None:
         written["chart"] = str(write_chart(folder, chart))
-    written["report"] = str(write_report(folder, output, pictures=False if no_thumbnails else None))
+    written["report"] = str(write_report(folder, output, pictures=pictures))
     if as_json:
         print_json(written)
     else:

@@ -12,6 +12,7 @@ from quantkit.core.predictions import PREDICTIONS_FILE, Predictions
 from quantkit.core.record import Record, read_record
 
 COMPARISON_FILE = "comparison.json"
+LAYER_SAMPLES = 32  # that layer errors are measured on; architecture.md says how far they are from all samples'
 
 
 class Interval(Record):
@@ -66,6 +67,20 @@ class LayerTime(Record):
     reason: str = ""
 
 
+class LayerError(Record):
+    """What INT8 makes of one layer's output: ``tensor`` of the user's model, put out by the node ``name``.
+
+    ``kind`` is the operator, or "Input" for what the model takes. ``sqnr_db`` is 10·log10(Σ ref² / Σ (ref - x)²)
+    against FP32 over all samples looked at, of the rounded tensor where it is rounded; None where it is equal to the
+    bit, -300 where it is no number.
+    """
+
+    name: str
+    tensor: str
+    kind: str
+    sqnr_db: float | None
+
+
 class GpuLoad(Record):
     """The GPU while one row's model ran on it without pause, by NVML; None where NVML does not tell.
 
@@ -90,8 +105,9 @@ class Row(Record):
 
     On a GPU ``latency_ms`` is the network alone, by the device's clock, and ``latency_with_copies_ms`` has the copies
     between host and device, through pinned memory; ``throughput`` is of inferences enqueued back to back. ``layers``
-    are timed at the first batch size. ``runtime`` is how the runtime ran it, in its own words: threads, streams and so
-    on.
+    are timed at the first batch size, and ``layer_errors`` stand in the same rows, in the model's order, computed on
+    the CPU; empty where they are not known. ``runtime`` is how the runtime ran it, in its own words: threads, streams
+    and so on.
     """
 
     target: str
@@ -115,6 +131,7 @@ class Row(Record):
     runtime: dict[str, str] = Field(default_factory=dict)
     changes: dict[str, Change] = Field(default_factory=dict)
     agreement_interval: Interval | None = None
+    layer_errors: tuple[LayerError, ...] = ()
 
     @property
     def key(self) -> str:

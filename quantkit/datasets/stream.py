@@ -125,6 +125,11 @@ def samples_sha256(digests: Mapping[int, str], samples: int) -> str:
     return digest.hexdigest()
 
 
+def resized_batch(inputs: Mapping[str, npt.NDArray[np.generic]], size: int) -> dict[str, npt.NDArray[np.generic]]:
+    """The same samples, repeated or cut to ``size``."""
+    return {name: np.ascontiguousarray(np.resize(array, (size, *array.shape[1:]))) for name, array in inputs.items()}
+
+
 def stacked(samples: Sequence[Sample]) -> Batch:
     """Samples as one batch; a single one is not copied."""
     if len(samples) == 1:

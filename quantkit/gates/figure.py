@@ -24,10 +24,15 @@ class Figure:
 
 
 def figure(comparison: Comparison, row: Row, metric: str) -> Figure | None:
-    """The figure at the path ``metric`` of a row; None where it has none, or where FP32 would meet itself."""
+    """The figure at the path ``metric`` of a row; None where it has none, or where FP32 would meet itself.
+
+    ``worst_layer_sqnr_db`` is the least of its ``layer_errors``.
+    """
     compares = metric in ("agreement", "sqnr_db", "speedup") or metric.startswith("drop.")
     if row.is_reference and compares:
         return None
+    if metric == "worst_layer_sqnr_db":
+        return _worst_layer(row)
     if metric == "sqnr_db" and row.sqnr_db is None:
         return Figure(math.inf)  # equal to FP32 to the bit
     if metric in row.metrics:
@@ -39,6 +44,13 @@ def figure(comparison: Comparison, row: Row, metric: str) -> Figure | None:
         return None
     low, high = _ends(comparison, row, metric)
     return Figure(float(found), low, high)
+
+
+def _worst_layer(row: Row) -> Figure | None:
+    """The least SQNR of a layer's output; None where none is measured."""
+    if not row.layer_errors:
+        return None
+    return Figure(min((e.sqnr_db for e in row.layer_errors if e.sqnr_db is not None), default=math.inf))
 
 
 def _ends(comparison: Comparison, row: Row, metric: str) -> tuple[float | None, float | None]:

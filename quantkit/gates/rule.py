@@ -13,6 +13,7 @@ UNITS = {
     "latency_ms": " ms",
     "latency_with_copies_ms": " ms",
     "sqnr_db": " dB",
+    "worst_layer_sqnr_db": " dB",
     "speedup": "x",
     "throughput": "/s",
     "size_bytes": " bytes",
@@ -37,9 +38,10 @@ class Rule(BaseModel):
     """One ``[[gate]]`` table: limits for a figure of ``comparison.json``.
 
     ``metric`` is the figure's path in a row: ``drop.top1``, ``metrics.top1.value`` (or ``top1`` for short),
-    ``agreement``, ``sqnr_db``, ``speedup``, ``latency_ms.p50``, ``throughput``, ``size_bytes``. Limits are in the
-    file's units, so shares are 0..1: half a point is 0.005. ``target`` and ``precision`` are names or wildcards; a
-    rule speaks of INT8 unless it says otherwise, and never of the FP32 reference's comparison with itself.
+    ``agreement``, ``sqnr_db``, ``worst_layer_sqnr_db``, ``speedup``, ``latency_ms.p50``, ``throughput``,
+    ``size_bytes``. Limits are in the file's units, so shares are 0..1: half a point is 0.005. ``target`` and
+    ``precision`` are names or wildcards; a rule speaks of INT8 unless it says otherwise, and never of the FP32
+    reference's comparison with itself.
 
     ``min`` and ``max`` bound the figure itself. With ``against`` ("fp32" or "fp16" of the same target and batch, or
     "baseline", the same row of an earlier comparison) ``max_fall`` and ``max_rise`` bound how far it may be from the

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from quantkit.core.comparison import Interval
 from quantkit.measure.accuracy import wilson_interval
-
-NOT_FINITE_DB = -300.0  # stands for the SQNR of an output with NaN or Inf in it
+from quantkit.measure.noise import decibels, energy, noise_energy
 
 
 class Fidelity:
@@ -37,10 +36,8 @@ class Fidelity:
         self._answers += equal.size
         self._samples += len(equal)
         for name, expected in reference.items():
-            signal = expected.astype(np.float64)
-            noise = outputs[name].astype(np.float64) - signal
-            self._signal[name] = self._signal.get(name, 0.0) + float(np.sum(signal**2))
-            self._noise[name] = self._noise.get(name, 0.0) + float(np.sum(noise**2))
+            self._signal[name] = self._signal.get(name, 0.0) + energy(expected)
+            self._noise[name] = self._noise.get(name, 0.0) + noise_energy(expected, outputs[name])
 
     @property
     def agreement(self) -> float:
@@ -55,15 +52,8 @@ class Fidelity:
     @property
     def sqnr_db(self) -> float | None:
         """10·log10(Σ ref² / Σ (ref - x)²) of the worst output; None when all are equal to the bit."""
-        worst = None
-        for name, noise in self._noise.items():
-            if noise == 0:
-                continue
-            signal = self._signal[name]
-            finite = np.isfinite(noise) and signal > 0
-            value = max(float(10 * np.log10(signal / noise)), NOT_FINITE_DB) if finite else NOT_FINITE_DB
-            worst = value if worst is None else min(worst, value)
-        return worst
+        each = [decibels(self._signal[name], noise) for name, noise in self._noise.items()]
+        return min((value for value in each if value is not None), default=None)
 
 
 def _answers(output: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -48,7 +48,8 @@ class ActivationSession:
         self.clamps = clamps_of(graph, set(wanted) | set(self.float_inputs))
         cut = {clamp.name for clamp in self.clamps}
         asked = [name for name in wanted if name not in cut]
-        with _with_outputs(model, [name for name in asked if name not in given]) as source:
+        more = [name for name in asked if name not in given]
+        with with_outputs(model.path, bool(model.external_files), more) as source:
             self.session = cpu_session(source, model.path.parent if model.external_files else None, threads)
         _give_back_memory()
         floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
@@ -131,31 +132,30 @@ def _give_back_memory() -> None:
 
 
 @contextmanager
-def _with_outputs(model: ModelFile, names: Sequence[str]) -> Iterator[Path | bytes]:
+def with_outputs(file: Path, external: bool, names: Sequence[str]) -> Iterator[Path | bytes]:
     """A temporary copy of the model's file with more outputs, without the model ever being held in memory.
 
-    A model whose weights lie in other files is small, and comes as bytes: its copy would look for them beside itself.
+    A model whose weights are ``external``, in other files, is small, and comes as bytes: its copy would look for them
+    beside itself.
 
     Messages that follow one another in a file are read as one, lists joined: that is how protocol buffers merge. The
     types of outputs that are declared by name alone are inferred by onnxruntime.
     """
     outputs = [onnx.ValueInfoProto(name=name) for name in names]
     addition = onnx.ModelProto(graph=onnx.GraphProto(output=outputs))
-    if model.external_files:
-        yield model.path.read_bytes() + addition.SerializeToString()
+    if external:
+        yield file.read_bytes() + addition.SerializeToString()
         return
     with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
         path = Path(folder) / "model.onnx"
         try:
-            shutil.copyfile(model.path, path)
-            with path.open("ab") as file:
-                file.write(addition.SerializeToString())
+            shutil.copyfile(file, path)
+            with path.open("ab") as copy:
+                copy.write(addition.SerializeToString())
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
-            raise BadInput(
-                f"There is no room for a copy of {model.path}.", "Free some space where TMPDIR points."
-            ) from error
+            raise BadInput(f"There is no room for a copy of {file}.", "Free some space where TMPDIR points.") from error
         yield path
 
 

@@ -36,6 +36,20 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
     return proto
 
 
+def ensure_names(graph: onnx.GraphProto) -> None:
+    """Give every node a unique name: quantizers address nodes by name."""
+    taken = {node.name for node in graph.node}
+    seen: set[str] = set()
+    for number, node in enumerate(graph.node):
+        if not node.name or node.name in seen:
+            name = f"{node.op_type}_{number}"
+            while name in taken:
+                name += "_"
+            node.name = name
+            taken.add(name)
+        seen.add(node.name)
+
+
 def _only_true_inputs(graph: onnx.GraphProto) -> None:
     """Drop inputs that are initializers, as older exporters list them: a changed weight would have to be fed."""
     constants = {tensor.name for tensor in graph.initializer}

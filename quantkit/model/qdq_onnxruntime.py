@@ -21,11 +21,10 @@ from quantkit.core.channels import ChannelStatistics
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.ranges import TensorRange
 from quantkit.model.bias_correction import correct_biases
-from quantkit.model.equalization import equalize, means_after
+from quantkit.model.equalization import means_after
+from quantkit.model.equalized import equalized
 from quantkit.model.file import ModelFile
-from quantkit.model.prepare import prepared
 from quantkit.model.qdq_pairs import as_rounded
-from quantkit.model.quantizable import with_fused
 
 QUANTIZED_TYPES = (
     "Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "Flatten", "Gemm", "GlobalAveragePool", "MatMul",
@@ -49,14 +48,12 @@ def quantized_for_onnxruntime(
     ``channels``, by tensor, serve to equalize channels and to correct biases; None does neither. ``seven_bit_weights``
     is for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits. Raises TargetRefuses.
     """
-    proto = prepared(model)
-    ensure_names(proto.graph)
-    ranges = with_fused(proto.graph, ranges)
+    start = equalized(model, ranges, channels)
+    proto, ranges = start.proto, start.ranges
     excluded = excluded_nodes(proto.graph, exclude, ranges)
-    factors = equalize(proto.graph, ranges, channels or {})
     levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
     weighted = {node.name for node in proto.graph.node if node.op_type in PRODUCTS} - set(excluded)
-    means = means_after(channels or {}, factors)
+    means = means_after(channels or {}, start.factors)
     correct_biases(proto.graph, weighted, means, lambda weight, axis: as_rounded(weight, axis, levels))
     products_only = any(node.op_type == "LayerNormalization" for node in proto.graph.node)
     quantizer = QDQQuantizer(
@@ -94,20 +91,6 @@ def quantized_for_onnxruntime(
     result: onnx.ModelProto = quantizer.model.model
     result.producer_name = "quantkit"
     return result
-
-
-def ensure_names(graph: onnx.GraphProto) -> None:
-    """Give every node a unique name: quantizers address nodes by name."""
-    taken = {node.name for node in graph.node}
-    seen: set[str] = set()
-    for number, node in enumerate(graph.node):
-        if not node.name or node.name in seen:
-            name = f"{node.op_type}_{number}"
-            while name in taken:
-                name += "_"
-            node.name = name
-            taken.add(name)
-        seen.add(node.name)
 
 
 def excluded_nodes(graph: onnx.GraphProto, exclude: Sequence[str], ranges: Collection[str]) -> list[str]:

@@ -26,13 +26,12 @@ import onnx
 from quantkit.core.channels import ChannelStatistics
 from quantkit.core.ranges import TensorRange
 from quantkit.model.bias_correction import correct_biases
-from quantkit.model.equalization import equalize, means_after
+from quantkit.model.equalization import means_after
+from quantkit.model.equalized import equalized
 from quantkit.model.file import ModelFile
-from quantkit.model.prepare import prepared
-from quantkit.model.qdq_onnxruntime import ensure_names, excluded_nodes
+from quantkit.model.qdq_onnxruntime import excluded_nodes
 from quantkit.model.qdq_pairs import as_rounded, insert_pairs
 from quantkit.model.qdq_placement import SMALLEST_SCALE, WEIGHTED, Placement
-from quantkit.model.quantizable import with_fused
 
 FEW_PRODUCTS, SMALL_IMAGE = 64, 64 * 64  # rule 1
 SMALL_SUM = 16_384  # rule 2: 64 KiB
@@ -52,12 +51,9 @@ def quantized_for_openvino(
     ``channels``, by tensor, serve to equalize channels and to correct biases; None does neither. ``seven_bit_weights``
     is for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits. Raises TargetRefuses.
     """
-    proto = prepared(model)
-    graph = proto.graph
-    ensure_names(graph)
-    ranges = with_fused(graph, ranges)
+    start = equalized(model, ranges, channels)
+    proto, graph, ranges = start.proto, start.proto.graph, start.ranges
     levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
-    factors = equalize(graph, ranges, channels or {})
     unpaired = {name for node in graph.node if node.op_type in WEIGHTED for name in node.output}
     excluded = set(excluded_nodes(graph, exclude, unpaired | set(ranges))) | image_layers(graph)
     placement = Placement(graph, ranges, excluded)
@@ -65,7 +61,7 @@ def quantized_for_openvino(
     symmetric = place_products(placement)
     pair_sums(placement, small_sums(model))
     pair_before_pools(placement)
-    means = means_after(channels or {}, factors)
+    means = means_after(channels or {}, start.factors)
     correct_biases(graph, placement.with_weight, means, lambda weight, axis: as_rounded(weight, axis, levels))
 
     def scheme(name: str) -> tuple[np.float32, np.int8 | np.uint8]:

@@ -32,6 +32,11 @@ def as_rounded(weight: npt.NDArray[np.float32], axis: int, levels: int = WEIGHT_
     return values * scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
 
 
+def dequantized_name(name: str) -> str:
+    """How a tensor is called behind its pair, or a weight behind its DequantizeLinear."""
+    return f"{name}_dequantized"
+
+
 def insert_pairs(placement: Placement, scheme: Scheme, levels: int = WEIGHT_LEVELS) -> None:
     """Insert the pairs and quantize the weights; nodes stay in topological order."""
     pairs: dict[str, list[onnx.NodeProto]] = {}
@@ -43,7 +48,7 @@ def insert_pairs(placement: Placement, scheme: Scheme, levels: int = WEIGHT_LEVE
     for node in placement.graph.node:
         for position, name in enumerate(node.input):
             if (node.name, position) in positions or (position == 1 and node.name in placement.with_weight):
-                node.input[position] = f"{name}_dequantized"
+                node.input[position] = dequantized_name(name)
         ordered.append(node)
         ordered += [pair for name in node.output for pair in pairs.get(name, [])]
     del placement.graph.node[:]
@@ -70,7 +75,7 @@ def _activation_pair(
     dequantize = helper.make_node(
         "DequantizeLinear",
         [f"{name}_quantized", *constants],
-        [f"{name}_dequantized"],
+        [dequantized_name(name)],
         name=f"{name}_DequantizeLinear",
     )
     return [quantize, dequantize]
@@ -88,7 +93,7 @@ def _quantized_weight(placement: Placement, name: str, axis: int, levels: int) -
     return helper.make_node(
         "DequantizeLinear",
         [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"],
-        [f"{name}_dequantized"],
+        [dequantized_name(name)],
         name=f"{name}_DequantizeLinear",
         axis=axis,
     )

@@ -26,13 +26,12 @@ import onnx
 from quantkit.core.channels import ChannelStatistics
 from quantkit.core.ranges import TensorRange
 from quantkit.model.bias_correction import correct_biases
-from quantkit.model.equalization import equalize, means_after
+from quantkit.model.equalization import means_after
+from quantkit.model.equalized import equalized
 from quantkit.model.file import ModelFile
-from quantkit.model.prepare import prepared
-from quantkit.model.qdq_onnxruntime import ensure_names, excluded_nodes
+from quantkit.model.qdq_onnxruntime import excluded_nodes
 from quantkit.model.qdq_pairs import as_rounded, insert_pairs
 from quantkit.model.qdq_placement import WEIGHTED, Placement
-from quantkit.model.quantizable import with_fused
 
 GLOBAL_POOLS = ("GlobalAveragePool", "GlobalMaxPool")
 # What leaves a tensor of one pixel at that.
@@ -49,17 +48,14 @@ def quantized_for_tensorrt(
 
     ``channels``, by tensor, serve to equalize channels and to correct biases; None does neither.
     """
-    proto = prepared(model)
-    ensure_names(proto.graph)
-    ranges = with_fused(proto.graph, ranges)
-    symmetric = {name: TensorRange(r.amax, -r.amax, r.amax) for name, r in ranges.items()}
-    factors = equalize(proto.graph, symmetric, channels or {})
+    start = equalized(model, ranges, channels, symmetric=True)
+    proto, ranges = start.proto, start.ranges
     # What a weighted layer puts out gets no pair (rule 1), so that it needs no range: a Q/DQ model's scales lack it.
     unpaired = {name for node in proto.graph.node if node.op_type in WEIGHTED for name in node.output}
     excluded = set(excluded_nodes(proto.graph, exclude, unpaired | set(ranges)))
     placement = Placement(proto.graph, ranges, excluded | one_pixel_convs(proto.graph))
     placement.place()
-    correct_biases(proto.graph, placement.with_weight, means_after(channels or {}, factors), as_rounded)
+    correct_biases(proto.graph, placement.with_weight, means_after(channels or {}, start.factors), as_rounded)
     insert_pairs(placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)))
     proto.producer_name = "quantkit"
     return proto

@@ -10,7 +10,7 @@ from pathlib import Path
 from quantkit.config import Config
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.comparison import model_key
+from quantkit.core.comparison import LayerError, model_key
 from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated, TargetRefuses
 from quantkit.core.progress import Progress
 from quantkit.measure.accuracy import Accuracy
@@ -28,12 +28,14 @@ log = logging.getLogger("quantkit")
 class Candidate:
     """One target and precision on the way to its rows."""
 
+    target: Target
     artifact: Artifact
     session: Session
     device: str
     accuracy: Accuracy = field(default_factory=Accuracy)
     fidelity: Fidelity = field(default_factory=Fidelity)
     paired: Paired = field(default_factory=Paired)
+    layer_errors: tuple[LayerError, ...] = ()
 
     def key(self, method: str) -> str:
         """That of its rows."""
@@ -97,7 +99,7 @@ def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, lenient:
     candidates: list[Candidate] = []
     for artifact in artifacts:
         try:
-            candidates.append(Candidate(artifact, target.load(artifact, device), device))
+            candidates.append(Candidate(target, artifact, target.load(artifact, device), device))
         except (TargetRefuses, BackendMissing) as refusal:
             if not lenient or (isinstance(refusal, BackendMissing) and not isinstance(target, TensorRT)):
                 raise

@@ -18,6 +18,7 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
 from quantkit.datasets import Batch, Dataset, OpenedData, Stream, open_dataset
 from quantkit.datasets.open import check_label_range
+from quantkit.datasets.stream import resized_batch
 from quantkit.measure.accuracy import class_scores
 from quantkit.measure.answers import Answers
 from quantkit.measure.environment import environment
@@ -27,6 +28,7 @@ from quantkit.model.file import ModelFile
 from quantkit.pipeline.candidates import Candidate, candidates_of, working_targets
 from quantkit.pipeline.export import calibrated_model
 from quantkit.pipeline.fallbacks import fallback_warnings
+from quantkit.pipeline.layer_errors import measure_layers
 from quantkit.pipeline.measured_rows import doubts_about, gpu_of, look_at, rows_of
 
 log = logging.getLogger("quantkit")
@@ -78,9 +80,11 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
             f"{len(stream.skipped)} images could not be read and were skipped: "
             + some([f"{stream.names[position]} ({why})" for position, why in stream.skipped.items()])
         )
+    readable = [index for position, index in enumerate(stream.indices) if position not in stream.skipped]
+    warnings += measure_layers(candidates, calibration, model, opened.dataset, readable, step, artifacts, progress)
     rows: list[Row] = []
     for size in sizes:
-        inputs = _resized_batch(first.inputs, size)
+        inputs = resized_batch(first.inputs, size)
         at = f" at batch {size}" if len(sizes) > 1 else ""
         with progress(f"timing{at}", rounds_for(len(candidates)), "rounds") as advance:
             timings = time_sessions([c.session for c in candidates], inputs, size, advance)
@@ -153,7 +157,7 @@ def _evaluate(
     """Count one batch for every candidate; the scores of those that classify."""
     count = len(batch.indices)
     scored = []
-    inputs = _resized_batch(batch.inputs, step) if count < step else batch.inputs
+    inputs = resized_batch(batch.inputs, step) if count < step else batch.inputs
     references = {}
     right: dict[str, Hits] = {}
     for candidate in candidates:
@@ -185,8 +189,3 @@ def _by_sample(name: str, output: npt.NDArray[Any], step: int) -> npt.NDArray[An
         f"The model's output {name!r} has shape {output.shape}, not one row for each of {step} samples.",
         "Export the model with a dynamic batch, or a batch of 1.",
     )
-
-
-def _resized_batch(inputs: dict[str, npt.NDArray[np.generic]], size: int) -> dict[str, npt.NDArray[np.generic]]:
-    """The same samples, repeated or cut to ``size``."""
-    return {name: np.ascontiguousarray(np.resize(array, (size, *array.shape[1:]))) for name, array in inputs.items()}

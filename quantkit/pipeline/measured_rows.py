@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from quantkit.core.comparison import GpuLoad, Interval, LayerTime, Row
+from quantkit.core.comparison import GpuLoad, Interval, LayerError, LayerTime, Row
 from quantkit.measure.gpu import driver, under_load
 from quantkit.measure.latency import Timing
 from quantkit.pipeline.candidates import Candidate, variant_of
@@ -26,17 +26,19 @@ class Look:
     load: GpuLoad | None = None
     layers: tuple[LayerTime, ...] = ()
     runtime: dict[str, str] = field(default_factory=dict)
+    layer_errors: tuple[LayerError, ...] = ()
 
 
 def look_at(candidate: Candidate, timing: Timing, inputs: Mapping[str, npt.NDArray[Any]], layers: bool) -> Look:
-    """All that the session tells; layer times where asked for."""
+    """All that the session tells; what is known of layers where asked for."""
     session = candidate.session
+    errors = candidate.layer_errors if layers else ()
     if isinstance(session, DeviceSession):
         load = under_load(session, inputs, timing.latency.p50)
-        return Look(load, session.layer_times(inputs, LAYER_REPEATS) if layers else ())
+        return Look(load, session.layer_times(inputs, LAYER_REPEATS) if layers else (), layer_errors=errors)
     if isinstance(session, TimedSession):
-        return Look(None, session.layer_times(inputs, LAYER_REPEATS) if layers else (), session.runtime)
-    return Look()
+        return Look(None, session.layer_times(inputs, LAYER_REPEATS) if layers else (), session.runtime, errors)
+    return Look(layer_errors=errors)
 
 
 def gpu_of(candidates: Sequence[Candidate]) -> str:
@@ -85,6 +87,7 @@ def rows_of(
                 gpu=look.load,
                 layers=look.layers,
                 runtime=look.runtime,
+                layer_errors=look.layer_errors,
                 changes={} if artifact.precision == "fp32" else candidate.paired.changes(),
                 agreement_interval=None if artifact.precision == "fp32" else candidate.fidelity.agreement_interval,
             )

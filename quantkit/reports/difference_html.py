@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
 from quantkit.core.calibration import Calibration
-from quantkit.core.comparison import Comparison
+from quantkit.core.comparison import Comparison, Row
 from quantkit.reports import wording
 from quantkit.reports.differences import (
     LESS_IS_BETTER,
     FigureDifference,
+    RangeDifference,
     RowDifference,
     answers_changed,
     facts,
@@ -56,7 +58,7 @@ class Line:
     cells: tuple[Cell, ...]
 
     @property
-    def row(self) -> object:
+    def row(self) -> Row:
         """The later run's row, where it has one."""
         return self.difference.row
 
@@ -83,16 +85,19 @@ def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
         changed = answers_changed(before.comparison, after.comparison)
     metrics = list(dict.fromkeys(figure.metric for row in rows for figure in row.figures))
     digits = percent_digits(after.comparison.samples if after.comparison else 0)
-    ranges, missing, count = [], ([], []), 0
+    ranges: list[RangeDifference] = []
+    missing: list[list[str]] = [[], []]
+    count = 0
     if before.calibration and after.calibration:
         ranges = range_differences(before.calibration, after.calibration)
         tensors = (before.calibration.tensors, after.calibration.tensors)
-        missing = tuple([name for name in own if name not in other] for own, other in (tensors, tensors[::-1]))
+        missing = [[name for name in own if name not in other] for own, other in (tensors, tensors[::-1])]
         count = len(tensors[0].keys() & tensors[1].keys())
     both = _together(before, after)
     flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if pictures else {}
     return page(
         "difference.html",
+        [],
         judgement=judge_difference(before, after, rows),
         names=(before.name, after.name),
         picture=Markup(scatter_svg(both)) if both else "",
@@ -113,7 +118,9 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
     """Whether the later run is better, by its INT8 rows."""
     lacking = [run.name for run in (before, after) if run.comparison is None]
     if before.comparison is None or after.comparison is None:
-        return Judgement("open", "Ranges alone", f"{' and '.join(lacking)} has not been compared: run quantkit compare.")
+        return Judgement(
+            "open", "Ranges alone", f"{' and '.join(lacking)} has not been compared: run quantkit compare."
+        )
     judged = [row for row in rows if row.after in judged_rows(after.comparison) and row.before is not None]
     if not judged:
         return Judgement("open", "Nothing in common", "no row of one run has its like in the other.")
@@ -140,7 +147,9 @@ def _sentence(difference: RowDifference, digits: int) -> str:
         first, second = (_value(figure.metric, value, digits) for value in (figure.before, figure.after))
         change = _change(figure, digits)
         why = f"{figure.outcome}{f', {figure.reason}' if figure.reason else ''}"
-        said = f"{first} as before" if first == second else f"{first} to {second} ({change}{', ' if change else ''}{why})"
+        said = (
+            f"{first} as before" if first == second else f"{first} to {second} ({change}{', ' if change else ''}{why})"
+        )
         told.append(f"{_title(figure.metric)} {said}")
     batch = f" at batch {row.batch}" if row.batch != 1 else ""
     return f"{row.target} {row.precision.upper()}{batch}: {'; '.join(told)}."
@@ -151,9 +160,11 @@ def _cell(difference: RowDifference, metric: str, digits: int) -> Cell:
     if figure is None:
         return Cell()
     first, second = (_value(metric, value, digits) for value in (figure.before, figure.after))
-    key = figure.after / figure.before - 1 if metric in LESS_IS_BETTER and figure.before else figure.after - figure.before
+    key = (
+        figure.after / figure.before - 1 if metric in LESS_IS_BETTER and figure.before else figure.after - figure.before
+    )
     text = second if first == second else f"{first} → {second}"
-    return Cell(text, key, _change(figure, digits), figure.outcome, figure.reason)
+    return Cell(text, key if math.isfinite(key) else None, _change(figure, digits), figure.outcome, figure.reason)
 
 
 def _title(metric: str) -> str:
@@ -163,7 +174,7 @@ def _title(metric: str) -> str:
 
 def _value(metric: str, value: float, digits: int) -> str:
     if metric == "sqnr_db":
-        return f"{wording.signed(value, 1)} dB"
+        return f"{wording.decibels(value)} dB"
     if metric == "latency_ms.p50":
         return f"{value:.4g} ms"
     if metric == "size_bytes":
@@ -173,7 +184,7 @@ def _value(metric: str, value: float, digits: int) -> str:
 
 def _change(figure: FigureDifference, digits: int) -> str:
     """The difference with its sign; empty where there is none to show."""
-    if figure.outcome in ("same", UNLIKE):
+    if figure.outcome in ("same", UNLIKE) or not math.isfinite(figure.after - figure.before):
         return ""
     if figure.metric in LESS_IS_BETTER:
         return f"{wording.signed(100 * (figure.after / figure.before - 1), 1, plus=True)} %"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import re
 from pathlib import PurePath
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from quantkit.core.calibration import Calibration
-from quantkit.core.comparison import Comparison
+from quantkit.core.comparison import LAYER_SAMPLES, Comparison
 from quantkit.gates import GateResult
-from quantkit.reports import wording
 from quantkit.reports.changed import changes_of
 from quantkit.reports.commands import clocks, reproduce
+from quantkit.reports.depth import depth_svg
+from quantkit.reports.layer_errors import SHOWN, layer_entries, series_of
 from quantkit.reports.layers import breakdowns
+from quantkit.reports.page import page
 from quantkit.reports.points import target_order
 from quantkit.reports.scatter import MARKERS, scatter_svg
 from quantkit.reports.table import columns
@@ -35,10 +31,6 @@ GLYPHS = (
     "M8 13.5l5.5-11h-11z",
     "M6 2.5h4V6h3.5v4H10v3.5H6V10H2.5V6H6z",
 )
-_UNSAFE_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
-_UNITS = re.compile(r"(?<=\d) (?=(?:%|ms|dB|points?|samples)(?!\w))|(?<=[≤≥]) (?=\S)")
-_RANGE = re.compile(r"(?<=\d)–(?=\d)")
-_ISO_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*(?:\+00:00|Z)$")
 
 
 def html_report(
@@ -46,20 +38,19 @@ def html_report(
 ) -> str:
     """The report as one HTML document. What is None is left out, and the verdict says so.
 
-    ``pictures`` False leaves out thumbnails of the samples whose answers changed.
-
-    Names of models, tensors, classes and files are untrusted: they are escaped everywhere, and the page's own content
-    security policy forbids every script but its own and every request.
+    ``pictures`` False leaves out thumbnails of the samples whose answers changed. Names of models, tensors, classes and
+    files are untrusted.
     """
-    environment = _environment()
-    script = _source(environment, "report.js")
-    entries = tensor_entries(calibration) if calibration else []
     model = comparison.model if comparison else calibration.model.path if calibration else "?"
     rows = comparison.rows if comparison else ()
     targets = target_order(rows)
+    series = series_of(rows)
+    entries = layer_entries(series, tensor_entries(calibration) if calibration else [])
     changed = changes_of(comparison) if comparison else []
     flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if pictures else {}
-    return environment.get_template("report.html").render(
+    return page(
+        "report.html",
+        [entry.calibrated.chart if entry.calibrated else None for entry in entries],
         calibration=calibration,
         comparison=comparison,
         gate=gate,
@@ -72,42 +63,13 @@ def html_report(
         breakdowns=breakdowns(rows),
         changed=changed,
         thumbnails=thumbnails(comparison.data, flipped) if comparison else {},
+        series=series,
         entries=entries,
         commands=reproduce(calibration, comparison) if calibration else [],
         clocks=clocks(rows),
+        folded=SHOWN if series and len(entries) > SHOWN + 3 else 0,
+        depth=Markup(depth_svg(series, targets)),
+        narrow_depth=Markup(depth_svg(series, targets, narrow=True)),
+        layer_samples=LAYER_SAMPLES,
         warnings=[w for source in (comparison, calibration) if source for w in source.warnings],
-        data=Markup(script_json({"charts": [entry.chart for entry in entries]})),
-        style=Markup(_source(environment, "report.css")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        wording=wording,
     )
-
-
-def script_json(value: Any) -> str:
-    """JSON that is safe inside a <script> element: no ``<``, ``>``, ``&``, U+2028 or U+2029 in it."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_UNSAFE_IN_SCRIPT)
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("quantkit.reports", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["units"] = _unbroken
-    environment.filters["moment"] = lambda text: _ISO_UTC.sub(r"\1 \2 UTC", text)
-    return environment
-
-
-def _unbroken(text: str) -> str:
-    """No line break between a figure and its unit, nor inside an interval."""
-    return _RANGE.sub("\N{WORD JOINER}–\N{WORD JOINER}", _UNITS.sub("\N{NO-BREAK SPACE}", text))
-
-
-def _source(environment: Environment, name: str) -> str:
-    """A template file as it is."""
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0].strip()

@@ -10,6 +10,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.gates import GateResult
 from quantkit.reports import wording
+from quantkit.reports.layer_errors import series_of, worst_named
 from quantkit.reports.table import Cell, columns
 from quantkit.reports.verdict import judge
 
@@ -24,6 +25,8 @@ def markdown_summary(comparison: Comparison | None, gate: GateResult | None, cal
     blocks = [verdict, _bullets(judgement.findings)]
     if comparison:
         blocks.append(_rows(comparison))
+        worst = worst_named(series_of(comparison.rows))
+        blocks.append([escaped(worst), ""] if worst else [])
     if gate and gate.verdicts:
         blocks.append(_rules(gate))
     blocks.append(_origin(comparison, calibration))

@@ -76,7 +76,7 @@ def _facts(point: Point, quality: str, digits: int, on_front: bool) -> list[str]
         f"Latency p50 {latency.p50:.3g} ms, p10–p90 {latency.p10:.3g}–{latency.p90:.3g} ms",
     ]
     if not row.is_reference:
-        lines.append(f"{row.speedup:.2f}x FP32's speed, SQNR {wording.decibels(row)} dB")
+        lines.append(f"{row.speedup:.2f}x FP32's speed, SQNR {wording.decibels(row.sqnr_db)} dB")
         if row.metrics:
             lines.append(f"Agrees with FP32 on {wording.percent(row.agreement, digits)}")
     if on_front:

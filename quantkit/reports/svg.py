@@ -42,10 +42,19 @@ _VARIABLES = {
 } | {stand_in: f"var(--c{i})" for i, stand_in in enumerate(STAND_INS.series)}
 
 
-def for_html(document: str, *, title: str, description: str, facts: Sequence[Sequence[str]], prefix: str) -> str:
+def for_html(
+    document: str,
+    *,
+    title: str,
+    description: str,
+    prefix: str,
+    facts: Sequence[Sequence[str]] = (),
+    table: str = TABLE,
+) -> str:
     """An SVG document as an <svg> element: scalable, readable to screen readers, in the page's font and colours.
 
-    ``facts`` are the lines to tell of each point. ``prefix`` makes ids unique in the page.
+    ``facts`` are the lines to tell of each point, ``table`` is the id of the same figures as text. ``prefix`` makes ids
+    unique in the page.
     """
     root = _parsed(document)
     for key in ("width", "height", "version"):
@@ -66,8 +75,8 @@ def for_html(document: str, *, title: str, description: str, facts: Sequence[Seq
         if target := element.attrib.pop(XLINK_HREF, None):
             element.set("href", target)  # the HTML parser knows this name without a namespace
     _name(root, title, description, prefix)
-    root.set("role", "group")  # not img, whose children nobody could reach
-    root.set("aria-details", TABLE)
+    root.set("role", "group" if facts else "img")  # nobody could reach an img's children
+    root.set("aria-details", table)
     return ElementTree.tostring(root, encoding="unicode")
 
 

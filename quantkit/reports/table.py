@@ -130,7 +130,7 @@ def _drop(name: str) -> Column:
 
 
 def _sqnr(row: Row) -> Cell:
-    text = wording.decibels(row)
+    text = wording.DASH if row.is_reference else wording.decibels(row.sqnr_db)
     key = None if row.is_reference else row.sqnr_db if row.sqnr_db is not None else 1e9  # equal to the bit: the best
     return Cell(text, key)
 

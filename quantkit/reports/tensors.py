@@ -27,6 +27,7 @@ BUILT_IN = (
     "mse-robust",
 )
 INSTALLED_STYLES = 3
+U8_STEPS = 255
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Candidate:
     range: TensorRange
     clipped: float | None
     chosen: bool
+
+    @property
+    def affine_scale(self) -> float:
+        """That of asymmetric u8."""
+        return (self.range.high - self.range.low) / U8_STEPS
 
 
 @dataclass(frozen=True)

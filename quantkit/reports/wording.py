@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from quantkit.core.comparison import Row
 from quantkit.gates import GateResult, Verdict
-from quantkit.measure.fidelity import NOT_FINITE_DB
+from quantkit.measure.noise import NOT_FINITE_DB
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -70,13 +70,11 @@ def points(share: float) -> str:
     return signed(100 * share, 2)
 
 
-def decibels(row: Row) -> str:
-    """SQNR as ``25.3``; ``–`` for FP32 itself, ``∞`` for outputs equal to FP32's to the bit."""
-    if row.is_reference:
-        return DASH
-    if row.sqnr_db is None or math.isinf(row.sqnr_db):
+def decibels(sqnr_db: float | None) -> str:
+    """SQNR as ``25.3``; ``∞`` for what is equal to FP32's to the bit."""
+    if sqnr_db is None or math.isinf(sqnr_db):
         return "∞"
-    return "not finite" if has_broken_outputs(row) else signed(row.sqnr_db, 1)
+    return signed(sqnr_db, 1) if sqnr_db > NOT_FINITE_DB else "not finite"
 
 
 def has_broken_outputs(row: Row) -> bool:
@@ -112,7 +110,7 @@ def measured(verdict: Verdict) -> str:
     """The value a gate rule looked at, in its unit; ``–`` where it matched nothing."""
     if verdict.value is None:
         return DASH
-    if math.isinf(verdict.value) and verdict.rule.metric == "sqnr_db":
+    if math.isinf(verdict.value) and verdict.rule.metric.endswith("sqnr_db"):
         return "∞ dB"
     share = ""
     if verdict.other and not verdict.rule.is_share:

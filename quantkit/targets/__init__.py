@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantkit.core.errors import BadInput
-from quantkit.targets.base import Availability, Session, Target
+from quantkit.targets.base import Availability, LayerOutputs, Session, Target
 from quantkit.targets.onnxruntime import OnnxRuntime
 from quantkit.targets.openvino import OpenVino, OpenVinoSettings
 from quantkit.targets.tensorrt import DEFAULT_VERSION, TensorRT
@@ -28,4 +28,4 @@ def targets_named(
     return [targets[name] for name in dict.fromkeys(names)]
 
 
-__all__ = ["Availability", "Session", "Target", "all_targets", "targets_named"]
+__all__ = ["Availability", "LayerOutputs", "Session", "Target", "all_targets", "targets_named"]

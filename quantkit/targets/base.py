@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.artifact import Artifact
@@ -95,6 +96,17 @@ class DeviceSession(Session, Protocol):
         """Mean milliseconds of every layer, in order."""
 
 
+class LayerOutputs(Protocol):
+    """A model with the outputs of its layers as its own."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The wanted tensors that are there, by their names in the user's model."""
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """One batch: floating-point arrays by those names, until the next batch. Raises BadInput."""
+
+
 class Target(Protocol):
     """A runtime and its file formats."""
 
@@ -125,6 +137,17 @@ class Target(Protocol):
 
     def load(self, artifact: Artifact, device: str) -> Session:
         """Load an artifact. Raises BackendMissing when the device is absent."""
+
+    def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
+        """What tensors of the user's model are in an exported INT8 artifact, rounded where they are; on the CPU."""
+
+    def factors(
+        self, model: ModelFile, calibration: Calibration, artifact: Artifact
+    ) -> Mapping[str, npt.NDArray[np.float64]]:
+        """What the channels of tensors are multiplied by in an INT8 artifact: (C,) by tensor; others are as they were.
+
+        By ``quantkit.model.equalization``.
+        """
 
 
 def failed_on(inputs: Mapping[str, npt.NDArray[Any]], runtime: str, error: Exception) -> BadInput:

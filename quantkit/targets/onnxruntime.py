@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, TargetRefuses
 from quantkit.model.file import ModelFile
-from quantkit.targets.base import Availability, Session, failed_on, summarize_precisions
+from quantkit.targets.base import Availability, LayerOutputs, Session, failed_on, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
 
 WEIGHTED = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
@@ -71,6 +72,20 @@ class OnnxRuntime:
         if device.upper() not in self.devices():
             raise BackendMissing(f"onnxruntime has no device {device!r} here.", "Use --device CPU.")
         return _Session(artifact)
+
+    def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
+        """Computed by onnxruntime, which fuses less around a tensor that is an output, too."""
+        from quantkit.model.layer_outputs import OnnxOutputs
+
+        return OnnxOutputs.of_quantized(artifact.path, tensors)
+
+    def factors(
+        self, model: ModelFile, calibration: Calibration, artifact: Artifact
+    ) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Those of the equalization."""
+        from quantkit.model.equalized import equalized
+
+        return equalized(model, calibration.ranges, calibration.channels).factors
 
 
 class _Session:

@@ -9,8 +9,9 @@ import pytest
 
 from quantkit.measure.accuracy import Accuracy, class_scores, wilson_interval
 from quantkit.measure.environment import environment
-from quantkit.measure.fidelity import NOT_FINITE_DB, Fidelity
+from quantkit.measure.fidelity import Fidelity
 from quantkit.measure.latency import rounds_for, time_sessions
+from quantkit.measure.noise import NOT_FINITE_DB
 
 
 def test_wilson_meets_the_textbook() -> None:

@@ -16,8 +16,9 @@ from quantkit.core.comparison import Comparison, LayerTime
 from quantkit.core.ranges import TensorRange
 from quantkit.gates import GateResult
 from quantkit.pipeline.fallbacks import fallback_warnings
-from quantkit.reports.html import html_report, script_json
+from quantkit.reports.html import html_report
 from quantkit.reports.layers import fallbacks_of
+from quantkit.reports.page import script_json
 from quantkit.reports.tensors import BARS, BUILT_IN, INSTALLED_STYLES, clipped_share, method_styles, tensor_entries
 from tests.reports.builders import HOSTILE, calibration, comparison, gated, histogram, reference_row, row
 

@@ -102,6 +102,8 @@ addEventListener("resize", () => {
 function openLinked() {
   const tensor = tensors.find((candidate) => `#${candidate.id}` === location.hash);
   if (!tensor) return;
+  const more = tensor.closest(".more");
+  if (more) more.open = true;
   tensor.open = true;
   tensor.scrollIntoView();
   drawIn(tensor);
@@ -117,6 +119,8 @@ if (search) {
   search.addEventListener("input", () => {
     const wanted = search.value.trim().toLowerCase();
     let count = 0;
+    const more = document.querySelector(".more");
+    if (more && wanted) more.open = true;
     for (const tensor of tensors) {
       tensor.hidden = !tensor.querySelector(".title .name").textContent.toLowerCase().includes(wanted);
       count += !tensor.hidden;

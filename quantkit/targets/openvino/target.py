@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.wording import some
 from quantkit.model.file import ModelFile
-from quantkit.targets.base import Availability, TimedSession
+from quantkit.targets.base import Availability, LayerOutputs, TimedSession
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import devices, library
 from quantkit.targets.openvino.bisect import offending
@@ -100,6 +103,23 @@ class OpenVino:
         cache = artifact.path.parent.parent / CACHE if self.settings.cache else None
         return OpenVinoSession(artifact, device, self.settings, cache)
 
+    def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
+        """Computed by the CPU device from the IR, which fuses less around a tensor that is an output, too."""
+        from quantkit.targets.openvino.layer_outputs import OpenVinoOutputs
+
+        library.require_openvino()
+        return OpenVinoOutputs(artifact.path, tensors)
+
+    def factors(
+        self, model: ModelFile, calibration: Calibration, artifact: Artifact
+    ) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Those of the equalization; NNCF's placement has none, for its SmoothQuant adds tensors of its own."""
+        if artifact.variant == "nncf":
+            return {}
+        from quantkit.model.equalized import equalized
+
+        return equalized(model, calibration.ranges, calibration.channels).factors
+
     def _quantized(
         self, placement: str, model: ModelFile, calibration: Calibration, exclude: Mapping[str, str], seven_bit: bool
     ) -> tuple[Any, tuple[str, ...]]:
@@ -109,8 +129,7 @@ class OpenVino:
 
             placed, notes = placed_by_nncf(model, calibration, self.settings, seven_bit, exclude)
             return placed.model, notes
-        from quantkit.model.prepare import prepared
-        from quantkit.model.qdq_onnxruntime import ensure_names
+        from quantkit.model.prepare import ensure_names, prepared
         from quantkit.model.qdq_openvino import image_layers, quantized_for_openvino
         from quantkit.model.save import MODEL_FILE, save_model
         from quantkit.targets.openvino.layers import SMALL_IMAGE, mark_excluded

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
@@ -13,7 +17,7 @@ from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.model.file import ModelFile
-from quantkit.targets.base import Availability, DeviceSession
+from quantkit.targets.base import Availability, DeviceSession, LayerOutputs
 from quantkit.targets.tensorrt import cuda, library
 
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
@@ -75,6 +79,23 @@ class TensorRT:
         from quantkit.targets.tensorrt.engine import load_engine
 
         return load_engine(artifact.path, device)
+
+    def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
+        """Of an exported ``model.onnx`` with Q/DQ, by onnxruntime: an engine does not tell what it keeps inside.
+
+        An engine rounds what the file rounds, but for tensors that lie inside one of its kernels.
+        """
+        from quantkit.model.layer_outputs import OnnxOutputs
+
+        return OnnxOutputs.of_quantized(artifact.path, tensors)
+
+    def factors(
+        self, model: ModelFile, calibration: Calibration, artifact: Artifact
+    ) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Those of the equalization."""
+        from quantkit.model.equalized import equalized
+
+        return equalized(model, calibration.ranges, calibration.channels, symmetric=True).factors
 
 
 def _int8_models(model: ModelFile, calibration: Calibration, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:

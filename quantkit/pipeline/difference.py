@@ -1,0 +1,67 @@
+"""Two run directories in, one page of what differs between them out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import COMPARISON_FILE, Comparison
+from quantkit.core.errors import BadInput
+from quantkit.core.files import write_text
+from quantkit.pipeline.run_directory import run_config
+
+DIFFERENCE_FILE = "difference.html"
+
+
+def write_difference(before: Path, after: Path, output: Path | None = None, pictures: bool | None = None) -> Path:
+    """Write the page, by default as ``difference.html`` of the later run; its path is returned.
+
+    ``pictures`` overrides the later run's ``[report] thumbnails``. Raises BadInput, also where both are one run.
+    """
+    from quantkit.reports.difference_html import Run, difference_page, run_names
+
+    if before.resolve() == after.resolve():
+        raise BadInput(f"{before} and {after} are one run.", "Name two.")
+    names = run_names(before, after)
+    runs = [
+        Run(name, Calibration.load(folder), _comparison(folder))
+        for name, folder in zip(names, (before, after), strict=True)
+    ]
+    if pictures is None:
+        pictures = run_config(after).report.thumbnails
+    path = output if output is not None else after / DIFFERENCE_FILE
+    write_text(path, difference_page(*runs, pictures=pictures))
+    return path
+
+
+def difference_document(before: Path, after: Path) -> list[dict[str, Any]]:
+    """The figures of both runs row by row, to be written as JSON; a figure that is infinite is null."""
+    from quantkit.reports.differences import row_differences
+
+    first, second = _comparison(before), _comparison(after)
+    if first is None or second is None:
+        return []
+    return [
+        {
+            **{key: getattr(found.row, key) for key in ("target", "device", "precision", "batch")},
+            "before": found.before is not None,
+            "after": found.after is not None,
+            "figures": [
+                {
+                    "metric": figure.metric,
+                    "before": figure.before if math.isfinite(figure.before) else None,
+                    "after": figure.after if math.isfinite(figure.after) else None,
+                    "outcome": figure.outcome,
+                    "reason": figure.reason,
+                }
+                for figure in found.figures
+            ],
+        }
+        for found in row_differences(first, second)
+    ]
+
+
+def _comparison(folder: Path) -> Comparison | None:
+    return Comparison.load(folder) if (folder / COMPARISON_FILE).is_file() else None

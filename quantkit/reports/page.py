@@ -1,0 +1,66 @@
+"""What every HTML page is made of: a template with the style and the script in it, nothing from anywhere else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from quantkit.reports import wording
+
+_UNSAFE_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+_UNITS = re.compile(r"(?<=\d) (?=(?:%|ms|dB|points?|samples)(?!\w))|(?<=[≤≥]) (?=\S)")
+_RANGE = re.compile(r"(?<=\d)–(?=\d)")
+_ISO_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*(?:\+00:00|Z)$")
+
+
+def page(template: str, charts: list[Any], **values: Any) -> str:
+    """A template filled in; ``charts`` is what the script draws from.
+
+    Whatever stands in ``values`` is escaped, and the page's own content security policy forbids every script but its
+    own and every request.
+    """
+    environment = _environment()
+    script = _source(environment, "report.js")
+    return environment.get_template(template).render(
+        data=Markup(script_json({"charts": charts})),
+        style=Markup(_source(environment, "report.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        wording=wording,
+        **values,
+    )
+
+
+def script_json(value: Any) -> str:
+    """JSON that is safe inside a <script> element: no ``<``, ``>``, ``&``, U+2028 or U+2029 in it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_UNSAFE_IN_SCRIPT)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("quantkit.reports", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["units"] = _unbroken
+    environment.filters["moment"] = lambda text: _ISO_UTC.sub(r"\1 \2 UTC", text)
+    return environment
+
+
+def _unbroken(text: str) -> str:
+    """No line break between a figure and its unit, nor inside an interval."""
+    return _RANGE.sub("\N{WORD JOINER}–\N{WORD JOINER}", _UNITS.sub("\N{NO-BREAK SPACE}", text))
+
+
+def _source(environment: Environment, name: str) -> str:
+    """A template file as it is."""
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0].strip()

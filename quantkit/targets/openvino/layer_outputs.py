@@ -1,0 +1,163 @@
+"""What the layers of an IR put out, as more outputs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from quantkit.core.errors import TargetRefuses
+from quantkit.model.qdq_pairs import dequantized_name
+from quantkit.targets.base import failed_on
+from quantkit.targets.openvino import library
+from quantkit.targets.openvino.layers import WEIGHTED
+
+DEVICE = "CPU"  # where the values are computed, whatever device is measured
+ROUNDING = ("FakeQuantize", "Convert", "Subtract", "Multiply")
+
+
+class OpenVinoOutputs:
+    """Floating-point tensors of the ONNX model that an IR was made from, computed on the CPU device.
+
+    OpenVINO's ONNX frontend keeps the names of tensors. One that is rounded is taken behind that, but for what a Conv
+    or a product gives to nothing but a residual sum: the CPU computes both in one kernel, and rounds nothing between.
+    Reading out what a sum takes hinders that kernel, so that such tensors come from a second run, for the others to be
+    what they are when nothing is read. Raises TargetRefuses for an IR that cannot be read, and when it is run for one
+    that does not compile with more outputs.
+    """
+
+    def __init__(self, path: Path, tensors: Collection[str]) -> None:
+        outputs = _named(_read(path))
+        known = [name for name in tensors if name in outputs]
+        summed = [name for name in known if _into_sum(outputs[name])]
+        parts = ([name for name in known if name not in summed], summed)
+        self._parts = [_Part(path, part) for part in parts if part]
+        self.names = tuple(known)
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """One batch; the tensors by name, until the next batch. Raises BadInput when it fails."""
+        return {name: values for part in self._parts for name, values in part.infer(inputs)}
+
+
+class _Part:
+    """Some of the tensors, from a model compiled for them."""
+
+    def __init__(self, path: Path, tensors: Collection[str]) -> None:
+        self._path = path
+        self._model = _read(path)
+        outputs = _named(self._model)
+        own = [result.get_node().input_value(0) for result in self._model.outputs]
+        places = {_key(output): place for place, output in enumerate(own)}
+        self._positions = {}
+        for name in tensors:
+            # Of a Q/DQ model, what DequantizeLinear puts out keeps its name, and FakeQuantize puts out integers.
+            rounded = outputs.get(dequantized_name(name)) or _rounded(outputs[name])
+            output = outputs[name] if _fuses_with_sum(outputs[name]) else rounded
+            key = _key(output)
+            if key not in places:
+                places[key] = len(self._model.outputs)
+                try:
+                    self._model.add_outputs(output)
+                except RuntimeError as error:
+                    raise self._refusal(error) from error
+            self._positions[name] = places[key]
+        self._request: Any = None
+        self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        shapes = {name: array.shape for name, array in inputs.items()}
+        if shapes != self._shapes:
+            self._request = self._compiled(shapes)
+            self._shapes = shapes
+        try:
+            self._request.infer(dict(inputs), share_inputs=True, share_outputs=True)
+        except RuntimeError as error:
+            raise failed_on(inputs, "OpenVINO", error) from error
+        return ((name, self._request.get_output_tensor(place).data) for name, place in self._positions.items())
+
+    def _compiled(self, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+        try:
+            model = self._model
+            if any(value.partial_shape.is_dynamic for value in model.inputs):
+                model = model.clone()
+                model.reshape({name: list(shape) for name, shape in shapes.items()})
+            compiled = library.core().compile_model(model, DEVICE, {"INFERENCE_PRECISION_HINT": "f32"})
+            return compiled.create_infer_request()
+        except RuntimeError as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> TargetRefuses:
+        return TargetRefuses(
+            f"OpenVINO cannot compile {self._path} with its layers' outputs ({_last_line(error)}).",
+            "Nothing else depends on it.",
+        )
+
+
+def _read(path: Path) -> Any:
+    try:
+        return library.core().read_model(str(path))
+    except RuntimeError as error:
+        raise TargetRefuses(f"OpenVINO cannot read {path} ({_last_line(error)}).", "Export it again.") from error
+
+
+def _named(model: Any) -> dict[str, Any]:
+    """Every floating-point output of the model by each of its names."""
+    return {
+        name: output
+        for operation in model.get_ops()
+        for output in operation.outputs()
+        if output.get_element_type().is_real()
+        for name in output.get_names()
+    }
+
+
+def _key(output: Any) -> tuple[str, int]:
+    return output.get_node().get_name(), output.get_index()
+
+
+def _rounded(output: Any) -> Any:
+    """The output of the FakeQuantize that takes a tensor, or the tensor's own."""
+    for taker in output.get_target_inputs():
+        node = taker.get_node()
+        if node.get_type_name() == "FakeQuantize" and taker.get_index() == 0:
+            return node.output(0)
+    return output
+
+
+def _into_sum(output: Any) -> bool:
+    """Whether a sum of two activations takes a tensor, rounded or not."""
+    waiting = [output]
+    while waiting:
+        for taker in waiting.pop().get_target_inputs():
+            node = taker.get_node()
+            if node.get_type_name() == "Add" and not _adds_constant(node):
+                return True
+            if node.get_type_name() in ROUNDING:
+                waiting.append(node.output(0))
+    return False
+
+
+def _fuses_with_sum(output: Any) -> bool:
+    """Whether a product, with its bias, goes into a sum and nowhere else."""
+    node = output.get_node()
+    if node.get_type_name() == "Add" and _adds_constant(node):
+        node = node.input_value(0).get_node()
+    alone = len(output.get_target_inputs()) == 1
+    return alone and node.get_type_name() in WEIGHTED and _into_sum(output)
+
+
+def _adds_constant(node: Any) -> bool:
+    """Whether an Add is of a bias, which may be reshaped first."""
+    for source in node.input_values():
+        behind = source.get_node()
+        while behind.get_type_name() in ("Convert", "Reshape", "Unsqueeze"):
+            behind = behind.input_value(0).get_node()
+        if behind.get_type_name() == "Constant":
+            return True
+    return False
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
