@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quantkit.version import __version__
 
 if TYPE_CHECKING:
-    from quantkit.api import calibrate, compare, export, gate, load_calibration, load_comparison, merge, report
+    from quantkit.api import calibrate, compare, export, gate, load_calibration, load_comparison, merge, report, show
     from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
     from quantkit.core.errors import BackendMissing, BadInput, GateFailed, NothingEvaluated, QuantkitError
@@ -30,6 +30,7 @@ _HOMES = {
         "load_comparison",
         "merge",
         "report",
+        "show",
     ),
     "quantkit.core.calibration": ("Calibration",),
     "quantkit.core.comparison": ("Comparison",),
@@ -63,6 +64,7 @@ __all__ = [
     "load_comparison",
     "merge",
     "report",
+    "show",
 ]
 
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantkit.config import DEFAULT_METHOD, DEFAULT_SAMPLES, load_config, parse_config
 from quantkit.core.artifact import PRECISIONS, Artifact
@@ -25,6 +26,9 @@ from quantkit.pipeline.shards import merge as merge_parts
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.openvino import OpenVinoSettings
 from quantkit.targets.tensorrt import DEFAULT_VERSION
+
+if TYPE_CHECKING:
+    from quantkit.reports.notebook import NotebookView
 
 AnyPath = str | PathLike[str]
 
@@ -171,6 +175,21 @@ def report(comparison: Comparison, path: AnyPath, *, calibration: Calibration | 
         calibration = Calibration.load(comparison.folder)
     write_text(Path(path), html_report(calibration, comparison, None))
     return Path(path)
+
+
+def show(comparison: Comparison, *, calibration: Calibration | None = None, thumbnails: bool = True) -> NotebookView:
+    """The report, to be the last line of a notebook's cell; a comparison from a run directory brings its calibration.
+
+    ``thumbnails`` False shows no pictures of samples. Raises BadInput for a run directory that cannot be read.
+    """
+    from quantkit.reports.html import html_report
+    from quantkit.reports.markdown import markdown_summary
+    from quantkit.reports.notebook import NotebookView
+
+    if calibration is None and comparison.folder is not None:
+        calibration = Calibration.load(comparison.folder)
+    page = html_report(calibration, comparison, None, thumbnails)
+    return NotebookView(page, markdown_summary(comparison, None, calibration))
 
 
 def gate(

@@ -42,11 +42,11 @@ def report(
     if later is not None:
         if chart is not None:
             raise BadInput("A chart shows one run.", "Leave --chart out, or name one run.")
-        path = write_difference(folder, find_run(later), output, pictures)
+        page = write_difference(folder, find_run(later), output, pictures)
         if as_json:
-            print_json({"report": str(path), "rows": difference_document(folder, later)})
+            print_json({"report": str(page), "rows": difference_document(folder, later)})
         else:
-            stdout.print(str(path), markup=False)
+            stdout.print(str(page), markup=False)
         return
     written = {}
     if chart is not None:

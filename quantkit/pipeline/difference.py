@@ -25,14 +25,12 @@ def write_difference(before: Path, after: Path, output: Path | None = None, pict
     if before.resolve() == after.resolve():
         raise BadInput(f"{before} and {after} are one run.", "Name two.")
     names = run_names(before, after)
-    runs = [
-        Run(name, Calibration.load(folder), _comparison(folder))
-        for name, folder in zip(names, (before, after), strict=True)
-    ]
+    earlier = Run(names[0], Calibration.load(before), _comparison(before))
+    later = Run(names[1], Calibration.load(after), _comparison(after))
     if pictures is None:
         pictures = run_config(after).report.thumbnails
     path = output if output is not None else after / DIFFERENCE_FILE
-    write_text(path, difference_page(*runs, pictures=pictures))
+    write_text(path, difference_page(earlier, later, pictures))
     return path
 
 

@@ -18,6 +18,7 @@ from quantkit.reports.differences import (
     RowDifference,
     answers_changed,
     facts,
+    layer_differences,
     range_differences,
     row_differences,
 )
@@ -26,8 +27,10 @@ from quantkit.reports.scatter import scatter_svg
 from quantkit.reports.thumbnails import thumbnails
 from quantkit.reports.verdict import Judgement, judged_rows, percent_digits
 
-MOST_RANGES = 60
+MOST_RANGES = 20
+MOST_LAYERS = 12
 UNLIKE = "not comparable"
+TITLES = {"agreement": "Agreement", "sqnr_db": "SQNR", "latency_ms.p50": "p50", "size_bytes": "Size"}
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,12 @@ class Line:
 def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
     """Both runs as one HTML document; ``pictures`` False leaves out thumbnails of samples whose answers changed."""
     rows: list[RowDifference] = []
-    changed = []
+    changed, layers = [], []
     if before.comparison and after.comparison:
         rows = row_differences(before.comparison, after.comparison)
         changed = answers_changed(before.comparison, after.comparison)
-    metrics = list(dict.fromkeys(figure.metric for row in rows for figure in row.figures))
+        layers = layer_differences(before.comparison, after.comparison)
+    metrics = sorted({figure.metric for row in rows for figure in row.figures}, key=_place)
     digits = percent_digits(after.comparison.samples if after.comparison else 0)
     ranges: list[RangeDifference] = []
     missing: list[list[str]] = [[], []]
@@ -106,6 +110,8 @@ def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
         differences=[Line(row, tuple(_cell(row, metric, digits) for metric in metrics)) for row in rows],
         changed=changed,
         thumbnails=thumbnails(after.comparison.data, flipped) if after.comparison else {},
+        layers=layers[:MOST_LAYERS],
+        layer_count=len(layers),
         ranges=ranges[:MOST_RANGES],
         range_count=len(ranges),
         tensor_count=count,
@@ -125,24 +131,24 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
     if not judged:
         return Judgement("open", "Nothing in common", "no row of one run has its like in the other.")
     found = {figure.outcome for row in judged for figure in row.figures if figure.metric != "size_bytes"}
-    both = f"{after.name} against {before.name}"
     findings = tuple(_sentence(row, percent_digits(after.comparison.samples)) for row in judged)
     if {"better", "worse"} <= found:
-        return Judgement("open", "Better and worse", f"{both}: some figures rose, others fell.", findings)
+        reason = f"some figures of {after.name} are better than those of {before.name}, others worse."
+        return Judgement("open", "Better and worse", reason, findings)
     if "better" in found:
-        return Judgement("ship", "Better", f"{both}: nothing is clearly worse.", findings)
+        return Judgement("ship", "Better", f"nothing in {after.name} is clearly worse than in {before.name}.", findings)
     if "worse" in found:
-        return Judgement("stop", "Worse", f"{both}: nothing is clearly better.", findings)
+        return Judgement("stop", "Worse", f"nothing in {after.name} is clearly better than in {before.name}.", findings)
     if found == {UNLIKE}:
-        return Judgement("open", "Not comparable", f"{both}: data and hardware are others.", findings)
-    return Judgement("open", "No clear difference", f"{both}: what differs may be chance.", findings)
+        return Judgement("open", "Not comparable", "data and hardware of the two runs are others.", findings)
+    return Judgement("open", "No clear difference", "what differs between the two runs may be chance.", findings)
 
 
 def _sentence(difference: RowDifference, digits: int) -> str:
     row = difference.row
     told = []
     for figure in difference.figures:
-        if figure.metric == "size_bytes":
+        if figure.metric == "size_bytes" or figure.metric.endswith("top5.value"):
             continue
         first, second = (_value(figure.metric, value, digits) for value in (figure.before, figure.after))
         change = _change(figure, digits)
@@ -167,9 +173,13 @@ def _cell(difference: RowDifference, metric: str, digits: int) -> Cell:
     return Cell(text, key if math.isfinite(key) else None, _change(figure, digits), figure.outcome, figure.reason)
 
 
+def _place(metric: str) -> tuple[int, str]:
+    """Where a figure's column stands: accuracies first."""
+    return (list(TITLES).index(metric) + 1 if metric in TITLES else 0, metric)
+
+
 def _title(metric: str) -> str:
-    names = {"agreement": "Agreement with FP32", "sqnr_db": "SQNR", "latency_ms.p50": "p50", "size_bytes": "Size"}
-    return names.get(metric) or wording.metric_name(metric.split(".")[1]).capitalize()
+    return TITLES.get(metric) or wording.metric_name(metric.split(".")[1]).capitalize()
 
 
 def _value(metric: str, value: float, digits: int) -> str:

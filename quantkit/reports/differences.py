@@ -20,6 +20,7 @@ from quantkit.reports.verdict import SIGNIFICANT, judged_rows
 
 Outcome = Literal["better", "worse", "no clear difference", "same", "not comparable"]
 SMALLEST_DB = 0.05  # below it, two SQNRs are the same
+SMALLEST_SIZE = 0.005  # below this share, two sizes are the same
 LESS_IS_BETTER = ("latency_ms.p50", "size_bytes")
 
 
@@ -67,6 +68,21 @@ class RangeDifference:
 
 
 @dataclass(frozen=True)
+class LayerDifference:
+    """One layer's SQNR in dB in two runs, of one INT8 model; ``row`` is the later run's."""
+
+    row: Row
+    layer: str
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float:
+        """In dB; negative where the later run errs more."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
 class Fact:
     """One circumstance of two runs, in words."""
 
@@ -105,6 +121,8 @@ def _figures(before: Comparison, own: Row, after: Comparison, row: Row) -> Itera
             outcome = "same"
         elif metric == "sqnr_db":
             outcome = "same" if abs(first.value - second.value) < SMALLEST_DB else outcome
+        elif metric == "size_bytes":
+            outcome = "same" if abs(second.value - first.value) < SMALLEST_SIZE * first.value else outcome
         elif metric.startswith("metrics."):
             p_value = _p_value(before, own, after, row) if metric == "metrics.top1.value" else None
             if p_value is not None:
@@ -168,6 +186,19 @@ def answers_changed(before: Comparison, after: Comparison) -> list[Changed]:
         if paired is not None and row.key not in found:
             found[row.key] = changed_between(row, paired, 0, 1)
     return list(found.values())
+
+
+def layer_differences(before: Comparison, after: Comparison) -> list[LayerDifference]:
+    """Layers of both runs whose SQNR differs, the largest difference first. Those equal to the bit are left out."""
+    found = []
+    for row in after.rows:
+        own = counterpart(before, row)
+        earlier = {error.tensor: error.sqnr_db for error in own.layer_errors} if own is not None else {}
+        for error in row.layer_errors:
+            was = earlier.get(error.tensor)
+            if was is not None and error.sqnr_db is not None and abs(error.sqnr_db - was) >= SMALLEST_DB:
+                found.append(LayerDifference(row, error.tensor, was, error.sqnr_db))
+    return sorted(found, key=lambda difference: -abs(difference.change))
 
 
 def range_differences(before: Calibration, after: Calibration) -> list[RangeDifference]:
