@@ -124,6 +124,7 @@ def test_fixed_batches_dynamic_sizes_and_external_weights(quantkit: Quantkit, im
     external = {"save_as_external_data": True, "location": "w.bin", "size_threshold": 0}
     onnx.save(tiny_model(batch=4, opset=11), tmp_path / "fixed.onnx", **external)
     onnx.save(tiny_model(size="S"), tmp_path / "dynamic.onnx")
+    (tmp_path / "quantkit.toml").write_text("[preprocess]\nsize = [16, 16]\n")  # 224 x 224 would take its time
     for name in ("fixed", "dynamic"):
         done = quantkit("calibrate", f"{name}.onnx", "--data", images, "-o", name, "--seed", "3")
         assert done.returncode == 0, done.stderr

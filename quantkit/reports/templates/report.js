@@ -186,8 +186,8 @@ if (readout) {
     const card = picture.getBoundingClientRect();
     const left = x - card.x - readout.offsetWidth / 2;
     readout.style.left = `${Math.max(8, Math.min(left, card.width - readout.offsetWidth - 8))}px`;
-    const above = y - card.y - radius - readout.offsetHeight;
-    readout.style.top = `${above > 8 - card.y ? above : y - card.y + radius}px`;
+    const low = y - card.y > card.height / 2;
+    readout.style.top = `${y - card.y + (low ? -radius - readout.offsetHeight : radius)}px`;
   };
   const focused = () => picture.querySelector(".point:focus");
   picture.addEventListener("pointerover", (event) => {
