@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -17,7 +16,6 @@ from quantkit.reports.layer_errors import SHOWN, layer_entries, series_of, worst
 from quantkit.reports.markdown import markdown_summary
 from quantkit.reports.tensors import tensor_entries
 from tests.reports.builders import HOSTILE, calibration, comparison, gated, reference_row, row
-from tests.reports.test_browser import CHROMIUM, dom
 from tests.reports.test_html import Page, page
 
 
@@ -166,14 +164,3 @@ def test_a_gate_can_ask_for_the_worst_layer() -> None:
     assert figure(compared, reference_row(), "worst_layer_sqnr_db") is None
     exact = figure(compared, row(layer_errors=errors(None)), "worst_layer_sqnr_db")
     assert exact is not None and exact.value == math.inf
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
-def test_a_link_to_a_folded_layer_unfolds_it_and_draws(tmp_path: Path) -> None:
-    names = tuple(f"layer{i}" for i in range(40))
-    compared = comparison(reference_row(), row(layer_errors=errors(*(60.0 - i for i in range(40)), names=names)))
-    shown = dom(html_report(calibration(names), compared, None), "#t30", tmp_path)
-    assert '<details class="more" open="">' in shown
-    assert 'data-drawn="1"' in shown
-    assert "Histogram of |x| of layer9," in shown  # the 31st worst of layers that get worse with depth
