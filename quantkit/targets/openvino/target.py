@@ -131,8 +131,9 @@ class OpenVino:
             return placed.model, notes
         from quantkit.model.prepare import ensure_names, prepared
         from quantkit.model.qdq_openvino import image_layers, quantized_for_openvino
+        from quantkit.model.qdq_placement import small_matrices
         from quantkit.model.save import MODEL_FILE, save_model
-        from quantkit.targets.openvino.layers import SMALL_IMAGE, mark_excluded
+        from quantkit.targets.openvino.layers import SMALL_IMAGE, SMALL_MATRIX, mark_excluded
         from quantkit.targets.openvino.tensors import excluded_operations
 
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
@@ -143,9 +144,9 @@ class OpenVino:
             made = read_onnx(Path(temporary) / MODEL_FILE)
             graph = prepared(model).graph
             ensure_names(graph)
-            images = {_literal(name): SMALL_IMAGE for name in image_layers(graph)}
-            if exclude or images:
-                mark_excluded(made, excluded_operations(made, graph, images | dict(exclude)))
+            left = {_literal(name): SMALL_IMAGE for name in image_layers(graph)}
+            left |= {_literal(name): SMALL_MATRIX for name in small_matrices(graph)}
+            mark_excluded(made, excluded_operations(made, graph, left | dict(exclude)))
             return made, ()
 
     def _without_offending(self, model: ModelFile, quantized: Quantized, reason: str) -> tuple[Any, tuple[str, ...]]:
