@@ -90,7 +90,7 @@ def test_a_missing_nncf_ends_with_3_and_the_pip_command(
     assert "pip install 'nncf>=" in raised.value.mend
 
 
-@pytest.mark.parametrize("device", ["TPU", "GPU.7", "AUTO:TPU,CPU"])
+@pytest.mark.parametrize("device", ["TPU", "gpu.7", "auto:TPU,cpu"])
 def test_an_absent_device_is_named_with_those_present(calibration: Calibration, tmp_path: Path, device: str) -> None:
     artifact = exported(calibration, "fp32", tmp_path / "out")
     with pytest.raises(BackendMissing, match="has no device") as raised:
@@ -98,7 +98,7 @@ def test_an_absent_device_is_named_with_those_present(calibration: Calibration, 
     assert "CPU" in raised.value.mend and "AUTO" in raised.value.mend
 
 
-@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU"])
+@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "auto:cpu"])
 def test_auto_runs_on_what_is_there(calibration: Calibration, tmp_path: Path, device: str) -> None:
     session = OpenVino().load(exported(calibration, "fp32", tmp_path / "out"), device)
     assert session.infer(X)["logits"].shape == (1, 3)

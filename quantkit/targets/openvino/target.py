@@ -17,7 +17,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.wording import some
 from quantkit.model.file import ModelFile
-from quantkit.targets.base import Availability, LayerOutputs, TimedSession
+from quantkit.targets.base import Availability, LayerOutputs, TimedSession, canonical_device
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import devices, library
 from quantkit.targets.openvino.bisect import offending
@@ -99,6 +99,7 @@ class OpenVino:
         from quantkit.targets.openvino.session import OpenVinoSession
 
         library.require_openvino()
+        device = canonical_device(device)
         devices.require(device)
         cache = artifact.path.parent.parent / CACHE if self.settings.cache else None
         return OpenVinoSession(artifact, device, self.settings, cache)
