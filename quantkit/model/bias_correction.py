@@ -14,6 +14,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from quantkit.model.channel_axes import counted_along
+
 Floats = npt.NDArray[np.float32]
 Rounding = Callable[[Floats, int], Floats]
 """A weight and its output channels' axis in; what its integers and scales stand for out."""
@@ -43,15 +45,20 @@ def correct_biases(
     """Correct the biases of the Convs, Gemms and MatMuls called ``names``, whose weights will be rounded.
 
     ``means`` holds the mean of every channel by tensor, float64 of shape (C,). A MatMul's bias is the constant that
-    the one Add behind it adds. Layers without a constant bias of their own are left as they are.
+    the one Add behind it adds. Layers without a constant bias of their own are left as they are, and so are those that
+    add up another axis than the one that the calibration counted as channels.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     takers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
         for name in node.input:
             takers[name].append(node)
+    along = counted_along(graph)
     for node in graph.node:
         if node.name not in names or node.input[0] not in means:
+            continue
+        summed = {1} if node.op_type == "Conv" else {-1} if node.op_type == "MatMul" else {1, -1}  # a Gemm's has two
+        if not along(node.input[0]) <= summed:
             continue
         mean, weight = means[node.input[0]], constants.get(node.input[1])
         axis = _output_axis(node)

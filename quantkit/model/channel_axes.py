@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx
 
 FIRST = {"Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "GlobalAveragePool", "GlobalMaxPool",
@@ -9,6 +11,7 @@ FIRST = {"Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization",
 LAST = {"MatMul", "Gemm", "LayerNormalization", "SkipLayerNormalization"}
 SAME = {"Add", "BiasGelu", "Cast", "Clip", "Div", "Dropout", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish",
         "Identity", "LeakyRelu", "Mul", "Pow", "Relu", "Sigmoid", "Sqrt", "Sub", "Tanh"}  # fmt: skip
+CLAMPS = {"Clip", "Relu"}  # counted with what they take, along its axis; see quantkit.model.clamps
 
 
 def channel_axes(graph: onnx.GraphProto) -> dict[str, int]:
@@ -30,3 +33,14 @@ def channel_axes(graph: onnx.GraphProto) -> dict[str, int]:
             for name in (*node.input, *node.output) if known else ():
                 axes.setdefault(name, known[0])
     return axes
+
+
+def counted_along(graph: onnx.GraphProto) -> Callable[[str], set[int]]:
+    """Tells the axes that a tensor's channels may have been counted along, by its name: mostly one.
+
+    Two where a ReLU or Clip, which may be counted with what it takes, is taken along another axis; 0 is for one that
+    only the tensor's rank decided.
+    """
+    axes = channel_axes(graph)
+    sources = {node.output[0]: node.input[0] for node in graph.node if node.op_type in CLAMPS}
+    return lambda name: {axes.get(own, 0) for own in (name, sources.get(name, name))}

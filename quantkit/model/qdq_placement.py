@@ -12,6 +12,7 @@ from onnx import TensorProto
 from quantkit.core.ranges import TensorRange
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+PRODUCTS = ("Gemm", "MatMul")
 SUMMING = ("Conv", "ConvTranspose")  # whose kernels take a residual sum along
 AVERAGE_POOLS = ("AveragePool", "GlobalAveragePool")
 # Q/DQ commute with these.
@@ -62,7 +63,7 @@ class Placement:
         if weight is not None:
             if weight.data_type != TensorProto.FLOAT or operands[0] not in self.ranges:
                 return
-            if node.op_type in ("Gemm", "MatMul") and (len(weight.dims) < 2 or min(weight.dims[-2:]) < SMALLEST_MATRIX):
+            if node.op_type in PRODUCTS and is_small(weight):
                 return
             axis = channel_axis(node, len(weight.dims))
             if self.weights.setdefault(weight.name, axis) != axis:
@@ -147,6 +148,17 @@ class Placement:
     def scale(self, name: str) -> float:
         """The symmetric scale of a tensor's pair; never 0."""
         return max(self.group_range(name).scale, SMALLEST_SCALE)
+
+
+def is_small(weight: onnx.TensorProto) -> bool:
+    """Whether rule 7 keeps a matrix product with this weight in floating point."""
+    return len(weight.dims) < 2 or min(weight.dims[-2:]) < SMALLEST_MATRIX
+
+
+def small_matrices(graph: onnx.GraphProto) -> set[str]:
+    """Names of the Gemms and MatMuls that rule 7 keeps in floating point."""
+    small = {tensor.name for tensor in graph.initializer if is_small(tensor)}
+    return {node.name for node in graph.node if node.op_type in PRODUCTS and node.input[1] in small}
 
 
 def channel_axis(node: onnx.NodeProto, rank: int) -> int:

@@ -19,6 +19,7 @@ from quantkit.measure.paired import Paired
 from quantkit.pipeline.build import build_engines
 from quantkit.pipeline.export import export
 from quantkit.targets import Session, Target, all_targets, targets_named
+from quantkit.targets.base import canonical_device
 from quantkit.targets.tensorrt import TensorRT
 
 log = logging.getLogger("quantkit")
@@ -69,7 +70,7 @@ def candidates_of(
     precisions = list(dict.fromkeys(("fp32", *config.compare.precisions)))
     candidates: list[Candidate] = []
     for target in targets:
-        device = config.compare.device or target.devices()[0]
+        device = canonical_device(config.compare.device or target.devices()[0])
         if isinstance(target, TensorRT) and lenient and device not in target.devices():
             continue  # --device names one of the others'
         if isinstance(target, TensorRT):

@@ -150,6 +150,11 @@ class Target(Protocol):
         """
 
 
+def canonical_device(device: str) -> str:
+    """A device as its runtime spells it, whatever case it was given in: "CPU", "AUTO:GPU,CPU", but "cuda:0"."""
+    return device.lower() if device.lower().startswith("cuda") else device.upper()
+
+
 def failed_on(inputs: Mapping[str, npt.NDArray[Any]], runtime: str, error: Exception) -> BadInput:
     """The error for a batch that a loaded model cannot take."""
     shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())

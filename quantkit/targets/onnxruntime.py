@@ -15,7 +15,7 @@ from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, TargetRefuses
 from quantkit.model.file import ModelFile
-from quantkit.targets.base import Availability, LayerOutputs, Session, failed_on, summarize_precisions
+from quantkit.targets.base import Availability, LayerOutputs, Session, canonical_device, failed_on, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
 
 WEIGHTED = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
@@ -69,7 +69,7 @@ class OnnxRuntime:
 
     def load(self, artifact: Artifact, device: str) -> Session:
         """A session with one thread for each core."""
-        if device.upper() not in self.devices():
+        if canonical_device(device) not in self.devices():
             raise BackendMissing(f"onnxruntime has no device {device!r} here.", "Use --device CPU.")
         return _Session(artifact)
 

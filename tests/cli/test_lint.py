@@ -14,7 +14,7 @@ from quantkit.model.file import open_model
 from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime
 from quantkit.model.qdq_tensorrt import quantized_for_tensorrt
 from tests.conftest import Quantkit, tiny_model
-from tests.model.test_lint_qdq import Graph
+from tests.model.lint_graphs import Graph
 from tests.model.test_qdq import X, ranges_of
 
 

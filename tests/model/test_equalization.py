@@ -225,10 +225,10 @@ OTHER_AXES = {
             node("Conv", "a", "y", "w"),
         ],
         initializers(
-            s=np.float32(255),
+            s=np.array([1, 4, 16]).reshape(3, 1, 1),  # so that two channels have room to grow
             g=np.ones(1),
-            h=np.ones(1),
-            w=RNG.standard_normal((8, 3, 1, 1)) * [[[[9]], [[1]], [[0.1]]]],
+            h=np.full(1, 0.1),
+            w=RNG.standard_normal((8, 3, 1, 1)) * [[[[0.1]], [[1]], [[9]]]],
         ),
         ["batch", 3, 8, 3],
     ),

@@ -66,6 +66,11 @@ class RunnableTarget:
         with pytest.raises(BackendMissing, match="'TPU'"):
             self.target.load(artifact, "TPU")
 
+    @pytest.mark.parametrize("device", ["cpu", "Cpu"])
+    def test_a_device_is_known_in_any_case(self, calibration: Calibration, tmp_path: Path, device: str) -> None:
+        session = self.target.load(self.exported(calibration, "fp32", tmp_path / "out"), device)
+        assert session.infer(X)["logits"].shape == (1, 3)
+
     def test_everything_excluded_stays_in_floating_point(self, model_path: Path, images: Path, tmp_path: Path) -> None:
         calibration = calibrate(model_path, images, exclude=["conv*", "bn1", "fc"])
         session = self.target.load(self.exported(calibration, "int8", tmp_path / "out"), "CPU")

@@ -165,6 +165,16 @@ def test_what_is_excluded_stays_in_floating_point_and_says_so(model_path: Path, 
             assert told["conv1"][0] == told["fc"][0] == "int8"
 
 
+def test_an_excluded_classifier_is_meant_for_int8_where_it_would_be_in_it(
+    model_path: Path, images: Path, tmp_path: Path
+) -> None:
+    target = OpenVino(NNCF)
+    calibration = calibrate(model_path, images, exclude=["fc"])
+    layers = target.load(exported(target, calibration, tmp_path / "out"), "CPU").layer_times(sample(), 2)
+    told = [(layer.precision, layer.meant, layer.reason) for layer in layers if layer.kind == "FullyConnected"]
+    assert told == [("f32", "int8", "excluded by 'fc'")]
+
+
 def test_a_tensor_without_a_range_is_named_and_left_alone(model_path: Path, images: Path) -> None:
     calibration = calibrate(model_path, images)
     known = {name: tensor for name, tensor in calibration.tensors.items() if name != "relu1"}

@@ -23,7 +23,7 @@ from quantkit.targets.openvino import OpenVino, OpenVinoSettings, library
 from quantkit.targets.openvino.bisect import offending
 from quantkit.targets.openvino.devices import configuration
 from quantkit.targets.openvino.frontend import read_onnx
-from quantkit.targets.openvino.layers import SMALL_IMAGE, meant_int8
+from quantkit.targets.openvino.layers import SMALL_IMAGE, SMALL_MATRIX, bias_adders, meant_int8
 from tests.conftest import tiny_model
 
 pytest.importorskip("openvino")
@@ -90,7 +90,7 @@ def test_a_missing_nncf_ends_with_3_and_the_pip_command(
     assert "pip install 'nncf>=" in raised.value.mend
 
 
-@pytest.mark.parametrize("device", ["TPU", "GPU.7", "AUTO:TPU,CPU"])
+@pytest.mark.parametrize("device", ["TPU", "gpu.7", "auto:TPU,cpu"])
 def test_an_absent_device_is_named_with_those_present(calibration: Calibration, tmp_path: Path, device: str) -> None:
     artifact = exported(calibration, "fp32", tmp_path / "out")
     with pytest.raises(BackendMissing, match="has no device") as raised:
@@ -98,7 +98,7 @@ def test_an_absent_device_is_named_with_those_present(calibration: Calibration, 
     assert "CPU" in raised.value.mend and "AUTO" in raised.value.mend
 
 
-@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU"])
+@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "auto:cpu"])
 def test_auto_runs_on_what_is_there(calibration: Calibration, tmp_path: Path, device: str) -> None:
     session = OpenVino().load(exported(calibration, "fp32", tmp_path / "out"), device)
     assert session.infer(X)["logits"].shape == (1, 3)
@@ -152,7 +152,10 @@ def test_layers_tell_kernel_precision_and_time(calibration: Calibration, tmp_pat
     layers = session.layer_times(X, 5)
     weighted = [layer for layer in layers if layer.meant]
     assert [layer.name for layer in weighted] == ["conv2"]
-    assert [layer.reason for layer in layers if layer.name == "conv1"] == [SMALL_IMAGE]  # on purpose, so not meant
+    on_purpose = [
+        (layer.kind, layer.meant, layer.reason) for layer in layers if layer.precision != "int8" if layer.reason
+    ]
+    assert on_purpose == [("Convolution", "", SMALL_IMAGE), ("FullyConnected", "", SMALL_MATRIX)]
     for layer in weighted:
         assert (layer.precision, layer.meant, layer.reason) == ("int8", "int8", "")
         assert "I8" in layer.kernel
@@ -171,6 +174,29 @@ def test_a_missing_fake_quantize_is_the_reason(tmp_path: Path) -> None:
     told = meant_int8(model)
     assert len(told) == 3
     assert all(reason.startswith("no FakeQuantize on its input") for reason in told.values())
+
+
+def test_an_operation_is_known_by_the_add_of_its_bias_and_by_no_residual_add(tmp_path: Path) -> None:
+    onnx.save(tiny_model(), tmp_path / "tiny.onnx")
+    model = read_onnx(tmp_path / "tiny.onnx")
+    adders = bias_adders(model)
+    assert set(adders.values()) == set(meant_int8(model))
+    assert adders["logits"].startswith("fc")  # behind the Multiply that is a Gemm's alpha
+    assert not any(name.startswith("add") for name in adders)
+
+
+def test_every_weighted_layer_of_a_real_model_is_told_of(shared: Path, tmp_path: Path) -> None:
+    calibration = calibrate(
+        shared / "models" / "resnet20_cifar10.onnx", shared / "images" / "cifar10" / "calib.txt", samples=8
+    )
+    session = OpenVino().load(exported(calibration, "int8", tmp_path / "out"), "CPU")
+    layers = session.layer_times({"input": np.zeros((1, 3, 32, 32), np.float32)}, 1)
+    told = [layer for layer in layers if layer.meant or layer.reason]
+    assert [layer.kind for layer in told] == ["Convolution"] * 19 + ["FullyConnected"]
+    assert [layer.reason for layer in told] == [SMALL_IMAGE, *[""] * 18, SMALL_MATRIX]
+    assert {layer.name for layer in layers if layer.kind in ("Convolution", "FullyConnected")} == {
+        layer.name for layer in told
+    }
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), max_size=6))))

@@ -21,7 +21,11 @@ SHORT_NAMES = {"i8": "int8", "u8": "int8", "s8": "int8", "fp32": "f32", "fp16": 
 PRECISIONS = {"int8", "f32", "f16", "bf16", "i32", "i64", "boolean"}
 RT_INFO = ["quantkit", "excluded"]
 SUBGRAPH = "Subgraph"
-SMALL_IMAGE = "rounding so small an image costs more than INT8 gains"  # by placement, and nothing to be warned of
+BIAS_ADDED = "/WithoutBiases"  # what the frontend calls an operation whose bias an Add of its own adds
+# Left in floating point by placement, and nothing to be warned of.
+SMALL_IMAGE = "rounding so small an image costs more than INT8 gains"
+SMALL_MATRIX = "INT8 gains nothing on so small a matrix"
+ON_PURPOSE = {SMALL_IMAGE, SMALL_MATRIX}
 
 
 def mark_excluded(model: Any, excluded: Mapping[str, str]) -> None:
@@ -49,6 +53,25 @@ def meant_int8(model: Any) -> dict[str, str]:
     return meant
 
 
+def bias_adders(model: Any) -> dict[str, str]:
+    """What takes an operation's name in the runtime where the two are one layer: the Add of its bias, to the operation.
+
+    By friendly name, for every operation of ``meant_int8``. The Add of a Gemm lies behind a factor, alpha.
+    """
+    found = {}
+    for operation in model.get_ops():
+        if operation.get_type_name() not in WEIGHTED:
+            continue
+        taker = _only_taker(operation)
+        while taker is not None and taker.get_type_name() == "Multiply" and _with_constant(taker):
+            taker = _only_taker(taker)
+        name = operation.get_friendly_name()
+        found[name.removesuffix(BIAS_ADDED)] = name
+        if taker is not None and taker.get_type_name() == "Add" and _with_constant(taker):
+            found[taker.get_friendly_name()] = name
+    return found
+
+
 def executed_precision(runtime_model: Any) -> str:
     """What the weighted layers run in: "int8 52, f32 1"."""
     counts: Counter[str] = Counter()
@@ -59,8 +82,11 @@ def executed_precision(runtime_model: Any) -> str:
     return summarize_precisions(counts)
 
 
-def layers_of(runtime_model: Any, means: Mapping[str, float], meant: Mapping[str, str]) -> tuple[LayerTime, ...]:
-    """The layers that run, in order. ``means`` are milliseconds by the layer's name, ``meant`` is of ``meant_int8``."""
+def layers_of(
+    runtime_model: Any, means: Mapping[str, float], meant: Mapping[str, str], adders: Mapping[str, str]
+) -> tuple[LayerTime, ...]:
+    """The layers that run, in order. ``means`` are milliseconds by the layer's name, ``meant`` is of ``meant_int8``,
+    ``adders`` of ``bias_adders``."""
     found = []
     for layer in runtime_model.get_ordered_ops():
         info = _info(layer)
@@ -69,6 +95,8 @@ def layers_of(runtime_model: Any, means: Mapping[str, float], meant: Mapping[str
             continue
         precision = _precision(info)
         parts = [part.partition("/Dequantization")[0] for part in info.get("originalLayersNames", "").split(",")]
+        if info.get("layerType") in WEIGHTED_LAYERS:  # an Add that is a layer of its own is no weighted one
+            parts = [part if part in meant else adders.get(part, part) for part in parts]
         own = [part for part in parts if part in meant]
         reason = ""
         if own and precision != "int8":
@@ -77,12 +105,12 @@ def layers_of(runtime_model: Any, means: Mapping[str, float], meant: Mapping[str
             (
                 int(info.get("execOrder", "0")),
                 LayerTime(
-                    name=name.partition("/Dequantization")[0].removesuffix("/WithoutBiases"),
+                    name=name.partition("/Dequantization")[0].removesuffix(BIAS_ADDED),
                     precision=precision,
                     ms=means.get(name, 0.0),
                     kind=info.get("layerType", ""),
                     kernel=info.get("primitiveType", ""),
-                    meant="int8" if own and reason != SMALL_IMAGE else "",
+                    meant="int8" if own and reason not in ON_PURPOSE else "",
                     reason=reason,
                 ),
             )
@@ -111,6 +139,26 @@ def _no_kernel(info: Mapping[str, str]) -> str:
     if "dw" in kernel.split("_") or info.get("layerType") == "GroupConvolution":
         return "the device runs this depthwise or grouped convolution in floating point"
     return f"the device has no INT8 kernel for this {info.get('layerType', 'layer')}"
+
+
+def _only_taker(node: Any) -> Any:
+    takers = list(node.output(0).get_target_inputs())
+    return takers[0].get_node() if len(takers) == 1 else None
+
+
+def _with_constant(node: Any) -> bool:
+    """Whether one of a node's two inputs is known without running the model."""
+    return any(_constant(node.input_value(port)) for port in range(2))
+
+
+def _constant(output: Any) -> bool:
+    waiting = [output.get_node()]
+    while waiting:
+        node = waiting.pop()
+        if node.get_type_name() == "Parameter" or node.get_type_name() in WEIGHTED:
+            return False
+        waiting += [value.get_node() for value in node.input_values()]
+    return True
 
 
 def _quantized(output: Any) -> bool:

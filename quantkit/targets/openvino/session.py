@@ -15,7 +15,7 @@ from quantkit.core.errors import TargetRefuses
 from quantkit.targets.base import RequestTimes, failed_on
 from quantkit.targets.openvino import library
 from quantkit.targets.openvino.devices import configuration, runtime_of
-from quantkit.targets.openvino.layers import executed_precision, layers_of, meant_int8
+from quantkit.targets.openvino.layers import bias_adders, executed_precision, layers_of, meant_int8
 from quantkit.targets.openvino.settings import OpenVinoSettings
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -38,6 +38,7 @@ class OpenVinoSession:
                 f"OpenVINO cannot read {artifact.path} ({_last_line(error)}).", "Export it again."
             ) from error
         self._meant = meant_int8(self._model) if artifact.precision == "int8" else {}
+        self._adders = bias_adders(self._model) if self._meant else {}
         self._dynamic = any(value.partial_shape.is_dynamic for value in self._model.inputs)
         self._requests: dict[Shapes, Any] = {}
         first = self._compiled(self._first_shapes(), self._config)
@@ -113,7 +114,7 @@ class OpenVinoSession:
             for info in request.profiling_info:
                 taken[info.node_name] = taken.get(info.node_name, 0.0) + info.real_time.total_seconds() * 1e3
         means = {name: total / repeats for name, total in taken.items()}
-        return layers_of(compiled.get_runtime_model(), means, self._meant)
+        return layers_of(compiled.get_runtime_model(), means, self._meant, self._adders)
 
     def _first_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes to compile for before anything is fed: one sample, where only the batch is dynamic; else none."""

@@ -17,7 +17,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.wording import some
 from quantkit.model.file import ModelFile
-from quantkit.targets.base import Availability, LayerOutputs, TimedSession
+from quantkit.targets.base import Availability, LayerOutputs, TimedSession, canonical_device
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import devices, library
 from quantkit.targets.openvino.bisect import offending
@@ -99,6 +99,7 @@ class OpenVino:
         from quantkit.targets.openvino.session import OpenVinoSession
 
         library.require_openvino()
+        device = canonical_device(device)
         devices.require(device)
         cache = artifact.path.parent.parent / CACHE if self.settings.cache else None
         return OpenVinoSession(artifact, device, self.settings, cache)
@@ -131,8 +132,9 @@ class OpenVino:
             return placed.model, notes
         from quantkit.model.prepare import ensure_names, prepared
         from quantkit.model.qdq_openvino import image_layers, quantized_for_openvino
+        from quantkit.model.qdq_placement import small_matrices
         from quantkit.model.save import MODEL_FILE, save_model
-        from quantkit.targets.openvino.layers import SMALL_IMAGE, mark_excluded
+        from quantkit.targets.openvino.layers import SMALL_IMAGE, SMALL_MATRIX, mark_excluded
         from quantkit.targets.openvino.tensors import excluded_operations
 
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
@@ -143,9 +145,9 @@ class OpenVino:
             made = read_onnx(Path(temporary) / MODEL_FILE)
             graph = prepared(model).graph
             ensure_names(graph)
-            images = {_literal(name): SMALL_IMAGE for name in image_layers(graph)}
-            if exclude or images:
-                mark_excluded(made, excluded_operations(made, graph, images | dict(exclude)))
+            left = {_literal(name): SMALL_IMAGE for name in image_layers(graph)}
+            left |= {_literal(name): SMALL_MATRIX for name in small_matrices(graph)}
+            mark_excluded(made, excluded_operations(made, graph, left | dict(exclude)))
             return made, ()
 
     def _without_offending(self, model: ModelFile, quantized: Quantized, reason: str) -> tuple[Any, tuple[str, ...]]:

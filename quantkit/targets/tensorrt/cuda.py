@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.errors import BackendMissing
+from quantkit.targets.base import canonical_device
 
 DEVICE_PREFIX = "cuda:"
 
@@ -43,8 +44,9 @@ def device_count() -> int:
 
 def select(device: str) -> int:
     """Make ``cuda:0`` and the like the current device, and give its number. Raises BackendMissing."""
-    number = device.removeprefix(DEVICE_PREFIX)
-    if not device.startswith(DEVICE_PREFIX) or not number.isdigit() or int(number) >= device_count():
+    name = canonical_device(device)
+    number = name.removeprefix(DEVICE_PREFIX)
+    if not name.startswith(DEVICE_PREFIX) or not number.isdigit() or int(number) >= device_count():
         there = ", ".join(f"{DEVICE_PREFIX}{i}" for i in range(device_count())) or "none"
         raise BackendMissing(f"TensorRT has no device {device!r} here.", f"Use --device with one of: {there}.")
     checked(runtime().cudaSetDevice(int(number)), f"choosing {device}")
