@@ -24,6 +24,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from bench_common import decibels, parser_of, percent
 from bench_peers import QUANTIZE, Work, decoded
 
 PEERS = Path(__file__).with_name("bench_peers.py")
@@ -170,27 +171,21 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [HEADER]
     for row in found:
-        sqnr, seconds = row["sqnr_db"], row["seconds"]
-        top1 = f"{100 * row['top1']:.2f} [{100 * row['top1_low']:.1f}, {100 * row['top1_high']:.1f}]"
+        seconds = row["seconds"]
+        top1 = percent(row["top1"], row["top1_low"], row["top1_high"])
         cost = "– | –" if seconds is None else f"{seconds:.1f} | {row['rss_mb']:.0f}"
         lines.append(
             f"| {row['model']}, {row['samples']} | {row['tool']} | {top1} | {100 * row['agreement']:.2f} | "
-            f"{'–' if sqnr is None else f'{sqnr:.1f}'} | {row['p50_ms']:.3f} | {row['of_fastest']:.2f} | {cost} |"
+            f"{decibels(row['sqnr_db'])} | {row['p50_ms']:.3f} | {row['of_fastest']:.2f} | {cost} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Quantize, evaluate, and write both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=200)
-    parser.add_argument("--eval-data", type=Path, required=True)
-    parser.add_argument("--eval-samples", type=int)
+    parser = parser_of(__doc__)
     parser.add_argument("--peers", nargs="+", choices=QUANTIZE, help="these alone; without it, all")
     parser.add_argument("--python", action="append", default=[], metavar="PACKAGE=PYTHON")
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

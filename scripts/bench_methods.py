@@ -5,11 +5,11 @@ python scripts/bench_methods.py model.onnx --data calib.txt --samples 200 --eval
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
-from pathlib import Path
+
+from bench_common import decibels, parser_of, percent
 
 import quantkit
 from quantkit.calibrators import calibrators
@@ -17,14 +17,8 @@ from quantkit.calibrators import calibrators
 
 def main() -> None:
     """Calibrate once, solve and compare once per method."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=200)
-    parser.add_argument("--eval-data", type=Path, required=True)
-    parser.add_argument("--eval-samples", type=int)
+    parser = parser_of(__doc__)
     parser.add_argument("--target", default="openvino")
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows = []
     print("| model, samples | method | top-1 % [95 %] | drop, points | agree % | SQNR, dB | p50, ms | speed-up |")
@@ -47,9 +41,9 @@ def main() -> None:
                 top1 = row.metrics["top1"]
                 label = f"{arguments.model.stem}, {calibration.samples}"
                 print(
-                    f"| {label} | {row.variant or 'FP32'} | {100 * top1.value:.2f} [{100 * top1.low:.1f}, "
-                    f"{100 * top1.high:.1f}] | {100 * row.drop['top1']:.2f} | {100 * row.agreement:.2f} | "
-                    f"{'–' if row.sqnr_db is None else f'{row.sqnr_db:.1f}'} | {row.latency_ms.p50:.2f} | "
+                    f"| {label} | {row.variant or 'FP32'} | {percent(top1.value, top1.low, top1.high)} | "
+                    f"{100 * row.drop['top1']:.2f} | {100 * row.agreement:.2f} | "
+                    f"{decibels(row.sqnr_db)} | {row.latency_ms.p50:.2f} | "
                     f"{row.speedup:.2f} |",
                     flush=True,
                 )

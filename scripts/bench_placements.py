@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_common import decibels, percent
 
 import quantkit
 from quantkit.core.calibration import Calibration
@@ -105,12 +106,11 @@ def print_tables(placements: list[tuple[str, Row]], steps: list[tuple[str, dict[
     print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for name, row in placements:
         top1 = row.metrics.get("top1")
-        accuracy = f"{100 * top1.value:.2f} [{100 * top1.low:.1f}, {100 * top1.high:.1f}]" if top1 else "–"
-        sqnr = "–" if row.sqnr_db is None else f"{row.sqnr_db:.2f}"
+        accuracy = percent(top1.value, top1.low, top1.high) if top1 else "–"
         made = row.variant or row.precision
         print(
-            f"| {name} | {made} | {accuracy} | {100 * row.agreement:.2f} | {sqnr} | {row.latency_ms.p50:.3g} "
-            f"| {row.speedup:.2f}x | {row.size_bytes / 1e6:.2f} |"
+            f"| {name} | {made} | {accuracy} | {100 * row.agreement:.2f} | {decibels(row.sqnr_db, 2)} "
+            f"| {row.latency_ms.p50:.3g} | {row.speedup:.2f}x | {row.size_bytes / 1e6:.2f} |"
         )
     print("\n| model | NNCF's placement with our ranges and … | SQNR, dB |\n| --- | --- | ---: |")
     for name, found in steps:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +109,35 @@ def quantkit(tmp_path: Path) -> Quantkit:
         )
 
     return run
+
+
+@pytest.fixture
+def invoked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Quantkit]:
+    """Run the command line in ``tmp_path`` in this process: for many commands of which each would start Python anew."""
+    from quantkit.cli.main import invoke
+
+    log = logging.getLogger("quantkit")
+    before = log.handlers, log.propagate, log.level
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    for key in [key for key in os.environ if key.startswith("QUANTKIT_")]:
+        monkeypatch.delenv(key)
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        words = [*map(str, arguments)]
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            redirect_stdout(io.StringIO()) as out,
+            redirect_stderr(io.StringIO()) as errors,
+        ):
+            for key, value in environment.items():
+                patch.setenv(key, value)
+            code = invoke(words)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
+
+    yield run
+    log.handlers, log.propagate = before[:2]
+    log.setLevel(before[2])
 
 
 @pytest.fixture(scope="session")

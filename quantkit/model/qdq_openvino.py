@@ -1,6 +1,6 @@
 """Q/DQ for OpenVINO: asymmetric u8 activations, per-channel s8 weights, no more pairs than the CPU's kernels use.
 
-The rules are those of ``qdq_tensorrt.py`` but its last two, for OpenVINO, too, fuses what follows a Conv or a matrix
+The rules are those of ``qdq_tensorrt.py`` but its last, for OpenVINO, too, fuses what follows a Conv or a matrix
 product (a ReLU, the next layer's rounding) into its kernel. LayerNormalization, Softmax, GELU and residual sums of a
 transformer stay in floating point by them. Beyond:
 

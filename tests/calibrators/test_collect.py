@@ -143,15 +143,13 @@ def test_what_only_cuts_a_tensor_off_is_counted_with_it(
     assert a.extents == b.extents
 
 
-@pytest.mark.slow
 def test_one_tensor_of_more_than_32_bits_of_equal_values_is_counted(kernel: str) -> None:
-    if kernel == "numpy":
-        pytest.skip("takes a minute")
-    values = np.broadcast_to(np.float32(1.0), 1 << 20)
+    values = np.ones(1 << 20, np.float32)
     counter = Counter.empty(1 / BINS, 1, 1.0)
-    for _ in range(1 << 12):  # the kernel's own copies hold 32 bits
-        count(np.ascontiguousarray(values), values.size, [(counter, *WHOLE)])
-    assert counter.settle()[0, BINS] == 1 << 32
+    counter.counts[0, BINS] = (1 << 32) - 3 * values.size  # as if so many had been counted
+    for _ in range(4):  # the kernel's own copies hold 16 bits
+        count(values, values.size, [(counter, *WHOLE)])
+    assert counter.settle()[0, BINS] == (1 << 32) + values.size
 
 
 def test_an_empty_activation_counts_nothing() -> None:

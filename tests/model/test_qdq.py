@@ -24,14 +24,17 @@ from tests.conftest import tiny_model
 X = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
 
 
-def ranges_of(model: ModelFile, feed: dict[str, np.ndarray]) -> dict[str, TensorRange]:
+def ranges_of(model: ModelFile, *feeds: dict[str, np.ndarray]) -> dict[str, TensorRange]:
+    """Of minimum and maximum over all feeds."""
     session = ActivationSession(model)
-    activations = Runner(session).run(feed)
+    runner = Runner(session)
     maxima: dict[str, float] = {}
-    note_maxima(maxima, activations, session.clamps)
-    collector = Collector(first_widths(maxima), clamps=session.clamps)
-    collector.observe(activations)
-    return {name: solve(h, calibrators())["minmax"] for name, h in collector.collected().histograms.items()}
+    note_maxima(maxima, runner.run(feeds[0]), session.clamps)
+    collector = Collector(first_widths(maxima), len(feeds), clamps=session.clamps)
+    for position, feed in enumerate(feeds):
+        collector.observe(runner.run(feed), position)
+    minmax = {"minmax": calibrators()["minmax"]}
+    return {name: solve(h, minmax)["minmax"] for name, h in collector.collected().histograms.items()}
 
 
 @pytest.fixture

@@ -246,11 +246,11 @@ def test_what_was_excluded_is_not_said_to_be_lacking(tmp_path: Path, images: Pat
         assert all("lack 1 tensors (add)" in note for note in artifact.notes)
 
 
-def test_on_the_command_line(quantkit: Quantkit, model_path: Path, images: Path) -> None:
-    made = quantkit("calibrate", model_path, "--data", images, "--tensors", "quantizable", "-o", "out", "--json")
+def test_on_the_command_line(invoked: Quantkit, model_path: Path, images: Path) -> None:
+    made = invoked("calibrate", model_path, "--data", images, "--tensors", "quantizable", "-o", "out", "--json")
     assert made.returncode == 0, made.stderr
     assert "conv1" not in json.loads(made.stdout)["tensors"]
     assert "--tensors all" in " ".join(made.stderr.split())
-    wrong = quantkit("calibrate", model_path, "--data", images, "--tensors", "most")
+    wrong = invoked("calibrate", model_path, "--data", images, "--tensors", "most")
     assert wrong.returncode == 2
     assert "quantizable" in wrong.stderr

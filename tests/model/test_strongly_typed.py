@@ -38,10 +38,14 @@ exact_half = pytest.mark.skipif(old_onnxruntime, reason="this onnxruntime quanti
 
 
 def run(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> np.ndarray:
+    return session_of(model).run(None, feed)[0]  # type: ignore[no-any-return]
+
+
+def session_of(model: onnx.ModelProto) -> ort.InferenceSession:
     """As the graph says: onnxruntime's optimizer quantizes biases by products of FP16 scales, which underflow."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(model.SerializeToString(), options).run(None, feed)[0]  # type: ignore[no-any-return]
+    return ort.InferenceSession(model.SerializeToString(), options)
 
 
 def check(model: onnx.ModelProto, islands: int = 0) -> None:
@@ -327,14 +331,11 @@ def test_real_models(name: str, shared: Path, tmp_path: Path) -> None:
     images = ((pixels / 255 - mean) / deviation).transpose(0, 3, 1, 2).astype(np.float32)
     # One at a time, for the models' batch may be fixed.
     feeds = [{model.inputs[0].name: image[None]} for image in images]
-    ranges: dict[str, TensorRange] = {}
-    for feed in feeds:
-        for tensor, found in ranges_of(model, feed).items():
-            if tensor not in ranges or found.amax > ranges[tensor].amax:
-                ranges[tensor] = found
+    ranges = ranges_of(model, *feeds)
 
     def outputs(proto: onnx.ModelProto) -> np.ndarray:
-        return np.concatenate([run(proto, feed) for feed in feeds])
+        session = session_of(proto)
+        return np.concatenate([session.run(None, feed)[0] for feed in feeds])
 
     reference = outputs(model.load())
     half = half_precision(model)

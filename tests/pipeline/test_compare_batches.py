@@ -55,7 +55,7 @@ def test_sizes_that_are_none(model_path: Path, images: Path, sizes: list[int]) -
         qk.compare(qk.calibrate(model_path, images), images, batch_sizes=sizes)
 
 
-def test_on_the_command_line_and_in_the_environment(quantkit: Quantkit, model_path: Path, images: Path) -> None:
+def test_on_the_command_line_and_in_the_environment(invoked: Quantkit, model_path: Path, images: Path) -> None:
     qk.calibrate(model_path, images, output=model_path.parent / "run")
     common = ("compare", "run", "--data", images, "--target", "onnxruntime", "--precision", "fp32", "--json")
     for options, environment, sizes in (
@@ -63,9 +63,9 @@ def test_on_the_command_line_and_in_the_environment(quantkit: Quantkit, model_pa
         ((), {"QUANTKIT_LATENCY_BATCH": "3, 5"}, [3, 5]),
         (("--batch-size", "2"), {"QUANTKIT_LATENCY_BATCH": "3,5"}, [2]),
     ):
-        done = quantkit(*common, *options, **environment)
+        done = invoked(*common, *options, **environment)
         assert done.returncode == 0, done.stderr
         assert [row["batch"] for row in json.loads(done.stdout)["rows"]] == sizes
-    wrong = quantkit(*common, QUANTKIT_LATENCY_BATCH="3,x")
+    wrong = invoked(*common, QUANTKIT_LATENCY_BATCH="3,x")
     assert wrong.returncode == 2
     assert "QUANTKIT_LATENCY_BATCH" in wrong.stderr

@@ -44,17 +44,17 @@ def test_the_first_placement_goes_to_int8_and_another_beside_it(model_path: Path
 
 
 def test_a_placement_is_remembered_and_replaces_files_of_another(
-    quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path
+    invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path
 ) -> None:
-    assert quantkit("calibrate", model_path, "--data", images, "-o", "out", "--placement", "nncf").returncode == 0
+    assert invoked("calibrate", model_path, "--data", images, "-o", "out", "--placement", "nncf").returncode == 0
     record = tmp_path / "out" / "artifacts" / "openvino" / "int8" / "artifact.json"
     assert json.loads(record.read_text())["variant"] == "nncf"
-    done = quantkit("export", "out", "--target", "openvino", "--precision", "int8", "--json")
+    done = invoked("export", "out", "--target", "openvino", "--precision", "int8", "--json")
     assert done.returncode == 0, done.stderr
     json.loads(done.stdout)
     assert json.loads(record.read_text())["variant"] == "nncf"
-    assert quantkit("export", "out", "--target", "openvino", "--placement", "qdq", "-q").returncode == 0
+    assert invoked("export", "out", "--target", "openvino", "--placement", "qdq", "-q").returncode == 0
     assert json.loads(record.read_text())["variant"] == "qdq"
-    wrong = quantkit("export", "out", "--placement", "best")
+    wrong = invoked("export", "out", "--placement", "best")
     assert wrong.returncode == 2
     assert "'qdq' or 'nncf'" in wrong.stderr

@@ -139,21 +139,21 @@ def test_what_is_in_the_folder_already_stays(quantkit: Quantkit, model_path: Pat
 
 
 def test_a_measured_calibration_is_not_replaced(
-    quantkit: Quantkit, model_path: Path, images: Path, cache: Path, tmp_path: Path
+    invoked: Quantkit, model_path: Path, images: Path, cache: Path, tmp_path: Path
 ) -> None:
-    assert quantkit("calibrate", model_path, "--data", images, "-o", "out", "--no-export").returncode == 0
+    assert invoked("calibrate", model_path, "--data", images, "-o", "out", "--no-export").returncode == 0
     before = (tmp_path / "out/calibration.json").read_bytes()
-    done = quantkit("convert", cache, "--model", model_path, "--to", "json", "-o", "out")
+    done = invoked("convert", cache, "--model", model_path, "--to", "json", "-o", "out")
     assert done.returncode == 2
     assert "was measured" in done.stderr
     assert (tmp_path / "out/calibration.json").read_bytes() == before
-    assert quantkit("convert", "out", "--to", "cache", "-o", "o.cache").returncode == 0
+    assert invoked("convert", "out", "--to", "cache", "-o", "o.cache").returncode == 0
     tensors = Calibration.load(tmp_path / "out").tensors
     written = amax_of(tmp_path / "o.cache")
     assert {n: np.float32(a / 127) for n, a in written.items()} == {
         n: np.float32(t.amax / 127) for n, t in tensors.items()
     }
-    assert quantkit("convert", "out", "--model", model_path, "--to", "json", "-o", "two").returncode == 0
+    assert invoked("convert", "out", "--model", model_path, "--to", "json", "-o", "two").returncode == 0
     again = Calibration.load(tmp_path / "two")
     assert again.ranges == Calibration.load(tmp_path / "out").ranges
     assert again.preprocess == Calibration.load(tmp_path / "out").preprocess
@@ -300,35 +300,35 @@ def test_files_are_read_to_a_bound(cache: Path, monkeypatch: pytest.MonkeyPatch)
         convert(cache, "ranges")
 
 
-def test_what_stands_in_the_way(quantkit: Quantkit, cache: Path, model_path: Path, tmp_path: Path) -> None:
+def test_what_stands_in_the_way(invoked: Quantkit, cache: Path, model_path: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     inputs = {path: path.read_bytes() for path in (cache, model_path)}
     (tmp_path / "link").symlink_to(cache)
-    check(quantkit("convert", "absent", "--to", "cache"), "There is no file absent")
-    check(quantkit("convert", "folder", "--to", "cache"), "holds no calibration.json")
-    check(quantkit("convert", "/dev/null", "--to", "cache"), "is no file")
-    check(quantkit("convert", cache, "--to", "engine"), "no form 'engine'", "tensors-data")
-    check(quantkit("convert", cache, "--to", "cache", "--algorithm", "max"), "no algorithm 'max'", "minmax")
-    check(quantkit("convert", cache, "--to", "cache", "--tensorrt", "ten"), "not a TensorRT version")
-    check(quantkit("convert", cache, "--to", "cache", "--json"), "Give a file with -o")
-    check(quantkit("convert", cache, "--to", "qdq", "-o", "q.onnx"), "--model")
-    check(quantkit("convert", cache, "--to", "qdq", "--model", model_path), "-o")
-    check(quantkit("convert", cache, "--to", "cache", "-o", "folder"), "is a folder")
-    check(quantkit("convert", cache, "--to", "cache", "-o", cache), "would replace the input")
-    check(quantkit("convert", cache, "--to", "cache", "-o", "link"), "would replace the input")
-    check(quantkit("convert", cache, "--to", "qdq", "--model", model_path, "-o", model_path), "would replace the input")
-    check(quantkit("convert", cache, "--to", "json", "--model", model_path, "-o", "."), "not quantkit's")
-    check(quantkit("convert", model_path, "--to", "cache"), "no QuantizeLinear")
-    assert quantkit("convert", cache, "--to", "qdq", "--model", model_path, "-o", "q.onnx").returncode == 0
-    check(quantkit("convert", cache, "--to", "json", "--model", "q.onnx", "-o", "run"), "quantized already")
+    check(invoked("convert", "absent", "--to", "cache"), "There is no file absent")
+    check(invoked("convert", "folder", "--to", "cache"), "holds no calibration.json")
+    check(invoked("convert", "/dev/null", "--to", "cache"), "is no file")
+    check(invoked("convert", cache, "--to", "engine"), "no form 'engine'", "tensors-data")
+    check(invoked("convert", cache, "--to", "cache", "--algorithm", "max"), "no algorithm 'max'", "minmax")
+    check(invoked("convert", cache, "--to", "cache", "--tensorrt", "ten"), "not a TensorRT version")
+    check(invoked("convert", cache, "--to", "cache", "--json"), "Give a file with -o")
+    check(invoked("convert", cache, "--to", "qdq", "-o", "q.onnx"), "--model")
+    check(invoked("convert", cache, "--to", "qdq", "--model", model_path), "-o")
+    check(invoked("convert", cache, "--to", "cache", "-o", "folder"), "is a folder")
+    check(invoked("convert", cache, "--to", "cache", "-o", cache), "would replace the input")
+    check(invoked("convert", cache, "--to", "cache", "-o", "link"), "would replace the input")
+    check(invoked("convert", cache, "--to", "qdq", "--model", model_path, "-o", model_path), "would replace the input")
+    check(invoked("convert", cache, "--to", "json", "--model", model_path, "-o", "."), "not quantkit's")
+    check(invoked("convert", model_path, "--to", "cache"), "no QuantizeLinear")
+    assert invoked("convert", cache, "--to", "qdq", "--model", model_path, "-o", "q.onnx").returncode == 0
+    check(invoked("convert", cache, "--to", "json", "--model", "q.onnx", "-o", "run"), "quantized already")
     assert {path: path.read_bytes() for path in inputs} == inputs
     assert not (tmp_path / "run").exists()
 
 
-def test_a_cache_of_another_model_is_refused(quantkit: Quantkit, tmp_path: Path, model_path: Path) -> None:
+def test_a_cache_of_another_model_is_refused(invoked: Quantkit, tmp_path: Path, model_path: Path) -> None:
     for form, output in (("qdq", "q.onnx"), ("json", "run"), ("cache", "c")):
         source = GOLDEN / "digits.entropy2.cache"
-        check(quantkit("convert", source, "--model", model_path, "--to", form, "-o", output), "of another model")
+        check(invoked("convert", source, "--model", model_path, "--to", form, "-o", output), "of another model")
         assert not (tmp_path / output).exists()
 
 

@@ -349,15 +349,15 @@ def test_a_merged_run_is_a_run_like_any(
     assert again.model_dump() == merged.model_dump()
 
 
-def test_on_the_command_line(tmp_path: Path, quantkit: Quantkit, model_path: Path, flawed: Path) -> None:
-    made = quantkit("calibrate", model_path, "--data", flawed, "--shard", "1/2", "--json")
+def test_on_the_command_line(tmp_path: Path, invoked: Quantkit, model_path: Path, flawed: Path) -> None:
+    made = invoked("calibrate", model_path, "--data", flawed, "--shard", "1/2", "--json")
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout) == {"part": "part-1-of-2", "shard": "1/2", "samples": 15}
-    made = quantkit("calibrate", model_path, "--data", flawed, "--shard", "2/2", "-o", "second")
+    made = invoked("calibrate", model_path, "--data", flawed, "--shard", "2/2", "-o", "second")
     assert made.stdout == "Shard 2/2, 14 samples: second\n"
     assert "quantkit merge PART..." in made.stderr
 
-    merged = quantkit("merge", "second", "part-1-of-2", "-o", "whole", "--json")
+    merged = invoked("merge", "second", "part-1-of-2", "-o", "whole", "--json")
     assert merged.returncode == 0, merged.stderr
     result = json.loads(merged.stdout)
     assert (result["run"], result["samples"], result["method"]) == ("whole", 29, "mse-robust")
@@ -368,7 +368,7 @@ def test_on_the_command_line(tmp_path: Path, quantkit: Quantkit, model_path: Pat
     assert bits(tmp_path / "whole") == bits(tmp_path / "single")
 
     model_path.unlink()
-    ranges = quantkit("merge", "second", "part-1-of-2", "-o", "ranges")
+    ranges = invoked("merge", "second", "part-1-of-2", "-o", "ranges")
     assert ranges.returncode == 0, ranges.stderr
     assert "nothing is exported" in ranges.stderr.replace("\n", " ")
     assert not (tmp_path / "ranges" / "artifacts").exists()
