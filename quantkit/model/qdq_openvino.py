@@ -8,7 +8,7 @@ transformer stay in floating point by them. Beyond:
    image costs more accuracy than any other rounding, and INT8 gains nothing there. On larger images it does: 8 %
    of MobileNetV2's time at 224×224.
 2. A residual Add gets a pair on both inputs, for only so the CPU computes a Conv and the Add behind it in one kernel
-   (11 % of ResNet-50's time), but on the skip input alone where the sum has at most 16,384 values: that much stays in
+   (7 % of ResNet-50's time), but on the skip input alone where the sum has at most 16,384 values: that much stays in
    the first caches in floating point, too, and is rounded once less.
 3. A pair behind a MaxPool goes before it. The outputs are the same to the bit, and the pool moves bytes.
 4. A MatMul of two activations, as in attention, takes both without zero-points: s8, or u8 from zero. With a zero-point
