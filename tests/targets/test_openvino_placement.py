@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,18 @@ def test_nothing_is_written_to_stdout(model_path: Path, images: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()) as out:
         placed_by_nncf(open_model(model_path), calibration, NNCF, False)
     assert out.getvalue() == ""
+
+
+def test_nncf_is_quietened_and_nobodys_handler() -> None:
+    logger, handler = logging.getLogger("nncf"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        library.nncf.cache_clear()
+        library.nncf()
+        assert handler.level == logging.NOTSET
+        assert not logger.isEnabledFor(logging.WARNING)
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_a_changed_nncf_fails_loudly(model_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:

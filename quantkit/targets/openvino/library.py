@@ -84,7 +84,8 @@ def nncf() -> Any:
             f"nncf {version('nncf')} does not import with openvino {version('openvino')} ({error}).",
             f"Run: {pip_command('openvino', 'nncf')}, or use --placement qdq.",
         ) from error
-    package.set_log_level(logging.ERROR)
+    # Its own set_log_level would silence every handler that others gave its logger, for what else they handle, too.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return package
 
 
