@@ -176,7 +176,7 @@ def load_config(path: Path) -> Config:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadInput(f"The configuration {path} cannot be read ({error.strerror}).", "Check -c.") from error
+        raise BadInput(f"The configuration {path} cannot be read ({error.strerror}).", "Check its path.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is not valid TOML ({error}).", "Correct that line.") from error
     if path.name == "pyproject.toml":

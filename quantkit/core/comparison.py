@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PositiveFloat, PositiveInt, PrivateAttr
 
 from quantkit.core.files import sha256_of, write_npz, write_text
 from quantkit.core.predictions import PREDICTIONS_FILE, Predictions
@@ -14,13 +14,15 @@ from quantkit.core.record import Record, read_record
 COMPARISON_FILE = "comparison.json"
 LAYER_SAMPLES = 32  # that layer errors are measured on; architecture.md says how far they are from all samples'
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class Interval(Record):
     """A share in 0..1 with its 95 % confidence interval."""
 
-    value: float
-    low: float
-    high: float
+    value: Share
+    low: Share
+    high: Share
 
 
 class Latency(Record):
@@ -29,12 +31,12 @@ class Latency(Record):
     ``p50_low`` and ``p50_high`` are the least and the largest median of a round: how far p50 moves from run to run.
     """
 
-    p10: float
-    p50: float
-    p90: float
-    p99: float
-    p50_low: float | None = None
-    p50_high: float | None = None
+    p10: PositiveFloat
+    p50: PositiveFloat
+    p90: PositiveFloat
+    p99: PositiveFloat
+    p50_low: PositiveFloat | None = None
+    p50_high: PositiveFloat | None = None
 
 
 class Change(Record):
@@ -118,12 +120,12 @@ class Row(Record):
     executed_precision: str
     metrics: dict[str, Interval] = Field(default_factory=dict)
     drop: dict[str, float] = Field(default_factory=dict)
-    agreement: float
+    agreement: Share
     sqnr_db: float | None
     latency_ms: Latency
-    throughput: float
-    speedup: float
-    size_bytes: int
+    throughput: PositiveFloat
+    speedup: PositiveFloat
+    size_bytes: PositiveInt
     notes: tuple[str, ...] = ()
     latency_with_copies_ms: Latency | None = None
     gpu: GpuLoad | None = None
@@ -178,13 +180,19 @@ class Comparison(Record):
     samples: int
     labelled: int
     method: str
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = Field(min_length=1)
     environment: Environment
     warnings: tuple[str, ...] = ()
     predictions_sha256: str = ""
 
     _predictions: Predictions | None = PrivateAttr(default=None)
     _folder: Path | None = PrivateAttr(default=None)
+    _file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def source(self) -> Path | None:
+        """Where to load it from again: its run directory, or its file where that has another name."""
+        return self._folder if self._file is None or self._file.name == COMPARISON_FILE else self._file
 
     @property
     def folder(self) -> Path | None:
@@ -224,5 +232,5 @@ class Comparison(Record):
         """Read it from a run directory, or a file. Raises BadInput for a missing, damaged or stale file."""
         file = path if path.is_file() else path / COMPARISON_FILE
         comparison = read_record(cls, file, "quantkit compare")
-        comparison._folder = file.parent
+        comparison._folder, comparison._file = file.parent, file
         return comparison

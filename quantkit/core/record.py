@@ -13,7 +13,7 @@ from quantkit.core.errors import BadInput
 class Record(BaseModel):
     """A part of such a file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 R = TypeVar("R", bound=Record)

@@ -25,7 +25,7 @@ def gate_document(result: GateResult, comparison: Comparison) -> dict[str, Any]:
 
 def _origin(comparison: Comparison) -> dict[str, Any]:
     return {
-        "path": None if comparison.folder is None else str(comparison.folder.absolute()),
+        "path": None if comparison.source is None else str(comparison.source.absolute()),
         "model": comparison.model,
         "measured": comparison.environment.measured,
         "hardware": comparison.environment.hardware,

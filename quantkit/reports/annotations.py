@@ -24,6 +24,8 @@ def github_annotations(gate: GateResult) -> list[str]:
         command = COMMANDS.get(verdict.outcome)
         if command is None:
             continue
+        if verdict.outcome == "not comparable" and verdict.rule.strict:
+            command = "error"
         told = [f"measured {measured(verdict)}"] if verdict.value is not None else []
         told += [verdict.reason] if verdict.reason else []
         text = f"{subject(verdict)}: {verdict.outcome}, asked {verdict.rule.describe()}; {'; '.join(told)}".rstrip("; ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from markupsafe import Markup
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison, Row
+from quantkit.core.wording import some
 from quantkit.reports import wording
 from quantkit.reports.differences import (
     LESS_IS_BETTER,
@@ -116,6 +118,7 @@ def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
         range_count=len(ranges),
         tensor_count=count,
         missing=missing,
+        some=some,
         facts=facts((before.calibration, before.comparison), (after.calibration, after.comparison)),
     )
 
@@ -130,18 +133,29 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
     judged = [row for row in rows if row.after in judged_rows(after.comparison) and row.before is not None]
     if not judged:
         return Judgement("open", "Nothing in common", "no row of one run has its like in the other.")
-    found = {figure.outcome for row in judged for figure in row.figures if figure.metric != "size_bytes"}
+    figures = [figure for row in judged for figure in row.figures if figure.metric != "size_bytes"]
     findings = tuple(_sentence(row, percent_digits(after.comparison.samples)) for row in judged)
-    if {"better", "worse"} <= found:
-        reason = f"some figures of {after.name} are better than those of {before.name}, others worse."
+    if any(figure.outcome == UNLIKE and figure.metric != "latency_ms.p50" for figure in figures):
+        reason = f"{after.name} and {before.name} were evaluated on other data, so neither is the better one."
+        return Judgement("open", "Not comparable", reason, findings)
+    better, worse = (_titles(figures, outcome) for outcome in ("better", "worse"))
+    apart = "; latency cannot be compared" if any(figure.outcome == UNLIKE for figure in figures) else ""
+    if better and worse:
+        reason = f"{after.name} is better than {before.name} by {better}, and worse by {worse}{apart}."
         return Judgement("open", "Better and worse", reason, findings)
-    if "better" in found:
-        return Judgement("ship", "Better", f"nothing in {after.name} is clearly worse than in {before.name}.", findings)
-    if "worse" in found:
-        return Judgement("stop", "Worse", f"nothing in {after.name} is clearly better than in {before.name}.", findings)
-    if found == {UNLIKE}:
-        return Judgement("open", "Not comparable", "data and hardware of the two runs are others.", findings)
-    return Judgement("open", "No clear difference", "what differs between the two runs may be chance.", findings)
+    if better:
+        reason = f"{after.name} is better than {before.name} by {better}, and by no figure clearly worse{apart}."
+        return Judgement("ship", "Better", reason, findings)
+    if worse:
+        reason = f"{after.name} is worse than {before.name} by {worse}, and by no figure clearly better{apart}."
+        return Judgement("stop", "Worse", reason, findings)
+    reason = f"what differs between the two runs may be chance{apart}."
+    return Judgement("open", "No clear difference", reason, findings)
+
+
+def _titles(figures: Sequence[FigureDifference], outcome: str) -> str:
+    """The figures of an outcome by name; empty where there is none."""
+    return ", ".join(dict.fromkeys(_title(figure.metric) for figure in figures if figure.outcome == outcome))
 
 
 def _sentence(difference: RowDifference, digits: int) -> str:

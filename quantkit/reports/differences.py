@@ -189,7 +189,12 @@ def answers_changed(before: Comparison, after: Comparison) -> list[Changed]:
 
 
 def layer_differences(before: Comparison, after: Comparison) -> list[LayerDifference]:
-    """Layers of both runs whose SQNR differs, the largest difference first. Those equal to the bit are left out."""
+    """Layers of both runs whose SQNR differs, the largest difference first. Those equal to the bit are left out.
+
+    Empty where the runs were evaluated on other data.
+    """
+    if _unlike("layer_errors", before, after):
+        return []
     found = []
     for row in after.rows:
         own = counterpart(before, row)

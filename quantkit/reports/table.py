@@ -59,7 +59,7 @@ def columns(comparison: Comparison) -> list[Column]:
         Column("SQNR dB", "Signal to quantization noise of the worst output", _sqnr),
         *_latencies(comparison),
         Column(
-            "Per second",
+            "/s",
             "Throughput: samples per second",
             lambda row: Cell(f"{row.throughput:,.{0 if row.throughput >= 10 else 1}f}", row.throughput),
         ),
@@ -69,7 +69,7 @@ def columns(comparison: Comparison) -> list[Column]:
             lambda row: Cell(wording.DASH if row.is_reference else f"{row.speedup:.2f}x", row.speedup),
         ),
         *_gpu(comparison),
-        Column("Size MB", "Size of the files", lambda row: Cell(f"{row.size_bytes / 1e6:.2f}", row.size_bytes)),
+        Column("MB", "Size of the files", lambda row: Cell(f"{row.size_bytes / 1e6:.2f}", row.size_bytes)),
     ]
 
 
@@ -124,9 +124,11 @@ def _drop(name: str) -> Column:
         drop = row.drop.get(name)
         if drop is None or row.is_reference:
             return Cell(wording.DASH, None)
-        return Cell(wording.points(drop), drop)
+        change = row.changes.get(name)
+        return Cell(wording.points(drop), drop, "" if change is None else f"p = {change.p_value:.2g}")
 
-    return Column("Drop pt", f"FP32's {wording.metric_name(name)} minus this one, in percentage points", cell)
+    hint = f"FP32's {wording.metric_name(name)} minus this one, in percentage points"
+    return Column("Drop pt", f"{hint}; beneath it the p of McNemar's exact test", cell)
 
 
 def _sqnr(row: Row) -> Cell:
@@ -150,7 +152,7 @@ def _latencies(comparison: Comparison) -> list[Column]:
             value = float(getattr(row.latency_ms, name))
             return Cell(f"{value:,.{digits}f}", value)
 
-        return Column(f"{name} ms", f"{name[1:]} % of the inferences took at most this long", cell)
+        return Column(name + " ms" * (name == "p50"), f"{name[1:]} % of the inferences took at most so many ms", cell)
 
     found = [column(name) for name in ("p50", "p90", "p99")]
     if any(row.latency_with_copies_ms for row in comparison.rows):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from quantkit.core.comparison import Comparison, Row
+from quantkit.core.comparison import Comparison, Interval, Row
 from quantkit.gates import GateResult, Verdict
 from quantkit.reports import wording
 
@@ -133,31 +133,37 @@ def _accuracy(row: Row, metric: str, digits: int) -> str:
 
 
 def _caveat(row: Row, comparison: Comparison, digits: int) -> str:
-    """Says so when the change from FP32 may be chance.
+    """Whether the change from FP32 may be chance.
 
     The interval alone overstates the doubt, because both ran on the same samples: only those whose answer changed can
     tell. McNemar's test settles it; where the changes were not counted, with Edwards' correction on the most there can
-    be, ``samples * (1 - agreement)``.
+    be, ``samples * (1 - agreement)``, and then only the doubt is told.
     """
     metric = wording.main_metric([row])
     if metric is None:
         return ""
     value, drop = row.metrics[metric], row.drop.get(metric, 0.0)
     fp32, count = value.value + drop, comparison.labelled or comparison.samples
-    if round(drop * count) == 0 or not value.low <= fp32 <= value.high:
+    if round(drop * count) == 0:
         return ""
-    change = row.changes.get(metric)
-    if change is not None and change.p_value < SIGNIFICANT:
+    what, change = "drop" if drop > 0 else "gain", row.changes.get(metric)
+    if change is not None:
+        tested = f"(McNemar p = {change.p_value:.2g})."
+        if change.p_value < SIGNIFICANT:
+            return f" The {what} is more than chance {tested}"
+        return f" {_within(value, fp32, digits)}{count} samples cannot tell this {what} from chance {tested}"
+    if not value.low <= fp32 <= value.high:
         return ""
     changed = comparison.samples * (1 - row.agreement)
-    if change is None and metric == "top1" and abs(drop) * count - 1 > Z95 * math.sqrt(changed):
+    if metric == "top1" and abs(drop) * count - 1 > Z95 * math.sqrt(changed):
         return ""
-    what = "drop" if drop > 0 else "gain"
-    return (
-        f" FP32's {wording.percent(fp32, digits)} lies within that interval: "
-        f"{count} samples cannot tell this {what} from chance"
-        + (f" (McNemar p = {change.p_value:.2g})." if change is not None else ".")
-    )
+    return f" {_within(value, fp32, digits)}{count} samples cannot tell this {what} from chance."
+
+
+def _within(value: Interval, fp32: float, digits: int) -> str:
+    """That FP32's accuracy lies within the interval; empty where it does not."""
+    inside = value.low <= fp32 <= value.high
+    return f"FP32's {wording.percent(fp32, digits)} lies within that interval: " if inside else ""
 
 
 def _listed(clauses: Sequence[str]) -> str:

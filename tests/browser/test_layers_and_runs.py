@@ -61,6 +61,12 @@ def test_the_worst_layer_comes_first_and_the_filter_reaches_folded_ones(layered:
     assert page.locator(".tensor:visible").count() == 11  # layer1, and layer10 to layer19
 
 
+def test_on_a_phone_every_figure_of_a_layer_is_inside_its_card(layered: Path, visit: Visit) -> None:
+    page = visit(layered, **PHONE)
+    outside = "[...document.querySelectorAll('.tensor .fact')].filter(e => e.getBoundingClientRect().right > 390)"
+    assert page.evaluate(f"{outside}.length") == 0
+
+
 def test_two_runs_open_without_a_network_and_sort(two: Path, visit: Visit) -> None:
     page = visit(two)
     assert page.locator("h1").text_content() == "Better"

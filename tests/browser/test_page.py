@@ -141,12 +141,18 @@ def test_without_script_points_have_titles_and_all_figures_are_there(rich: Path,
     assert page.locator(".tensor .methods").first.is_visible()
 
 
+def test_the_demos_whole_table_is_in_sight_on_a_laptop(real: Path, visit: Visit) -> None:
+    """Its last columns, speed-up and size, are what the model is quantized for."""
+    card = visit(real).locator(".scroll:has(#measurements)")
+    assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
+
+
 @pytest.mark.parametrize("name", ["real", "rich", "big", "hostile"])
 def test_a_phone_scrolls_the_page_one_way_only(name: str, visit: Visit, request: pytest.FixtureRequest) -> None:
     page = visit(request.getfixturevalue(name), "#t0", **PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert page.locator(".picture .narrow").is_visible()
-    assert page.locator(".picture .wide").is_hidden()
+    assert page.locator(".picture .narrow").first.is_visible()
+    assert page.locator(".picture .wide").first.is_hidden()
 
 
 def test_print_has_everything_that_is_open_in_light_colours_and_no_search_box(rich: Path, visit: Visit) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from quantkit.core.comparison import Comparison
 from quantkit.core.errors import BadInput
 from quantkit.core.predictions import Predictions, best_of
 from tests.gates.test_rules import comparison, row
@@ -40,7 +43,7 @@ def test_another_comparisons_answers_are_not_taken(tmp_path: Path) -> None:
     comparison(row("openvino", "int8")).save(tmp_path)
     assert not (tmp_path / "predictions.npz").exists()
     (tmp_path / "predictions.npz").write_bytes(kept)
-    assert comparison().load(tmp_path).predictions is None
+    assert Comparison.load(tmp_path).predictions is None
 
 
 @pytest.mark.parametrize("spoil", ["truncated", "shape", "class", "pickle"])
@@ -66,3 +69,20 @@ def test_confidence_is_softmaxs_share_and_shares_stay() -> None:
     np.testing.assert_allclose(confidence, [0.75, 1.0], rtol=1e-6)
     assert best_of(scores)[1][2] == 0
     np.testing.assert_allclose(best_of(np.array([[0.2, 0.8]]))[1], [0.8])
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
+def test_figures_that_are_no_numbers_are_a_damaged_file(text: str, tmp_path: Path) -> None:
+    comparison(row("openvino", "int8")).save(tmp_path)
+    path = tmp_path / "comparison.json"
+    path.write_text(re.sub(r'"p50": [^,]+', f'"p50": {text}', path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"latency_ms\.p50: Input should be a finite number"):
+        Comparison.load(tmp_path)
+
+
+def test_a_comparison_of_no_rows_is_a_damaged_file(tmp_path: Path) -> None:
+    comparison(row("openvino", "int8")).save(tmp_path)
+    path = tmp_path / "comparison.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"rows": []}), encoding="utf-8")
+    with pytest.raises(BadInput, match="rows"):
+        Comparison.load(tmp_path)

@@ -138,7 +138,7 @@ CASES = {
     "both": ('[[gate]]\nmetric = "speedup"\nmin = 1000\n[[gate]]\nmetric = "sped"\nmin = 0\n', 5, "::error title="),
     "same hardware": (BASELINE.format("latency_ms.p50", 'max_rise = "0 %"'), 0, ""),
     "other hardware": (BASELINE.format("latency_ms.p50", 'max_rise = "5 %"'), 0, "::warning title="),
-    "other hardware, strict": (BASELINE.format("latency_ms.p50", "max_rise = 1\nstrict = true"), 5, "::warning title="),
+    "other hardware, strict": (BASELINE.format("latency_ms.p50", "max_rise = 1\nstrict = true"), 5, "::error title="),
     "other hardware, accuracy": (BASELINE.format("agreement", "max_fall = 0.01"), 0, ""),
 }
 
@@ -163,6 +163,25 @@ def test_every_case_in_an_emulated_job(compared: Path, name: str, tmp_path: Path
     if "other hardware" in name and "accuracy" not in name:
         assert "of another kind" in done.stdout
     assert json.loads((compared / "out" / "gate.json").read_text())["exit_code"] == code
+
+
+def test_a_report_made_later_has_the_gates_own_baseline(compared: Path) -> None:
+    """Which may be a file of any name, also beside another comparison.json."""
+    rules = compared / "out" / "quantkit.toml"
+    kept = rules.read_text(encoding="utf-8")
+    rule = BASELINE.format("size_bytes", "max_rise = 0")
+    rules.write_text(kept.replace("gate = []\n", "") + rule, encoding="utf-8")
+    document = json.loads((compared / "out" / "comparison.json").read_text(encoding="utf-8"))
+    for row in document["rows"]:
+        row["size_bytes"] -= 1
+    (compared / "out" / "main.json").write_text(json.dumps(document), encoding="utf-8")
+    assert job(compared, "quantkit gate out --baseline out/main.json").returncode == 1
+    before = (compared / "out" / "summary.md").read_text(encoding="utf-8")
+    done = job(compared, "quantkit report out")
+    rules.write_text(kept, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert before.startswith("**Do not ship**")
+    assert (compared / "out" / "summary.md").read_text(encoding="utf-8") == before
 
 
 def test_with_json_stdout_is_one_document_in_a_job_too(compared: Path) -> None:

@@ -30,6 +30,10 @@ def figure_of(metric: str, before: Comparison, after: Comparison) -> FigureDiffe
     return next(figure for figure in found.figures if figure.metric == metric)
 
 
+def errors(*figures: float | None) -> tuple[LayerError, ...]:
+    return tuple(LayerError(name=f"n{i}", tensor=f"t{i}", kind="Conv", sqnr_db=f) for i, f in enumerate(figures))
+
+
 def pair(before: dict[str, Any], after: dict[str, Any]) -> tuple[Comparison, Comparison]:
     return comparison(reference_row(), row(**before)), comparison(reference_row(), row(**after))
 
@@ -126,12 +130,33 @@ def test_an_output_that_became_equal_to_the_bit_is_better_and_still_prints() -> 
     assert "25.3 dB → ∞ dB" in page.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_layers_that_changed_most_come_first() -> None:
-    def layers(*figures: float | None) -> tuple[LayerError, ...]:
-        return tuple(LayerError(name=f"n{i}", tensor=f"t{i}", kind="Conv", sqnr_db=f) for i, f in enumerate(figures))
-
+def test_runs_on_other_data_are_neither_better_nor_worse() -> None:
     before, after = pair(
-        {"layer_errors": layers(30.0, 30.0, None, 20.0)}, {"layer_errors": layers(29.0, 35.0, 30.0, 20.01)}
+        {"latency_ms": latency(2.0), "layer_errors": errors(30.0)},
+        {"latency_ms": latency(1.0), "layer_errors": errors(40.0)},
+    )
+    other = after.model_copy(update={"data_sha256": SHA[::-1]})
+    assert judged(before, after).headline == "Better"
+    assert judged(before, other).headline == "Not comparable"
+    assert (len(layer_differences(before, after)), layer_differences(before, other)) == (1, [])
+
+
+def test_the_reason_names_the_figures_and_what_is_left_out() -> None:
+    before, after = pair({"latency_ms": latency(2.0)}, {"latency_ms": latency(1.0), "sqnr_db": 30.0})
+    assert judged(before, after).reason == "b is better than a by SQNR, p50, and by no figure clearly worse."
+    after = after.model_copy(update={"environment": after.environment.model_copy(update={"cpu": "Another"})})
+    assert judged(before, after).reason.endswith("by SQNR, and by no figure clearly worse; latency cannot be compared.")
+
+
+def test_tensors_of_one_run_alone_are_a_short_list() -> None:
+    one, other = calibration([f"a{i}" for i in range(500)]), calibration(["b"])
+    page = difference_page(Run("one", one, comparison()), Run("other", other, comparison()))
+    assert "a0, a1, a2, a3, a4 and 495 more" in page
+
+
+def test_layers_that_changed_most_come_first() -> None:
+    before, after = pair(
+        {"layer_errors": errors(30.0, 30.0, None, 20.0)}, {"layer_errors": errors(29.0, 35.0, 30.0, 20.01)}
     )
     found = [(d.layer, d.change) for d in layer_differences(before, after)]
     assert found == [("t1", 5.0), ("t0", -1.0)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quantkit.gates import GateResult
+from quantkit.measure.paired import change
 from quantkit.reports import wording
 from quantkit.reports.verdict import judge
 from tests.reports.builders import comparison, gated, reference_row, row
@@ -72,6 +73,21 @@ def test_drop_beyond_the_interval_has_no_excuse() -> None:
 def test_paired_answers_prove_a_drop_inside_the_interval() -> None:
     text = finding(reference_row(), row(agreement=0.995), samples=50_000, labelled=50_000)
     assert "chance" not in text  # 250 changed answers, all for the worse
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "said"),
+    [
+        (26, 5, ". The drop is more than chance (McNemar p = 0.00019)."),
+        (70, 50, ". 200 samples cannot tell this drop from chance (McNemar p = 0.082)."),
+        (6, 0, ". The drop is more than chance (McNemar p = 0.031)."),
+        (6, 2, "lies within that interval: 200 samples cannot tell this drop from chance (McNemar p = 0.29)."),
+    ],
+)
+def test_mcnemar_decides_wherever_the_interval_lies(lost: int, won: int, said: str) -> None:
+    """The first two drops, of ten points, are beyond the interval, and the others, of 3 and 2 points, within it."""
+    top1 = 0.905 - (lost - won) / 200
+    assert finding(reference_row(), row(top1=top1, changes={"top1": change(lost, won, 200)})).endswith(said)
 
 
 def test_no_change_and_gain() -> None:
