@@ -28,12 +28,14 @@ from queue import Queue
 from threading import Event
 from typing import Any
 
-from bench_gpu_engines import BATCHES, PRECISIONS, read_json, write_json
+from bench_gpu_engines import BATCHES, LEVELS, PRECISIONS, read_json, write_json
 
 ORDER = ("efficientnet_b4", "yolov5s", "resnet50", "bert")  # the longest build first
 BARS = {"resnet50": 5.5, "bert": 5.6, "yolov5s": 5.5, "efficientnet_b4": 5.8}  # INT8 over PyTorch, batch 1, an A100
 MEASURING = 12.0  # seconds kept for measuring a model
 SUSPECT = 20.0  # dB: FP16 that is farther from FP32 than this computes something else
+EXCEPT = ", ".join(f"{level} for {model}" for model, level in LEVELS.items())
+LEVELS_NOTE = f"The builder's optimization level is its default, 3, and {EXCEPT}."
 HERE = Path(__file__).resolve().parent
 
 
@@ -257,6 +259,7 @@ def main() -> None:
         "Times are p50 by CUDA events, copies left out. SQNR is against onnxruntime's FP32 on the CPU, and against the"
     )
     print("Q/DQ model there: with random weights INT8 is far from FP32, a right engine still near its Q/DQ model.")
+    print(LEVELS_NOTE)
     for name, failure in bench.failures.items():
         print(f"{name} failed: {failure}", file=sys.stderr)
     sys.exit(bool(bench.failures))

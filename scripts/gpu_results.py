@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from bench_gpu import table
+from bench_gpu import LEVELS_NOTE, table
 
 from quantkit.core.comparison import Comparison, Row
 
@@ -98,7 +98,7 @@ def headline(bench: dict[str, Any]) -> list[str]:
     return [
         "## Against PyTorch, eager FP32\n",
         "`scripts/bench_gpu.py`: standard architectures with random weights, p50 by CUDA events, copies left out. "
-        f"PyTorch's time is that of its fastest variant ({where}). The bars are a public A100 table's.\n",
+        f"PyTorch's time is that of its fastest variant ({where}). The bars are a public A100 table's. {LEVELS_NOTE}\n",
         table(bench["rows"]),
         "",
     ]
