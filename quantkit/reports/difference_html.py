@@ -136,18 +136,18 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
     figures = [figure for row in judged for figure in row.figures if figure.metric != "size_bytes"]
     findings = tuple(_sentence(row, percent_digits(after.comparison.samples)) for row in judged)
     if any(figure.outcome == UNLIKE and figure.metric != "latency_ms.p50" for figure in figures):
-        reason = f"{after.name} and {before.name} were evaluated on other data, so neither is the better one."
+        reason = f"the data on which {before.name} and {after.name} were evaluated differ."
         return Judgement("open", "Not comparable", reason, findings)
     better, worse = (_titles(figures, outcome) for outcome in ("better", "worse"))
     apart = "; latency cannot be compared" if any(figure.outcome == UNLIKE for figure in figures) else ""
     if better and worse:
-        reason = f"{after.name} is better than {before.name} by {better}, and worse by {worse}{apart}."
+        reason = f"by {better}, {after.name} is better than {before.name}; by {worse}, it is worse{apart}."
         return Judgement("open", "Better and worse", reason, findings)
     if better:
-        reason = f"{after.name} is better than {before.name} by {better}, and by no figure clearly worse{apart}."
+        reason = f"by {better}, {after.name} is better than {before.name}, and by no figure clearly worse{apart}."
         return Judgement("ship", "Better", reason, findings)
     if worse:
-        reason = f"{after.name} is worse than {before.name} by {worse}, and by no figure clearly better{apart}."
+        reason = f"by {worse}, {after.name} is worse than {before.name}, and by no figure clearly better{apart}."
         return Judgement("stop", "Worse", reason, findings)
     reason = f"what differs between the two runs may be chance{apart}."
     return Judgement("open", "No clear difference", reason, findings)
@@ -155,7 +155,7 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
 
 def _titles(figures: Sequence[FigureDifference], outcome: str) -> str:
     """The figures of an outcome by name; empty where there is none."""
-    return ", ".join(dict.fromkeys(_title(figure.metric) for figure in figures if figure.outcome == outcome))
+    return " and ".join(dict.fromkeys(_title(figure.metric) for figure in figures if figure.outcome == outcome))
 
 
 def _sentence(difference: RowDifference, digits: int) -> str:

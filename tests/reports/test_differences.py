@@ -143,9 +143,10 @@ def test_runs_on_other_data_are_neither_better_nor_worse() -> None:
 
 def test_the_reason_names_the_figures_and_what_is_left_out() -> None:
     before, after = pair({"latency_ms": latency(2.0)}, {"latency_ms": latency(1.0), "sqnr_db": 30.0})
-    assert judged(before, after).reason == "b is better than a by SQNR, p50, and by no figure clearly worse."
+    assert judged(before, after).reason == "by SQNR and p50, b is better than a, and by no figure clearly worse."
     after = after.model_copy(update={"environment": after.environment.model_copy(update={"cpu": "Another"})})
-    assert judged(before, after).reason.endswith("by SQNR, and by no figure clearly worse; latency cannot be compared.")
+    apart = "; latency cannot be compared."
+    assert judged(before, after).reason == f"by SQNR, b is better than a, and by no figure clearly worse{apart}"
 
 
 def test_tensors_of_one_run_alone_are_a_short_list() -> None:
