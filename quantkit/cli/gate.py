@@ -26,7 +26,7 @@ def gate(
     run: Run = None,
     gates: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--gates", envvar="QUANTKIT_GATES", help="TOML with [[gate]] tables; default: the run's own."),
+        typer.Option("--gates", envvar="QUANTKIT_GATES", help="TOML with \\[\\[gate]] tables; default: the run's own."),
     ] = None,
     baseline: Baseline = None,
     max_drop: Annotated[

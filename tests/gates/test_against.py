@@ -13,6 +13,7 @@ from quantkit.core.comparison import Change, Comparison, Environment, Interval, 
 from quantkit.core.errors import BadInput, GateFailed, NothingEvaluated
 from quantkit.gates import Rule, gate
 from quantkit.gates.document import gate_document
+from quantkit.reports.wording import measured
 from tests.gates.test_rules import comparison, row
 
 
@@ -185,6 +186,20 @@ def test_the_margin_is_the_room_to_the_nearer_limit() -> None:
 def test_rules_that_cannot_be_meant_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Rule(**values)
+
+
+@pytest.mark.parametrize("fall", ["0 %", "5 %", 1])
+def test_an_sqnr_that_is_no_longer_infinite_has_fallen(fall: Any) -> None:
+    exact = comparison(*(r.model_copy(update={"sqnr_db": None}) for r in run().rows))
+    rule = {"metric": "sqnr_db", "against": "baseline", "max_fall": fall}
+    assert outcome(rule, exact, exact) == "pass"
+    (verdict,) = gate(run(), [Rule(**rule)], exact).verdicts
+    assert (verdict.outcome, measured(verdict)) == ("fail", "\N{MINUS SIGN}∞ dB")
+
+
+def test_a_row_held_to_itself_matches_nothing() -> None:
+    (verdict,) = gate(run(), [Rule(metric="latency_ms.p50", precision="fp32", against="fp32", max_rise=0)]).verdicts
+    assert (verdict.outcome, verdict.reason) == ("no match", "there is no other row of it to hold to FP32")
 
 
 def test_the_document_is_json_with_all_that_was_judged(tmp_path: Path) -> None:
