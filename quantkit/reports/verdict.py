@@ -40,7 +40,7 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     if gate is None:
         if comparison is None:
             return Judgement("open", "Calibrated, not compared yet", "run quantkit compare to measure it.")
-        return Judgement("open", "No gate", "no rule says what is good enough; add [[gate]] rules.", findings)
+        return Judgement("open", "No gate", "no rule has judged these figures yet; run quantkit gate.", findings)
     if gate.exit_code == 0:
         return Judgement("ship", "Ship", _passed(gate), findings)
     failed = _failures(gate)
