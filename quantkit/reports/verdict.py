@@ -50,7 +50,7 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     unjudged = [v for v in gate.verdicts if v.outcome == "not comparable" and v.rule.strict]
     reason = "there are no gate rules"
     if unjudged and not unmatched:
-        reason = _named([f"{v.rule.describe()} cannot be judged, {v.reason}" for v in unjudged])
+        reason = _named([f"the rule {v.rule.describe()} cannot be judged, {v.reason}" for v in unjudged])
     if unmatched:
         reason = _named([f"{v.rule.describe()} for {v.rule.target}/{v.rule.precision}" for v in unmatched])
         reason = f"no figure matches the gate rule {reason}"
