@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,7 +92,9 @@ def _miss(verdict: Verdict) -> str:
     return f"{wording.subject(verdict)} misses {verdict.rule.describe()} (measured {wording.measured(verdict)})"
 
 
-def _named(items: Sequence[str]) -> str:
+def _named(items: Iterable[str]) -> str:
+    """The first few; what two rows say alike is said once."""
+    items = list(dict.fromkeys(items))
     more = len(items) - MOST_NAMED_RULES
     return "; ".join(items[:MOST_NAMED_RULES]) + (f"; and {more} more" if more > 0 else "")
 

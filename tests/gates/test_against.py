@@ -13,6 +13,7 @@ from quantkit.core.comparison import Change, Comparison, Environment, Interval, 
 from quantkit.core.errors import BadInput, GateFailed, NothingEvaluated
 from quantkit.gates import Rule, gate
 from quantkit.gates.document import gate_document
+from quantkit.reports.verdict import judge
 from quantkit.reports.wording import measured
 from tests.gates.test_rules import comparison, row
 
@@ -227,3 +228,21 @@ def test_a_method_that_changed_is_still_the_same_row() -> None:
         return run().model_copy(update={"rows": tuple(r.model_copy(update={"variant": variant}) for r in rows)})
 
     assert outcome({"metric": "top1", "against": "baseline", "max_fall": 0.01}, of("mse"), of("entropy")) == "pass"
+
+
+@pytest.mark.parametrize(("key", "value"), [("samples", None), ("added", 1)])
+def test_a_baseline_of_another_version_may_be_just_that(key: str, value: object, tmp_path: Path) -> None:
+    run().save(tmp_path)
+    file = tmp_path / "comparison.json"
+    document = {k: v for k, v in (json.loads(file.read_text()) | {key: value}).items() if v is not None}
+    file.write_text(json.dumps(document))
+    with pytest.raises(BadInput, match=rf"of another version of quantkit \({key}: .*Make it again"):
+        Comparison.load(tmp_path)
+
+
+def test_what_cannot_be_judged_for_one_reason_is_said_once() -> None:
+    rows = run().rows
+    two = comparison(*rows, *(r.model_copy(update={"target": "onnxruntime"}) for r in rows))
+    there = two.model_copy(update={"environment": machine("another")})
+    rule = Rule(metric="latency_ms.p50", against="baseline", max_rise=1.0, strict=True)
+    assert judge(two, gate(two, [rule], there)).reason.count("cannot be judged") == 1
