@@ -21,7 +21,8 @@ from quantkit.gates import gate as apply_rules
 from quantkit.pipeline.calibrate import calibrate as run_calibration
 from quantkit.pipeline.compare import compare as run_comparison
 from quantkit.pipeline.export import export as run_export
-from quantkit.pipeline.run_directory import ARTIFACTS
+from quantkit.pipeline.report import own_gate
+from quantkit.pipeline.run_directory import ARTIFACTS, is_run, run_config
 from quantkit.pipeline.shards import merge as merge_parts
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.openvino import OpenVinoSettings
@@ -168,28 +169,42 @@ def compare(
 
 
 def report(comparison: Comparison, path: AnyPath, *, calibration: Calibration | None = None) -> Path:
-    """Write the HTML report; a comparison from a run directory brings its calibration's histograms along."""
+    """Write the HTML report.
+
+    A comparison from a run directory brings its calibration's histograms along, the rules that it was judged by, and
+    whether thumbnails are shown. Raises BadInput for a run directory that cannot be read.
+    """
     from quantkit.reports.html import html_report
 
-    if calibration is None and comparison.folder is not None:
-        calibration = Calibration.load(comparison.folder)
-    write_text(Path(path), html_report(calibration, comparison, None))
+    own, judged, thumbnails = _run_of(comparison)
+    write_text(Path(path), html_report(calibration or own, comparison, judged, thumbnails))
     return Path(path)
 
 
-def show(comparison: Comparison, *, calibration: Calibration | None = None, thumbnails: bool = True) -> NotebookView:
-    """The report, to be the last line of a notebook's cell; a comparison from a run directory brings its calibration.
+def show(
+    comparison: Comparison, *, calibration: Calibration | None = None, thumbnails: bool | None = None
+) -> NotebookView:
+    """The report, to be the last line of a notebook's cell, with what :func:`report` takes from a run directory.
 
-    ``thumbnails`` False shows no pictures of samples. Raises BadInput for a run directory that cannot be read.
+    ``thumbnails`` False shows no pictures of samples, None those that the run allows. Raises BadInput for a run
+    directory that cannot be read.
     """
     from quantkit.reports.html import html_report
     from quantkit.reports.markdown import markdown_summary
     from quantkit.reports.notebook import NotebookView
 
-    if calibration is None and comparison.folder is not None:
-        calibration = Calibration.load(comparison.folder)
-    page = html_report(calibration, comparison, None, thumbnails)
-    return NotebookView(page, markdown_summary(comparison, None, calibration))
+    own, judged, allowed = _run_of(comparison)
+    calibration = calibration or own
+    page = html_report(calibration, comparison, judged, allowed if thumbnails is None else thumbnails)
+    return NotebookView(page, markdown_summary(comparison, judged, calibration))
+
+
+def _run_of(comparison: Comparison) -> tuple[Calibration | None, GateResult | None, bool]:
+    """Calibration, gate and whether to show thumbnails, of the run that a comparison lies in, if in any."""
+    folder = comparison.folder
+    if folder is None or not is_run(folder):
+        return None, None, True
+    return Calibration.load(folder), own_gate(folder, comparison), run_config(folder).report.thumbnails
 
 
 def gate(

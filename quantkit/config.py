@@ -158,6 +158,8 @@ class Config(Record):
 
 def parse_config(values: dict[str, Any], source: str) -> Config:
     """Validate; a BadInput names ``source`` and the key at fault."""
+    if isinstance(values.get("gate"), dict):
+        raise BadInput(f"'gate' in {source} is one table, not a list of rules.", "Write [[gate]] above each rule.")
     try:
         return Config.model_validate(values)
     except ValidationError as error:

@@ -54,6 +54,7 @@ def test_a_preset_is_the_ground_for_the_other_keys() -> None:
         ("[compare]\nprecisions = ['int4']", "int4"),
         ("[preprocess]\npreset = 'resnet'", "resnet"),
         ("[[gate]]\nmetric = 'drop.top1'\nmax = 0.5", "50 points"),
+        ("[gate]\nmetric = 'speedup'\nmin = 1", r"one table.*Write \[\[gate\]\]"),
         ("[model\npath=1", "not valid TOML"),
     ],
 )

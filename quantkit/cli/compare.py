@@ -101,9 +101,12 @@ def compare(
     make_folder(folder)  # a run that cannot be written should say so before the measurement, not after
     comparison = run_comparison(settings, Calibration.load(folder), folder / ARTIFACTS, progress)
     comparison = comparison.save(folder)
-    # Only where the images are is remembered: what this command measured must not decide what the next one measures.
-    write_config(folder, run_config(folder).with_values("data", evaluation=settings.data.evaluation))
-    report = write_report(folder, pictures=False if no_thumbnails else None)
+    # Where the images are is remembered, and that nobody is to see them, but not what was measured: that must not
+    # decide what the next command measures.
+    remembered = run_config(folder).with_values("data", evaluation=settings.data.evaluation)
+    shown = settings.report.thumbnails and not no_thumbnails
+    write_config(folder, remembered.with_values("report", thumbnails=None if shown else False))
+    report = write_report(folder)
     if as_json:
         print_json(comparison.model_dump(mode="json"))
         return

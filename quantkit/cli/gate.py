@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -26,7 +27,7 @@ def gate(
     run: Run = None,
     gates: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--gates", envvar="QUANTKIT_GATES", help="TOML with [[gate]] tables; default: the run's own."),
+        typer.Option("--gates", envvar="QUANTKIT_GATES", help="TOML with \\[\\[gate]] tables; default: the run's own."),
     ] = None,
     baseline: Baseline = None,
     max_drop: Annotated[
@@ -56,23 +57,25 @@ def gate(
     """Judge a compared run: exit 0 it passes, 1 a rule failed, 5 a rule matched nothing or there is none.
 
     Options stand in for the file's rules on the same metric. gate.json and the report are brought up to date; in
-    GitHub Actions misses become annotations, and the summary goes to the job's.
+    GitHub Actions misses become annotations, and summary.md goes to the job's summary ($GITHUB_STEP_SUMMARY).
     """
     from quantkit.cli.console import configure, log
     from quantkit.config import load_config
+    from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
     from quantkit.core.errors import BadInput
     from quantkit.core.files import write_text
     from quantkit.gates import gate as apply_rules
-    from quantkit.pipeline.report import write_gate, write_report
+    from quantkit.pipeline.report import append_step_summary, write_gate, write_report
     from quantkit.pipeline.run_directory import find_comparison, is_run, run_config
     from quantkit.reports.junit import junit_xml
+    from quantkit.reports.markdown import markdown_summary
 
     configure(verbose, quiet)
     folder = find_comparison(run)
     comparison = Comparison.load(folder)
     if init:
-        _write_starter(comparison, gates)
+        _write_starter(comparison, folder, gates)
         return
     rules = option_rules(max_drop, min_speedup, min_agreement)
     replaced = {rule.metric for rule in rules}
@@ -82,16 +85,19 @@ def gate(
     if junit is not None:
         write_text(junit, junit_xml(result))
     print_gate(result, comparison, as_json)
+    calibration = None
     if is_run(folder):
         try:
+            calibration = Calibration.load(folder)
             write_gate(folder, comparison, result)
-            write_report(folder, gate=result, pictures=False if no_thumbnails else None)
+            write_report(folder, gate=result, calibration=calibration, pictures=False if no_thumbnails else None)
         except BadInput as error:  # the verdict stands, whether or not the run can be written
             log.warning("The report is not brought up to date: %s", error)
+    append_step_summary(markdown_summary(comparison, result, calibration))
     raise typer.Exit(result.exit_code)
 
 
-def _write_starter(comparison: Comparison, path: Path | None) -> None:
+def _write_starter(comparison: Comparison, folder: Path, path: Path | None) -> None:
     from quantkit.cli.console import log, print_raw
     from quantkit.core.errors import BadInput
     from quantkit.core.files import write_text
@@ -104,7 +110,8 @@ def _write_starter(comparison: Comparison, path: Path | None) -> None:
     if path.exists():
         raise BadInput(f"{path} is there already.", "Give another name with --gates, or none and copy the text.")
     write_text(path, text)
-    log.info("Wrote %s. Judge with: quantkit gate --gates %s", path, path)
+    command = shlex.join(["quantkit", "gate", str(folder), "--gates", str(path)])
+    log.info("Wrote %s. Judge with: %s", path, command)
 
 
 def option_rules(max_drop: float | None, min_speedup: float | None, min_agreement: float | None) -> list[Rule]:
@@ -140,7 +147,7 @@ def option_rules(max_drop: float | None, min_speedup: float | None, min_agreemen
 
 
 def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> None:
-    """Each rule with its measured value, limit and margin, and the verdict; in GitHub Actions what it shows, too."""
+    """Each rule with its measured value, limit and margin, and the verdict; in GitHub Actions annotations, too."""
     from quantkit.cli.console import fail, print_json, print_table, stdout
     from quantkit.core.errors import QuantkitError
     from quantkit.gates.document import gate_document
@@ -156,7 +163,7 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
         print_table(["outcome", "row", "rule", "measured", "margin"], rows, left=3)
         for reason in dict.fromkeys(f"{v.outcome.capitalize()}: {v.reason}." for v in result.verdicts if v.reason):
             stdout.print(reason, highlight=False, markup=False)
-    _tell_github(result, comparison, as_json)
+    annotate(result, as_json)
     try:
         result.raise_for_failure()
     except QuantkitError as error:
@@ -167,14 +174,11 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
             stdout.print("The gate is passed." + (f" {unclear} of its checks could not be judged." if unclear else ""))
 
 
-def _tell_github(result: GateResult, comparison: Comparison, as_json: bool) -> None:
-    """Annotations, and the job's summary. GitHub reads commands on either stream; --json has stdout to itself."""
+def annotate(result: GateResult, as_json: bool) -> None:
+    """In GitHub Actions, its annotations. It reads them on either stream; --json has stdout to itself."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
-    from quantkit.pipeline.report import append_step_summary
     from quantkit.reports.annotations import github_annotations
-    from quantkit.reports.markdown import markdown_summary
 
     for line in github_annotations(result):
         print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
-    append_step_summary(markdown_summary(comparison, result, None))

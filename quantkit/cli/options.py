@@ -60,9 +60,7 @@ Labels = Annotated[
 ]
 NoThumbnails = Annotated[
     bool,
-    typer.Option(
-        "--no-thumbnails", help="No pictures of samples in the report; for good: \\[report] thumbnails = false."
-    ),
+    typer.Option("--no-thumbnails", help="No pictures of samples in the report; after compare, in none of the run's."),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: use nothing that an earlier run left.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]

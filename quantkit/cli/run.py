@@ -21,9 +21,10 @@ def run(
     """Do all of it: calibrate, export, compare, report, gate. Exits as the gate does."""
     from quantkit.cli.compare import print_comparison
     from quantkit.cli.console import configure, log, print_json, print_raw
-    from quantkit.cli.gate import print_gate
+    from quantkit.cli.gate import annotate, print_gate
     from quantkit.cli.settings import base_config, with_model
     from quantkit.core.comparison import Comparison
+    from quantkit.pipeline.report import REPORT_FILE, SUMMARY_FILE, append_step_summary
     from quantkit.pipeline.run import run_all
 
     progress = configure(verbose, quiet)
@@ -42,8 +43,10 @@ def run(
                 "exit_code": outcome.gate.exit_code,
             }
         )
+        annotate(outcome.gate, as_json=True)
     else:
         print_comparison(outcome.comparison)
         print_gate(outcome.gate, outcome.comparison, as_json=False)
-    log.info("Report: %s", outcome.folder / "report.html")
+    append_step_summary((outcome.folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    log.info("Report: %s", outcome.folder / REPORT_FILE)
     raise typer.Exit(outcome.gate.exit_code)

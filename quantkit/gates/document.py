@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from quantkit.core.comparison import Comparison
 from quantkit.gates.judge import GateResult, Verdict
+from quantkit.gates.rule import Rule
 
 GATE_FILE = "gate.json"
 
@@ -21,6 +25,27 @@ def gate_document(result: GateResult, comparison: Comparison) -> dict[str, Any]:
         "baseline": None if result.baseline is None else _origin(result.baseline),
         "rules": [_verdict(verdict) for verdict in result.verdicts],
     }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a ``gate.json`` was made of: its rules, when the run's figures were measured, where the baseline lies."""
+
+    rules: tuple[Rule, ...] = ()
+    measured: str = ""
+    baseline: Path | None = None
+
+
+def read_judged(path: Path) -> Judged:
+    """What was judged last; nothing where the file is missing or damaged."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        found = (Rule(**{key: verdict[key] for key in Rule.model_fields}) for verdict in document["rules"])
+        rules = tuple(dict.fromkeys(found))  # a verdict for each row has the same rule
+        baseline = document["baseline"] and document["baseline"]["path"]
+        return Judged(rules, document["run"]["measured"], None if baseline is None else Path(baseline))
+    except (OSError, ValueError, TypeError, KeyError):
+        return Judged()
 
 
 def _origin(comparison: Comparison) -> dict[str, Any]:

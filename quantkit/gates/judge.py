@@ -100,16 +100,32 @@ def gate(comparison: Comparison, rules: Sequence[Rule], baseline: Comparison | N
             for row, own in _matched(rule, comparison)
         ]
         judged = [verdict for verdict in found if verdict.outcome != "no match"]
-        verdicts += judged or found[:1] or [Verdict(rule, "no match")]
+        verdicts += judged or found[:1] or [Verdict(rule, "no match", reason=_unmatched(rule, comparison))]
     return GateResult(tuple(verdicts), baseline)
 
 
 def _matched(rule: Rule, comparison: Comparison) -> Iterator[tuple[Row, Figure]]:
     for row in comparison.rows:
-        named = fnmatchcase(row.target, rule.target) and fnmatchcase(row.precision, rule.precision)
-        own = figure(comparison, row, rule.metric) if named and row.precision != rule.against else None
+        own = figure(comparison, row, rule.metric) if _named(rule, row) else None
         if own is not None and (rule.statistic == "value" or own.low is not None):
             yield row, own
+
+
+def _named(rule: Rule, row: Row) -> bool:
+    """Whether the rule speaks of this row; never of the one that the others are held to."""
+    named = fnmatchcase(row.target, rule.target) and fnmatchcase(row.precision, rule.precision)
+    return named and row.precision != rule.against
+
+
+def _unmatched(rule: Rule, comparison: Comparison) -> str:
+    rows = [row for row in comparison.rows if _named(rule, row)]
+    if not rows and rule.against and any(row.precision == rule.against for row in comparison.rows):
+        return f"there is no other row of it to hold to {rule.against.upper()}"
+    if not rows:
+        return "no row has this target and precision"
+    if any(figure(comparison, row, rule.metric) for row in rows):
+        return "the figure has no interval here"
+    return "no row of this target and precision has this figure"
 
 
 def _absolute(rule: Rule, row: Row, own: Figure) -> Verdict:

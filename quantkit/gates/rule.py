@@ -25,8 +25,9 @@ PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 
 
 def _checked_amount(value: object) -> object:
-    """A number in the file's units, or a string such as "5 %", kept as it is; ValueError for any other string."""
-    if isinstance(value, str) and not PERCENT.fullmatch(value.strip()):
+    """A number in the file's units, or a string such as "5 %", kept as it is; ValueError for anything else."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number and not (isinstance(value, str) and PERCENT.fullmatch(value.strip())):
         raise ValueError(f'{value!r} is neither a number nor a percentage such as "5 %"')
     return value
 
@@ -48,11 +49,11 @@ class Rule(BaseModel):
     other's: in the file's units, or as a string in percent of the other's ("5 %").
 
     ``statistic`` "pessimistic" judges the bad end of the figure's 95 % interval (of latency and speed-up: of what the
-    interleaved rounds measured) in place of the value. A latency that misses a limit against another, but by a
-    difference within the spread of the rounds, is inconclusive and fails no gate, unless ``strict``.
+    interleaved rounds measured) in place of the value. A ``latency_ms.p50`` or ``speedup`` that misses a limit against
+    another, but by a difference within the spread of the rounds, is inconclusive and fails no gate, unless ``strict``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # strict: true is not 1, nor "0.9" a number
 
     metric: str
     target: str = "*"
@@ -79,6 +80,8 @@ class Rule(BaseModel):
             raise ValueError("a gate rule needs min or max")
         if not all(map(math.isfinite, absolute + numbers)):
             raise ValueError("limits must be finite")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}, so nothing can pass")
         if any(number < 0 for number in numbers):
             raise ValueError("max_fall and max_rise are distances: 0 or more")
         if self.is_share and len(numbers) < len(amounts):
@@ -103,7 +106,12 @@ class Rule(BaseModel):
         return self.metric.split(".")[0] in OF_THE_MACHINE
 
     def amount(self, limit: float | str, other: float) -> float:
-        """``max_fall`` or ``max_rise`` in the file's units, where the other's figure is ``other``."""
+        """``max_fall`` or ``max_rise`` in the file's units, where the other's figure is ``other``.
+
+        No percentage of an infinite SQNR leaves room: below it everything has fallen infinitely far.
+        """
+        if isinstance(limit, str) and math.isinf(other):
+            return 0.0
         found = PERCENT.fullmatch(limit.strip()) if isinstance(limit, str) else None
         return float(limit) if found is None else abs(other) * float(found[1]) / 100
 

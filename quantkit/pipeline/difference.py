@@ -18,7 +18,8 @@ DIFFERENCE_FILE = "difference.html"
 def write_difference(before: Path, after: Path, output: Path | None = None, pictures: bool | None = None) -> Path:
     """Write the page, by default as ``difference.html`` of the later run; its path is returned.
 
-    ``pictures`` overrides the later run's ``[report] thumbnails``. Raises BadInput, also where both are one run.
+    ``pictures`` overrides the runs' ``[report] thumbnails``, of which one alone can forbid them. Raises BadInput, also
+    where both are one run.
     """
     from quantkit.reports.difference_html import Run, difference_page, run_names
 
@@ -28,7 +29,7 @@ def write_difference(before: Path, after: Path, output: Path | None = None, pict
     earlier = Run(names[0], Calibration.load(before), _comparison(before))
     later = Run(names[1], Calibration.load(after), _comparison(after))
     if pictures is None:
-        pictures = run_config(after).report.thumbnails
+        pictures = all(run_config(run).report.thumbnails for run in (before, after))
     path = output if output is not None else after / DIFFERENCE_FILE
     write_text(path, difference_page(earlier, later, pictures))
     return path

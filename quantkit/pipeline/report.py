@@ -14,7 +14,7 @@ from quantkit.core.errors import BadInput
 from quantkit.core.files import atomic_file, write_text
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
-from quantkit.gates.document import GATE_FILE, gate_document
+from quantkit.gates.document import GATE_FILE, gate_document, read_judged
 from quantkit.pipeline.run_directory import run_config
 
 log = logging.getLogger("quantkit")
@@ -33,8 +33,7 @@ def write_report(
     """Write both files, or the report alone to ``output``; the report's path is returned.
 
     ``calibration`` spares reading the folder's; ``pictures`` overrides the run's ``[report] thumbnails``. Without
-    ``gate`` the run's own rules are applied, if it has any and is compared; against the baseline of the last
-    ``gate.json``. Raises BadInput.
+    ``gate`` the report of a compared run shows what :func:`own_gate` finds. Raises BadInput.
     """
     from quantkit.reports.html import html_report
     from quantkit.reports.markdown import markdown_summary
@@ -42,7 +41,7 @@ def write_report(
     calibration = calibration or Calibration.load(folder)
     comparison = Comparison.load(folder) if (folder / COMPARISON_FILE).is_file() else None
     if gate is None and comparison is not None:
-        gate = _own_gate(folder, comparison)
+        gate = own_gate(folder, comparison)
     path = output if output is not None else folder / REPORT_FILE
     if pictures is None:
         pictures = run_config(folder).report.thumbnails
@@ -84,16 +83,21 @@ def append_step_summary(text: str) -> None:
         log.warning("The step summary %s cannot be written (%s).", name, error.strerror)
 
 
-def _own_gate(folder: Path, comparison: Comparison) -> GateResult | None:
-    """The run's rules applied; None where it has none, or where they speak of a baseline that is not there."""
-    rules = run_config(folder).gate
-    if not rules:
-        return None
+def own_gate(folder: Path, comparison: Comparison) -> GateResult | None:
+    """The rules that this comparison was last judged by applied again; else the run's own.
+
+    None where there are none, or where they speak of a baseline that is not there.
+    """
+    judged = read_judged(folder / GATE_FILE)
+    again = judged.measured == comparison.environment.measured
+    rules = (judged.rules if again else ()) or tuple(run_config(folder).gate)
     baseline = None
     if any(rule.against == "baseline" for rule in rules):
         try:
-            document = json.loads((folder / GATE_FILE).read_text(encoding="utf-8"))
-            baseline = Comparison.load(Path(document["baseline"]["path"]))
-        except (OSError, ValueError, TypeError, KeyError, BadInput):
+            if judged.baseline is None:
+                raise BadInput("No baseline is known.", "Give quantkit gate --baseline.")
+            baseline = Comparison.load(judged.baseline)
+        except BadInput as error:
+            log.info("The report shows no gate, whose rules speak of a baseline. %s", error)
             return None
-    return apply_rules(comparison, rules, baseline)
+    return apply_rules(comparison, rules, baseline) if rules else None

@@ -127,27 +127,25 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
     """Whether the later run is better, by its INT8 rows."""
     lacking = [run.name for run in (before, after) if run.comparison is None]
     if before.comparison is None or after.comparison is None:
-        return Judgement(
-            "open", "Ranges alone", f"{' and '.join(lacking)} has not been compared: run quantkit compare."
-        )
+        return Judgement("open", "Ranges alone", f"not compared yet: {' and '.join(lacking)}. Run quantkit compare.")
     judged = [row for row in rows if row.after in judged_rows(after.comparison) and row.before is not None]
     if not judged:
         return Judgement("open", "Nothing in common", "no row of one run has its like in the other.")
     figures = [figure for row in judged for figure in row.figures if figure.metric != "size_bytes"]
     findings = tuple(_sentence(row, percent_digits(after.comparison.samples)) for row in judged)
     if any(figure.outcome == UNLIKE and figure.metric != "latency_ms.p50" for figure in figures):
-        reason = f"the data on which {before.name} and {after.name} were evaluated differ."
+        reason = f"the data that {before.name} and {after.name} were evaluated on differ, so neither is better."
         return Judgement("open", "Not comparable", reason, findings)
     better, worse = (_titles(figures, outcome) for outcome in ("better", "worse"))
     apart = "; latency cannot be compared" if any(figure.outcome == UNLIKE for figure in figures) else ""
     if better and worse:
-        reason = f"by {better}, {after.name} is better than {before.name}; by {worse}, it is worse{apart}."
+        reason = f"against {before.name}, {after.name} is better by {better}, and worse by {worse}{apart}."
         return Judgement("open", "Better and worse", reason, findings)
     if better:
-        reason = f"by {better}, {after.name} is better than {before.name}, and by no figure clearly worse{apart}."
+        reason = f"against {before.name}, {after.name} is better by {better}, and by no figure clearly worse{apart}."
         return Judgement("ship", "Better", reason, findings)
     if worse:
-        reason = f"by {worse}, {after.name} is worse than {before.name}, and by no figure clearly better{apart}."
+        reason = f"against {before.name}, {after.name} is worse by {worse}, and by no figure clearly better{apart}."
         return Judgement("stop", "Worse", reason, findings)
     reason = f"what differs between the two runs may be chance{apart}."
     return Judgement("open", "No clear difference", reason, findings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +40,7 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     if gate is None:
         if comparison is None:
             return Judgement("open", "Calibrated, not compared yet", "run quantkit compare to measure it.")
-        return Judgement("open", "No gate", "no rule says what is good enough; add [[gate]] rules.", findings)
+        return Judgement("open", "No gate", "no rule has judged these figures yet; run quantkit gate.", findings)
     if gate.exit_code == 0:
         return Judgement("ship", "Ship", _passed(gate), findings)
     failed = _failures(gate)
@@ -50,7 +50,7 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     unjudged = [v for v in gate.verdicts if v.outcome == "not comparable" and v.rule.strict]
     reason = "there are no gate rules"
     if unjudged and not unmatched:
-        reason = _named([f"{v.rule.describe()} cannot be judged, {v.reason}" for v in unjudged])
+        reason = _named([f"the rule {v.rule.describe()} cannot be judged, {v.reason}" for v in unjudged])
     if unmatched:
         reason = _named([f"{v.rule.describe()} for {v.rule.target}/{v.rule.precision}" for v in unmatched])
         reason = f"no figure matches the gate rule {reason}"
@@ -92,7 +92,9 @@ def _miss(verdict: Verdict) -> str:
     return f"{wording.subject(verdict)} misses {verdict.rule.describe()} (measured {wording.measured(verdict)})"
 
 
-def _named(items: Sequence[str]) -> str:
+def _named(items: Iterable[str]) -> str:
+    """The first few; what two rows say alike is said once."""
+    items = list(dict.fromkeys(items))
     more = len(items) - MOST_NAMED_RULES
     return "; ".join(items[:MOST_NAMED_RULES]) + (f"; and {more} more" if more > 0 else "")
 

@@ -111,7 +111,7 @@ def measured(verdict: Verdict) -> str:
     if verdict.value is None:
         return DASH
     if math.isinf(verdict.value) and verdict.rule.metric.endswith("sqnr_db"):
-        return "∞ dB"
+        return "∞ dB" if verdict.value > 0 else f"{MINUS}∞ dB"
     share = ""
     if verdict.other and not verdict.rule.is_share:
         share = f" ({100 * verdict.value / abs(verdict.other):+.1f} %)"

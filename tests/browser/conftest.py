@@ -115,6 +115,18 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Names without end nor a place to break them."""
+    name = "without_end_" * 12
+    rows = (reference_row(target=name), row(target=name, variant=name, executed_precision=name, notes=(name,)))
+    compared = comparison(*rows, model=name, data=name, warnings=(name,))
+    gate = gated({"metric": f"metrics.{name}.value", "min": 0.5}, of=compared)
+    path = tmp_path_factory.mktemp("long") / "report.html"
+    path.write_text(html_report(calibration([name], method=name), compared, gate), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="package")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Markup and scripts in every name that comes from outside."""
     rows = [

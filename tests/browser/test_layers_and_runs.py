@@ -83,3 +83,14 @@ def test_two_runs_are_accessible_and_fit(two: Path, visit: Visit, settings: dict
     page = visit(two, **settings)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert violations(page) == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_how_two_runs_were_made_stands_under_their_names(width: int, two: Path, visit: Visit) -> None:
+    page = visit(two, viewport={"width": width, "height": 900})
+    page.emulate_media(media="print" if width == 390 else "screen")
+    lefts = page.eval_on_selector_all(
+        ".circumstances tr", "rows => rows.map(r => [...r.cells].map(c => Math.round(c.getBoundingClientRect().left)))"
+    )
+    assert len(lefts) > 3
+    assert all(row == lefts[0] for row in lefts)

@@ -147,7 +147,7 @@ def test_the_demos_whole_table_is_in_sight_on_a_laptop(real: Path, visit: Visit)
     assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
 
 
-@pytest.mark.parametrize("name", ["real", "rich", "big", "hostile"])
+@pytest.mark.parametrize("name", ["real", "rich", "big", "hostile", "long"])
 def test_a_phone_scrolls_the_page_one_way_only(name: str, visit: Visit, request: pytest.FixtureRequest) -> None:
     page = visit(request.getfixturevalue(name), "#t0", **PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -13,6 +13,8 @@ from quantkit.core.comparison import Change, Comparison, Environment, Interval, 
 from quantkit.core.errors import BadInput, GateFailed, NothingEvaluated
 from quantkit.gates import Rule, gate
 from quantkit.gates.document import gate_document
+from quantkit.reports.verdict import judge
+from quantkit.reports.wording import measured
 from tests.gates.test_rules import comparison, row
 
 
@@ -187,6 +189,20 @@ def test_rules_that_cannot_be_meant_are_refused(values: dict[str, Any]) -> None:
         Rule(**values)
 
 
+@pytest.mark.parametrize("fall", ["0 %", "5 %", 1])
+def test_an_sqnr_that_is_no_longer_infinite_has_fallen(fall: Any) -> None:
+    exact = comparison(*(r.model_copy(update={"sqnr_db": None}) for r in run().rows))
+    rule = {"metric": "sqnr_db", "against": "baseline", "max_fall": fall}
+    assert outcome(rule, exact, exact) == "pass"
+    (verdict,) = gate(run(), [Rule(**rule)], exact).verdicts
+    assert (verdict.outcome, measured(verdict)) == ("fail", "\N{MINUS SIGN}∞ dB")
+
+
+def test_a_row_held_to_itself_matches_nothing() -> None:
+    (verdict,) = gate(run(), [Rule(metric="latency_ms.p50", precision="fp32", against="fp32", max_rise=0)]).verdicts
+    assert (verdict.outcome, verdict.reason) == ("no match", "there is no other row of it to hold to FP32")
+
+
 def test_the_document_is_json_with_all_that_was_judged(tmp_path: Path) -> None:
     before, now = run(), run(1.1)
     now.save(tmp_path)
@@ -212,3 +228,21 @@ def test_a_method_that_changed_is_still_the_same_row() -> None:
         return run().model_copy(update={"rows": tuple(r.model_copy(update={"variant": variant}) for r in rows)})
 
     assert outcome({"metric": "top1", "against": "baseline", "max_fall": 0.01}, of("mse"), of("entropy")) == "pass"
+
+
+@pytest.mark.parametrize(("key", "value"), [("samples", None), ("added", 1)])
+def test_a_baseline_of_another_version_may_be_just_that(key: str, value: object, tmp_path: Path) -> None:
+    run().save(tmp_path)
+    file = tmp_path / "comparison.json"
+    document = {k: v for k, v in (json.loads(file.read_text()) | {key: value}).items() if v is not None}
+    file.write_text(json.dumps(document))
+    with pytest.raises(BadInput, match=rf"of another version of quantkit \({key}: .*Make it again"):
+        Comparison.load(tmp_path)
+
+
+def test_what_cannot_be_judged_for_one_reason_is_said_once() -> None:
+    rows = run().rows
+    two = comparison(*rows, *(r.model_copy(update={"target": "onnxruntime"}) for r in rows))
+    there = two.model_copy(update={"environment": machine("another")})
+    rule = Rule(metric="latency_ms.p50", against="baseline", max_rise=1.0, strict=True)
+    assert judge(two, gate(two, [rule], there)).reason.count("cannot be judged") == 1

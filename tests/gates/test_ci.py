@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from quantkit import load_comparison, report, show
 from quantkit.config import load_config
 from quantkit.core.comparison import Comparison
 from quantkit.testing import assert_gate
@@ -122,7 +123,9 @@ def test_the_pages_rules_are_rules(tmp_path: Path) -> None:
 
 
 def test_init_writes_rules_that_pass(compared: Path) -> None:
-    done = job(compared, "quantkit gate out --init --gates first.toml && quantkit gate out --gates first.toml")
+    done = job(compared, "quantkit gate out --init --gates first.toml")
+    assert done.returncode == 0, done.stderr
+    done = job(compared, done.stderr.partition("Judge with: ")[2])
     assert done.returncode == 0, done.stderr
     again = job(compared, "quantkit gate out --init --gates first.toml")
     assert (again.returncode, "there already" in again.stderr) == (2, True)
@@ -163,6 +166,22 @@ def test_every_case_in_an_emulated_job(compared: Path, name: str, tmp_path: Path
     if "other hardware" in name and "accuracy" not in name:
         assert "of another kind" in done.stdout
     assert json.loads((compared / "out" / "gate.json").read_text())["exit_code"] == code
+    assert summary.read_text(encoding="utf-8") == (compared / "out" / "summary.md").read_text(encoding="utf-8") + "\n"
+
+
+def test_the_verdict_stays_in_whatever_is_made_of_the_run_later(compared: Path) -> None:
+    """Though its rules came from options; and a step summary is written wherever its variable is set."""
+    command = "quantkit gate out --min-speedup 1000 || quantkit report out --chart scatter.svg"
+    done = job(compared, command, GITHUB_STEP_SUMMARY=str(compared / "step.md"))
+    assert done.returncode == 0, done.stderr
+    assert "::" not in done.stdout
+    assert (compared / "step.md").read_text(encoding="utf-8").startswith("**Do not ship**")
+    assert (compared / "out" / "summary.md").read_text(encoding="utf-8").startswith("**Do not ship**")
+    comparison = load_comparison(compared / "out")
+    assert repr(show(comparison)).startswith("**Do not ship**")
+    assert "Do not ship: " in report(comparison, compared / "api.html").read_text(encoding="utf-8")
+    (compared / "out" / "gate.json").write_text("{}")
+    assert repr(show(comparison)).startswith("**No gate**")
 
 
 def test_a_report_made_later_has_the_gates_own_baseline(compared: Path) -> None:

@@ -113,3 +113,34 @@ def test_outputs_equal_to_the_bit_pass_any_sqnr() -> None:
 def test_rules_that_cannot_be_meant_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Rule(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"min": 0.9, "max": 0.5}, "min 0.9 is above max 0.5"),
+        ({"min": True}, "valid number"),
+        ({"min": "0.9"}, "valid number"),
+        ({"against": "fp32", "max_fall": True}, "neither a number nor a percentage"),
+        ({"min": 0.9, "strict": 1}, "valid boolean"),
+    ],
+)
+def test_limits_that_nothing_meets_and_values_of_another_type_are_refused(
+    values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Rule(metric="agreement", **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ({"metric": "agreement", "target": "openvinno"}, "no row has this target and precision"),
+        ({"metric": "agrement"}, "no row of this target and precision has this figure"),
+        ({"metric": "executed_precision"}, "no row of this target and precision has this figure"),
+        ({"metric": "agreement", "statistic": "pessimistic"}, "the figure has no interval here"),
+    ],
+)
+def test_a_rule_without_a_match_says_what_is_missing(rule: dict[str, object], why: str) -> None:
+    (verdict,) = gate(BOTH, [Rule(min=0.5, **rule)]).verdicts  # type: ignore[arg-type]
+    assert (verdict.outcome, verdict.reason) == ("no match", why)

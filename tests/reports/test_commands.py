@@ -11,6 +11,7 @@ import pytest
 from quantkit.core.calibration import Calibration, DataRef, ModelRef
 from quantkit.core.collected import Collected
 from quantkit.core.comparison import Comparison, GpuLoad
+from quantkit.pipeline.run_directory import run_config
 from quantkit.reports.commands import clocks, reproduce
 from tests.conftest import Quantkit
 from tests.reports.builders import HOSTILE, SHA, calibration, comparison, reference_row, row
@@ -51,6 +52,7 @@ def test_they_make_the_run_again(quantkit: Quantkit, model_path: Path, images: P
     assert quantkit("calibrate", model_path, "--data", images, "-o", run, *made).returncode == 0
     common = ("--target", "onnxruntime", "--precision", "int8", "--no-thumbnails")
     assert quantkit("compare", run, "--data", images, "--samples", "9", *common).returncode == 0
+    assert run_config(run).report.thumbnails is False  # no later report of the run shows them either
     first = Calibration.load(run)
     for command in reproduce(first, Comparison.load(run)):
         done = quantkit(*shlex.split(command)[1:])

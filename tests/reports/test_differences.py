@@ -143,10 +143,10 @@ def test_runs_on_other_data_are_neither_better_nor_worse() -> None:
 
 def test_the_reason_names_the_figures_and_what_is_left_out() -> None:
     before, after = pair({"latency_ms": latency(2.0)}, {"latency_ms": latency(1.0), "sqnr_db": 30.0})
-    assert judged(before, after).reason == "by SQNR and p50, b is better than a, and by no figure clearly worse."
+    assert judged(before, after).reason == "against a, b is better by SQNR and p50, and by no figure clearly worse."
     after = after.model_copy(update={"environment": after.environment.model_copy(update={"cpu": "Another"})})
     apart = "; latency cannot be compared."
-    assert judged(before, after).reason == f"by SQNR, b is better than a, and by no figure clearly worse{apart}"
+    assert judged(before, after).reason == f"against a, b is better by SQNR, and by no figure clearly worse{apart}"
 
 
 def test_tensors_of_one_run_alone_are_a_short_list() -> None:
@@ -180,7 +180,7 @@ def test_circumstances_that_differ_are_told() -> None:
 def test_a_run_that_is_not_compared_shows_its_ranges() -> None:
     page = difference_page(Run("a", calibration(), None), Run("b", calibration(), comparison()))
     assert "Ranges alone" in page
-    assert "a has not been compared" in page
+    assert "not compared yet: a. Run quantkit compare." in page
 
 
 def test_names_of_all_kinds_are_escaped() -> None:
