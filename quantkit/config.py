@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -164,13 +165,22 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"] if part not in ("function-after[<lambda>()", "str"))
+        key = _key_at(problem["loc"])
         if problem["type"] == "extra_forbidden":
-            raise BadInput(f"Unknown key {key!r} in {source}.", _known_keys(problem["loc"])) from error
+            raise BadInput(f"Unknown key {key} in {source}.", _known_keys(problem["loc"])) from error
         message = problem["msg"].removeprefix("Value error, ")
         raise BadInput(
-            f"{key!r} in {source} is wrong: {message}.", "Correct it; docs/configuration.md lists all keys."
+            f"{key} in {source} is wrong: {message}.", "Correct it; docs/configuration.md lists all keys."
         ) from error
+
+
+def _key_at(place: Sequence[str | int]) -> str:
+    """What a person calls the key at fault; tables of a list are counted from 1."""
+    parts = [part for part in place if part not in ("function-after[<lambda>()", "str")]
+    if len(parts) < 2 or not isinstance(parts[1], int):
+        return repr(".".join(map(str, parts)))
+    table = f"[[{parts[0]}]] number {parts[1] + 1}"
+    return f"{'.'.join(map(str, parts[2:]))!r} of {table}" if parts[2:] else table
 
 
 def load_config(path: Path) -> Config:

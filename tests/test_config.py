@@ -48,7 +48,7 @@ def test_a_preset_is_the_ground_for_the_other_keys() -> None:
     [
         ("[model]\npth = 1", r"Unknown key 'model.pth'.*Known keys there: path"),
         ("[modell]\npath = 'x'", r"Unknown key 'modell'.*model, data, preprocess"),
-        ("[[gate]]\nmetric = 'speedup'\nmin = 1\ntraget = 'x'", r"'gate.0.traget'.*target"),
+        ("[[gate]]\nmetric = 'speedup'\nmin = 1\ntraget = 'x'", r"'traget' of \[\[gate\]\] number 1.*target"),
         ("[data]\nsamples = 0", "data.samples"),
         ("[data]\nsamples = 'many'", "data.samples"),
         ("[compare]\nprecisions = ['int4']", "int4"),
