@@ -17,6 +17,7 @@ from quantkit.formats.lines import named_values, refuse_line_breaks, split_lines
 ENTROPY = "EntropyCalibration2"
 MINMAX = "MinMaxCalibration"
 HEADER = re.compile(r"TRT-(\d+)-(\w+)")
+CACHE_LINE = re.compile(r".+: [0-9a-fA-F]{8}")
 LEGACY_HEADER = re.compile(r"\d+ [0-9a-fA-F]{1,16} [0-9a-fA-F]{1,16}")
 
 
@@ -64,6 +65,13 @@ def parse_cache(text: str, source: str) -> tuple[str, dict[str, float]]:
             "The first line must be like TRT-8600-EntropyCalibration2.",
         )
     return header, named_values(lines, 2, ": ", _amax_of, source)
+
+
+def is_cache(text: str) -> bool:
+    """Whether text is meant as a cache: by its header or, where that is foreign or missing, by the next lines."""
+    start = split_lines(text)[:2]
+    headed = start[0].startswith("TRT-") or LEGACY_HEADER.fullmatch(start[0])
+    return bool(headed) or any(map(CACHE_LINE.fullmatch, start))
 
 
 def read_cache(text: str, source: str) -> Imported:
