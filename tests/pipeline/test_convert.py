@@ -196,6 +196,20 @@ def test_what_only_one_side_has_is_listed(quantkit: Quantkit, cache: Path, model
     assert "conv1: " in done.stdout, "what only exists inside a fused kernel gets the range of what leaves it"
 
 
+def test_ranges_of_zero_are_noted_but_not_those_of_constants(tmp_path: Path) -> None:
+    """onnxruntime's calibrators give a Clip's bounds ranges, too, of which the lower one's is 0 to 0."""
+    (tmp_path / "m.onnx").write_bytes(mixed()[0])
+    text = (GOLDEN / "mixed.entropy2.cache").read_text(encoding="utf-8")
+    (tmp_path / "c").write_text(f"{text}zero: 00000000\n", encoding="utf-8")
+    assert convert(tmp_path / "c", "cache", tmp_path / "m.onnx").notes == ()
+    assert "is 0 in" in convert(tmp_path / "c", "cache").notes[0]
+    lines = [line for line in text.splitlines() if not line.startswith("stem: ")]
+    (tmp_path / "c").write_text("\n".join([*lines, "stem: 00000000", "zero: 00000000"]), encoding="utf-8")
+    (note,) = convert(tmp_path / "c", "cache", tmp_path / "m.onnx").notes
+    assert note.startswith("The range of one tensor is 0")
+    assert "(stem)" in note
+
+
 def test_onnxruntime_takes_the_tensors_data(cache: Path, model_path: Path, tmp_path: Path) -> None:
     convert(cache, "tensors-data", model_path, tmp_path / "td.json")
     if not hasattr(ort, "load_tensors_data"):
