@@ -70,9 +70,8 @@ class EngineSession:
 
     def __init__(self, plan: bytes, name: str, device: int = 0, differences: str = "") -> None:
         trt = library.tensorrt()
-        messages = library.messages()
-        messages.kept.clear()
-        self._runtime = trt.Runtime(messages)
+        with library.starting():
+            self._runtime = trt.Runtime(library.messages())
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             reason = f"{library.last_error()}{'; ' + differences if differences else ''}"
