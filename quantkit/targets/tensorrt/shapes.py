@@ -44,7 +44,8 @@ def parse_shape(text: str) -> tuple[str, ShapeRange]:
     found = ShapeRange(least, best, largest)
     if 0 in least or len(least) != len(largest) or not found.holds(best):
         raise BadInput(
-            f"The shape {text!r} does not rise from least to best to largest, in as many dimensions of 1 or more.", SYNTAX
+            f"The shape {text!r} does not rise from least to best to largest, in as many dimensions of 1 or more.",
+            SYNTAX,
         )
     return name, found
 
