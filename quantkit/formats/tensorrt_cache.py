@@ -1,7 +1,8 @@
 """TensorRT's calibration cache: a header, then ``name: scale`` lines.
 
 The first line is ``TRT-<version>-<algorithm>``; each further line holds the big-endian float32 of scale = amax / 127 in
-hex. TensorRT takes a cache only from its own version and algorithm. Polygraphy keeps these bytes as they are.
+hex. TensorRT refuses a cache of another algorithm or major version; 8.6.0 took one of 8.4.1 (measured). Polygraphy
+keeps these bytes as they are.
 """
 
 from __future__ import annotations
