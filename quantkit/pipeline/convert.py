@@ -86,6 +86,10 @@ def convert(
     ranges = imported.ranges
     if to != "cache" and (version or algorithm):
         notes.append(f"Only a cache names a version of TensorRT and an algorithm; --to {to} leaves them out.")
+    if to == "ranges" and (split := [name for name in ranges if ":" in name]):
+        notes.append(
+            f"A name holds a colon ({some(split)}): read the lines by the last one; sampleINT8API takes the first."
+        )
     if to in ("json", "tensors-data") and imported.symmetric:
         unsigned = "" if model else ", those of ReLU outputs, too, as no --model tells which they are"
         count = len(imported.symmetric)

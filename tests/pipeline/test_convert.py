@@ -240,6 +240,14 @@ def test_scales_keep_every_bit(tmp_path_factory: pytest.TempPathFactory, scales:
     assert convert(folder / "run", "cache").text == text
 
 
+def test_names_with_colons_are_noted_where_readers_split_at_them(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("TRT-8600-EntropyCalibration2\nonnx::Relu_7: 3f800000\nb: 3f800000\n")
+    done = convert(tmp_path / "c", "ranges")
+    assert done.text == "onnx::Relu_7:127\nb:127\n"
+    assert "(onnx::Relu_7)" in done.notes[0]
+    assert convert(tmp_path / "c", "cache").notes == ()
+
+
 def test_text_needs_no_model(cache: Path) -> None:
     name, amax = convert(cache, "ranges").text.splitlines()[0].split(":")
     assert name == "input"
