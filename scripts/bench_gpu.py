@@ -54,7 +54,7 @@ def step(command: list[str], log: Path, seconds: float | None, env: Mapping[str,
 
 
 def rows_of(name: str, eager: Mapping[str, Any], engines: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a batch. PyTorch's time is that of its fastest variant; a wrong engine's time does not count."""
+    """One row a batch. PyTorch's time is that of its fastest variant; a wrong FP16 engine's does not count."""
     found = []
     for batch in map(str, BATCHES):
         timed = eager.get("batches", {}).get(batch, {})

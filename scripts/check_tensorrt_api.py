@@ -10,7 +10,8 @@ the names come from the adapter's own source. The bindings are one binary, so th
   ends another one, and the class or enumeration that it belongs to is not seen. What is missing is missing for certain.
 - An attribute counts as TensorRT's when it is read from ``trt`` or something assigned from it, or is one that neither
   quantkit's own classes nor Python's and numpy's types have. So ``tensor.name`` and ``tensor.shape`` are not checked.
-- A name behind ``hasattr(..., "NAME")`` may be missing. implicit.py holds what TensorRT 11 removed: only 10 is asked.
+- A name behind ``hasattr(..., "NAME")`` may be missing. implicit.py holds what TensorRT 11 removed, monitor.py what 10
+  added: bindings of other releases are not asked for theirs. With ``--wheel``, those of 8.6 can be checked, too.
 
 Exits 1 with the names that are missing.
 """
@@ -35,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ADAPTER = ROOT / "quantkit" / "targets" / "tensorrt"
 FILES = ("library.py", "network.py", "builder.py", "engine.py", "monitor.py", "implicit.py")
 REMOVED_IN_11 = ("implicit.py",)
+ADDED_IN_10 = ("monitor.py",)
 BINDINGS = ("tensorrt_cu12_bindings==10.16.*", "tensorrt_cu13_bindings==11.4.*")
 PYTHON = (str, bytes, int, float, list, tuple, dict, set, type, Path, re.Pattern, Exception, OSError, np.ndarray)
 PYTHON_NAMES = {name for kind in (*PYTHON, logging.Logger, os.stat_result) for name in dir(kind)}
@@ -70,6 +72,12 @@ def used_names(file: Path) -> Used:
             used.names |= _overridden(node, tree)
     used.names = (used.names | used.guarded) - set(dir(object))
     return used
+
+
+def files_for(major: int) -> tuple[str, ...]:
+    """The files that are used with this release."""
+    left_out = (REMOVED_IN_11 if major >= 11 else ()) + (ADDED_IN_10 if major < 10 else ())
+    return tuple(file for file in FILES if file not in left_out)
 
 
 def missing_names(wheel: Path, files: tuple[str, ...]) -> dict[str, list[str]]:
@@ -195,8 +203,7 @@ def main() -> int:
         failed = False
         for wheel in wheels or _downloaded(Path(folder)):
             package, version, *_ = wheel.name.split("-")
-            major = int(version.split(".")[0])
-            files = tuple(file for file in FILES if major < 11 or file not in REMOVED_IN_11)
+            files = files_for(int(version.split(".")[0]))
             missing = missing_names(wheel, files)
             count = len(set().union(*(used_names(ADAPTER / file).names for file in files)))
             lacking = [f"{file}: {', '.join(names)}" for file, names in missing.items() if names]

@@ -21,7 +21,7 @@ from quantkit.core.comparison import Comparison, Row
 
 def main(out: Path, comparison: Path, bench: Path, *junit: Path) -> None:
     """Read all of them, write one page."""
-    measured = Comparison.load(comparison.parent)
+    measured = Comparison.load(comparison)
     machine = measured.environment
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     parts = [

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from quantkit.core.errors import BadInput
 from quantkit.core.ranges import TensorRange
-from quantkit.core.wording import some
 
 DEAD_AMAX = 2.0**-13  # stands for 0, as it does in quantkit's own calibrations: TensorRT refuses a scale of 0
 SMALLEST_AMAX = 127 * 2.0**-126  # below it the scale is no normal float32, which a GPU may take for 0
@@ -20,7 +19,8 @@ class Imported:
 
     ``symmetric`` names those of which only amax is known: their low and high are -amax and amax. ``form`` says in words
     what the source was. ``header`` is a calibration cache's first line, ``method`` a TensorsData's calibration method.
-    ``exclude`` holds wildcards for what stays in floating point. ``notes`` tell people what was repaired or left out.
+    ``exclude`` holds wildcards for what stays in floating point. ``dead`` names those whose range was 0, for which
+    DEAD_AMAX stands now. ``notes`` tell people what else was repaired or left out.
     """
 
     form: str
@@ -29,6 +29,7 @@ class Imported:
     header: str = ""
     method: str = ""
     exclude: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -66,7 +67,4 @@ def from_bounds(
             dead.append(name)
             low, high = (-DEAD_AMAX if name in symmetric else 0.0), DEAD_AMAX
         ranges[name] = TensorRange.asymmetric(low, high)
-    if dead:
-        count = f"The ranges of {len(dead)} tensors are" if len(dead) > 1 else "The range of one tensor is"
-        notes = (*notes, f"{count} 0 in {source} ({some(dead)}); {DEAD_AMAX:.3g} stands for it, as 0 is no scale.")
-    return Imported(form, ranges, symmetric, header, method, notes=notes)
+    return Imported(form, ranges, symmetric, header, method, dead=tuple(dead), notes=notes)

@@ -1,7 +1,8 @@
 """TensorRT's calibration cache: a header, then ``name: scale`` lines.
 
 The first line is ``TRT-<version>-<algorithm>``; each further line holds the big-endian float32 of scale = amax / 127 in
-hex. TensorRT takes a cache only from its own version and algorithm. Polygraphy keeps these bytes as they are.
+hex. TensorRT refuses a cache of another algorithm or major version; 8.6.0 took one of 8.4.1 (measured). Polygraphy
+keeps these bytes as they are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from quantkit.formats.lines import named_values, refuse_line_breaks, split_lines
 ENTROPY = "EntropyCalibration2"
 MINMAX = "MinMaxCalibration"
 HEADER = re.compile(r"TRT-(\d+)-(\w+)")
+CACHE_LINE = re.compile(r".+: [0-9a-fA-F]{8}")
 LEGACY_HEADER = re.compile(r"\d+ [0-9a-fA-F]{1,16} [0-9a-fA-F]{1,16}")
 
 
@@ -64,6 +66,13 @@ def parse_cache(text: str, source: str) -> tuple[str, dict[str, float]]:
             "The first line must be like TRT-8600-EntropyCalibration2.",
         )
     return header, named_values(lines, 2, ": ", _amax_of, source)
+
+
+def is_cache(text: str) -> bool:
+    """Whether text is meant as a cache: by its header or, where that is foreign or missing, by the next lines."""
+    start = split_lines(text)[:2]
+    headed = start[0].startswith("TRT-") or LEGACY_HEADER.fullmatch(start[0])
+    return bool(headed) or any(map(CACHE_LINE.fullmatch, start))
 
 
 def read_cache(text: str, source: str) -> Imported:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
@@ -29,11 +30,12 @@ def environment(gpu: str = "") -> Environment:
 
 
 def installed(names: tuple[str, ...]) -> dict[str, str]:
-    """Versions of those packages that are installed."""
+    """Versions of those packages that are installed, or in use without: a TensorRT that was unpacked, say."""
     found = {}
     for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            continue
+            if stated := getattr(sys.modules.get(name), "__version__", ""):
+                found[name] = str(stated)
     return found

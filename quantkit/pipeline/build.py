@@ -161,7 +161,7 @@ def _fitting(folder: Path, fingerprint: str, where: Where, profiles: Sequence[Pr
             return None
     except (OSError, ValueError):
         return None
-    if record.where.tensorrt != where.tensorrt or record.where.gpu != where.gpu:
+    if not record.where.serves(where):
         log.info("%s was built elsewhere (%s).", folder / ENGINE_FILE, "; ".join(record.where.differences(where)))
         return None
     wanted = [{name: str(shapes) for name, shapes in profile.items()} for profile in profiles]

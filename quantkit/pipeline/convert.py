@@ -15,7 +15,7 @@ from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
 from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
-from quantkit.formats.imported import Imported
+from quantkit.formats.imported import DEAD_AMAX, Imported
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, header_of, text_with_header, version_number
 from quantkit.formats.tensors_data import MIN_MAX, tensors_data_text
 from quantkit.model.file import ModelFile, open_model
@@ -82,15 +82,20 @@ def convert(
     matched = match(imported, model, str(source)) if model else None
     if model:
         imported = completed(imported, model)
-    notes = list(imported.notes)
+    notes = [*imported.notes, *_zeros(imported, matched, source)]
     ranges = imported.ranges
     if to != "cache" and (version or algorithm):
         notes.append(f"Only a cache names a version of TensorRT and an algorithm; --to {to} leaves them out.")
+    if to == "ranges" and (split := [name for name in ranges if ":" in name]):
+        notes.append(
+            f"A name holds a colon ({some(split)}): read the lines by the last one; sampleINT8API takes the first."
+        )
     if to in ("json", "tensors-data") and imported.symmetric:
         unsigned = "" if model else ", those of ReLU outputs, too, as no --model tells which they are"
+        count = len(imported.symmetric)
         notes.append(
-            f"{source} holds only amax for {len(imported.symmetric)} tensors that may be negative: unsigned 8-bit "
-            f"targets get -amax to amax for them{unsigned}."
+            f"{source} holds only amax for {f'{count} tensors' if count > 1 else 'one tensor'} that may be negative: "
+            f"unsigned 8-bit targets get -amax to amax there{unsigned}."
         )
     if model is None or matched is None or output is None or to not in ("qdq", "json"):
         if model and matched and matched.fused:
@@ -106,6 +111,15 @@ def convert(
     else:
         _write_run(imported, ranges, model, file, calibration, tuple(notes), output)
     return Conversion(imported, ranges, matched, tuple(notes), output=output)
+
+
+def _zeros(imported: Imported, matched: Match | None, source: Path) -> list[str]:
+    """A note on ranges of 0; not on those of the model's constants, to which onnxruntime's calibrators give ranges."""
+    dead = [name for name in imported.dead if matched is None or name not in matched.constants]
+    if not dead:
+        return []
+    count = f"The ranges of {len(dead)} tensors are" if len(dead) > 1 else "The range of one tensor is"
+    return [f"{count} 0 in {source} ({some(dead)}); {DEAD_AMAX:.3g} stands for it, as 0 is no scale."]
 
 
 def _text(

@@ -15,7 +15,7 @@ from quantkit.core.errors import BadInput
 from quantkit.core.record import read_record
 from quantkit.formats.dynamic_ranges import read_ranges
 from quantkit.formats.imported import Imported
-from quantkit.formats.tensorrt_cache import LEGACY_HEADER, read_cache
+from quantkit.formats.tensorrt_cache import is_cache, read_cache
 from quantkit.formats.tensors_data import is_tensors_data, read_tensors_data
 from quantkit.model.read_qdq import read_qdq
 
@@ -56,15 +56,15 @@ def read_ranges_of(source: Path, known: Container[str] = ()) -> tuple[Imported, 
         raise BadInput(f"Line {line} of {source} is not UTF-8.", f"Give {KINDS}.") from error
     if text.lstrip()[:1] in ("{", "["):
         return _read_json(text, file)
-    first = text.split("\n", 1)[0].rstrip("\r")
-    if first.startswith("TRT-") or LEGACY_HEADER.fullmatch(first):
+    if is_cache(text):
         return read_cache(text, name), None
+    first = text.split("\n", 1)[0].rstrip("\r")
     if ORT_TABLE.fullmatch(first):
         raise BadInput(
             f"{source} is a table of onnxruntime that holds the upper end of each range only.",
             "Give the calibration.json that was written beside it.",
         )
-    if ":" not in first:
+    if first.strip() and ":" not in first:  # of a blank line the reader says that it is one
         raise BadInput(f"{source} is neither {KINDS.replace(' or ', ' nor ')}.", "Give one of these.")
     return read_ranges(text, name), None
 

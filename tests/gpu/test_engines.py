@@ -172,12 +172,16 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("field", "value"), [("tensorrt", "8.5.3"), ("gpu", "NVIDIA A100-SXM4-80GB"), ("driver", "11.8")]
     )
-    def test_an_engine_built_elsewhere(self, copy: Path, field: str, value: str) -> None:
+    def test_an_engine_built_elsewhere(
+        self, copy: Path, field: str, value: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         record = json.loads((copy / ENGINE_RECORD).read_text())
         record["where"][field] = value
         (copy / ENGINE_RECORD).write_text(json.dumps(record))
         if field == "driver":  # a newer driver runs it
-            self.load(copy)
+            with caplog.at_level("INFO", logger="quantkit"):
+                self.load(copy)
+            assert f"driver for CUDA {value}, here" in caplog.text
             return
         with pytest.raises(TargetRefuses, match=f"{value}, here"):
             self.load(copy)

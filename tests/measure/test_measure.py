@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from quantkit.measure.accuracy import Accuracy, class_scores, wilson_interval
-from quantkit.measure.environment import environment
+from quantkit.measure.environment import environment, installed
 from quantkit.measure.fidelity import Fidelity
 from quantkit.measure.latency import rounds_for, time_sessions
 from quantkit.measure.noise import NOT_FINITE_DB
@@ -114,3 +116,14 @@ def test_the_environment_names_machine_and_versions() -> None:
     assert here.cores >= 1
     assert here.cpu
     assert {"numpy", "onnx", "onnxruntime"} <= set(here.packages)
+
+
+def test_a_package_without_metadata_is_named_while_it_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT is often unpacked beside its libraries rather than installed."""
+    (tmp_path / "unpacked_runtime.py").write_text('__version__ = "8.6.0"\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert installed(("unpacked_runtime", "numpy")) == {"numpy": np.__version__}
+    importlib.import_module("unpacked_runtime")
+    assert installed(("unpacked_runtime", "numpy")) == {"unpacked_runtime": "8.6.0", "numpy": np.__version__}

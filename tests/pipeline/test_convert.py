@@ -196,6 +196,20 @@ def test_what_only_one_side_has_is_listed(quantkit: Quantkit, cache: Path, model
     assert "conv1: " in done.stdout, "what only exists inside a fused kernel gets the range of what leaves it"
 
 
+def test_ranges_of_zero_are_noted_but_not_those_of_constants(tmp_path: Path) -> None:
+    """onnxruntime's calibrators give a Clip's bounds ranges, too, of which the lower one's is 0 to 0."""
+    (tmp_path / "m.onnx").write_bytes(mixed()[0])
+    text = (GOLDEN / "mixed.entropy2.cache").read_text(encoding="utf-8")
+    (tmp_path / "c").write_text(f"{text}zero: 00000000\n", encoding="utf-8")
+    assert convert(tmp_path / "c", "cache", tmp_path / "m.onnx").notes == ()
+    assert "is 0 in" in convert(tmp_path / "c", "cache").notes[0]
+    lines = [line for line in text.splitlines() if not line.startswith("stem: ")]
+    (tmp_path / "c").write_text("\n".join([*lines, "stem: 00000000", "zero: 00000000"]), encoding="utf-8")
+    (note,) = convert(tmp_path / "c", "cache", tmp_path / "m.onnx").notes
+    assert note.startswith("The range of one tensor is 0")
+    assert "(stem)" in note
+
+
 def test_onnxruntime_takes_the_tensors_data(cache: Path, model_path: Path, tmp_path: Path) -> None:
     convert(cache, "tensors-data", model_path, tmp_path / "td.json")
     if not hasattr(ort, "load_tensors_data"):
@@ -224,6 +238,14 @@ def test_scales_keep_every_bit(tmp_path_factory: pytest.TempPathFactory, scales:
     convert(folder / "a.cache", "ranges", None, folder / "r.txt")
     convert(folder / "r.txt", "json", folder / "m.onnx", folder / "run")
     assert convert(folder / "run", "cache").text == text
+
+
+def test_names_with_colons_are_noted_where_readers_split_at_them(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("TRT-8600-EntropyCalibration2\nonnx::Relu_7: 3f800000\nb: 3f800000\n")
+    done = convert(tmp_path / "c", "ranges")
+    assert done.text == "onnx::Relu_7:127\nb:127\n"
+    assert "(onnx::Relu_7)" in done.notes[0]
+    assert convert(tmp_path / "c", "cache").notes == ()
 
 
 def test_text_needs_no_model(cache: Path) -> None:
@@ -258,6 +280,11 @@ HEAD = b"TRT-8600-EntropyCalibration2\n"
         (b"\x00\x01\x02binary", "neither a TensorRT"),
         (os.urandom(5000) + b"\x00" * 9, "neither a TensorRT"),
         (b"TRT-8600 \na: 3f800000", "first line is"),
+        (b"EntropyCalibration2\na: 3f800000\n", "first line is 'EntropyCalibration2'"),
+        (b"CAL:8600: Entropy2\na: 3f800000\n", "first line is 'CAL:8600: Entropy2'"),
+        (b"a: 39000000\n", "first line is 'a: 39000000'"),
+        (b"a: 3f800000\nb: 3f8", "first line is 'a: 3f800000'"),
+        (b"\n" + HEAD + b"a: 3f800000\n", "Line 1 of f is blank"),
         (HEAD + b"a: 3f800000\n\nb: 3f800000\n", "Line 3 of f is blank"),
         (HEAD + b"a: 3f800000\nb: 3f8", "cut short"),
         (HEAD + b"a: 3f800000\n\xff\xfe: 3f800000", "Line 3 of f is not UTF-8"),

@@ -44,9 +44,8 @@ def build(
     Raises TargetRefuses when TensorRT cannot parse or build it, BackendMissing when the GPU's memory does not suffice.
     """
     trt = library.tensorrt()
-    messages = library.messages()
-    messages.kept.clear()
-    builder = trt.Builder(messages)
+    with library.starting():
+        builder = trt.Builder(library.messages())
     network, parser = parsed(builder, source, plan.strong)
     config = builder.create_builder_config()
     without: list[str] = []

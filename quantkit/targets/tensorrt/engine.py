@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,13 @@ import numpy.typing as npt
 
 from quantkit.core.comparison import LayerTime
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
-from quantkit.core.files import sha256_of
 from quantkit.core.record import read_record
 from quantkit.targets.base import DeviceTimes, failed_on
 from quantkit.targets.tensorrt import cuda, library
 from quantkit.targets.tensorrt.layers import OTHER_PROFILE, engine_layers, executed_precision
 from quantkit.targets.tensorrt.record import ENGINE_RECORD, EngineLayer, EngineRecord, Where
+
+log = logging.getLogger("quantkit")
 
 
 def here(device: int) -> Where:
@@ -43,22 +46,23 @@ def load_engine(path: Path, device: str) -> EngineSession:
     number = cuda.select(device)
     record = read_record(EngineRecord, path.with_name(ENGINE_RECORD), "quantkit build")
     try:
-        digest = sha256_of(path)
+        plan = path.read_bytes()
     except OSError as error:
         raise BadInput(
             f"The engine {path} cannot be read ({error.strerror}).", "Make it with quantkit build."
         ) from error
-    if digest != record.engine_sha256:
+    if hashlib.sha256(plan).hexdigest() != record.engine_sha256:
         raise BadInput(f"{path} is not the engine that {ENGINE_RECORD} describes.", REBUILD)
-    differences = record.where.differences(here(number))
-    # A newer driver runs an older engine; another TensorRT or GPU does not.
-    if record.where.tensorrt != here(number).tensorrt or record.where.gpu != here(number).gpu:
+    now = here(number)
+    differences = "; ".join(record.where.differences(now))
+    if not record.where.serves(now):
         raise TargetRefuses(
-            f"The engine {path} was built for another machine: {'; '.join(differences)}.",
-            "Build it here with quantkit build.",
+            f"The engine {path} was built for another machine: {differences}.", "Build it here with quantkit build."
         )
+    if differences:
+        log.info("%s was built elsewhere (%s).", path, differences)
     with cuda.memory_taken() as taken:
-        session = EngineSession(path.read_bytes(), str(path), number, "; ".join(differences))
+        session = EngineSession(plan, str(path), number, differences)
         session.layers = record.layers
         session.make_contexts()
     session.memory_bytes = taken[0]
@@ -70,9 +74,8 @@ class EngineSession:
 
     def __init__(self, plan: bytes, name: str, device: int = 0, differences: str = "") -> None:
         trt = library.tensorrt()
-        messages = library.messages()
-        messages.kept.clear()
-        self._runtime = trt.Runtime(messages)
+        with library.starting():
+            self._runtime = trt.Runtime(library.messages())
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             reason = f"{library.last_error()}{'; ' + differences if differences else ''}"
@@ -81,6 +84,7 @@ class EngineSession:
             raise TargetRefuses(f"TensorRT cannot load {name} ({reason}).", "Build it here with quantkit build.")
         self._name = name
         self._stream = cuda.Stream()
+        self._events = [cuda.Event() for _ in range(4)]
         self._contexts: dict[int, Any] = {}
         self._memory: dict[str, cuda.Memory] = {}
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
@@ -128,7 +132,7 @@ class EngineSession:
         through pinned memory; ``back_to_back`` is the mean of the third, which waits for nothing in between.
         """
         context, shapes = self._prepare(inputs)
-        start, copied, computed, end = (cuda.Event() for _ in range(4))
+        start, copied, computed, end = self._events
         compute, with_copies = [], []
         for _ in range(repeats):
             start.record(self._stream)

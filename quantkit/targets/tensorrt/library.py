@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +18,7 @@ log = logging.getLogger("quantkit")
 OLDEST = (8, 6)
 FIRST_UNSUPPORTED = 12
 PACKAGES = "'tensorrt>=8.6,<12' 'cuda-bindings>=12.6' nvidia-ml-py"
+NO_CUDA = "CUDA initialization failure"
 KEPT_MESSAGES = 20  # of TensorRT's own, to explain a failure with
 
 
@@ -66,7 +69,7 @@ def tensorrt() -> Any:
 
 @cache
 def messages() -> Any:
-    """TensorRT's logger, one for the process: it keeps the last warnings and errors, and logs all for -vv."""
+    """TensorRT's logger, one for the process: it keeps the last errors, and logs all for -vv."""
     trt = tensorrt()
 
     class Messages(trt.ILogger):  # type: ignore[misc, name-defined, unused-ignore]
@@ -75,12 +78,29 @@ def messages() -> Any:
             self.kept: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+            # That CUDA does not start is but a warning to TensorRT.
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR) or message.startswith(NO_CUDA):
                 self.kept = [*self.kept[-KEPT_MESSAGES + 1 :], message]
             if severity != trt.ILogger.VERBOSE:
                 log.debug("TensorRT: %s", message)
 
     return Messages()
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Around the making of a Builder or Runtime: bindings get a null pointer where TensorRT cannot start CUDA.
+
+    Raises BackendMissing then. A driver that is too old for this TensorRT shows here first.
+    """
+    messages().kept.clear()
+    try:
+        yield
+    except TypeError as error:
+        raise BackendMissing(
+            f"TensorRT does not start on this GPU ({last_error() or error}).",
+            "Check with nvidia-smi that the driver is new enough for this TensorRT, and that memory is free.",
+        ) from error
 
 
 def last_error() -> str:

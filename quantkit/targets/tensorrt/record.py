@@ -20,6 +20,10 @@ class Where(Record):
     compute_capability: str
     driver: str
 
+    def serves(self, here: Where) -> bool:
+        """Whether an engine built there runs here: a newer driver runs it, another TensorRT or GPU does not."""
+        return (self.tensorrt, self.gpu) == (here.tensorrt, here.gpu)
+
     def differences(self, here: Where) -> list[str]:
         """In words, how ``here`` differs from where the engine was built: "TensorRT 8.6.0, here 10.3.0"."""
         found = []

@@ -43,7 +43,10 @@ def parse_shape(text: str) -> tuple[str, ShapeRange]:
     least, best, largest = (parsed * 3)[:3] if len(parsed) != 2 else (parsed[0], parsed[1], parsed[1])
     found = ShapeRange(least, best, largest)
     if 0 in least or len(least) != len(largest) or not found.holds(best):
-        raise BadInput(f"The shape {text!r} does not rise from least to best to largest.", SYNTAX)
+        raise BadInput(
+            f"The shape {text!r} does not rise from least to best to largest, in as many dimensions of 1 or more.",
+            SYNTAX,
+        )
     return name, found
 
 

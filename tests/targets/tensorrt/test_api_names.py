@@ -53,6 +53,11 @@ def test_guards_are_found() -> None:
     assert USED["builder.py"].guarded == {"IProgressMonitor", "progress_monitor"}
 
 
+@pytest.mark.parametrize(("major", "absent"), [(8, {"monitor.py"}), (10, set()), (11, {"implicit.py"})])
+def test_files_are_asked_of_the_releases_that_use_them(major: int, absent: set[str]) -> None:
+    assert set(check.FILES) - set(check.files_for(major)) == absent
+
+
 def bindings(path: Path, names: set[str]) -> Path:
     """A wheel whose binary holds these names as a C string table does."""
     with zipfile.ZipFile(path, "w") as archive:

@@ -48,6 +48,14 @@ def test_differences_in_words(changed: dict[str, str], words: list[str]) -> None
     assert BUILT.differences(BUILT.model_copy(update=changed)) == words
 
 
+@pytest.mark.parametrize(
+    ("changed", "serves"),
+    [({}, True), ({"driver": "12.4"}, True), ({"tensorrt": "8.6.1"}, False), ({"gpu": "L4"}, False)],
+)
+def test_an_engine_serves_the_same_tensorrt_and_gpu(changed: dict[str, str], serves: bool) -> None:
+    assert BUILT.serves(BUILT.model_copy(update=changed)) == serves
+
+
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / ENGINE_RECORD).write_text(record().model_dump_json(indent=1), encoding="utf-8")
     assert read_record(EngineRecord, tmp_path / ENGINE_RECORD, "quantkit build") == record()
