@@ -176,8 +176,8 @@ def report(comparison: Comparison, path: AnyPath, *, calibration: Calibration | 
     """
     from quantkit.reports.html import html_report
 
-    own, judged, thumbnails = _run_of(comparison)
-    write_text(Path(path), html_report(calibration or own, comparison, judged, thumbnails))
+    calibration, judged, thumbnails = _run_of(comparison, calibration)
+    write_text(Path(path), html_report(calibration, comparison, judged, thumbnails))
     return Path(path)
 
 
@@ -193,18 +193,22 @@ def show(
     from quantkit.reports.markdown import markdown_summary
     from quantkit.reports.notebook import NotebookView
 
-    own, judged, allowed = _run_of(comparison)
-    calibration = calibration or own
+    calibration, judged, allowed = _run_of(comparison, calibration)
     page = html_report(calibration, comparison, judged, allowed if thumbnails is None else thumbnails)
     return NotebookView(page, markdown_summary(comparison, judged, calibration))
 
 
-def _run_of(comparison: Comparison) -> tuple[Calibration | None, GateResult | None, bool]:
-    """Calibration, gate and whether to show thumbnails, of the run that a comparison lies in, if in any."""
+def _run_of(
+    comparison: Comparison, calibration: Calibration | None
+) -> tuple[Calibration | None, GateResult | None, bool]:
+    """Calibration, gate and whether to show thumbnails, of the run that a comparison lies in, if in any.
+
+    A ``calibration`` that is given stands in for the run's.
+    """
     folder = comparison.folder
     if folder is None or not is_run(folder):
-        return None, None, True
-    return Calibration.load(folder), own_gate(folder, comparison), run_config(folder).report.thumbnails
+        return calibration, None, True
+    return calibration or Calibration.load(folder), own_gate(folder, comparison), run_config(folder).report.thumbnails
 
 
 def gate(

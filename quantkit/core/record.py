@@ -32,10 +32,10 @@ def read_record(kind: type[R], path: Path, command: str) -> R:
         stale = "schema_version" in problems
         where, message = next(iter(problems.items()))
         other_keys = any(problem["type"] in ("missing", "extra_forbidden") for problem in error.errors())
-        kind_of_harm = "is damaged, or of another version of quantkit" if other_keys else "is damaged"
+        harm = "is damaged, or of another version of quantkit" if other_keys else "is damaged"
         raise BadInput(
             f"{path} was written by another version of quantkit."
             if stale
-            else f"{path} {kind_of_harm} ({where or 'the file'}: {message}).",
+            else f"{path} {harm} ({where or 'the file'}: {message}).",
             f"Make it again with {command}.",
         ) from error

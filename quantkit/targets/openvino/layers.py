@@ -152,12 +152,14 @@ def _with_constant(node: Any) -> bool:
 
 
 def _constant(output: Any) -> bool:
-    waiting = [output.get_node()]
+    waiting, seen = [output.get_node()], set()
     while waiting:
         node = waiting.pop()
         if node.get_type_name() == "Parameter" or node.get_type_name() in WEIGHTED:
             return False
-        waiting += [value.get_node() for value in node.input_values()]
+        if (name := node.get_name()) not in seen:  # constants that meet again would be walked once for each way there
+            seen.add(name)
+            waiting += [value.get_node() for value in node.input_values()]
     return True
 
 
