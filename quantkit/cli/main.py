@@ -85,7 +85,11 @@ def _exit_code(error: Exception) -> int:
         return error.exit_code
     usage = getattr(error, "format_message", None)
     if usage is not None:  # click's own usage errors
-        fail(f"{usage().rstrip('.')}.", "See quantkit --help.")
+        context, what = getattr(error, "ctx", None), usage().rstrip(".")
+        fail(
+            what if what.endswith("?") else f"{what}.",
+            f"See {context.command_path if context else 'quantkit'} --help.",
+        )
         return USAGE
     if isinstance(error, OSError):
         fail(f"{error.strerror or error} ({error.filename}).", "Check the path and its permissions.", error)

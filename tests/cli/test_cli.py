@@ -134,3 +134,17 @@ def test_stdout_carries_results_only(quantkit: Quantkit, model_path: Path, image
     quiet = quantkit("calibrate", model_path, "--data", images, "-o", "out", "-q", "--fresh")
     assert quiet.stderr == ""
     assert "\x1b[" not in quiet.stdout + quiet.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "help_of"),
+    [(["gat"], "No such command 'gat'", ""), (["gate", "--x"], "No such option: --x.", " gate")],
+)
+def test_a_slip_in_the_command_names_the_help_that_mends_it(
+    words: list[str], what: str, help_of: str, invoked: Quantkit
+) -> None:
+    done = invoked(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: {what}")
+    assert done.stderr.endswith(f"       See quantkit{help_of} --help.\n")
+    assert "?." not in done.stderr
