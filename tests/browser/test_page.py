@@ -27,6 +27,7 @@ def test_it_opens_from_a_file_without_a_network_and_every_chart_has_marks(
     assert page.locator(".picture .wide .point use").count() == rows
     chart = page.locator(".tensor:has(.chart)").first
     chart.locator("summary").click()
+    chart.locator(".chart svg").wait_for()  # the browser tells of an opened tensor when it gets to it
     assert chart.locator(".chart svg .bar").count() > 20
     assert chart.locator(".chart svg .line.chosen").count() == 1
 
@@ -119,6 +120,7 @@ def test_the_pointer_the_keyboard_and_a_finger_get_a_points_figures(rich: Path, 
         page.evaluate("document.activeElement.blur()")
     touched = visit(rich, **PHONE)
     touched.locator(".narrow .point").last.locator(".hit").tap()
+    touched.locator("#readout").wait_for()
     assert "tensorrt INT8" in touched.locator("#readout").inner_text()
 
 
