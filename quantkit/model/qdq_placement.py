@@ -31,7 +31,7 @@ class Placement:
     edges: set[tuple[str, str, int]] = field(default_factory=set)  # (tensor, consuming node, input position)
     weights: dict[str, int] = field(default_factory=dict)  # weight to its channel axis
     with_weight: set[str] = field(default_factory=set)  # nodes that take their weight dequantized
-    quantized: set[str] = field(default_factory=set)  # weighted nodes with pairs
+    quantized: set[str] = field(default_factory=set)  # nodes with pairs on all they take, the weighted ones first
     scale_groups: dict[str, str] = field(default_factory=dict)  # rule 6: tensor to the representative of its group
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class Placement:
         nodes = [node for node in self.graph.node if node.name not in self.excluded]
         for node in nodes:
             if node.op_type in WEIGHTED:
-                self._place_weighted(node)
+                self.place_weighted(node)
         for node in nodes:
             if node.op_type == "Add":
                 self._place_add(node)
@@ -57,7 +57,8 @@ class Placement:
             elif node.op_type == "Concat" and all(name in self.ranges for name in (*node.input, *node.output)):
                 self._place_concat(node)
 
-    def _place_weighted(self, node: onnx.NodeProto) -> None:
+    def place_weighted(self, node: onnx.NodeProto) -> None:
+        """Rules 1 and 7."""
         operands = node.input[:2]
         weight = self.initializers.get(operands[1])
         if weight is not None:
@@ -79,9 +80,9 @@ class Placement:
     def _place_average_pool(self, node: onnx.NodeProto) -> None:
         """Rule 4, where a pool between quantized layers gains by it: else a copy in INT8 is made for it alone."""
         around = [user for user, _ in self.consumers[node.input[0]] if user is not node]
-        if all(map(self._takes_quantized, around)) and self._all_take_quantized(node.output[0]):
+        if all(map(self._takes_quantized, around)) and self.all_take_quantized(node.output[0]):
             self._pair(node, 0)
-            self._pair_output(node.output[0])
+            self.pair_output(node.output[0])
 
     def _place_add(self, node: onnx.NodeProto) -> None:
         """Rule 2. Without a Conv to fuse with, a sum is worth INT8 only if all that takes it is quantized, too."""
@@ -89,14 +90,14 @@ class Placement:
         skip = [1] if all(from_conv) else [position for position, conv in enumerate(from_conv) if not conv]
         if not all(node.input[position] in self.ranges for position in skip):
             return  # a bias or another constant, not a residual
-        if not any(from_conv) and not self._all_take_quantized(node.output[0]):
+        if not any(from_conv) and not self.all_take_quantized(node.output[0]):
             return  # such as an attention mask before Softmax, or a residual before LayerNormalization
         for position in skip:
             self._pair(node, position)
 
     def _place_concat(self, node: onnx.NodeProto) -> None:
         """Rule 6, where what follows is quantized: a detector's boxes and scores, say, must not share a scale."""
-        if not self._all_take_quantized(node.output[0]):
+        if not self.all_take_quantized(node.output[0]):
             return
         names = [*node.input, *node.output]
         roots = {self._scale_group(name) for name in names}
@@ -108,14 +109,14 @@ class Placement:
             self.scale_groups[name] = root
         for position in range(len(node.input)):
             self._pair(node, position)
-        self._pair_output(node.output[0])
+        self.pair_output(node.output[0])
 
     def _comes_straight_from_conv(self, name: str) -> bool:
         producer = self.producers.get(name)
         alone = len(self.consumers[name]) == 1 and name not in self.graph_outputs
         return alone and producer is not None and producer.op_type in SUMMING and producer.name not in self.excluded
 
-    def _all_take_quantized(self, name: str) -> bool:
+    def all_take_quantized(self, name: str) -> bool:
         """Whether whatever takes a tensor has pairs on what it takes."""
         users = [user for user, _ in self.consumers[name]]
         return bool(users) and name not in self.graph_outputs and all(map(self._takes_quantized, users))
@@ -123,14 +124,15 @@ class Placement:
     def _takes_quantized(self, node: onnx.NodeProto) -> bool:
         """Whether a node has pairs on what it takes, or passes values on to such."""
         if node.op_type in (*RESHAPING, "Concat") and node.name not in self.excluded:
-            return self._all_take_quantized(node.output[0])
+            return self.all_take_quantized(node.output[0])
         return node.name in self.quantized
 
     def _pair(self, node: onnx.NodeProto, position: int) -> None:
         if node.input[position] in self.ranges:
             self.edges.add((node.input[position], node.name, position))
 
-    def _pair_output(self, name: str) -> None:
+    def pair_output(self, name: str) -> None:
+        """A pair on a tensor, for all that takes it."""
         for node, position in self.consumers[name]:
             if node.name not in self.excluded:
                 self.edges.add((name, node.name, position))

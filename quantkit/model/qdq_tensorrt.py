@@ -13,7 +13,9 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 5. Any other layer runs in INT8 only between pairs on all its inputs and its output, and is left in floating point.
 6. All inputs and the output of a Concat share one scale, so that nothing is requantized.
 7. A Gemm or MatMul whose weight has fewer than 16 rows or columns is left in floating point.
-8. A Conv of one pixel (squeeze and excitation) is left in floating point: a pair costs more there than INT8 saves.
+8. Squeeze and excitation runs in INT8 as a whole, pairs on the gate and on what it scales included, where what takes
+   the product is quantized: a depthwise Conv has INT8 kernels only if it puts INT8 out. Elsewhere a Conv of one pixel
+   is left in floating point: a pair costs more there than INT8 saves.
 """
 
 from __future__ import annotations
@@ -32,10 +34,7 @@ from quantkit.model.file import ModelFile
 from quantkit.model.qdq_onnxruntime import excluded_nodes
 from quantkit.model.qdq_pairs import as_rounded, insert_pairs
 from quantkit.model.qdq_placement import WEIGHTED, Placement
-
-GLOBAL_POOLS = ("GlobalAveragePool", "GlobalMaxPool")
-# What leaves a tensor of one pixel at that.
-POINTWISE = ("Clip", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh")
+from quantkit.model.squeeze_excitation import one_pixel_convs, place_gates
 
 
 def quantized_for_tensorrt(
@@ -55,24 +54,8 @@ def quantized_for_tensorrt(
     excluded = set(excluded_nodes(proto.graph, exclude, unpaired | set(ranges)))
     placement = Placement(proto.graph, ranges, excluded | one_pixel_convs(proto.graph))
     placement.place()
+    place_gates(placement, excluded)
     correct_biases(proto.graph, placement.with_weight, means_after(channels or {}, start.factors), as_rounded)
     insert_pairs(placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)))
     proto.producer_name = "quantkit"
     return proto
-
-
-def one_pixel_convs(graph: onnx.GraphProto) -> set[str]:
-    """Names of the Convs that rule 8 keeps in floating point: behind a global pool, and nothing that adds pixels."""
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    pixels: set[str] = set()  # tensors of one pixel
-    found = set()
-    for node in graph.node:
-        inputs = [name for name in node.input if name and name not in constants]
-        behind = bool(inputs) and pixels.issuperset(inputs)
-        weight = constants.get(node.input[1]) if node.op_type == "Conv" else None
-        keeps = node.op_type in POINTWISE or (weight is not None and all(size == 1 for size in weight.dims[2:]))
-        if node.op_type == "Conv" and behind:
-            found.add(node.name)
-        if node.op_type in GLOBAL_POOLS or (behind and keeps):
-            pixels.update(node.output)
-    return found

@@ -29,6 +29,37 @@ def the_pair_behind_a_pool_before_a_float_gemm(g: Graph) -> str:
     return g.add("Gemm", flat, g.float_weight("w", 16, 3), to="out")
 
 
+def depthwise(g: Graph) -> str:
+    return g.conv(g.pair("x"), "a", inputs=1, group=16)
+
+
+@case(("depthwise-to-float", "a"))
+def a_depthwise_conv_before_a_float_pool(g: Graph) -> tuple[str, str]:
+    conv = depthwise(g)
+    swish = g.add("Mul", conv, g.add("Sigmoid", conv, to="gate"), to="swish")
+    return g.conv(g.pair(swish), "out"), g.add("GlobalMaxPool", swish, to="pool")
+
+
+@case(("few-channels", "out"))  # not "a", whose every channel stands alone
+def a_depthwise_conv_of_few_channels(g: Graph) -> str:
+    return g.conv(g.pair(g.conv(g.pair("x"), "a", inputs=1, outputs=8, group=8)), "out", inputs=8)
+
+
+@case(("depthwise-to-float", "a"))
+def a_depthwise_conv_at_the_end(g: Graph) -> str:
+    return g.add("Relu", depthwise(g), to="out")
+
+
+@case()
+def a_depthwise_conv_between_pairs(g: Graph) -> str:
+    return g.conv(g.pair(g.add("Clip", depthwise(g), to="clip")), "out")
+
+
+@case()
+def a_depthwise_conv_with_a_residual(g: Graph) -> str:
+    return g.conv(g.pair(g.add("Add", depthwise(g), "x_d", to="sum")), "out")
+
+
 @case(("pair-inside-fusion", "a_q"))
 def before_the_relu(g: Graph) -> str:
     relu = g.add("Relu", g.pair(g.conv(g.pair("x"), "a")), to="relu")

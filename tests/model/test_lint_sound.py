@@ -66,11 +66,6 @@ def weights_quantized_in_the_graph(g: Graph) -> str:
 
 
 @case()
-def depthwise(g: Graph) -> str:
-    return g.conv(g.pair("x"), "out", inputs=1, outputs=8, group=8)
-
-
-@case()
 def a_layer_norm_without_pairs(g: Graph) -> str:
     return g.add("MatMul", g.pair(layer_norm(g, "x")), g.weight("w", 16, 16, axis=1), to="out")
 

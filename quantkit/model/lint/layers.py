@@ -37,6 +37,7 @@ def layers(view: View) -> Iterator[Finding]:
             yield from _half_quantized(view, node)
             if view.in_int8(node):
                 yield from _too_small(view, node)
+                yield from _depthwise(view, node)
         elif node.op_type == "Concat":
             yield from _concat(view, node)
         if in_normalization(view, node):
@@ -85,6 +86,23 @@ def _too_small(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
     if not 1 < group == taken and min(taken, given) < FEWEST_CHANNELS:
         what = f"{node.op_type} {label(node)!r} is in INT8 with {taken} input and {given} output channels."
         yield Finding("few-channels", (label(node),), what)
+
+
+def _depthwise(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
+    """A depthwise Conv has INT8 kernels only if what it puts out, its activation included, is INT8."""
+    dims = view.dims(operand(node, 1))
+    if node.op_type != "Conv" or dims is None or not 1 < integer(node, "group", 1) == dims[0]:
+        return
+    given = view.activated(node)
+    users = view.users(given)
+    floating = [user for user in users if user.op_type not in (QUANTIZE, "Add")]
+    if floating or not users:
+        taken = f"{floating[0].op_type} {label(floating[0])!r} takes" if floating else "the model puts out"
+        what = (
+            f"Depthwise Conv {label(node)!r} is in INT8, but {taken} {given!r} in floating point: its weight is "
+            "dequantized each time, and it runs in floating point."
+        )
+        yield Finding("depthwise-to-float", (label(node), *map(label, floating[:1])), what)
 
 
 def _concat(view: View, node: onnx.NodeProto) -> Iterator[Finding]:

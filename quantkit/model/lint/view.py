@@ -116,6 +116,20 @@ class View:
         )
         return [name for name in inputs if name and name not in self.constants]
 
+    def activated(self, node: onnx.NodeProto) -> str:
+        """What a node gives, behind the activations that it is fused with: one by one, x · sigmoid(x) included."""
+        given = result(node)
+        while users := self.users(given):
+            gates = [user for user in users if user.op_type in ACTIVATIONS]
+            products = [user for user in users if user.op_type == "Mul"]
+            if len(users) == len(gates) == 1:
+                given = result(gates[0])
+            elif len(users) == 2 and gates and products and result(gates[0]) in products[0].input:
+                given = result(products[0])
+            else:
+                break
+        return given
+
     def in_int8(self, node: onnx.NodeProto) -> bool:
         """Whether a Conv, ConvTranspose, Gemm or MatMul has pairs on both operands."""
         return node.op_type in WEIGHTED and all(self.dequantize(operand(node, i)) is not None for i in (0, 1))
