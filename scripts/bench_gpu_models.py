@@ -3,6 +3,7 @@
 python3 scripts/bench_gpu_models.py OUT [--models resnet50 bert] [--device cuda]
 
 Needs torch, torchvision, transformers and onnx. Weights are random, of a fixed seed: they serve to measure speed.
+Nothing else may run on the GPU, nor much on the CPU, until OUT/eager.json is whole: eager PyTorch waits for the CPU.
 Writes OUT/<name>.onnx (opset 17, the newest that TensorRT 8.6 parses; the batch is free), OUT/<name>.npz (8 samples by
 input name) and OUT/eager.json. What is there already is kept, unless --fresh.
 """
@@ -220,34 +221,34 @@ def main() -> None:
     document = json.loads(record.read_text()) if record.is_file() else {"models": {}}
     document["environment"] = environment(arguments.device)
     subjects: dict[str, Subject] = {}
-    for name in arguments.models:  # all files first: engines are built from them while PyTorch is timed
-        path = arguments.out / f"{name}.onnx"
-        if not arguments.fresh and path.is_file() and "batches" in document["models"].get(name, {}):
+    for name in arguments.models:  # all are timed before any file is there, from which engines would be built meanwhile
+        kept = not arguments.fresh and (arguments.out / f"{name}.onnx").is_file()
+        if kept and "batches" in document["models"].get(name, {}):
             continue
         try:
             torch.manual_seed(0)
-            subjects[name] = MODELS[name](arguments.device)
-            export(subjects[name], path)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other models can still be measured
-            document["models"][name] = {"error": f"{type(error).__name__}: {error}"}
-            subjects.pop(name, None)
-            print(name, document["models"][name]["error"], flush=True)
-    for name, subject in subjects.items():
-        try:
+            subject = MODELS[name](arguments.device)
             batches = {
                 str(batch): {
                     how: timed(m, subject.samples, batch, arguments.device) for how, m in subject.timed.items()
                 }
                 for batch in arguments.batches
             }
-            document["models"][name] = {"parameters": sum(p.numel() for p in subject.exported.parameters())}
-            document["models"][name]["batches"] = batches
+            for module in subject.timed.values():
+                module.cpu()  # the next model is timed on an empty GPU
+            parameters = sum(p.numel() for p in subject.exported.parameters())
+            document["models"][name] = {"parameters": parameters, "batches": batches}
+            subjects[name] = subject
         except Exception as error:  # noqa: BLE001 - whatever it is, the other models can still be measured
             document["models"][name] = {"error": f"{type(error).__name__}: {error}"}
-        for module in subject.timed.values():
-            module.cpu()  # the next model is timed on an empty GPU
         record.write_text(json.dumps(document, indent=1))
         print(name, json.dumps(document["models"][name]), flush=True)
+    for name, subject in subjects.items():
+        try:
+            export(subject, arguments.out / f"{name}.onnx")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other models can still be measured
+            document["models"][name]["error"] = f"{type(error).__name__}: {error}"
+            print(name, document["models"][name]["error"], flush=True)
     record.write_text(json.dumps(document, indent=1))
     failed = any("error" in document["models"].get(name, {}) for name in arguments.models)
     sys.exit(failed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 import onnx
 from onnx import numpy_helper
@@ -26,7 +26,7 @@ def clamps_of(graph: onnx.GraphProto, wanted: Container[str]) -> list[Clamp]:
     outputs = {output.name for output in graph.output}
     found: dict[str, Clamp] = {}
     for node in graph.node:
-        bounds = _bounds(node, constants)
+        bounds = bounds_of(node, constants)
         if bounds is None or bounds[0] > bounds[1]:
             continue
         source, name = node.input[0], node.output[0]
@@ -35,7 +35,8 @@ def clamps_of(graph: onnx.GraphProto, wanted: Container[str]) -> list[Clamp]:
     return list(found.values())
 
 
-def _bounds(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tuple[float, float] | None:
+def bounds_of(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> tuple[float, float] | None:
+    """Where a ReLU, or a Clip of constant bounds, cuts off below and above; None for any other node."""
     if node.domain not in ("", "ai.onnx"):
         return None
     if node.op_type == "Relu":

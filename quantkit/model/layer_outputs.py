@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx
 
 from quantkit.core.errors import BadInput
 from quantkit.model.activations import FLOAT_TYPES, activation_names, with_outputs
 from quantkit.model.file import read_graph
+from quantkit.model.folded_zero_points import shifted
 from quantkit.model.quantizable import fused_outputs
 from quantkit.model.session import cpu_session
 
@@ -46,11 +48,19 @@ def layers_of(graph: onnx.GraphProto) -> list[Layer]:
 class OnnxOutputs:
     """Floating-point tensors of an ONNX file as its outputs, computed by onnxruntime on the CPU.
 
-    ``graph`` is the file's, ``external`` says that its weights lie in other files, and ``tensors`` how a wanted tensor
-    is called in it. Raises BadInput for what onnxruntime cannot load.
+    ``graph`` is the file's, ``external`` says that its weights lie in other files, ``tensors`` how a wanted tensor is
+    called in it, and ``offsets`` what is added to some of them. Raises BadInput for what onnxruntime cannot load.
     """
 
-    def __init__(self, file: Path, graph: onnx.GraphProto, external: bool, tensors: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        graph: onnx.GraphProto,
+        external: bool,
+        tensors: Mapping[str, str],
+        offsets: Mapping[str, float] | None = None,
+    ) -> None:
+        self._offsets = offsets or {}
         inputs = {value.name for value in graph.input}
         more = set(tensors.values()) - {value.name for value in graph.output} - inputs
         with with_outputs(file, external, sorted(more)) as source:
@@ -62,8 +72,12 @@ class OnnxOutputs:
     @classmethod
     def of_quantized(cls, file: Path, tensors: Collection[str]) -> OnnxOutputs:
         """Those of a file with Q/DQ pairs that quantkit wrote, by their names in the model that it was made from."""
-        graph = read_graph(file).graph
-        return cls(file, graph, (file.parent / f"{file.name}.data").is_file(), quantized_names(graph, tensors))
+        model = read_graph(file)
+        present = {name for node in model.graph.node for name in node.output}
+        moved = {name: own for name, own in shifted(model).items() if name in tensors and own[0] in present}
+        names = quantized_names(model.graph, tensors) | {name: own for name, (own, _) in moved.items()}
+        external = (file.parent / f"{file.name}.data").is_file()
+        return cls(file, model.graph, external, names, {name: offset for name, (_, offset) in moved.items()})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,7 +92,10 @@ class OnnxOutputs:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BadInput(f"onnxruntime cannot compute the layers' outputs ({reason}).", "Leave it out.") from error
         values = dict(inputs) | dict(zip(self._fetched, found, strict=True))
-        return {name: values[own] for name, own in self._tensors.items()}
+        return {
+            name: values[own] + np.float32(self._offsets[name]) if name in self._offsets else values[own]
+            for name, own in self._tensors.items()
+        }
 
 
 def quantized_names(graph: onnx.GraphProto, tensors: Collection[str]) -> dict[str, str]:

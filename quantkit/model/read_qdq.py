@@ -20,6 +20,8 @@ from quantkit.core.wording import some
 from quantkit.formats.imported import Imported, from_bounds
 from quantkit.model.activations import activation_names
 from quantkit.model.file import external_file_of
+from quantkit.model.folded_zero_points import LEVELS, STEPS, SUFFIX, shifted
+from quantkit.model.qdq_pairs import dequantized_name
 
 LIMITS = {
     TensorProto.INT8: (-128, 127),
@@ -42,6 +44,7 @@ def read_qdq(model: onnx.ModelProto, source: str, folder: Path, known: Container
     graph = _Graph(model.graph, source, folder, known)
     bounds: dict[str, tuple[float, float]] = {}
     two_sided: set[str] = set()
+    from_zero = {name for name, (own, _) in shifted(model).items() if own == dequantized_name(name)}
     widened: dict[str, None] = {}
     ignored: dict[str, None] = {}
     notes = []
@@ -59,6 +62,9 @@ def read_qdq(model: onnx.ModelProto, source: str, folder: Path, known: Container
             ignored[name] = None
             continue
         low, high, symmetric = read
+        if node.input[0].removesuffix(SUFFIX) in from_zero:
+            name = node.input[0].removesuffix(SUFFIX)
+            low, high, symmetric = 0.0, high / LEVELS * STEPS, False
         if not symmetric:
             two_sided.add(name)
         if name in bounds and bounds[name] != (low, high):

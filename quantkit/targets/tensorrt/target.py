@@ -100,13 +100,14 @@ class TensorRT:
 
 def _int8_models(model: ModelFile, calibration: Calibration, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Both Q/DQ models, the one of FP32 first."""
+    from quantkit.model.folded_zero_points import fold_zero_points
     from quantkit.model.matrix_weights import with_float_matrices
     from quantkit.model.qdq_tensorrt import quantized_for_tensorrt
     from quantkit.model.save import MODEL_FILE, save_model
     from quantkit.model.strongly_typed import beyond_half, quantized_half_precision
 
     quantized = quantized_for_tensorrt(model, calibration.ranges, calibration.exclude, calibration.channels)
-    save_model(with_float_matrices(quantized), folder)
+    save_model(with_float_matrices(fold_zero_points(quantized)), folder)
     notes: tuple[str, ...] = ()
     try:
         typed = quantized_half_precision(quantized)
