@@ -95,6 +95,7 @@ def test_excluded_layers_stay_in_floating_point(digits: Calibration, runs: Path,
     assert own
     assert all(layer.precision != "int8" for layer in own)
     assert "int8" in engine.record.executed_precision  # the others are quantized
+    assert sqnr(digits, TensorRT().load(engine.artifact, "cuda:0").infer({input_of(digits): X})) > 20
 
 
 class TestCache:
