@@ -10,6 +10,7 @@ https://arxiv.org/abs/1712.05877. The ReLU, or a Clip from 0, goes: what lies be
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.model.clamps import bounds_of
+from quantkit.model.uses import captured, drop_unused_constants
 
 LEVELS, STEPS, BELOW = 127, 255, 128  # of s8: on either side of 0; from end to end; on the negative side
 SUFFIX = "_from_zero"  # of what quantizes a tensor with a zero-point: it less its offset
@@ -55,9 +57,10 @@ def shifted(model: onnx.ModelProto) -> dict[str, tuple[str, float]]:
     """Tensors that :func:`fold_zero_points` shifted: how each is called in this model, and what its values lack."""
     text = next((entry.value for entry in model.metadata_props if entry.key == SHIFTED), "{}")
     try:
-        return {str(name): (str(own), float(offset)) for name, (own, offset) in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError):
+        found = {str(name): (str(own), float(offset)) for name, (own, offset) in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}  # another program's
+    return found if all(math.isfinite(offset) for _, offset in found.values()) else {}
 
 
 def fold_zero_points(quantized: onnx.ModelProto) -> onnx.ModelProto:
@@ -90,7 +93,7 @@ def fold_zero_points(quantized: onnx.ModelProto) -> onnx.ModelProto:
         graph.add_to_biases({name: inputs[name] + outputs[name] for name in {*inputs, *outputs}})
         for site in sites:
             graph.start_from_zero(site)
-        graph.drop_unused_constants()
+        drop_unused_constants(proto.graph)
     return proto
 
 
@@ -105,12 +108,15 @@ class _Graph:
         for node in graph.node:
             for name in node.input:
                 self.takers[name].append(node)
-        self.outputs = {output.name for output in graph.output}
+        inside = {name for node in graph.node for name in captured(node)}
+        self.kept = inside | {output.name for output in graph.output}  # tensors that must keep their values
+        self.names = {*self.constants, *self.producers, *self.takers, *self.kept}
 
     def sites(self) -> Iterator[_Site]:
         """Every tensor that can have a zero-point, in graph order."""
         for node in self.graph.node:
             if node.op_type in ("Relu", "Clip") and (site := self._site(node)) is not None:
+                self.names.add(site.quantized)
                 yield site
 
     def _site(self, activation: onnx.NodeProto) -> _Site | None:
@@ -139,16 +145,16 @@ class _Graph:
                 behind.append(node)
             else:
                 return None
-        if not behind and not beside:
+        if (not behind and not beside) or f"{tensor}{SUFFIX}" in self.names:
             return None
         top = min(LEVELS * float(numpy_helper.to_array(scale)), highest)
         step = np.float32(top / STEPS)
         return _Site(activation, quantize, dequantize.output[0], step, before, tuple(behind), tuple(beside))
 
     def _only_taker(self, name: str, op_type: str) -> onnx.NodeProto | None:
-        """The one node that takes a tensor, if it is of this type and the model does not put the tensor out."""
+        """The one node that takes a tensor, if it is of this type and the tensor need not keep its values."""
         takers = self.takers[name]
-        alone = len(takers) == 1 and name not in self.outputs
+        alone = len(takers) == 1 and name not in self.kept
         return takers[0] if alone and takers[0].op_type == op_type else None
 
     def _highest(self, activation: onnx.NodeProto) -> float | None:
@@ -161,13 +167,13 @@ class _Graph:
         node = self.producers.get(name)
         if node is None or node.op_type != "Add":
             return self._straight_layer(name)
-        alone = len(self.takers[name]) == 1 and name not in self.outputs
+        alone = len(self.takers[name]) == 1 and name not in self.kept
         layers = (self._straight_layer(operand) for operand in node.input) if alone else ()
         return next((layer for layer in layers if layer is not None), None)
 
     def _straight_layer(self, name: str) -> onnx.NodeProto | None:
         node = self.producers.get(name)
-        alone = len(self.takers[name]) == 1 and name not in self.outputs
+        alone = len(self.takers[name]) == 1 and name not in self.kept
         return node if alone and node is not None and self._is_plain(node) else None
 
     def _is_plain(self, node: onnx.NodeProto) -> bool:
@@ -222,14 +228,11 @@ class _Graph:
                 assert weight is not None
                 bias = self.constants.get(node.input[2]) if len(node.input) > 2 else None
                 old = np.zeros(weight.dims[self._channels_axis(node)]) if bias is None else numpy_helper.to_array(bias)
-                own = numpy_helper.from_array((old + more[node.name]).astype(np.float32), f"{node.name}_bias{SUFFIX}")
+                name = f"{node.name}_bias{SUFFIX}"
+                while name in self.names:
+                    name += "_"
+                self.names.add(name)
                 del node.input[2:]
-                node.input.append(own.name)
-                self.graph.initializer.append(own)
-
-    def drop_unused_constants(self) -> None:
-        """Those that nothing takes any more."""
-        used = {name for node in self.graph.node for name in node.input} | self.outputs
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(kept)
+                node.input.append(name)
+                own = (old + more[node.name]).astype(np.float32)
+                self.graph.initializer.append(numpy_helper.from_array(own, name))

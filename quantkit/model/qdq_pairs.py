@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from quantkit.model.qdq_placement import SMALLEST_SCALE, Placement
+from quantkit.model.uses import drop_unused_constants
 
 WEIGHT_LEVELS = 127
 Scheme = Callable[[str], tuple[np.float32, np.int8 | np.uint8]]
@@ -53,10 +54,7 @@ def insert_pairs(placement: Placement, scheme: Scheme, levels: int = WEIGHT_LEVE
         ordered += [pair for name in node.output for pair in pairs.get(name, [])]
     del placement.graph.node[:]
     placement.graph.node.extend(ordered)
-    used = {name for node in placement.graph.node for name in node.input} | placement.graph_outputs
-    kept = [tensor for tensor in placement.graph.initializer if tensor.name in used]
-    del placement.graph.initializer[:]
-    placement.graph.initializer.extend(kept)
+    drop_unused_constants(placement.graph)
 
 
 def _activation_pair(

@@ -44,7 +44,7 @@ def read_qdq(model: onnx.ModelProto, source: str, folder: Path, known: Container
     graph = _Graph(model.graph, source, folder, known)
     bounds: dict[str, tuple[float, float]] = {}
     two_sided: set[str] = set()
-    from_zero = {name for name, (own, _) in shifted(model).items() if own == dequantized_name(name)}
+    from_zero = {f"{name}{SUFFIX}": name for name, (own, _) in shifted(model).items() if own == dequantized_name(name)}
     widened: dict[str, None] = {}
     ignored: dict[str, None] = {}
     notes = []
@@ -62,8 +62,8 @@ def read_qdq(model: onnx.ModelProto, source: str, folder: Path, known: Container
             ignored[name] = None
             continue
         low, high, symmetric = read
-        if node.input[0].removesuffix(SUFFIX) in from_zero:
-            name = node.input[0].removesuffix(SUFFIX)
+        if node.input[0] in from_zero:
+            name = from_zero[node.input[0]]
             low, high, symmetric = 0.0, high / LEVELS * STEPS, False
         if not symmetric:
             two_sided.add(name)

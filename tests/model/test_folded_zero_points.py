@@ -236,6 +236,49 @@ def test_a_tensor_that_the_model_puts_out_keeps_its_values(tmp_path: Path) -> No
     assert fold_zero_points(plain) == plain
 
 
+@pytest.mark.parametrize(("taken", "expected"), [("a", set()), ("t", set()), ("b", {"t"})])
+def test_what_a_subgraph_takes_keeps_its_values(tmp_path: Path, taken: str, expected: set[str]) -> None:
+    def build(g: Net) -> None:
+        g.conv(g.add("Relu", g.conv("x", "a"), to="t"), "b")
+        one = g.value("only_inside", 1)
+        inner = [
+            helper.make_graph(
+                [helper.make_node(op, [taken, one], ["o"])],
+                op,
+                [],
+                [helper.make_tensor_value_info("o", TensorProto.FLOAT, None)],
+            )
+            for op in ("Add", "Mul")
+        ]
+        g.constants["yes"] = numpy_helper.from_array(np.array(True), "yes")
+        g.add("Add", "b", g.add("If", "yes", to="s", then_branch=inner[0], else_branch=inner[1]), to="y")
+
+    plain, ranges = quantized(build, tmp_path)
+    folded = fold_zero_points(plain)
+    assert {name for name, (own, _) in shifted(folded).items() if own.endswith("_dequantized")} == expected
+    wanted = run(unsigned(plain, {name: ranges[name].amax for name in expected}))
+    assert np.linalg.norm(run(folded) - wanted) < 1e-4 * np.linalg.norm(wanted)
+
+
+def test_names_that_the_model_has_already_are_not_given_again(tmp_path: Path) -> None:
+    def build(g: Net) -> None:
+        g.add("Relu", g.conv("x", "a"), to="t")
+        g.padded(
+            g.add("Relu", g.conv("t", "b"), to="t_from_zero"), "c"
+        )  # "t" may not take this name, and keeps its own
+        u = g.add("Relu", g.conv("c", "d"), to="u")
+        g.add("Add", g.conv(u, "e"), g.constant("d_bias_from_zero", C, 1, 1), to="y")
+
+    plain, ranges = quantized(build, tmp_path)
+    folded = fold_zero_points(plain)
+    assert {name for name, (own, _) in shifted(folded).items() if own.endswith("_dequantized")} == {"u"}
+    assert sqnr(run(unsigned(plain, {"u": ranges["u"].amax})), run(folded)) > 80
+    known = {name for node in open_model(tmp_path / "m.onnx").load().graph.node for name in node.output} | {"x"}
+    imported = read_qdq(folded, "it", tmp_path, known)
+    for tensor in ("t", "t_from_zero", "u"):
+        assert imported.ranges[tensor].amax == pytest.approx(ranges[tensor].amax, rel=1e-6)
+
+
 def test_the_models_own_values_and_ranges_come_back(tmp_path: Path) -> None:
     plain, ranges = quantized(a_residual_block, tmp_path)
     for name, model in (("plain", plain), ("folded", fold_zero_points(plain))):
@@ -255,7 +298,13 @@ def test_the_models_own_values_and_ranges_come_back(tmp_path: Path) -> None:
     assert imported.ranges["t"].low == 0
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", '{"t": 1}', '{"t": ["u", "v"]}', '{"t": null}'])
+HOSTILE = [f'{{"t": ["u", {offset}]}}' for offset in ("1" + "0" * 400, "1e999", "NaN", "-Infinity")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "3", '{"t": 1}', '{"t": ["u", "v"]}', '{"t": null}', pytest.param("[" * 100_000, id="deep"), *HOSTILE],
+)
 def test_metadata_of_another_program_is_passed_over(tmp_path: Path, text: str) -> None:
     plain, _ = quantized(behind_one, tmp_path)
     helper.set_model_props(plain, {SHIFTED: text})

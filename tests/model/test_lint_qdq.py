@@ -124,6 +124,15 @@ def test_damaged_models_are_bad_input_or_linted(tiny: tuple, tmp_path: Path) -> 
         try_lint(bytes_.tobytes(), tmp_path / "m.onnx")
 
 
+def test_activations_in_a_circle_are_gone_round_once() -> None:
+    graph = Graph()
+    graph.outputs.append(str(test_lint_places.a_depthwise_conv_at_the_end(graph)))
+    model = graph.model()
+    relu = next(node for node in model.graph.node if node.op_type == "Relu")
+    model.graph.node.append(onnx.helper.make_node("Tanh", list(relu.output), list(relu.input)))
+    assert "depthwise-to-float" in {f.rule for f in lint(model)}
+
+
 def try_lint(content: bytes, path: Path) -> None:
     path.write_bytes(content)
     try:

@@ -12,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from quantkit.core.errors import BadInput
+from quantkit.model.uses import captured
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
@@ -119,7 +120,9 @@ class View:
     def activated(self, node: onnx.NodeProto) -> str:
         """What a node gives, behind the activations that it is fused with: one by one, x · sigmoid(x) included."""
         given = result(node)
-        while users := self.users(given):
+        seen: set[str] = set()  # a damaged graph may go in circles
+        while given not in seen and (users := self.users(given)):
+            seen.add(given)
             gates = [user for user in users if user.op_type in ACTIVATIONS]
             products = [user for user in users if user.op_type == "Mul"]
             if len(users) == len(gates) == 1:
@@ -219,12 +222,3 @@ def label(node: onnx.NodeProto) -> str:
 def integer(node: onnx.NodeProto, name: str, default: int) -> int:
     """An integer attribute."""
     return next((int(a.i) for a in node.attribute if a.name == name), default)
-
-
-def captured(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that the subgraphs of a node take; some may be their own."""
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from inner.input
-                yield from captured(inner)
