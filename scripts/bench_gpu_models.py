@@ -225,6 +225,7 @@ def main() -> None:
         kept = not arguments.fresh and (arguments.out / f"{name}.onnx").is_file()
         if kept and "batches" in document["models"].get(name, {}):
             continue
+        subject = None
         try:
             torch.manual_seed(0)
             subject = MODELS[name](arguments.device)
@@ -234,13 +235,13 @@ def main() -> None:
                 }
                 for batch in arguments.batches
             }
-            for module in subject.timed.values():
-                module.cpu()  # the next model is timed on an empty GPU
             parameters = sum(p.numel() for p in subject.exported.parameters())
             document["models"][name] = {"parameters": parameters, "batches": batches}
             subjects[name] = subject
         except Exception as error:  # noqa: BLE001 - whatever it is, the other models can still be measured
             document["models"][name] = {"error": f"{type(error).__name__}: {error}"}
+        for module in subject.timed.values() if subject else ():
+            module.cpu()  # the next model is timed on an empty GPU
         record.write_text(json.dumps(document, indent=1))
         print(name, json.dumps(document["models"][name]), flush=True)
     for name, subject in subjects.items():
