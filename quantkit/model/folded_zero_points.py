@@ -75,20 +75,20 @@ def fold_zero_points(quantized: onnx.ModelProto) -> onnx.ModelProto:
     sites = list(graph.sites())
     inputs: dict[str, npt.NDArray[np.float64] | float] = defaultdict(float)  # what biases add for their layers' inputs
     outputs: dict[str, float] = defaultdict(float)  # what biases add to their layers' outputs
-    names = {}
+    moved = {}
     for site in sites:
         outputs[site.before.name] -= site.offset
         for node in site.behind:
             inputs[node.name] += site.offset * graph.weight_sums(node)
         for node in site.beside:
             outputs[node.name] += site.offset
-        names[site.tensor] = site.dequantized, site.offset
-        names[site.activation.input[0]] = site.quantized, site.offset
+        moved[site.tensor] = site.dequantized, site.offset
+        moved[site.activation.input[0]] = site.quantized, site.offset
     if sites:
-        convs = (node for node in proto.graph.node if node.name in outputs)
-        plain = {node.output[0]: (node.output[0], -outputs[node.name]) for node in convs}
+        layers = (node for node in proto.graph.node if node.name in outputs)
+        in_place = {node.output[0]: (node.output[0], -outputs[node.name]) for node in layers}
         helper.set_model_props(
-            proto, {e.key: e.value for e in proto.metadata_props} | {SHIFTED: json.dumps(plain | names)}
+            proto, {e.key: e.value for e in proto.metadata_props} | {SHIFTED: json.dumps(in_place | moved)}
         )
         graph.add_to_biases({name: inputs[name] + outputs[name] for name in {*inputs, *outputs}})
         for site in sites:

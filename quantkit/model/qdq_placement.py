@@ -31,7 +31,7 @@ class Placement:
     edges: set[tuple[str, str, int]] = field(default_factory=set)  # (tensor, consuming node, input position)
     weights: dict[str, int] = field(default_factory=dict)  # weight to its channel axis
     with_weight: set[str] = field(default_factory=set)  # nodes that take their weight dequantized
-    quantized: set[str] = field(default_factory=set)  # nodes with pairs on all they take, the weighted ones first
+    quantized: set[str] = field(default_factory=set)  # weighted nodes with pairs, and gates' Muls
     scale_groups: dict[str, str] = field(default_factory=dict)  # rule 6: tensor to the representative of its group
 
     def __post_init__(self) -> None:

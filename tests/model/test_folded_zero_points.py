@@ -84,10 +84,10 @@ def in_groups(g: Net) -> None:
     g.conv(g.add("Relu", g.conv("x", "a", size=3, group=C), to="t"), "y", size=2, group=4)
 
 
-def between_gemms(g: Net) -> None:
+def between_gemms(g: Net, **attributes: Any) -> None:
     flat = g.add("Flatten", g.conv("x", "a", size=8), to="flat")
     g.add("Relu", g.add("Gemm", flat, g.constant("w", C, 32), to="b"), to="t")
-    g.add("Gemm", "t", g.constant("v", 16, 32), g.constant("c", 16), to="y", transB=1)
+    g.add("Gemm", "t", g.constant("v", 16, 32), g.constant("c", 16), to="y", transB=1, **attributes)
 
 
 def a_residual_block(g: Net) -> None:
@@ -140,9 +140,7 @@ def through_a_pool(g: Net) -> None:
 
 
 def to_a_scaled_gemm(g: Net) -> None:
-    flat = g.add("Flatten", g.conv("x", "a", size=8), to="flat")
-    g.add("Relu", g.add("Gemm", flat, g.constant("w", C, 32), to="b"), to="t")
-    g.add("Gemm", "t", g.constant("v", 32, 16), g.constant("c", 16), to="y", alpha=0.5)
+    between_gemms(g, alpha=0.5)
 
 
 def to_a_product_of_two(g: Net) -> None:

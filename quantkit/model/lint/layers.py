@@ -89,7 +89,10 @@ def _too_small(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def _depthwise(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
-    """A depthwise Conv has INT8 kernels only if what it puts out, its activation included, is INT8."""
+    """A depthwise Conv has INT8 kernels only if what it puts out, its activation included, is INT8.
+
+    Measured with TensorRT 8.6 on an H200: EfficientNet-B4 before rule 8 of ``qdq_tensorrt.py``.
+    """
     dims = view.dims(operand(node, 1))
     if node.op_type != "Conv" or dims is None or not 1 < integer(node, "group", 1) == dims[0]:
         return
@@ -99,8 +102,8 @@ def _depthwise(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
     if floating or not users:
         taken = f"{floating[0].op_type} {label(floating[0])!r} takes" if floating else "the model puts out"
         what = (
-            f"Depthwise Conv {label(node)!r} is in INT8, but {taken} {given!r} in floating point: its weight is "
-            "dequantized each time, and it runs in floating point."
+            f"Depthwise Conv {label(node)!r} is in INT8, but {taken} {given!r} in floating point: TensorRT 8.6 "
+            "dequantizes its weight each time, and runs it in floating point."
         )
         yield Finding("depthwise-to-float", (label(node), *map(label, floating[:1])), what)
 
