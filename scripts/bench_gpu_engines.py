@@ -132,6 +132,7 @@ def one(session: Any, samples: Arrays, references: Mapping[str, Arrays], batch: 
     return {
         "compute": percentiles(times.compute),
         "with_copies": percentiles(times.with_copies),
+        "graph": percentiles(times.graph) if times.graph else {},
         "back_to_back": times.back_to_back,
         "sqnr_db": sqnr,
         "load": load.model_dump(),

@@ -64,17 +64,18 @@ def resnet(comparison: Comparison) -> list[str]:
     """The rows of a comparison."""
     lines = [
         f"## {Path(comparison.model).stem}, {comparison.samples} images\n",
-        "The [whole report](resnet50-h200.html). p50 is of the network alone, by CUDA events.\n",
-        "| precision | batch | top-1 % [95 %] | agree % | SQNR dB | p50 ms | p90 | p99 | with copies | per second "
-        "| speed-up | watt | ran in |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "The [whole report](resnet50-h200.html). p50 is of the network alone, by CUDA events; "
+        "as graph: likewise, all kernels launched as one CUDA graph.\n",
+        "| precision | batch | top-1 % [95 %] | agree % | SQNR dB | p50 ms | p90 | p99 | with copies | as graph "
+        "| per second | speed-up | watt | ran in |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     return [*lines, *(_row(row) for row in comparison.rows if row.target == "tensorrt"), ""]
 
 
 def _row(row: Row) -> str:
     top1 = row.metrics.get("top1")
-    latency, copies = row.latency_ms, row.latency_with_copies_ms
+    latency, copies, graph = row.latency_ms, row.latency_with_copies_ms, row.latency_graph_ms
     cells = [
         row.precision.upper(),
         str(row.batch),
@@ -83,6 +84,7 @@ def _row(row: Row) -> str:
         f"{row.sqnr_db:.1f}" if row.sqnr_db is not None else "–",
         *(f"{value:.3f}" for value in (latency.p50, latency.p90, latency.p99)),
         f"{copies.p50:.3f}" if copies else "–",
+        f"{graph.p50:.3f}" if graph else "–",
         f"{row.throughput:,.0f}",
         f"{row.speedup:.2f}x",
         f"{row.gpu.power_w:.0f}" if row.gpu and row.gpu.power_w is not None else "–",

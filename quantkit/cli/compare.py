@@ -125,11 +125,12 @@ def print_comparison(comparison: Comparison) -> None:
     columns += ["top-1 % [95 %]", "drop pt", "top-5 %"] if labelled else []
     batches = sorted({row.batch for row in comparison.rows})
     copies = any(row.latency_with_copies_ms for row in comparison.rows)
+    graph = any(row.latency_graph_ms for row in comparison.rows)
     columns += ["agree %", "SQNR dB", *(["batch"] if len(batches) > 1 else []), "p50 ms", "p90", "p99"]
-    columns += [*(["with copies"] if copies else []), "/s", "speed-up", "MB"]
+    columns += [*(["with copies"] if copies else []), *(["as graph"] if graph else []), "/s", "speed-up", "MB"]
     print_table(
         columns,
-        [_cells(row, labelled, len(batches) > 1, copies, variants) for row in comparison.rows],
+        [_cells(row, labelled, len(batches) > 1, copies, graph, variants) for row in comparison.rows],
         left=3 + variants,
     )
     at = f"latency at batch {batches[0]} on " if len(batches) == 1 else "on "
@@ -141,7 +142,7 @@ def print_comparison(comparison: Comparison) -> None:
     )
 
 
-def _cells(row: Row, labelled: bool, batches: bool, copies: bool, variants: bool) -> list[str]:
+def _cells(row: Row, labelled: bool, batches: bool, copies: bool, graph: bool, variants: bool) -> list[str]:
     cells = [row.target, row.precision, *([row.variant] if variants else []), row.executed_precision]
     if labelled:
         top1, top5 = row.metrics["top1"], row.metrics.get("top5")
@@ -156,4 +157,6 @@ def _cells(row: Row, labelled: bool, batches: bool, copies: bool, variants: bool
     cells += [f"{latency.p50:.3g}", f"{latency.p90:.3g}", f"{latency.p99:.3g}"]
     if copies:
         cells.append(f"{row.latency_with_copies_ms.p50:.3g}" if row.latency_with_copies_ms else "")
+    if graph:
+        cells.append(f"{row.latency_graph_ms.p50:.3g}" if row.latency_graph_ms else "")
     return [*cells, f"{row.throughput:.0f}", f"{row.speedup:.2f}x", f"{row.size_bytes / 1e6:.2f}"]

@@ -106,7 +106,8 @@ class Row(Record):
     ``throughput`` counts samples per second; ``speedup`` is FP32's p50 over this p50. ``size_bytes`` is the file's.
 
     On a GPU ``latency_ms`` is the network alone, by the device's clock, and ``latency_with_copies_ms`` has the copies
-    between host and device, through pinned memory; ``throughput`` is of inferences enqueued back to back. ``layers``
+    between host and device, through pinned memory; ``latency_graph_ms`` is the network alone, launched as one CUDA
+    graph, where it can be; ``throughput`` is of inferences enqueued back to back, kernel by kernel. ``layers``
     are timed at the first batch size, and ``layer_errors`` stand in the same rows, in the model's order, computed on
     the CPU; empty where they are not known. ``runtime`` is how the runtime ran it, in its own words: threads, streams
     and so on.
@@ -128,6 +129,7 @@ class Row(Record):
     size_bytes: PositiveInt
     notes: tuple[str, ...] = ()
     latency_with_copies_ms: Latency | None = None
+    latency_graph_ms: Latency | None = None
     gpu: GpuLoad | None = None
     layers: tuple[LayerTime, ...] = ()
     runtime: dict[str, str] = Field(default_factory=dict)

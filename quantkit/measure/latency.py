@@ -26,12 +26,14 @@ WARM_UP = 3
 class Timing:
     """``latency`` of one synchronous inference in ms; ``throughput`` in samples per second of back-to-back runs.
 
-    On a device with a clock of its own ``latency`` leaves out the copies, which ``with_copies`` has.
+    On a device with a clock of its own ``latency`` leaves out the copies, which ``with_copies`` has; so does ``graph``,
+    of all kernels launched as one.
     """
 
     latency: Latency
     throughput: float
     with_copies: Latency | None = None
+    graph: Latency | None = None
 
 
 @dataclass
@@ -40,6 +42,7 @@ class _Samples:
 
     alone: list[float] = field(default_factory=list)
     with_copies: list[float] = field(default_factory=list)
+    graph: list[float] = field(default_factory=list)
     back_to_back: list[float] = field(default_factory=list)
     medians: list[float] = field(default_factory=list)  # of each round, of what ``alone`` holds
 
@@ -51,6 +54,7 @@ class _Samples:
             times = session.device_times(inputs, repeats)
             self.alone += times.compute
             self.with_copies += times.with_copies
+            self.graph += times.graph
             self.back_to_back.append(times.back_to_back)
         elif isinstance(session, TimedSession):
             session.times(inputs, WARM_UP)
@@ -70,8 +74,9 @@ class _Samples:
         """All of it together."""
         pace = float(np.mean(self.back_to_back or self.alone))
         copies = _percentiles(self.with_copies) if self.with_copies else None
+        graph = _percentiles(self.graph) if self.graph else None
         spread = {"p50_low": min(self.medians), "p50_high": max(self.medians)}
-        return Timing(_percentiles(self.alone).model_copy(update=spread), 1e3 * batch / pace, copies)
+        return Timing(_percentiles(self.alone).model_copy(update=spread), 1e3 * batch / pace, copies, graph)
 
 
 def time_sessions(

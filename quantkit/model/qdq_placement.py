@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx
@@ -99,14 +99,7 @@ class Placement:
         """Rule 6, where what follows is quantized: a detector's boxes and scores, say, must not share a scale."""
         if not self.all_take_quantized(node.output[0]):
             return
-        names = [*node.input, *node.output]
-        roots = {self._scale_group(name) for name in names}
-        root = min(roots)
-        for name, group in list(self.scale_groups.items()):
-            if group in roots:
-                self.scale_groups[name] = root
-        for name in names:
-            self.scale_groups[name] = root
+        self.share_scale([*node.input, *node.output])
         for position in range(len(node.input)):
             self._pair(node, position)
         self.pair_output(node.output[0])
@@ -137,8 +130,15 @@ class Placement:
             if node.name not in self.excluded:
                 self.edges.add((name, node.name, position))
 
-    def _scale_group(self, name: str) -> str:
-        return self.scale_groups.get(name, name)
+    def share_scale(self, names: Sequence[str]) -> None:
+        """One scale for these tensors, and for all that share one with any of them."""
+        roots = {self.scale_groups.get(name, name) for name in names}
+        root = min(roots)
+        for name, group in list(self.scale_groups.items()):
+            if group in roots:
+                self.scale_groups[name] = root
+        for name in names:
+            self.scale_groups[name] = root
 
     def group_range(self, name: str) -> TensorRange:
         """The range of a tensor's pair: that of all the tensors it shares a scale with."""

@@ -6,10 +6,11 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 1. A pair on every input of Conv, ConvTranspose, Gemm and MatMul, none on their outputs; activations per-tensor, weights
    per-channel; zero-point 0, every scale above 0.
 2. A residual Add gets a pair on the skip input only: one on the branch that comes straight from a Conv would break the
-   fusion of Conv and Add.
+   fusion of Conv and Add. An Add without such a branch gets pairs if all that takes it takes pairs.
 3. No pair on a bias: TensorRT does not parse INT32 DequantizeLinear.
-4. MaxPool commutes with Q/DQ and needs none; an average pool does not, and gets one on its input and its output, if
-   the layers around it are quantized.
+4. MaxPool, as what only moves values, commutes with Q/DQ and needs none; where what it takes and what it gives have
+   pairs, they share one scale. An average pool does not commute, and gets one on its input and its output, if the
+   layers around it are quantized.
 5. Any other layer runs in INT8 only between pairs on all its inputs and its output, and is left in floating point.
 6. All inputs and the output of a Concat share one scale, so that nothing is requantized.
 7. A Gemm or MatMul whose weight has fewer than 16 rows or columns is left in floating point.
@@ -31,6 +32,7 @@ from quantkit.model.bias_correction import correct_biases
 from quantkit.model.equalization import means_after
 from quantkit.model.equalized import equalized
 from quantkit.model.file import ModelFile
+from quantkit.model.qdq_chains import pair_sums_in_chains, share_scales_across
 from quantkit.model.qdq_onnxruntime import excluded_nodes
 from quantkit.model.qdq_pairs import as_rounded, insert_pairs
 from quantkit.model.qdq_placement import WEIGHTED, Placement
@@ -55,6 +57,8 @@ def quantized_for_tensorrt(
     placement = Placement(proto.graph, ranges, excluded | one_pixel_convs(proto.graph))
     placement.place()
     place_gates(placement, excluded)
+    pair_sums_in_chains(placement)
+    share_scales_across(placement)
     correct_biases(proto.graph, placement.with_weight, means_after(channels or {}, start.factors), as_rounded)
     insert_pairs(placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)))
     proto.producer_name = "quantkit"

@@ -84,6 +84,7 @@ def rows_of(
                 size_bytes=artifact.size_bytes,
                 notes=tuple(notes),
                 latency_with_copies_ms=timing.with_copies,
+                latency_graph_ms=timing.graph,
                 gpu=look.load,
                 layers=look.layers,
                 runtime=look.runtime,

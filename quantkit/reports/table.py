@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from quantkit.core.comparison import Comparison, Row
+from quantkit.core.comparison import Comparison, Latency, Row
 from quantkit.reports import wording
 from quantkit.reports.verdict import percent_digits
 
@@ -141,20 +141,27 @@ def _latencies(comparison: Comparison) -> list[Column]:
     fastest = min((row.latency_ms.p50 for row in comparison.rows), default=1.0)
     digits = 2 if fastest >= 1 or fastest <= 0 else min(5, 2 - math.floor(math.log10(fastest)))
 
-    def with_copies(row: Row) -> Cell:
-        if row.latency_with_copies_ms is None:
-            return Cell(wording.DASH, None)
-        value = row.latency_with_copies_ms.p50
-        return Cell(f"{value:,.{digits}f}", value)
+    def cell_of(value: float | None) -> Cell:
+        return Cell(wording.DASH, None) if value is None else Cell(f"{value:,.{digits}f}", value)
+
+    def median_of(field: str) -> Callable[[Row], Cell]:
+        def cell(row: Row) -> Cell:
+            latency: Latency | None = getattr(row, field)
+            return cell_of(None if latency is None else latency.p50)
+
+        return cell
 
     def column(name: str) -> Column:
         def cell(row: Row) -> Cell:
-            value = float(getattr(row.latency_ms, name))
-            return Cell(f"{value:,.{digits}f}", value)
+            return cell_of(float(getattr(row.latency_ms, name)))
 
         return Column(name + " ms" * (name == "p50"), f"{name[1:]} % of the inferences took at most so many ms", cell)
 
     found = [column(name) for name in ("p50", "p90", "p99")]
-    if any(row.latency_with_copies_ms for row in comparison.rows):
-        found.append(Column("With copies", "p50 in ms with the copies between host and device", with_copies))
+    for field, title, hint in (
+        ("latency_with_copies_ms", "With copies", "p50 in ms with the copies between host and device"),
+        ("latency_graph_ms", "CUDA graph", "p50 in ms without copies, all kernels launched as one CUDA graph"),
+    ):
+        if any(getattr(row, field) for row in comparison.rows):
+            found.append(Column(title, hint, median_of(field)))
     return found

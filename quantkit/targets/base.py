@@ -65,12 +65,14 @@ class TimedSession(Session, Protocol):
 class DeviceTimes:
     """Milliseconds by the device's own clock: of single inferences, and the mean of those enqueued back to back.
 
-    ``compute`` leaves out the copies between host and device, ``with_copies`` has them.
+    ``compute`` leaves out the copies between host and device, ``with_copies`` has them. ``graph`` leaves them out,
+    too, and is of all kernels launched as one CUDA graph; empty where that cannot be.
     """
 
     compute: Sequence[float]
     with_copies: Sequence[float]
     back_to_back: float
+    graph: Sequence[float] = ()
 
 
 @runtime_checkable

@@ -22,8 +22,8 @@ class FixedClock:
     device_name = "none"
     bus = "ffff:ff:1f.7"  # where NVML finds nothing
 
-    def __init__(self, copies: float, back_to_back: float) -> None:
-        self.copies, self.back_to_back = copies, back_to_back
+    def __init__(self, copies: float, back_to_back: float, graph: bool = True) -> None:
+        self.copies, self.back_to_back, self.graph = copies, back_to_back, graph
         self.asked: list[int] = []
 
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,8 @@ class FixedClock:
     def device_times(self, inputs: Mapping[str, Any], repeats: int) -> DeviceTimes:
         self.asked.append(repeats)
         compute = [1.0 + number % 4 for number in range(repeats)]
-        return DeviceTimes(compute, [time + self.copies for time in compute], self.back_to_back)
+        graph = [time / 2 for time in compute] if self.graph else []
+        return DeviceTimes(compute, [time + self.copies for time in compute], self.back_to_back, graph)
 
     def layer_times(self, inputs: Mapping[str, Any], repeats: int) -> tuple[LayerTime, ...]:
         return ()
@@ -47,7 +48,11 @@ def test_percentiles_and_throughput_are_the_devices(batch: int) -> None:
     session = FixedClock(copies=10, back_to_back=0.5)
     (timing,) = time_sessions([session], {}, batch, lambda _: None)
     rounds = [1.0 + number % 4 for number in range(MOST_REPEATS)] * ROUNDS
-    for times, found in ((rounds, timing.latency), ([time + 10 for time in rounds], timing.with_copies)):
+    for times, found in (
+        (rounds, timing.latency),
+        ([time + 10 for time in rounds], timing.with_copies),
+        ([time / 2 for time in rounds], timing.graph),
+    ):
         assert found is not None
         assert [found.p10, found.p50, found.p90, found.p99] == list(np.percentile(times, [10, 50, 90, 99]))
     assert timing.latency.p50 == 2.5
@@ -67,10 +72,14 @@ def test_a_session_of_the_cpu_has_no_copies() -> None:
         def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
             return {}
 
-    plain, device = time_sessions([Plain(), FixedClock(1, 1)], {}, 1, lambda _: None)
-    assert plain.with_copies is None
+    plain, device, refused = time_sessions(
+        [Plain(), FixedClock(1, 1), FixedClock(1, 1, graph=False)], {}, 1, lambda _: None
+    )
+    assert plain.with_copies is plain.graph is None
     assert plain.throughput > 0
     assert device.with_copies is not None
+    assert device.graph is not None
+    assert refused.graph is None
 
 
 def test_load_is_held_for_a_second_and_what_nvml_does_not_tell_is_none() -> None:

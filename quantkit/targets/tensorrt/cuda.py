@@ -1,10 +1,10 @@
-"""The little of the CUDA runtime that running an engine takes: memory, a stream, events; through ``cuda-bindings``."""
+"""The little of the CUDA runtime that running an engine takes: memory, streams, events, graphs."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -151,6 +151,45 @@ class Event:
     def since(self, earlier: Event) -> float:
         """Milliseconds from ``earlier`` to this one; the clock ticks in half microseconds."""
         return float(checked(runtime().cudaEventElapsedTime(earlier._handle, self._handle), "reading an event"))
+
+
+class Graph:
+    """What ``enqueue`` puts into ``stream``, recorded without running it, to be launched as one.
+
+    Raises GraphRefused where something in it cannot be recorded.
+    """
+
+    def __init__(self, stream: Stream, enqueue: Callable[[], None]) -> None:
+        cuda = runtime()
+        self._recorded = self._runnable = None
+        mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        checked(cuda.cudaStreamBeginCapture(stream.handle, mode), "recording a graph")
+        try:
+            enqueue()
+        except BackendMissing as error:
+            cuda.cudaStreamEndCapture(stream.handle)
+            raise GraphRefused from error
+        status, self._recorded = cuda.cudaStreamEndCapture(stream.handle)
+        if int(status) == 0:
+            status, self._runnable = cuda.cudaGraphInstantiate(self._recorded, 0)
+        if int(status):
+            cuda.cudaGetLastError()  # else the next call would give it as its own
+            raise GraphRefused
+
+    def launch(self, stream: Stream) -> None:
+        """Run it, when the stream comes to it."""
+        checked(runtime().cudaGraphLaunch(self._runnable, stream.handle), "running a graph")
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            if self._runnable is not None:
+                runtime().cudaGraphExecDestroy(self._runnable)
+            if self._recorded is not None:
+                runtime().cudaGraphDestroy(self._recorded)
+
+
+class GraphRefused(Exception):
+    """CUDA cannot record what was enqueued as a graph."""
 
 
 @contextmanager

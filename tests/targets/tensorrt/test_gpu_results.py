@@ -27,7 +27,12 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
 
 
 def timed(p50: float, against_fp32: float) -> dict[str, Any]:
-    return {"compute": {"p50": p50}, "sqnr_db": {"fp32": against_fp32}, "executed_precision": "f16 53"}
+    return {
+        "compute": {"p50": p50},
+        "graph": {"p50": p50 / 2},
+        "sqnr_db": {"fp32": against_fp32},
+        "executed_precision": "f16 53",
+    }
 
 
 def test_the_page_states_versions_outcomes_and_figures(scripts: tuple[Any, Any], tmp_path: Path) -> None:
@@ -55,7 +60,7 @@ def test_the_page_states_versions_outcomes_and_figures(scripts: tuple[Any, Any],
         *("NVIDIA H200, driver 580.159.04", "tensorrt 8.6.0", "2026-01-02", "2000 images", "torch 2.11"),
         "2 passed, 2 failed, 2 skipped in 12 s (2 parts side by side",
         *("| p50 ms | 0.21 |", "| `test_two` | failure | 2.0 |", "| INT8 | 64 | 90.00 [86.0, 94.0] | 99.00 | 25.3 |"),
-        "| resnet50 | 1 | 2.400 | 0.400 | 0.300 | 6.00 | 8.00 | 5.5 met |",
+        "| resnet50 | 1 | 2.400 | 0.400 | 0.300 | 8.00 | 5.5 met | 0.200 | 0.150 | 16.00 | 1.33 | 1.33 | 40.0 |",
         "| resnet50 | 32 | – |",
     ):
         assert words in page
@@ -68,8 +73,27 @@ def test_a_wrong_fp16_engine_and_a_missing_time_count_for_nothing(scripts: tuple
     engines = {"fp16": {"1": timed(0.1, 3.0)}, "int8": {"1": timed(0.3, 12.0), "32": {"error": "was not built"}}}
     one, many = bench.rows_of("resnet50", eager, engines)
     assert (one["pytorch"], one["pytorch_variant"]) == (1.2, "faster")
-    assert one["fp16"] is one["fp16_speedup"] is one["int8_over_fp16"] is None
+    for name in ("fp16", "fp16_graph"):
+        assert one[name] is one[f"{name}_speedup"] is None
+    assert one["int8_over_fp16"] is one["int8_over_fp16_graph"] is None
     assert one["int8_speedup"] == pytest.approx(4)
-    assert one["bar_met"] is False
+    assert one["bar_met"] == "met as a graph"
     assert many["int8"] is many["int8_speedup"] is None
     assert "bar" not in many
+
+
+@pytest.mark.parametrize(
+    ("speedup", "of_graph", "said"),
+    [
+        (4.0, None, "met"),
+        (3.9, 4.0, "met as a graph"),
+        (3.9, 3.9, "missed"),
+        (3.9, None, "missed"),
+        (None, None, "not"),
+    ],
+)
+def test_a_bar_that_only_a_graph_meets_is_said_to(
+    scripts: tuple[Any, Any], speedup: float | None, of_graph: float | None, said: str
+) -> None:
+    bench, _ = scripts
+    assert bench.verdict(4.0, speedup, of_graph).removesuffix(" measured") == said

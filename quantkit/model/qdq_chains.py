@@ -1,0 +1,57 @@
+"""Pairs for TensorRT that others call for: sums in a chain, and layers between two pairs that Q/DQ commute with.
+
+A tensor that one layer takes through a pair and another one does not, or through a pair of another scale, is put out in
+floating point and rounded by a kernel of its own: the layer that computes it cannot do so along the way.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from quantkit.model.qdq_placement import RESHAPING, Placement
+
+
+def pair_sums_in_chains(placement: Placement) -> None:
+    """Pair a sum of which no part comes straight from a Conv, if all that takes it takes pairs, the next sum included.
+
+    From the last one on: in a row of residual blocks each sum is taken by the next block's Conv and by its sum.
+    """
+    paired = {name for _, name, _ in placement.edges}
+    for node in reversed(placement.graph.node):
+        if node.op_type != "Add" or node.name in placement.excluded or node.name in paired:
+            continue
+        if all(name in placement.ranges for name in node.input) and _all_take_pairs(placement, node.output[0]):
+            placement.edges |= {(name, node.name, position) for position, name in enumerate(node.input)}
+
+
+def share_scales_across(placement: Placement) -> None:
+    """Give both sides of a layer that Q/DQ commute with one scale, where both have a pair, and pair what it takes.
+
+    TensorRT moves the pair behind it to its input, where another scale would be a second rounding of the same tensor.
+    """
+    paired = {name for name, _, _ in placement.edges}
+    for node in placement.graph.node:
+        if commutes(node) and node.name not in placement.excluded and {node.input[0], node.output[0]} <= paired:
+            placement.share_scale([node.input[0], node.output[0]])
+            placement.edges.add((node.input[0], node.name, 0))
+
+
+def commutes(node: onnx.NodeProto) -> bool:
+    """Whether a layer only moves values, or picks some, so that Q/DQ behind it may as well stand before it."""
+    if node.op_type != "Resize":
+        return node.op_type in RESHAPING
+    settings = {a.name: a.s for a in node.attribute}
+    extrapolates = settings.get("coordinate_transformation_mode") == b"tf_crop_and_resize"
+    return settings.get("mode", b"nearest") == b"nearest" and not extrapolates
+
+
+def _all_take_pairs(placement: Placement, name: str) -> bool:
+    users = placement.consumers[name]
+    return bool(users) and name not in placement.graph_outputs and all(_takes_pair(placement, *user) for user in users)
+
+
+def _takes_pair(placement: Placement, node: onnx.NodeProto, position: int) -> bool:
+    """Whether a node takes this input through a pair, or passes it on to such."""
+    if (node.input[position], node.name, position) in placement.edges:
+        return True
+    return commutes(node) and node.name not in placement.excluded and _all_take_pairs(placement, node.output[0])
