@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx
 
-from quantkit.model.qdq_placement import RESHAPING, Placement
+from quantkit.model.qdq_placement import RESHAPING, Placement, is_nearest_resize
 
 
 def pair_sums_in_chains(placement: Placement) -> None:
@@ -25,7 +25,7 @@ def pair_sums_in_chains(placement: Placement) -> None:
 
 
 def share_scales_across(placement: Placement) -> None:
-    """Give both sides of a layer that Q/DQ commute with one scale, where both have a pair, and pair what it takes.
+    """Give both sides of a layer that Q/DQ commute with one scale, where both have a pair.
 
     TensorRT moves the pair behind it to its input, where another scale would be a second rounding of the same tensor.
     """
@@ -33,16 +33,11 @@ def share_scales_across(placement: Placement) -> None:
     for node in placement.graph.node:
         if commutes(node) and node.name not in placement.excluded and {node.input[0], node.output[0]} <= paired:
             placement.share_scale([node.input[0], node.output[0]])
-            placement.edges.add((node.input[0], node.name, 0))
 
 
 def commutes(node: onnx.NodeProto) -> bool:
     """Whether a layer only moves values, or picks some, so that Q/DQ behind it may as well stand before it."""
-    if node.op_type != "Resize":
-        return node.op_type in RESHAPING
-    settings = {a.name: a.s for a in node.attribute}
-    extrapolates = settings.get("coordinate_transformation_mode") == b"tf_crop_and_resize"
-    return settings.get("mode", b"nearest") == b"nearest" and not extrapolates
+    return node.op_type in RESHAPING or is_nearest_resize(node)
 
 
 def _all_take_pairs(placement: Placement, name: str) -> bool:

@@ -152,6 +152,13 @@ class Placement:
         return max(self.group_range(name).scale, SMALLEST_SCALE)
 
 
+def is_nearest_resize(node: onnx.NodeProto) -> bool:
+    """Whether a node is a Resize that picks values and invents none."""
+    settings = {a.name: a.s for a in node.attribute}
+    invents = settings.get("coordinate_transformation_mode") == b"tf_crop_and_resize"  # what lies outside
+    return node.op_type == "Resize" and settings.get("mode", b"nearest") == b"nearest" and not invents
+
+
 def is_small(weight: onnx.TensorProto) -> bool:
     """Whether rule 7 keeps a matrix product with this weight in floating point."""
     return len(weight.dims) < 2 or min(weight.dims[-2:]) < SMALLEST_MATRIX

@@ -40,6 +40,51 @@ def a_depthwise_conv_before_a_float_pool(g: Graph) -> tuple[str, str]:
     return g.conv(g.pair(swish), "out"), g.add("GlobalMaxPool", swish, to="pool")
 
 
+def residual(g: Graph, source: str, number: int) -> str:
+    """A block whose activation keeps its Conv and its sum apart, and whose sum takes both in floating point."""
+    conv = g.conv(g.pair(source), f"c{number}")
+    return g.add("Add", source, g.add("Sigmoid", conv, to=f"s{number}"), to=f"sum{number}")
+
+
+@case(("sum-to-float", "sum0"), ("sum-to-float", "sum1"))
+def sums_in_a_chain(g: Graph) -> str:
+    return g.conv(g.pair(residual(g, residual(g, g.add("Sigmoid", "x", to="a"), 0), 1)), "out")
+
+
+@case()
+def a_sum_that_floating_point_takes(g: Graph) -> str:
+    return g.add("Softmax", residual(g, g.add("Sigmoid", "x", to="a"), 0), to="out")
+
+
+@case()
+def a_sum_that_the_model_puts_out(g: Graph) -> tuple[str, str]:
+    total = residual(g, g.add("Sigmoid", "x", to="a"), 0)
+    return g.conv(g.pair(total), "out"), total
+
+
+def resized(g: Graph, scale: float, **attributes: object) -> tuple[str, str]:
+    """A tensor that one Conv takes through a pair, and another one behind a Resize and a pair."""
+    a = g.add("Sigmoid", "x", to="a")
+    factors = g.constant("factors", [1, 1, 2, 2])
+    larger = g.add("Resize", a, "", factors, to="larger", **attributes)
+    return g.conv(g.pair(a), "near"), g.conv(g.pair(larger, scale), "far")
+
+
+@case(("quantized-twice", "a_q"))
+def two_scales_around_a_nearest_resize(g: Graph) -> tuple[str, str]:
+    return resized(g, 0.2, mode="nearest")
+
+
+@case()
+def one_scale_around_a_nearest_resize(g: Graph) -> tuple[str, str]:
+    return resized(g, 0.1)
+
+
+@case()
+def two_scales_around_a_linear_resize(g: Graph) -> tuple[str, str]:
+    return resized(g, 0.2, mode="linear")
+
+
 @case(("few-channels", "out"))  # not "a", whose every channel stands alone
 def a_depthwise_conv_of_few_channels(g: Graph) -> str:
     return g.conv(g.pair(g.conv(g.pair("x"), "a", inputs=1, outputs=8, group=8)), "out", inputs=8)

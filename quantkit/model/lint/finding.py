@@ -31,6 +31,7 @@ RULES: dict[str, tuple[Severity, str]] = {
     "pair-inside-fusion": ("warning", "Put the pair behind the activation, normalization or bias."),
     "pair-on-fused-branch": ("warning", "Leave the branch that comes straight from a Conv without a pair."),
     "skip-without-pair": ("warning", "Put a pair on the Add's skip input."),
+    "sum-to-float": ("warning", "Put pairs on both inputs of the Add."),
     "pair-on-one-side": ("warning", "Put pairs on all its inputs and its output, or on none."),
     "concat-scales": ("warning", "Give all inputs of a Concat and its output one scale."),
     "requantized": ("warning", "Give both pairs one scale, or leave one pair out."),

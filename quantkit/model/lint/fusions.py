@@ -14,7 +14,7 @@ SUMMING = ("Conv", "ConvTranspose")  # whose INT8 kernels take a residual along
 
 def fusions(view: View) -> Iterator[Finding]:
     """All rules of this file."""
-    for rule in (_inside, _residual_adds, _batch_norms):
+    for rule in (_inside, _residual_adds, _sums, _batch_norms):
         yield from rule(view)
 
 
@@ -96,6 +96,38 @@ def _residual_adds(view: View) -> Iterator[Finding]:
                 skip = bare[0] if bare else straight[-1]
                 what = f"Add {label(add)!r} is fused with an INT8 layer but takes {skip!r} in floating point."
                 yield Finding("skip-without-pair", (label(add),), what)
+
+
+def _sums(view: View) -> Iterator[Finding]:
+    """A sum that no Conv takes along keeps what it takes in floating point, though nothing that takes it needs that."""
+    for add in view.all("Add"):
+        straight, others = residual_inputs(view, add)
+        bare = [name for name in others if view.dequantize(name) is None]
+        shared = [name for name in bare if any(user.op_type == QUANTIZE for user in view.users(view.origin(name)))]
+        if shared and not straight and _is_only_rounded(view, add):
+            what = (
+                f"Add {label(add)!r} takes {shared[0]!r} in floating point, and other layers take it through a pair: "
+                "a kernel of its own rounds it."
+            )
+            yield Finding("sum-to-float", (label(add),), what)
+
+
+def _is_only_rounded(view: View, add: onnx.NodeProto) -> bool:
+    """Whether all that takes a sum quantizes it, or is a sum of which that is true."""
+    waiting, seen = [add], {id(add)}
+    while waiting:
+        node = waiting.pop()
+        users = view.given_to(node)
+        if not users or view.outputs.intersection(node.output):
+            return False
+        for user in users:
+            if user.op_type == "Add" and len(view.activations(user)) == 2:
+                if id(user) not in seen:
+                    seen.add(id(user))
+                    waiting.append(user)
+            elif user.op_type != QUANTIZE:
+                return False
+    return True
 
 
 def _batch_norms(view: View) -> Iterator[Finding]:

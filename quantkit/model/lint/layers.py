@@ -11,12 +11,12 @@ from quantkit.model.lint.fusions import is_fused, residual_inputs
 from quantkit.model.lint.view import (
     ACTIVATIONS,
     AVERAGE_POOLS,
-    COMMUTING,
     DEQUANTIZE,
     POINTWISE,
     QUANTIZE,
     WEIGHTED,
     View,
+    commutes,
     integer,
     label,
     operand,
@@ -27,7 +27,7 @@ FEWEST_CHANNELS = 16
 NORMALIZATIONS = {"GroupNormalization", "InstanceNormalization", "LayerNormalization", "LogSoftmax", "Softmax"}
 INSIDE_NORMALIZATION = {"Exp", "Pow", "Reciprocal", "Sqrt"}
 NO_LAYERS = {QUANTIZE, DEQUANTIZE, "BatchNormalization", "Shape", "Size"}
-ELSEWHERE = WEIGHTED | COMMUTING | NORMALIZATIONS | INSIDE_NORMALIZATION | NO_LAYERS
+ELSEWHERE = WEIGHTED | NORMALIZATIONS | INSIDE_NORMALIZATION | NO_LAYERS
 
 
 def layers(view: View) -> Iterator[Finding]:
@@ -42,7 +42,7 @@ def layers(view: View) -> Iterator[Finding]:
             yield from _concat(view, node)
         if in_normalization(view, node):
             yield from _normalization(view, node)
-        elif node.op_type not in ELSEWHERE:
+        elif node.op_type not in ELSEWHERE and not commutes(node):
             yield from _one_sided(view, node)
 
 

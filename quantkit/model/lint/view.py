@@ -12,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from quantkit.core.errors import BadInput
+from quantkit.model.qdq_placement import is_nearest_resize
 from quantkit.model.uses import captured
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
@@ -88,7 +89,7 @@ class View:
                 continue
             seen.add(name)
             for node in self.consumers[name]:
-                if node.op_type in COMMUTING and operand(node, 0) == name:
+                if commutes(node) and operand(node, 0) == name:
                     waiting.extend(node.output)
                 else:
                     found[id(node)] = node
@@ -97,7 +98,7 @@ class View:
     def way(self, tensor: str) -> list[str]:
         """The tensors between this one, included, and its origin, not included: what commuting layers give."""
         found: dict[str, None] = {}  # in order; a damaged graph may go in circles
-        while tensor not in found and (node := self.producers.get(tensor)) is not None and node.op_type in COMMUTING:
+        while tensor not in found and (node := self.producers.get(tensor)) is not None and commutes(node):
             found[tensor] = None
             tensor = operand(node, 0)
         return list(found)
@@ -202,6 +203,11 @@ class View:
             quantize = self.maker(operand(node, 0))
             return self.quantized_type(quantize) if quantize is not None and quantize.op_type == QUANTIZE else None
         return integer(node, "output_dtype", 0) or (TensorProto.UINT8 if not operand(node, 2) else None)
+
+
+def commutes(node: onnx.NodeProto) -> bool:
+    """Whether TensorRT moves Q and DQ over a layer."""
+    return node.op_type in COMMUTING or is_nearest_resize(node)
 
 
 def operand(node: onnx.NodeProto, position: int) -> str:

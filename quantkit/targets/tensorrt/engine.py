@@ -230,8 +230,6 @@ class EngineSession:
                     f"The GPU has not enough memory to run {self._name} ({library.last_error()}).",
                     "Use a smaller batch, or free some.",
                 )
-            # Engines are built to tell their layers in detail; named to a profiler at every run, that costs latency.
-            context.nvtx_verbosity = library.tensorrt().ProfilingVerbosity.NONE
             context.set_optimization_profile_async(number, self._stream.handle)
             self._stream.wait()
             self._contexts[number] = context
