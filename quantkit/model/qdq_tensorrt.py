@@ -17,6 +17,8 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 8. Squeeze and excitation runs in INT8 as a whole, pairs on the gate and on what it scales included, where what takes
    the product is quantized: a depthwise Conv has INT8 kernels only if it puts INT8 out. Elsewhere a Conv of one pixel
    is left in floating point: a pair costs more there than INT8 saves.
+9. A Clip from 0 is a ReLU where the pair behind it ends no higher: TensorRT 8.6 errs on the Clip behind a Conv in
+   floating point.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from quantkit.model.qdq_chains import pair_sums_in_chains, share_scales_across
 from quantkit.model.qdq_onnxruntime import excluded_nodes
 from quantkit.model.qdq_pairs import as_rounded, insert_pairs
 from quantkit.model.qdq_placement import WEIGHTED, Placement
+from quantkit.model.saturating_clips import relus_for_clips
 from quantkit.model.squeeze_excitation import one_pixel_convs, place_gates
 
 
@@ -61,5 +64,6 @@ def quantized_for_tensorrt(
     share_scales_across(placement)
     correct_biases(proto.graph, placement.with_weight, means_after(channels or {}, start.factors), as_rounded)
     insert_pairs(placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)))
+    relus_for_clips(proto.graph)
     proto.producer_name = "quantkit"
     return proto

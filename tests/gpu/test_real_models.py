@@ -98,3 +98,26 @@ def test_int8_is_nearer_to_fp32_than_tensorrts_own(
         assert default.agreement > TENSORRTS_BEST_AGREEMENT
     else:  # TensorRT's own calibrators have not been measured on it
         assert default.agreement > 0.985
+
+
+def test_a_conv_kept_out_of_int8_in_front_of_a_clip(
+    real: dict[str, Calibration], runs: Path, record_property: Any
+) -> None:
+    """TensorRT 8.6 gives wrong answers for such a Conv, a Clip and a pair in a row; quantkit writes no Clip there."""
+    calibration = real["mobilenet_v2"]
+    model = open_model(Path(calibration.model.path))
+    first = next(node for node in model.graph_only.graph.node if node.op_type == "Conv")
+    folder = runs / "mobilenet_v2-excluded"
+    changed = calibration.model_copy(update={"exclude": (first.name or first.output[0],)})
+    changed.attach(calibration.collected, folder).save(folder)
+    reference = TensorRT().load(built(calibration, ["fp32"])[0].artifact, "cuda:0")
+    session = TensorRT().load(
+        built(Calibration.load(folder), ["int8"], optimization_level=1, mode="explicit")[0].artifact, "cuda:0"
+    )
+    fidelity = Fidelity()
+    opened = open_dataset(SHARED / "images" / "cifar10" / "eval.txt", model.inputs, calibration.preprocess)
+    for batch in Stream(opened.dataset, [int(index) for index in opened.indices[:200]]).batches(1):
+        fidelity.update(reference.infer(batch.inputs), session.infer(batch.inputs))
+    assert fidelity.sqnr_db is not None
+    record_property("mobilenet_v2 INT8 but for its first Conv: SQNR dB", round(fidelity.sqnr_db, 2))
+    assert fidelity.sqnr_db > TENSORRTS_BEST_DB

@@ -29,6 +29,18 @@ def the_pair_behind_a_pool_before_a_float_gemm(g: Graph) -> str:
     return g.add("Gemm", flat, g.float_weight("w", 16, 3), to="out")
 
 
+@case(("clip-behind-float", "clip"))
+def a_clip_between_a_float_conv_and_a_pair(g: Graph) -> str:
+    conv = g.add("Conv", "x", g.float_weight("w", 16, 16, 1, 1), to="a")
+    return g.conv(g.pair(g.add("Clip", conv, to="clip")), "out")
+
+
+@case()
+def a_relu_between_a_float_conv_and_a_pair(g: Graph) -> str:
+    conv = g.add("Conv", "x", g.float_weight("w", 16, 16, 1, 1), to="a")
+    return g.conv(g.pair(g.add("Relu", conv, to="relu")), "out")
+
+
 def depthwise(g: Graph) -> str:
     return g.conv(g.pair("x"), "a", inputs=1, group=16)
 

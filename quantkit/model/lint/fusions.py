@@ -14,7 +14,7 @@ SUMMING = ("Conv", "ConvTranspose")  # whose INT8 kernels take a residual along
 
 def fusions(view: View) -> Iterator[Finding]:
     """All rules of this file."""
-    for rule in (_inside, _residual_adds, _sums, _batch_norms):
+    for rule in (_inside, _clips, _residual_adds, _sums, _batch_norms):
         yield from rule(view)
 
 
@@ -73,6 +73,20 @@ def _inside(view: View) -> Iterator[Finding]:
                 )
                 yield Finding("pair-inside-fusion", (label(node), label(layer), label(user)), what)
                 break
+
+
+def _clips(view: View) -> Iterator[Finding]:
+    """Measured with TensorRT 8.6 on an H200: see ``saturating_clips.py``."""
+    for clip in view.all("Clip"):
+        conv = view.maker(operand(clip, 0))
+        if conv is None or conv.op_type not in SUMMING or view.in_int8(conv):
+            continue
+        if any(user.op_type == QUANTIZE for user in view.given_to(clip)):
+            what = (
+                f"Clip {label(clip)!r} stands between {conv.op_type} {label(conv)!r}, in floating point, and a pair: "
+                "TensorRT 8.6 gave wrong answers for that."
+            )
+            yield Finding("clip-behind-float", (label(clip), label(conv)), what)
 
 
 def _residual_adds(view: View) -> Iterator[Finding]:
