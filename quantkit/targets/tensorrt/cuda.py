@@ -167,14 +167,20 @@ class Graph:
         try:
             enqueue()
         except BackendMissing as error:
-            cuda.cudaStreamEndCapture(stream.handle)
             raise GraphRefused from error
-        status, self._recorded = cuda.cudaStreamEndCapture(stream.handle)
-        if int(status) == 0:
-            status, self._runnable = cuda.cudaGraphInstantiate(self._recorded, 0)
-        if int(status):
-            cuda.cudaGetLastError()  # else the next call would give it as its own
+        finally:  # whatever happened: a stream that goes on recording runs nothing
+            status, recorded = cuda.cudaStreamEndCapture(stream.handle)
+            if int(status) == 0:
+                self._recorded = recorded
+            else:
+                cuda.cudaGetLastError()  # else the next call would give it as its own
+        if self._recorded is None:
             raise GraphRefused
+        status, runnable = cuda.cudaGraphInstantiate(self._recorded, 0)
+        if int(status):
+            cuda.cudaGetLastError()
+            raise GraphRefused
+        self._runnable = runnable
 
     def launch(self, stream: Stream) -> None:
         """Run it, when the stream comes to it."""

@@ -161,6 +161,7 @@ class EngineSession:
             graph = cuda.Graph(self._stream, lambda: self._enqueue(context))
         except cuda.GraphRefused:
             return []
+        graph.launch(self._stream)  # the first time it is copied to the device, too
         times = []
         for _ in range(repeats):
             start.record(self._stream)
