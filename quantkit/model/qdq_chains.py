@@ -6,6 +6,8 @@ floating point and rounded by a kernel of its own: the layer that computes it ca
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import onnx
 
 from quantkit.model.qdq_placement import RESHAPING, Placement, is_nearest_resize
@@ -25,14 +27,20 @@ def pair_sums_in_chains(placement: Placement) -> None:
 
 
 def share_scales_across(placement: Placement) -> None:
-    """Give both sides of a layer that Q/DQ commute with one scale, where both have a pair.
+    """Give the pairs of a tensor, and of all that layers which Q/DQ commute with make of it, one scale.
 
-    TensorRT moves the pair behind it to its input, where another scale would be a second rounding of the same tensor.
+    TensorRT moves those pairs to that tensor, where another scale would be a second rounding of it.
     """
-    paired = {name for name, _, _ in placement.edges}
+    origins: dict[str, str] = {}
     for node in placement.graph.node:
-        if commutes(node) and node.name not in placement.excluded and {node.input[0], node.output[0]} <= paired:
-            placement.share_scale([node.input[0], node.output[0]])
+        if commutes(node) and node.name not in placement.excluded:
+            origins[node.output[0]] = origins.get(node.input[0], node.input[0])
+    sharing: dict[str, list[str]] = defaultdict(list)
+    for name in sorted({name for name, _, _ in placement.edges}):
+        sharing[origins.get(name, name)].append(name)
+    for names in sharing.values():
+        if len(names) > 1:
+            placement.share_scale(names)
 
 
 def commutes(node: onnx.NodeProto) -> bool:
@@ -49,4 +57,5 @@ def _takes_pair(placement: Placement, node: onnx.NodeProto, position: int) -> bo
     """Whether a node takes this input through a pair, or passes it on to such."""
     if (node.input[position], node.name, position) in placement.edges:
         return True
-    return commutes(node) and node.name not in placement.excluded and _all_take_pairs(placement, node.output[0])
+    moved = position == 0 and commutes(node) and node.name not in placement.excluded
+    return moved and _all_take_pairs(placement, node.output[0])

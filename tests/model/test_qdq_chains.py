@@ -10,6 +10,10 @@ import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
 
+from quantkit.core.ranges import TensorRange
+from quantkit.model.file import open_model
+from quantkit.model.lint import lint
+from quantkit.model.qdq_tensorrt import quantized_for_tensorrt
 from tests.model.test_add_placement import conv
 from tests.model.test_qdq import block, dequantized_inputs, initializer, quantized_block, sqnr
 
@@ -75,3 +79,24 @@ def test_what_moves_values_needs_no_pair_where_nothing_else_takes_them(tmp_path:
     placed, _ = quantized_block(model, tmp_path)
     assert not dequantized_inputs(placed, "move")[0]
     assert dequantized_inputs(placed, "out")[0]
+
+
+def test_pairs_that_move_to_one_tensor_share_a_scale(tmp_path: Path) -> None:
+    """Behind two layers, and in a row of them, where nothing takes what is between; but not over an excluded one."""
+    model = block(
+        sigmoid("input", "a"),
+        MOVES["MaxPool"],
+        helper.make_node("Resize", ["a", "", "factors"], ["large"], name="large", mode="nearest"),
+        helper.make_node("Identity", ["large"], ["same"], name="same"),
+        conv("moved", "w0", "one"),
+        conv("same", "w1", "out"),
+    )
+    model.graph.initializer.append(DOUBLED)
+    onnx.save(model, tmp_path / "model.onnx")
+    highest = {"input": 3.0, "a": 1.0, "moved": 0.9, "large": 1.0, "same": 0.8}
+    ranges = {name: TensorRange.symmetric(amax, 0.0, amax) for name, amax in highest.items()}
+    for exclude, moved, same in ((), 0.9, 0.9), (("large",), 0.9, 0.8), (("move",), 0.9, 0.8):
+        placed = quantized_for_tensorrt(open_model(tmp_path / "model.onnx"), ranges, exclude)
+        assert initializer(placed, "moved_scale") == pytest.approx(moved / 127, rel=1e-6)
+        assert initializer(placed, "same_scale") == pytest.approx(same / 127, rel=1e-6)
+        assert ("quantized-twice" in {finding.rule for finding in lint(placed)}) == bool(exclude)
