@@ -15,6 +15,7 @@ import onnx
 from onnx import numpy_helper
 
 from quantkit.model.clamps import bounds_of
+from quantkit.model.qdq_chains import commutes
 from quantkit.model.uses import captured, drop_unused_constants
 
 LARGEST = 127  # of s8
@@ -23,7 +24,8 @@ LARGEST = 127  # of s8
 def relus_for_clips(graph: onnx.GraphProto) -> None:
     """Turn each Clip from 0 into a ReLU where all that takes it is quantized to s8 that ends no higher than the Clip.
 
-    What the graph gives stays equal to the bit.
+    Layers between that only move values, such as a MaxPool, make no difference: TensorRT moves pairs over them. What
+    the graph gives stays equal to the bit.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     takers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
@@ -33,9 +35,16 @@ def relus_for_clips(graph: onnx.GraphProto) -> None:
     kept = {output.name for output in graph.output} | {name for node in graph.node for name in captured(node)}
     for node in graph.node:
         bounds = bounds_of(node, constants) if node.op_type == "Clip" else None
-        if bounds is None or bounds[0] != 0 or node.output[0] in kept or not takers[node.output[0]]:
+        if bounds is None or bounds[0] != 0:
             continue
-        if all(saturates(taker, constants, bounds[1]) for taker in takers[node.output[0]]):
+        moved, last = [node.output[0]], []  # what its values are called; what computes with them
+        for name in moved:
+            for taker in takers[name]:
+                if commutes(taker) and taker.input[0] == name:
+                    moved += filter(None, taker.output)
+                else:
+                    last.append(taker)
+        if last and kept.isdisjoint(moved) and all(saturates(taker, constants, bounds[1]) for taker in last):
             node.op_type = "Relu"
             del node.input[1:], node.attribute[:]
     drop_unused_constants(graph)

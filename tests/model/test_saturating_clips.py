@@ -59,3 +59,31 @@ def test_a_clip_becomes_a_relu_where_no_value_changes(model: onnx.ModelProto, ki
     assert len(model.graph.initializer) == (2 if kind == "Relu" else 4)
     after = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def moved(and_out: str) -> onnx.ModelProto:
+    """A Clip with a pair behind it, and one behind a Reshape and a MaxPool; ``and_out`` is an output as it is."""
+    model = clipped(6 / 127)
+    nodes = [
+        helper.make_node("Reshape", ["c", "shape"], ["image"]),
+        helper.make_node("MaxPool", ["image"], ["pooled"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("QuantizeLinear", ["pooled", "scale", "zero"], ["p"]),
+        helper.make_node("DequantizeLinear", ["p", "scale", "zero"], ["z"]),
+    ]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 25, 40]), "shape"))
+    for name in filter(None, ("z", and_out)):
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 25, 40]))
+    return model
+
+
+@pytest.mark.parametrize(("and_out", "kind"), [("", "Relu"), ("image", "Clip"), ("pooled", "Clip")])
+def test_layers_that_move_values_to_the_pair_make_no_difference(and_out: str, kind: str) -> None:
+    model = moved(and_out)
+    x = np.random.default_rng(0).uniform(-20, 20, 1000).astype(np.float32)
+    before = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    relus_for_clips(model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    assert model.graph.node[0].op_type == kind
+    after = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
