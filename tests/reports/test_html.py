@@ -12,7 +12,7 @@ import pytest
 from quantkit.calibrators import calibrators
 from quantkit.core.calibration import Calibration, DataRef, ModelRef
 from quantkit.core.collected import Collected
-from quantkit.core.comparison import Comparison, LayerTime
+from quantkit.core.comparison import Comparison, GpuLoad, Latency, LayerTime
 from quantkit.core.ranges import TensorRange
 from quantkit.gates import GateResult
 from quantkit.pipeline.fallbacks import fallback_warnings
@@ -124,6 +124,17 @@ def test_unlabelled_comparison_has_no_accuracy_columns() -> None:
     assert "Agreement against latency" in shown.words
     assert "Top-1 %" not in shown.text
     assert "200 samples, none labelled" in shown.words
+
+
+def test_a_cuda_graph_is_spoken_of_where_one_was_timed() -> None:
+    gpu = GpuLoad(memory_bytes=300 << 20)
+    graph = Latency(p10=0.1, p50=0.1234, p90=0.2, p99=0.3)
+    for timed in (graph, None):
+        on_gpu = row(target="tensorrt", device="cuda:0", gpu=gpu, latency_graph_ms=timed)
+        shown = page(None, comparison(reference_row(target="tensorrt", device="cuda:0", gpu=gpu), on_gpu))
+        assert "by CUDA events" in shown.words
+        assert ("as a CUDA graph" in shown.words) == ("CUDA graph" in shown.text) == (timed is not None)
+        assert ("0.12" in shown.text) == (timed is not None)
 
 
 @pytest.mark.parametrize(("sqnr", "text"), [(None, "∞"), (-300.0, "not finite"), (25.34, "25.3")])
