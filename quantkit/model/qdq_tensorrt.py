@@ -8,9 +8,9 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 2. A residual Add gets a pair on the skip input only: one on the branch that comes straight from a Conv would break the
    fusion of Conv and Add. An Add without such a branch gets pairs if all that takes it takes pairs.
 3. No pair on a bias: TensorRT does not parse INT32 DequantizeLinear.
-4. MaxPool, as what only moves values, commutes with Q/DQ and needs none; where what it takes and what it gives have
-   pairs, they share one scale. An average pool does not commute, and gets one on its input and its output, if the
-   layers around it are quantized.
+4. MaxPool, as what only moves values, commutes with Q/DQ and needs none; pairs that move over such layers to one
+   tensor share one scale. An average pool does not commute, and gets one on its input and its output, if the layers
+   around it are quantized.
 5. Any other layer runs in INT8 only between pairs on all its inputs and its output, and is left in floating point.
 6. All inputs and the output of a Concat share one scale, so that nothing is requantized.
 7. A Gemm or MatMul whose weight has fewer than 16 rows or columns is left in floating point.
