@@ -74,6 +74,12 @@ def a_sum_that_the_model_puts_out(g: Graph) -> tuple[str, str]:
     return g.conv(g.pair(total), "out"), total
 
 
+@case()
+def a_sum_that_the_model_puts_out_turned(g: Graph) -> tuple[str, str]:
+    total = residual(g, g.add("Sigmoid", "x", to="a"), 0)
+    return g.conv(g.pair(total), "out"), g.add("Transpose", total, to="turned")
+
+
 def resized(g: Graph, scale: float, **attributes: object) -> tuple[str, str]:
     """A tensor that one Conv takes through a pair, and another one behind a Resize and a pair."""
     a = g.add("Sigmoid", "x", to="a")

@@ -128,11 +128,12 @@ def _sums(view: View) -> Iterator[Finding]:
 
 def _is_only_rounded(view: View, add: onnx.NodeProto) -> bool:
     """Whether all that takes a sum quantizes it, or is a sum of which that is true."""
+    given = {view.origin(name) for name in view.outputs}
     waiting, seen = [add], {id(add)}
     while waiting:
         node = waiting.pop()
         users = view.given_to(node)
-        if not users or view.outputs.intersection(node.output):
+        if not users or given.intersection(node.output):
             return False
         for user in users:
             if user.op_type == "Add" and len(view.activations(user)) == 2:
