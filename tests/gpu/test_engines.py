@@ -60,7 +60,7 @@ def test_outputs_stay_close_to_fp32(
     engine = built(digits, [precision], mode=mode, **FAST)[0]
     session = TensorRT().load(engine.artifact, "cuda:0")
     decibels = sqnr(digits, session.infer({input_of(digits): X}))
-    record_property(f"digits {precision} {engine.record.mode}: SQNR dB", round(decibels, 1))
+    record_property(f"{' '.join(['digits', precision, engine.record.mode]).strip()}: SQNR dB", round(decibels, 1))
     assert decibels > least_db
     assert ("int8" in session.executed_precision) == (precision == "int8")
     assert ("f16" in session.executed_precision) <= (precision in ("fp16", "int8"))
