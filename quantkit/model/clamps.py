@@ -48,5 +48,8 @@ def bounds_of(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -
         if name and name not in constants:
             return None
         if name:
-            bounds[key] = float(numpy_helper.to_array(constants[name]).reshape(-1)[0])
+            bound = numpy_helper.to_array(constants[name])
+            if bound.size != 1:
+                return None  # invalid, and onnxruntime's to refuse
+            bounds[key] = float(bound.item())
     return bounds["min"], bounds["max"]

@@ -36,6 +36,8 @@ class Placement:
 
     def __post_init__(self) -> None:
         self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
+        # A constant needs no pair: weights have scales of their own.
+        self.ranges = {name: own for name, own in self.ranges.items() if name not in self.initializers}
         self.producers = {name: node for node in self.graph.node for name in node.output}
         self.consumers: dict[str, list[tuple[onnx.NodeProto, int]]] = defaultdict(list)
         for node in self.graph.node:

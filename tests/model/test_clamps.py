@@ -52,6 +52,14 @@ def test_relu_and_clip_of_constant_bounds_are_told_from_their_input() -> None:
         ([helper.make_node("Relu", ["x"], ["out"])], {"x", "out"}),  # a graph output is computed anyway
         ([helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Neg", ["a"], ["out"])], {"a", "out"}),
         ([helper.make_node("Clip", ["x", "x"], ["a"]), helper.make_node("Neg", ["a"], ["out"])], {"x", "a", "out"}),
+        (
+            [
+                helper.make_node("Constant", [], ["none"], value=numpy_helper.from_array(np.zeros(0, np.float32))),
+                helper.make_node("Clip", ["x", "none"], ["a"]),
+                helper.make_node("Neg", ["a"], ["out"]),
+            ],
+            {"x", "a", "out"},
+        ),
         ([helper.make_node("LeakyRelu", ["x"], ["a"]), helper.make_node("Neg", ["a"], ["out"])], {"x", "a", "out"}),
     ],
 )

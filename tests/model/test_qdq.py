@@ -286,6 +286,16 @@ def test_a_concat_has_one_scale_on_all_inputs_and_its_output(tmp_path: Path) -> 
         assert initializer(quantized, f"{name}_scale") == pytest.approx(wanted, rel=1e-6)
 
 
+def test_a_range_of_a_weight_is_nobodys(tmp_path: Path) -> None:
+    model = block(helper.make_node("Conv", ["input", "w0"], ["out"], name="conv"))
+    onnx.save(model, tmp_path / "block.onnx")
+    ranges = {name: TensorRange.symmetric(4.0, -4.0, 4.0) for name in ("input", "w0")}
+    quantized = quantized_for_tensorrt(open_model(tmp_path / "block.onnx"), ranges)
+    onnx.checker.check_model(quantized, full_check=True)
+    assert dequantized_inputs(quantized, "conv") == [True, True]
+    assert initializer(quantized, "w0_scale").shape == (16,)
+
+
 def test_max_pool_needs_no_pair(tmp_path: Path) -> None:
     quantized, _ = quantized_block(
         block(
