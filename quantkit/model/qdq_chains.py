@@ -44,7 +44,11 @@ def share_scales_across(placement: Placement) -> None:
 
 
 def commutes(node: onnx.NodeProto) -> bool:
-    """Whether a layer only moves values, or picks some, so that Q/DQ behind it may as well stand before it."""
+    """Whether a layer only moves values, or picks some, so that Q/DQ behind it may as well stand before it.
+
+    The linter knows more of them; those that part a tensor, such as Split, are left out here, for each part may have a
+    range of its own.
+    """
     return node.op_type in RESHAPING or is_nearest_resize(node)
 
 
