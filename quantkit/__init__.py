@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
     from quantkit.core.errors import BackendMissing, BadInput, GateFailed, NothingEvaluated, QuantkitError
-    from quantkit.core.histogram import Histogram
     from quantkit.core.preprocess import Preprocess
     from quantkit.core.ranges import TensorRange
+    from quantkit.core.statistics.histogram import Histogram
     from quantkit.gates import GateResult, Rule
 
 _HOMES = {
@@ -35,7 +35,7 @@ _HOMES = {
     "quantkit.core.calibration": ("Calibration",),
     "quantkit.core.comparison": ("Comparison",),
     "quantkit.core.errors": ("BackendMissing", "BadInput", "GateFailed", "NothingEvaluated", "QuantkitError"),
-    "quantkit.core.histogram": ("Histogram",),
+    "quantkit.core.statistics.histogram": ("Histogram",),
     "quantkit.core.preprocess": ("Preprocess",),
     "quantkit.core.ranges": ("TensorRange",),
     "quantkit.gates": ("GateResult", "Rule"),

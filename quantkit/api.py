@@ -18,12 +18,12 @@ from quantkit.core.preprocess import DEFAULT_PRESET, Preprocess, preset
 from quantkit.core.progress import Progress, silent
 from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
-from quantkit.pipeline.calibrate import calibrate as run_calibration
-from quantkit.pipeline.compare import compare as run_comparison
+from quantkit.pipeline.calibration.shards import merge as merge_parts
+from quantkit.pipeline.calibration.stage import calibrate as run_calibration
+from quantkit.pipeline.comparison.stage import compare as run_comparison
 from quantkit.pipeline.export import export as run_export
 from quantkit.pipeline.report import own_gate
 from quantkit.pipeline.run_directory import ARTIFACTS, is_run, run_config
-from quantkit.pipeline.shards import merge as merge_parts
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.openvino import OpenVinoSettings
 from quantkit.targets.tensorrt import DEFAULT_VERSION

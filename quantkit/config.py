@@ -16,7 +16,7 @@ from quantkit.core.preprocess import PRESETS, Preprocess
 from quantkit.core.record import Record
 from quantkit.gates import Rule
 from quantkit.targets.openvino.settings import OpenVinoSettings
-from quantkit.targets.tensorrt.plan import BuildSettings
+from quantkit.targets.tensorrt.engine.plan import BuildSettings
 from quantkit.targets.tensorrt.target import DEFAULT_VERSION
 
 if sys.version_info >= (3, 11):

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.histogram import BINS
+from quantkit.core.statistics.histogram import BINS
 from quantkit.measure.environment import environment, installed
 
 Array = npt.NDArray[np.float32]

@@ -74,7 +74,7 @@ def build(folder: Path, name: str, precision: str, batch: int, fresh: bool) -> N
 
 def outputs_of(model: Path, samples: Arrays) -> Arrays:
     """What onnxruntime computes of all samples on the CPU."""
-    from quantkit.model.session import cpu_session
+    from quantkit.runtime.session import cpu_session
 
     session = cpu_session(model)
     names = [output.name for output in session.get_outputs()]

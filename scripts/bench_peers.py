@@ -46,7 +46,7 @@ def select(model: Path, data: Path, samples: int) -> Work:
     from quantkit.core.preprocess import DEFAULT_PRESET, preset
     from quantkit.datasets import open_dataset
     from quantkit.datasets.images import ImageDataset
-    from quantkit.model.file import open_model
+    from quantkit.graph.model_file import open_model
 
     opened = open_dataset(data, open_model(model).inputs, preset(DEFAULT_PRESET), samples)
     dataset = opened.dataset
@@ -233,7 +233,7 @@ def quantkit_ready(work: Work) -> Any:
     import quantkit.cli.export
     import quantkit.cli.main
     import quantkit.cli.settings
-    import quantkit.pipeline.calibrate
+    import quantkit.pipeline.calibration.stage
     import quantkit.pipeline.export
     import quantkit.pipeline.report  # noqa: F401
 

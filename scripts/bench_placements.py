@@ -23,13 +23,13 @@ import quantkit
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Row
 from quantkit.datasets import Stream, open_dataset
+from quantkit.graph.model_file import open_model
 from quantkit.measure.environment import environment
 from quantkit.measure.fidelity import Fidelity
-from quantkit.model.file import open_model
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import OpenVinoSettings, library
-from quantkit.targets.openvino.placement import placed_by_nncf
-from quantkit.targets.openvino.transformer import has_attention
+from quantkit.targets.openvino.nncf.attention import has_attention
+from quantkit.targets.openvino.nncf.placement import placed_by_nncf
 
 STEP_SAMPLES = 500  # images that the steps are told apart on
 

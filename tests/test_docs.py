@@ -11,8 +11,8 @@ import pytest
 
 import quantkit
 from quantkit.config import Config, load_config
-from quantkit.core.collected import STATISTICS_FILE, Collected
-from quantkit.core.histogram import HISTOGRAMS_FILE
+from quantkit.core.statistics.collected import STATISTICS_FILE, Collected
+from quantkit.core.statistics.histogram import HISTOGRAMS_FILE
 from quantkit.demo.write import write_demo
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantkit.calibrators.count import Counter, Floats, count
-from quantkit.core.channels import ChannelStatistics
-from quantkit.core.clamp import Clamp
-from quantkit.core.collected import Collected
-from quantkit.core.extent import Extent
-from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
-from quantkit.core.moving import MovingExtremes, weight_of
+from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.core.statistics.clamp import Clamp
+from quantkit.core.statistics.collected import Collected
+from quantkit.core.statistics.extent import Extent
+from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
+from quantkit.core.statistics.moving import MovingExtremes, weight_of
 
 # Below this, max / 2048 would lose bits to subnormal float32; such a tensor is counted as zero.
 SMALLEST_MAX = 2.0**-100

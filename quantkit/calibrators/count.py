@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.histogram import BINS, doubled
+from quantkit.core.statistics.histogram import BINS, doubled
 
 try:
     from quantkit.calibrators import _count as kernel
@@ -32,9 +32,9 @@ Integers = npt.NDArray[np.int64]
 class Counter:
     """The growing state of one tensor: what the kernel writes to.
 
-    ``counts`` is int64 of shape (2, 2049), x >= 0 then x < 0 (see :class:`~quantkit.core.histogram.Histogram`), at bin
+    ``counts`` is int64 of shape (2, 2049), x >= 0 then x < 0 (see ``Histogram``), at bin
     ``width``. ``low`` and ``high`` are float32, ``total`` int64, of shape (C,), one for each channel (see
-    :class:`~quantkit.core.channels.ChannelStatistics`); ``unit`` is that of ``total``. ``copies``, uint16 of shape
+    ``ChannelStatistics``); ``unit`` is that of ``total``. ``copies``, uint16 of shape
     (4, 2, 2049), hold the latest values, ``in_copies`` of them in one bin at most; :meth:`settle` moves them to
     ``counts``.
     """

@@ -7,10 +7,10 @@ details (bin 0, the outliers, the half bin) reproduce the thresholds of TensorRT
 
 from __future__ import annotations
 
-from quantkit.calibrators.divergence import best_window
 from quantkit.calibrators.minmax import minmax
-from quantkit.core.histogram import Histogram
+from quantkit.calibrators.numerics.divergence import best_window
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import Histogram
 
 LEVELS = 128  # int8 magnitudes
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantkit.calibrators.divergence import best_window
 from quantkit.calibrators.minmax import minmax
-from quantkit.calibrators.signed import ZERO, signed_counts
-from quantkit.core.histogram import Counts, Histogram
+from quantkit.calibrators.numerics.divergence import best_window
+from quantkit.calibrators.numerics.signed import ZERO, signed_counts
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import Counts, Histogram
 
 LEVELS = 256  # uint8
 
@@ -21,7 +21,7 @@ LEVELS = 256  # uint8
 def entropy_asymmetric(histogram: Histogram) -> TensorRange:
     """The range with the least KL divergence between the clipped and the 256-level distribution of x.
 
-    A window of signed bins is judged as in :func:`quantkit.calibrators.divergence.divergences`: outliers go to its
+    A window of signed bins is judged as in ``numerics.divergence.divergences``: outliers go to its
     end bins, and the bin that holds x = 0 counts as much as the next one above it, so that exact zeros do not dominate.
     Windows hold zero and more than 256 bins with values, for merging fewer into 256 levels says nothing (TensorRT's
     rule, which tries them, puts the threshold of values in 2..3 at 2). First the upper end is searched with all

@@ -5,8 +5,8 @@ TensorRT's IInt8MinMaxCalibrator computes the same amax = max|x|.
 
 from __future__ import annotations
 
-from quantkit.core.histogram import Histogram
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import Histogram
 
 
 def minmax(histogram: Histogram) -> TensorRange:

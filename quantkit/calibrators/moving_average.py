@@ -8,8 +8,8 @@ https://docs.pytorch.org/docs/stable/generated/torch.ao.quantization.observer.Mo
 from __future__ import annotations
 
 from quantkit.calibrators.minmax import minmax
-from quantkit.core.histogram import Histogram
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import Histogram
 
 
 def moving_average(histogram: Histogram) -> TensorRange:

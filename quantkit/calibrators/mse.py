@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantkit.calibrators.golden_section import golden_section
-from quantkit.calibrators.rounding_error import Floats, Number, RoundingError
-from quantkit.core.histogram import Histogram
+from quantkit.calibrators.numerics.golden_section import golden_section
+from quantkit.calibrators.numerics.rounding_error import Floats, Number, RoundingError
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import Histogram
 
 LEVELS = 127  # largest int8 magnitude of the symmetric scheme
 COARSE = 2 ** -(np.arange(19) / 2)  # shares of the largest value, down to 1/512

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from quantkit.calibrators.mse import best_share
-from quantkit.calibrators.rounding_error import Floats, Number, RoundingError
-from quantkit.calibrators.signed import ZERO, signed_counts
-from quantkit.core.histogram import Histogram
+from quantkit.calibrators.numerics.rounding_error import Floats, Number, RoundingError
+from quantkit.calibrators.numerics.signed import ZERO, signed_counts
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import Histogram
 
 LEVELS = 255  # steps of uint8
 REACH = 0.5 + 1e-9  # steps

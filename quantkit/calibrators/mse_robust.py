@@ -14,9 +14,9 @@ import numpy as np
 
 from quantkit.calibrators.mse import mse
 from quantkit.calibrators.mse_asymmetric import mse_asymmetric
-from quantkit.core.extent import Extent
-from quantkit.core.histogram import Counts, Histogram
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.extent import Extent
+from quantkit.core.statistics.histogram import Counts, Histogram
 
 FEWEST = 100  # images
 STRANGE = 1.5  # times the runner-up's largest value

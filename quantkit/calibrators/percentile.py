@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantkit.core.histogram import Counts, Histogram
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import Counts, Histogram
 
 DEFAULT_PERCENTILE = 99.99
 

@@ -8,10 +8,10 @@ See :mod:`quantkit.calibrators.percentile` for the papers.
 from __future__ import annotations
 
 from quantkit.calibrators.minmax import minmax
+from quantkit.calibrators.numerics.signed import ZERO, signed_counts
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE, check_percent, quantile
-from quantkit.calibrators.signed import ZERO, signed_counts
-from quantkit.core.histogram import Histogram
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import Histogram
 
 
 def percentile_asymmetric(histogram: Histogram, percent: float = DEFAULT_PERCENTILE) -> TensorRange:

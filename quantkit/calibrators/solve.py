@@ -17,9 +17,9 @@ from quantkit.calibrators.mse_robust import mse_robust, without_strange_image
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE, percentile
 from quantkit.calibrators.percentile_asymmetric import percentile_asymmetric
 from quantkit.core.errors import BadInput
-from quantkit.core.extent import Extent
-from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.extent import Extent
+from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
 
 ENTRY_POINT_GROUP = "quantkit.calibrators"
 ROBUST = "mse-robust"  # the one method that does not see what only one strange image holds

@@ -97,7 +97,7 @@ def calibrate(
     from quantkit.cli.console import configure, print_raw
     from quantkit.cli.settings import absolute, base_config, with_environment, with_model, with_preprocess
     from quantkit.core.errors import BadInput
-    from quantkit.pipeline.calibrate import calibrate as run_calibration
+    from quantkit.pipeline.calibration.stage import calibrate as run_calibration
     from quantkit.pipeline.run_directory import is_run, run_config
 
     progress = configure(verbose, quiet)
@@ -126,7 +126,7 @@ def calibrate(
         return
     count_all = None
     if ray is not None:
-        from quantkit.pipeline.cluster import counted_on_ray
+        from quantkit.pipeline.calibration.ray import counted_on_ray
 
         count_all = counted_on_ray(ray)
     calibration = run_calibration(settings, output, fresh=fresh, progress=progress, count_all=count_all)
@@ -179,7 +179,7 @@ def _one_shard(
 ) -> None:
     from quantkit.cli.console import log, print_json, stdout
     from quantkit.core.shard import Shard
-    from quantkit.pipeline.shards import calibrate_shard
+    from quantkit.pipeline.calibration.shards import calibrate_shard
 
     part = Shard.parse(shard)
     folder, samples = calibrate_shard(settings, part, output, fresh, progress)

@@ -75,7 +75,7 @@ def compare(
     from quantkit.config import load_config
     from quantkit.core.calibration import Calibration
     from quantkit.core.files import make_folder
-    from quantkit.pipeline.compare import compare as run_comparison
+    from quantkit.pipeline.comparison.stage import compare as run_comparison
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config, write_config
 

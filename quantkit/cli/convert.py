@@ -11,7 +11,7 @@ import typer
 from quantkit.cli.options import Json, Quiet, Verbose
 
 if TYPE_CHECKING:
-    from quantkit.pipeline.convert import Conversion
+    from quantkit.pipeline.conversion.stage import Conversion
 
 
 def convert(
@@ -43,7 +43,7 @@ def convert(
     """Turn TensorRT caches, dynamic ranges, TensorsData and Q/DQ models into one another."""
     from quantkit.cli.console import configure, log, print_json
     from quantkit.core.errors import BadInput
-    from quantkit.pipeline.convert import convert as run_conversion
+    from quantkit.pipeline.conversion.stage import convert as run_conversion
 
     configure(verbose, quiet)
     to_stdout = output is None or str(output) == "-"

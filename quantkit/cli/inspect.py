@@ -11,7 +11,7 @@ from quantkit.cli.options import Json, Quiet, Verbose
 
 if TYPE_CHECKING:
     from quantkit.core.calibration import Calibration
-    from quantkit.model.file import ModelFile
+    from quantkit.graph.model_file import ModelFile
 
 
 def inspect(
@@ -26,7 +26,7 @@ def inspect(
     """Show what a model takes, gives and holds, or the ranges of a run."""
     from quantkit.cli.console import configure
     from quantkit.core.calibration import Calibration
-    from quantkit.model.file import open_model
+    from quantkit.graph.model_file import open_model
     from quantkit.pipeline.run_directory import find_run
 
     configure(verbose, quiet)
@@ -38,8 +38,8 @@ def inspect(
 
 def _show_model(model: ModelFile, as_json: bool) -> None:
     from quantkit.cli.console import print_json, print_table, stdout
-    from quantkit.model.activations import activation_names
-    from quantkit.model.summary import summarize
+    from quantkit.graph.summary import summarize
+    from quantkit.runtime.activations import activation_names
 
     summary = summarize(model)
     if as_json:

@@ -13,7 +13,7 @@ import typer
 from quantkit.cli.options import Json, Quiet, Verbose
 
 if TYPE_CHECKING:
-    from quantkit.model.lint.finding import Finding, Severity
+    from quantkit.targets.tensorrt.lint.finding import Finding, Severity
 
 SHOWN = 8  # places of one rule, unless -v asks for all
 FOUND = 1
@@ -32,8 +32,8 @@ def lint(
     """
     from quantkit.cli.console import configure, print_json
     from quantkit.core.errors import BadInput
-    from quantkit.model.lint import lint as lint_model
-    from quantkit.model.lint.read import read_quantized
+    from quantkit.targets.tensorrt.lint import lint as lint_model
+    from quantkit.targets.tensorrt.lint.read import read_quantized
 
     configure(verbose, quiet)
     try:

@@ -23,7 +23,7 @@ def merge(
     """Merge the shards of one calibration into the run that a single machine would have made."""
     from quantkit.cli.calibrate import finish_calibration
     from quantkit.cli.console import configure, log
-    from quantkit.pipeline.shards import merge as merge_parts
+    from quantkit.pipeline.calibration.shards import merge as merge_parts
 
     progress = configure(verbose, quiet)
     calibration, settings = merge_parts(parts, output)

@@ -8,13 +8,13 @@ from typing import Literal
 
 from pydantic import Field, PrivateAttr
 
-from quantkit.core.channels import ChannelStatistics
-from quantkit.core.collected import Collected
 from quantkit.core.files import write_text
-from quantkit.core.histogram import Histogram
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
 from quantkit.core.record import Record, read_record
+from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.core.statistics.collected import Collected
+from quantkit.core.statistics.histogram import Histogram
 
 CALIBRATION_FILE = "calibration.json"
 

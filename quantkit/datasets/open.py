@@ -15,7 +15,7 @@ from quantkit.datasets.arrays import ArrayDataset, open_arrays
 from quantkit.datasets.base import Dataset
 from quantkit.datasets.images import ImageDataset, ImageFiles, scan_folder, scan_list
 from quantkit.datasets.select import balanced_choice
-from quantkit.model.file import ModelInput
+from quantkit.graph.model_file import ModelInput
 
 NO_SPATIAL_SIZE = (224, 224)  # for models with dynamic height and width, unless the preprocessing says otherwise
 

@@ -15,14 +15,14 @@ from quantkit.core.errors import BadInput, TargetRefuses
 from quantkit.core.files import atomic_folder, sha256_of, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
-from quantkit.model.file import ModelFile
-from quantkit.model.quantizable import with_fused
+from quantkit.graph.fused import with_fused
+from quantkit.graph.model_file import ModelFile
 from quantkit.pipeline.export import calibrated_model, export
 from quantkit.pipeline.run_directory import digest_of
 from quantkit.targets.tensorrt import STRONG_FILE, TensorRT
-from quantkit.targets.tensorrt.plan import Plan, plan_for
-from quantkit.targets.tensorrt.record import ENGINE_FILE, ENGINE_RECORD, EngineRecord, Where
-from quantkit.targets.tensorrt.shapes import Profile, profiles_for
+from quantkit.targets.tensorrt.engine.plan import Plan, plan_for
+from quantkit.targets.tensorrt.engine.record import ENGINE_FILE, ENGINE_RECORD, EngineRecord, Where
+from quantkit.targets.tensorrt.engine.shapes import Profile, profiles_for
 from quantkit.version import __version__
 
 log = logging.getLogger("quantkit")
@@ -54,8 +54,8 @@ def build_engines(
     TensorRT on this kind of GPU, is kept unless ``fresh``. Without ``[build] shapes`` there is one optimization profile
     for each of ``batches``. Raises BadInput, TargetRefuses, BackendMissing.
     """
-    from quantkit.targets.tensorrt import cuda, library
-    from quantkit.targets.tensorrt.engine import here
+    from quantkit.targets.tensorrt.engine import cuda, library
+    from quantkit.targets.tensorrt.engine.session import here
 
     unknown = [precision for precision in precisions if precision not in KNOWN_PRECISIONS]
     if unknown:
@@ -115,7 +115,8 @@ def _build_one(
     fingerprint: str,
     progress: Progress,
 ) -> EngineRecord:
-    from quantkit.targets.tensorrt import builder, engine
+    from quantkit.targets.tensorrt.engine import builder
+    from quantkit.targets.tensorrt.engine import session as engine
 
     log.info("Building %s with TensorRT %s for %s; this may take minutes.", plan.folder, where.tensorrt, where.gpu)
     ranges = with_fused(model.graph_only.graph, calibration.ranges)

@@ -37,7 +37,7 @@ def write_difference(before: Path, after: Path, output: Path | None = None, pict
 
 def difference_document(before: Path, after: Path) -> list[dict[str, Any]]:
     """The figures of both runs row by row, to be written as JSON; a figure that is infinite is null."""
-    from quantkit.reports.differences import row_differences
+    from quantkit.reports.content.differences import row_differences
 
     first, second = _comparison(before), _comparison(after)
     if first is None or second is None:

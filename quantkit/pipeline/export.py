@@ -14,7 +14,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadInput, TargetRefuses
 from quantkit.core.files import atomic_folder, write_text
 from quantkit.core.progress import Progress, silent
-from quantkit.model.file import ModelFile, open_model
+from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.pipeline.run_directory import ARTIFACT_FILE, digest_of
 from quantkit.targets import Target, all_targets, targets_named
 from quantkit.version import __version__

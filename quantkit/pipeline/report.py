@@ -53,7 +53,7 @@ def write_report(
 
 def write_chart(folder: Path, path: Path) -> Path:
     """Write the run's picture of accuracy against latency to ``path``, as SVG or PNG by its suffix. Raises BadInput."""
-    from quantkit.reports.scatter import scatter_file
+    from quantkit.reports.charts.scatter import scatter_file
 
     form = FORMS.get(path.suffix.lower())
     if form is None:

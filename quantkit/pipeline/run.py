@@ -12,9 +12,9 @@ from quantkit.core.files import write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
-from quantkit.model.file import open_model
-from quantkit.pipeline.calibrate import calibrate
-from quantkit.pipeline.compare import compare, open_evaluation_data
+from quantkit.graph.model_file import open_model
+from quantkit.pipeline.calibration.stage import calibrate
+from quantkit.pipeline.comparison.stage import compare, open_evaluation_data
 from quantkit.pipeline.export import export_all
 from quantkit.pipeline.report import write_gate, write_report
 from quantkit.pipeline.run_directory import ARTIFACTS

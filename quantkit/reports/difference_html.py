@@ -13,7 +13,8 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison, Row
 from quantkit.core.wording import some
 from quantkit.reports import wording
-from quantkit.reports.differences import (
+from quantkit.reports.charts.scatter import scatter_svg
+from quantkit.reports.content.differences import (
     LESS_IS_BETTER,
     FigureDifference,
     RangeDifference,
@@ -24,10 +25,9 @@ from quantkit.reports.differences import (
     range_differences,
     row_differences,
 )
+from quantkit.reports.content.thumbnails import thumbnails
+from quantkit.reports.content.verdict import Judgement, judged_rows, percent_digits
 from quantkit.reports.page import page
-from quantkit.reports.scatter import scatter_svg
-from quantkit.reports.thumbnails import thumbnails
-from quantkit.reports.verdict import Judgement, judged_rows, percent_digits
 
 MOST_RANGES = 20
 MOST_LAYERS = 12

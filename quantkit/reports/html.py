@@ -9,18 +9,18 @@ from markupsafe import Markup
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import LAYER_SAMPLES, Comparison
 from quantkit.gates import GateResult
-from quantkit.reports.changed import changes_of
-from quantkit.reports.commands import clocks, reproduce
-from quantkit.reports.depth import depth_svg
-from quantkit.reports.layer_errors import SHOWN, layer_entries, series_of
-from quantkit.reports.layers import breakdowns
+from quantkit.reports.charts.depth import depth_svg
+from quantkit.reports.charts.scatter import MARKERS, scatter_svg
+from quantkit.reports.content.changed import changes_of
+from quantkit.reports.content.commands import clocks, reproduce
+from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of
+from quantkit.reports.content.layer_times import breakdowns
+from quantkit.reports.content.points import target_order
+from quantkit.reports.content.table import columns
+from quantkit.reports.content.tensors import tensor_entries
+from quantkit.reports.content.thumbnails import thumbnails
+from quantkit.reports.content.verdict import judge
 from quantkit.reports.page import page
-from quantkit.reports.points import target_order
-from quantkit.reports.scatter import MARKERS, scatter_svg
-from quantkit.reports.table import columns
-from quantkit.reports.tensors import tensor_entries
-from quantkit.reports.thumbnails import thumbnails
-from quantkit.reports.verdict import judge
 
 # The markers of the picture, drawn in a box of 16 × 16, in the order of MARKERS.
 GLYPHS = (

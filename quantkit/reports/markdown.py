@@ -10,9 +10,9 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.gates import GateResult
 from quantkit.reports import wording
-from quantkit.reports.layer_errors import series_of, worst_named
-from quantkit.reports.table import Cell, columns
-from quantkit.reports.verdict import judge
+from quantkit.reports.content.layer_errors import series_of, worst_named
+from quantkit.reports.content.table import Cell, columns
+from quantkit.reports.content.verdict import judge
 
 MOST_ROWS, MOST_RULES, MOST_SENTENCES = 16, 10, 5
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from quantkit.core.errors import BadInput
 from quantkit.targets.base import Availability, LayerOutputs, Session, Target
-from quantkit.targets.onnxruntime import OnnxRuntime
+from quantkit.targets.onnxruntime.target import OnnxRuntime
 from quantkit.targets.openvino import OpenVino, OpenVinoSettings
 from quantkit.targets.tensorrt import DEFAULT_VERSION, TensorRT
 

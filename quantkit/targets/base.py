@@ -14,7 +14,7 @@ from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import LayerTime
 from quantkit.core.errors import BadInput
-from quantkit.model.file import ModelFile
+from quantkit.graph.model_file import ModelFile
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Target(Protocol):
     ) -> Mapping[str, npt.NDArray[np.float64]]:
         """What the channels of tensors are multiplied by in an INT8 artifact: (C,) by tensor; others are as they were.
 
-        By ``quantkit.model.equalization``.
+        By ``quantkit.transforms.equalization``.
         """
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantkit.reports.svg import LIGHT
+from quantkit.reports.charts.svg import LIGHT
 from tests.browser.conftest import Visit
 from tests.browser.test_page import PHONE
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
 
 
 def histogram_of(values: np.ndarray) -> Histogram:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantkit.calibrators.collect import Collector, first_widths, note_maxima
-from quantkit.core.collected import Collected
-from quantkit.core.histogram import Histogram
+from quantkit.core.statistics.collected import Collected
+from quantkit.core.statistics.histogram import Histogram
 
 
 def collected(

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from quantkit.calibrators import count as counting
 from quantkit.calibrators.collect import Collector, NotFinite, first_widths, note_maxima
 from quantkit.calibrators.count import CHUNK, Counter, count
-from quantkit.core.clamp import Clamp
-from quantkit.core.collected import Collected
-from quantkit.core.histogram import BINS
+from quantkit.core.statistics.clamp import Clamp
+from quantkit.core.statistics.collected import Collected
+from quantkit.core.statistics.histogram import BINS
 from tests.calibrators.counting import collected, histogram_of
 from tests.core.test_histogram import same
 

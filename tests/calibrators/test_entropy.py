@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from quantkit.calibrators.divergence import EPSILON, best_window, divergences, first_least
 from quantkit.calibrators.entropy import entropy
 from quantkit.calibrators.entropy_asymmetric import entropy_asymmetric
 from quantkit.calibrators.minmax import minmax
-from quantkit.calibrators.signed import ZERO, signed_counts
-from quantkit.core.histogram import BINS, Histogram
+from quantkit.calibrators.numerics.divergence import EPSILON, best_window, divergences, first_least
+from quantkit.calibrators.numerics.signed import ZERO, signed_counts
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import BINS, Histogram
 from tests.calibrators.builders import DISTRIBUTIONS, NORMAL, RNG, histogram_of
 
 

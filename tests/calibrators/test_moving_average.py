@@ -7,8 +7,8 @@ import pytest
 
 from quantkit.calibrators.minmax import minmax
 from quantkit.calibrators.moving_average import moving_average
-from quantkit.core.histogram import Histogram
-from quantkit.core.moving import MovingExtremes, weight_of
+from quantkit.core.statistics.histogram import Histogram
+from quantkit.core.statistics.moving import MovingExtremes, weight_of
 from tests.calibrators.builders import histogram_of
 
 

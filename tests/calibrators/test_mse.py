@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from quantkit.calibrators import calibrators, solve
-from quantkit.calibrators.golden_section import golden_section
 from quantkit.calibrators.mse import mse
 from quantkit.calibrators.mse_asymmetric import mse_asymmetric
-from quantkit.calibrators.rounding_error import RoundingError
-from quantkit.calibrators.signed import ZERO, signed_counts
+from quantkit.calibrators.numerics.golden_section import golden_section
+from quantkit.calibrators.numerics.rounding_error import RoundingError
+from quantkit.calibrators.numerics.signed import ZERO, signed_counts
 from tests.calibrators.builders import DISTRIBUTIONS, affine_error, histogram_of, symmetric_error
 
 WITHIN = 1.02  # 2 %: what is known is bins, not values

@@ -5,7 +5,7 @@ import pytest
 
 from quantkit.calibrators import Collector, calibrators, solve
 from quantkit.calibrators.collect import first_widths, note_maxima
-from quantkit.core.collected import Collected
+from quantkit.core.statistics.collected import Collected
 
 METHODS = calibrators()
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from quantkit.calibrators import calibrators, solve
 from quantkit.core.errors import BadInput
-from quantkit.core.histogram import Histogram
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.histogram import Histogram
 from tests.calibrators.builders import (
     DISTRIBUTIONS,
     ONE_SIDED,

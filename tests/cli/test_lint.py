@@ -10,12 +10,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from quantkit.model.file import open_model
-from quantkit.model.qdq_onnxruntime import quantized_for_onnxruntime
-from quantkit.model.qdq_tensorrt import quantized_for_tensorrt
+from quantkit.graph.model_file import open_model
+from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
+from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 from tests.conftest import Quantkit, tiny_model
-from tests.model.lint_graphs import Graph
-from tests.model.test_qdq import X, ranges_of
+from tests.targets.tensorrt.lint.lint_graphs import Graph
+from tests.targets.test_qdq import X, ranges_of
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from quantkit.core.errors import BadInput
-from quantkit.core.histogram import BINS, Histogram, load_histograms, save_histograms
+from quantkit.core.statistics.histogram import BINS, Histogram, load_histograms, save_histograms
 from tests.calibrators.counting import histogram_of
 
 VALUES = hnp.arrays(

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 from PIL import Image
 
 from quantkit import load_calibration
-from quantkit.core.histogram import load_histograms
+from quantkit.core.statistics.histogram import load_histograms
 from tests.conftest import Quantkit, tiny_model, write_images
 
 
@@ -215,7 +215,7 @@ def test_a_gate_without_a_match_is_5(quantkit: Quantkit, model_path: Path, image
 SLOWLY = """
 import time
 from quantkit.cli.main import main
-from quantkit.model.activations import Runner
+from quantkit.runtime.activations import Runner
 original = Runner.run
 def slowly(self, inputs):
     time.sleep(0.1)

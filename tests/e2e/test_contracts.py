@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import quantkit as qk
 from quantkit.core.errors import BadInput
-from quantkit.pipeline import finish as stage
+from quantkit.pipeline.calibration import result as stage
 from tests.conftest import Quantkit, tiny_model, write_images
 
 

@@ -18,9 +18,9 @@ GROWTH = """
 import sys
 from pathlib import Path
 import quantkit
-from quantkit.model.activations import ActivationSession
-from quantkit.model.file import open_model
-import quantkit.pipeline.calibrate
+from quantkit.runtime.activations import ActivationSession
+from quantkit.graph.model_file import open_model
+import quantkit.pipeline.calibration.stage
 def peak():  # of this program; ru_maxrss would start from that of the process that started it
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024

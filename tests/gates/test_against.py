@@ -13,7 +13,7 @@ from quantkit.core.comparison import Change, Comparison, Environment, Interval, 
 from quantkit.core.errors import BadInput, GateFailed, NothingEvaluated
 from quantkit.gates import Rule, gate
 from quantkit.gates.document import gate_document
-from quantkit.reports.verdict import judge
+from quantkit.reports.content.verdict import judge
 from quantkit.reports.wording import measured
 from tests.gates.test_rules import comparison, row
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import quantkit as qk
-from quantkit.calibrators.divergence import divergences
 from quantkit.calibrators.entropy import LEVELS
+from quantkit.calibrators.numerics.divergence import divergences
 from quantkit.core.calibration import Calibration
 from quantkit.formats.tensorrt_cache import parse_cache
 from tests.golden.cases import CASES

@@ -7,10 +7,10 @@ from typing import Any
 
 from quantkit.core.calibration import Calibration
 from quantkit.formats.tensorrt_cache import MINMAX
-from quantkit.model.file import open_model
-from quantkit.targets.tensorrt import library
-from quantkit.targets.tensorrt.network import parsed
-from quantkit.targets.tensorrt.shapes import profiles_for
+from quantkit.graph.model_file import open_model
+from quantkit.targets.tensorrt.engine import library
+from quantkit.targets.tensorrt.engine.network import parsed
+from quantkit.targets.tensorrt.engine.shapes import profiles_for
 
 
 def engine_of_a_calibrator(

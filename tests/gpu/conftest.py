@@ -15,7 +15,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.demo.write import write_demo
 from quantkit.pipeline.build import Engine, build_engines
 from quantkit.pipeline.run_directory import ARTIFACTS
-from quantkit.targets.tensorrt import library
+from quantkit.targets.tensorrt.engine import library
 
 SHARED = Path(__file__).parents[3] / "shared"
 

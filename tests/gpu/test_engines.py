@@ -17,13 +17,14 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.demo.digits import load_split, upscale
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
-from quantkit.model.file import open_model
-from quantkit.targets.tensorrt import TensorRT, builder, cuda, library
-from quantkit.targets.tensorrt.engine import EngineSession
-from quantkit.targets.tensorrt.network import parsed
-from quantkit.targets.tensorrt.plan import BuildSettings, Plan, plan_for
-from quantkit.targets.tensorrt.record import ENGINE_RECORD, EngineRecord
-from quantkit.targets.tensorrt.shapes import profiles_for
+from quantkit.graph.model_file import open_model
+from quantkit.targets.tensorrt import TensorRT
+from quantkit.targets.tensorrt.engine import builder, cuda, library
+from quantkit.targets.tensorrt.engine.network import parsed
+from quantkit.targets.tensorrt.engine.plan import BuildSettings, Plan, plan_for
+from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineRecord
+from quantkit.targets.tensorrt.engine.session import EngineSession
+from quantkit.targets.tensorrt.engine.shapes import profiles_for
 from tests.conftest import Quantkit
 from tests.gpu.calibrator import engine_of_a_calibrator
 from tests.gpu.conftest import built
@@ -169,7 +170,7 @@ class TestBadInput:
         return tmp_path / "engine"
 
     def load(self, folder: Path) -> Any:
-        from quantkit.targets.tensorrt.engine import load_engine
+        from quantkit.targets.tensorrt.engine.session import load_engine
 
         return load_engine(folder / "model.engine", "cuda:0")
 

@@ -14,14 +14,14 @@ import pytest
 from quantkit.core.calibration import Calibration
 from quantkit.datasets import Stream, open_dataset
 from quantkit.formats.tensorrt_cache import MINMAX
+from quantkit.graph.model_file import open_model
 from quantkit.measure.fidelity import Fidelity
 from quantkit.measure.latency import time_sessions
-from quantkit.model.file import open_model
 from quantkit.pipeline.build import ENGINES, TIMING_CACHE
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.targets.base import DeviceSession
 from quantkit.targets.tensorrt import TensorRT
-from quantkit.targets.tensorrt.engine import EngineSession
+from quantkit.targets.tensorrt.engine.session import EngineSession
 from tests.gpu.calibrator import engine_of_a_calibrator
 from tests.gpu.conftest import SHARED, built
 

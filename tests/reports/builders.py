@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.calibration import Calibration, DataRef, ModelRef, TensorCalibration
-from quantkit.core.collected import Collected
 from quantkit.core.comparison import Comparison, Environment, Interval, Latency, Row
-from quantkit.core.histogram import BINS, DEAD_WIDTH, Histogram
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.collected import Collected
+from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
 from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
 

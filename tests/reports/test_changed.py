@@ -12,9 +12,9 @@ from PIL import Image
 
 from quantkit.core.comparison import Comparison
 from quantkit.core.predictions import Predictions
-from quantkit.reports.changed import changes_of
+from quantkit.reports.content.changed import changes_of
+from quantkit.reports.content.thumbnails import SIDE, thumbnails
 from quantkit.reports.html import html_report
-from quantkit.reports.thumbnails import SIDE, thumbnails
 from tests.reports.builders import HOSTILE, comparison, reference_row, row
 
 

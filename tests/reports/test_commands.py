@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from quantkit.core.calibration import Calibration, DataRef, ModelRef
-from quantkit.core.collected import Collected
 from quantkit.core.comparison import Comparison, GpuLoad
+from quantkit.core.statistics.collected import Collected
 from quantkit.pipeline.run_directory import run_config
-from quantkit.reports.commands import clocks, reproduce
+from quantkit.reports.content.commands import clocks, reproduce
 from tests.conftest import Quantkit
 from tests.reports.builders import HOSTILE, SHA, calibration, comparison, reference_row, row
 

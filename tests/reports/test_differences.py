@@ -8,8 +8,7 @@ import pytest
 
 from quantkit.core.comparison import Comparison, Interval, Latency, LayerError
 from quantkit.core.predictions import Predictions
-from quantkit.reports.difference_html import Run, difference_page, judge_difference, run_names
-from quantkit.reports.differences import (
+from quantkit.reports.content.differences import (
     FigureDifference,
     answers_changed,
     facts,
@@ -17,6 +16,7 @@ from quantkit.reports.differences import (
     range_differences,
     row_differences,
 )
+from quantkit.reports.difference_html import Run, difference_page, judge_difference, run_names
 from tests.reports.builders import HOSTILE, SHA, calibration, comparison, reference_row, row
 from tests.reports.test_changed import answered
 

@@ -11,15 +11,22 @@ import pytest
 
 from quantkit.calibrators import calibrators
 from quantkit.core.calibration import Calibration, DataRef, ModelRef
-from quantkit.core.collected import Collected
 from quantkit.core.comparison import Comparison, GpuLoad, Latency, LayerTime
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.collected import Collected
 from quantkit.gates import GateResult
-from quantkit.pipeline.fallbacks import fallback_warnings
+from quantkit.pipeline.comparison.fallbacks import fallback_warnings
+from quantkit.reports.content.layer_times import fallbacks_of
+from quantkit.reports.content.tensors import (
+    BARS,
+    BUILT_IN,
+    INSTALLED_STYLES,
+    clipped_share,
+    method_styles,
+    tensor_entries,
+)
 from quantkit.reports.html import html_report
-from quantkit.reports.layers import fallbacks_of
 from quantkit.reports.page import script_json
-from quantkit.reports.tensors import BARS, BUILT_IN, INSTALLED_STYLES, clipped_share, method_styles, tensor_entries
 from tests.reports.builders import HOSTILE, calibration, comparison, gated, histogram, reference_row, row
 
 

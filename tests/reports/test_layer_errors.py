@@ -10,11 +10,11 @@ import pytest
 
 from quantkit.core.comparison import LayerError, Row
 from quantkit.gates.figure import figure
-from quantkit.reports.depth import depth_svg
+from quantkit.reports.charts.depth import depth_svg
+from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of, worst_first, worst_named
+from quantkit.reports.content.tensors import tensor_entries
 from quantkit.reports.html import html_report
-from quantkit.reports.layer_errors import SHOWN, layer_entries, series_of, worst_first, worst_named
 from quantkit.reports.markdown import markdown_summary
-from quantkit.reports.tensors import tensor_entries
 from tests.reports.builders import HOSTILE, calibration, comparison, gated, reference_row, row
 from tests.reports.test_html import Page, page
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from quantkit.core.comparison import Latency
+from quantkit.reports.charts.scatter import MARKERS, scatter_file, scatter_svg
+from quantkit.reports.charts.svg import LIGHT, SERIES_COLOURS
+from quantkit.reports.content.points import Point, pareto_front
 from quantkit.reports.html import GLYPHS
-from quantkit.reports.points import Point, pareto_front
-from quantkit.reports.scatter import MARKERS, scatter_file, scatter_svg
-from quantkit.reports.svg import LIGHT, SERIES_COLOURS
 from tests.reports.builders import HOSTILE, comparison, reference_row, row
 
 SVG = "{http://www.w3.org/2000/svg}"

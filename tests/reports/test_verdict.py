@@ -7,7 +7,7 @@ import pytest
 from quantkit.gates import GateResult
 from quantkit.measure.paired import change
 from quantkit.reports import wording
-from quantkit.reports.verdict import judge
+from quantkit.reports.content.verdict import judge
 from tests.reports.builders import comparison, gated, reference_row, row
 
 MEETS = {"metric": "drop.top1", "max": 0.01}

@@ -12,7 +12,7 @@ from quantkit.api import calibrate
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing
-from quantkit.model.file import open_model
+from quantkit.graph.model_file import open_model
 from quantkit.targets import Target
 
 X = {"input": np.random.default_rng(5).standard_normal((1, 3, 16, 16)).astype(np.float32)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from quantkit.core.errors import TargetRefuses
-from quantkit.model.qdq_pairs import dequantized_name
+from quantkit.qdq.insertion import dequantized_name
 from quantkit.targets.base import failed_on
 from quantkit.targets.openvino import library
 from quantkit.targets.openvino.layers import WEIGHTED

@@ -16,14 +16,14 @@ from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.wording import some
-from quantkit.model.file import ModelFile
+from quantkit.graph.model_file import ModelFile
 from quantkit.targets.base import Availability, LayerOutputs, TimedSession, canonical_device
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import devices, library
-from quantkit.targets.openvino.bisect import offending
+from quantkit.targets.openvino.bisection import offending
 from quantkit.targets.openvino.frontend import read_onnx
-from quantkit.targets.openvino.guard import misfused
 from quantkit.targets.openvino.settings import OpenVinoSettings
+from quantkit.targets.openvino.workarounds import misfused
 
 Quantized = Callable[[Mapping[str, str]], tuple[Any, tuple[str, ...]]]
 MODEL_FILES = ("model.xml", "model.bin")
@@ -117,7 +117,7 @@ class OpenVino:
         """Those of the equalization; NNCF's placement has none, for its SmoothQuant adds tensors of its own."""
         if artifact.variant == "nncf":
             return {}
-        from quantkit.model.equalized import equalized
+        from quantkit.transforms.equalized import equalized
 
         return equalized(model, calibration.ranges, calibration.channels).factors
 
@@ -126,16 +126,16 @@ class OpenVino:
     ) -> tuple[Any, tuple[str, ...]]:
         """The INT8 ``openvino.Model`` of one placement, and notes."""
         if placement == "nncf":
-            from quantkit.targets.openvino.placement import placed_by_nncf
+            from quantkit.targets.openvino.nncf.placement import placed_by_nncf
 
             placed, notes = placed_by_nncf(model, calibration, self.settings, seven_bit, exclude)
             return placed.model, notes
-        from quantkit.model.prepare import ensure_names, prepared
-        from quantkit.model.qdq_openvino import image_layers, quantized_for_openvino
-        from quantkit.model.qdq_placement import small_matrices
-        from quantkit.model.save import MODEL_FILE, save_model
+        from quantkit.graph.save import MODEL_FILE, save_model
+        from quantkit.qdq.placement import small_matrices
         from quantkit.targets.openvino.layers import SMALL_IMAGE, SMALL_MATRIX, mark_excluded
+        from quantkit.targets.openvino.qdq import image_layers, quantized_for_openvino
         from quantkit.targets.openvino.tensors import excluded_operations
+        from quantkit.transforms.prepare import ensure_names, prepared
 
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
             quantized = quantized_for_openvino(

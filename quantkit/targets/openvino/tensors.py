@@ -12,8 +12,8 @@ import numpy.typing as npt
 import onnx
 
 from quantkit.core.calibration import Calibration
-from quantkit.core.channels import ChannelStatistics
 from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.channels import ChannelStatistics
 
 SMOOTHED = "/nncf_smooth_quant"  # how the Multiply that SmoothQuant inserts is called
 # Operators that put out values that they take in: no range can be wider after them. The first input is the data.

@@ -16,9 +16,9 @@ from quantkit.core.files import write_text
 from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
-from quantkit.model.file import ModelFile
+from quantkit.graph.model_file import ModelFile
 from quantkit.targets.base import Availability, DeviceSession, LayerOutputs
-from quantkit.targets.tensorrt import cuda, library
+from quantkit.targets.tensorrt.engine import cuda, library
 
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
 CACHE_FILE = "calibration.cache"
@@ -59,8 +59,8 @@ class TensorRT:
         """For INT8: Q/DQ ``model.onnx`` (TensorRT 8.6 to 10) and ``strongly_typed.onnx`` (10 and 11),
         ``calibration.cache`` and ``dynamic_ranges.txt`` (8 to 10). For FP16: an FP16 ``model.onnx`` (10 and 11).
         """
-        from quantkit.model.save import save_model
-        from quantkit.model.strongly_typed import beyond_half, half_precision
+        from quantkit.graph.save import save_model
+        from quantkit.transforms.half_precision import beyond_half, half_precision
 
         if precision == "fp16":
             typed = half_precision(model)
@@ -76,7 +76,7 @@ class TensorRT:
 
     def load(self, artifact: Artifact, device: str) -> DeviceSession:
         """An engine made by :func:`quantkit.pipeline.build.build_engines`. Raises BackendMissing, TargetRefuses."""
-        from quantkit.targets.tensorrt.engine import load_engine
+        from quantkit.targets.tensorrt.engine.session import load_engine
 
         return load_engine(artifact.path, device)
 
@@ -85,7 +85,7 @@ class TensorRT:
 
         An engine rounds what the file rounds, but for tensors that lie inside one of its kernels.
         """
-        from quantkit.model.layer_outputs import OnnxOutputs
+        from quantkit.runtime.layer_outputs import OnnxOutputs
 
         return OnnxOutputs.of_quantized(artifact.path, tensors)
 
@@ -93,18 +93,18 @@ class TensorRT:
         self, model: ModelFile, calibration: Calibration, artifact: Artifact
     ) -> Mapping[str, npt.NDArray[np.float64]]:
         """Those of the equalization."""
-        from quantkit.model.equalized import equalized
+        from quantkit.transforms.equalized import equalized
 
         return equalized(model, calibration.ranges, calibration.channels, symmetric=True).factors
 
 
 def _int8_models(model: ModelFile, calibration: Calibration, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Both Q/DQ models, the one of FP32 first."""
-    from quantkit.model.folded_zero_points import fold_zero_points
-    from quantkit.model.matrix_weights import with_float_matrices
-    from quantkit.model.qdq_tensorrt import quantized_for_tensorrt
-    from quantkit.model.save import MODEL_FILE, save_model
-    from quantkit.model.strongly_typed import beyond_half, quantized_half_precision
+    from quantkit.graph.save import MODEL_FILE, save_model
+    from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
+    from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
+    from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
+    from quantkit.transforms.half_precision import beyond_half, quantized_half_precision
 
     quantized = quantized_for_tensorrt(model, calibration.ranges, calibration.exclude, calibration.channels)
     save_model(with_float_matrices(fold_zero_points(quantized)), folder)
@@ -121,7 +121,7 @@ def _int8_models(model: ModelFile, calibration: Calibration, folder: Path) -> tu
 
 def _lacking(model: ModelFile, calibration: Calibration) -> tuple[str, ...]:
     """A note on the tensors that --tensors quantizable left out: Q/DQ needs none of them, implicit quantization all."""
-    from quantkit.model.quantizable import fused_outputs
+    from quantkit.graph.fused import fused_outputs
 
     lack = [
         name

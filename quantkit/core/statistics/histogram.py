@@ -1,0 +1,143 @@
+"""The histogram of one activation tensor: exact to merge, bounded in size."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.errors import BadInput
+from quantkit.core.files import write_npz
+from quantkit.core.statistics.moving import MovingExtremes
+
+Counts = npt.NDArray[np.int64]
+
+HISTOGRAMS_FILE = "histograms.npz"
+BINS = 2048
+FIELDS = ("names", "negative", "positive", "width", "minimum", "maximum", "moving")  # of the file
+DEAD_WIDTH = 2.0**-24  # bin width of a tensor that was all zero in the first batch
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Counts of x < 0 and of x >= 0 by magnitude, with the exact signed extremes.
+
+    ``negative`` and ``positive`` are int64 of shape (2049,): bin k < 2048 counts k*width <= |x| < (k+1)*width, and bin
+    2048 counts the values equal to the top edge 2048*width. When the width doubles, that last bin becomes bin 1024,
+    exactly where those values belong, so that merging is associative and commutative; clamping them into bin 2047
+    would make the result depend on the order. ``minimum`` and ``maximum`` are the signed extremes seen, ``moving``
+    their moving average over the images.
+    """
+
+    negative: Counts
+    positive: Counts
+    width: float
+    minimum: float
+    maximum: float
+    moving: MovingExtremes = field(default_factory=MovingExtremes)
+
+    @property
+    def total(self) -> int:
+        """How many values were counted."""
+        return int(self.negative.sum() + self.positive.sum())
+
+    @property
+    def largest(self) -> float:
+        """The exact max|x| seen."""
+        return max(abs(self.minimum), abs(self.maximum))
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether every value was zero."""
+        return self.minimum == 0 == self.maximum
+
+    @property
+    def absolute(self) -> Counts:
+        """Counts of |x|, int64 of shape (2048,), the top-edge bin folded into bin 2047."""
+        return folded(self.negative + self.positive)
+
+    def widened(self, width: float) -> Histogram:
+        """The same counts at ``width``, which must be this width times a power of two (ValueError otherwise)."""
+        if width == self.width:
+            return self
+        factor = width / self.width
+        if factor < 1 or np.frexp(factor)[0] != 0.5:
+            raise ValueError(f"cannot re-bin from width {self.width} to {width}: not a doubling")
+        negative, positive = self.negative, self.positive
+        for _ in range(int(np.log2(factor))):
+            negative, positive = doubled(negative), doubled(positive)
+        return replace(self, negative=negative, positive=positive, width=width)
+
+    def merged(self, other: Histogram) -> Histogram:
+        """The histogram of both sets of values; ValueError when the widths are not dyadic multiples."""
+        width = max(self.width, other.width)
+        a, b = self.widened(width), other.widened(width)
+        return Histogram(
+            a.negative + b.negative,
+            a.positive + b.positive,
+            width,
+            min(a.minimum, b.minimum),
+            max(a.maximum, b.maximum),
+            a.moving + b.moving,
+        )
+
+
+def folded(counts: Counts) -> Counts:
+    """(2049,) counts as (2048,), values on the top edge counted in the last bin."""
+    inner = counts[:BINS].copy()
+    inner[-1] += counts[BINS]
+    return inner
+
+
+def doubled(counts: Counts) -> Counts:
+    """(2049,) counts at twice the bin width: neighbours are summed, the top-edge bin becomes bin 1024."""
+    out = np.zeros_like(counts)
+    out[: BINS // 2] = counts[0:BINS:2] + counts[1:BINS:2]
+    out[BINS // 2] = counts[BINS]
+    return out
+
+
+def save_histograms(path: Path, histograms: Mapping[str, Histogram]) -> None:
+    """Write all histograms to one compressed npz file, atomically."""
+    values = list(histograms.values())
+    arrays = {
+        "names": np.array(list(histograms), dtype=np.str_),
+        "negative": np.array([h.negative for h in values], dtype=np.int64).reshape(-1, BINS + 1),
+        "positive": np.array([h.positive for h in values], dtype=np.int64).reshape(-1, BINS + 1),
+        "width": np.array([h.width for h in values], dtype=np.float64),
+        "minimum": np.array([h.minimum for h in values], dtype=np.float64),
+        "maximum": np.array([h.maximum for h in values], dtype=np.float64),
+        # Integers of more than 64 bits, as text: low, high, weight.
+        "moving": np.array([[f"{n:x}" for n in astuple(h.moving)] for h in values], dtype=np.str_).reshape(-1, 3),
+    }
+    write_npz(path, arrays)
+
+
+def load_histograms(path: Path) -> dict[str, Histogram]:
+    """Read what :func:`save_histograms` wrote; :class:`BadInput` when the file is damaged or not one of ours."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fields = {key: file[key] for key in FIELDS}
+        count = len(fields["names"])
+        if fields["negative"].shape != (count, BINS + 1) or fields["positive"].shape != (count, BINS + 1):
+            raise ValueError("wrong shape")
+        if any(len(fields[key]) != count for key in FIELDS):
+            raise ValueError("wrong length")
+        moving = [MovingExtremes(*(int(n, 16) for n in row)) for row in fields["moving"]]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        raise BadInput(f"{path} is not a readable histogram file.", "Calibrate again with --fresh.") from error
+    return {
+        str(name): Histogram(
+            fields["negative"][i],
+            fields["positive"][i],
+            float(fields["width"][i]),
+            float(fields["minimum"][i]),
+            float(fields["maximum"][i]),
+            moving[i],
+        )
+        for i, name in enumerate(fields["names"])
+    }

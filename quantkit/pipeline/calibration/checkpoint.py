@@ -1,0 +1,78 @@
+"""What an interrupted calibration pass leaves, and what one shard hands over: counts and how far they go."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantkit.core.errors import BadInput
+from quantkit.core.files import atomic_folder, recover_folder, write_text
+from quantkit.core.statistics.collected import Collected
+from quantkit.pipeline.run_directory import MANIFEST_FILE, Manifest, read_manifest
+
+POSITION_FILE = "position.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """``done`` of the pass's positions are behind it, of which ``counted`` samples were read.
+
+    ``digests`` and ``skipped`` are the :class:`~quantkit.datasets.stream.Stream`'s, by index.
+    """
+
+    collected: Collected
+    done: int
+    counted: int
+    digests: dict[int, str]
+    skipped: dict[int, str]
+
+    def merged(self, other: Checkpoint) -> Checkpoint:
+        """What one pass over both shards would have left. ValueError when they saw different samples or widths.
+
+        Both saw the first batch.
+        """
+        if any(self.digests[position] != other.digests[position] for position in self.digests.keys() & other.digests):
+            raise ValueError("different bytes of the same samples")
+        return Checkpoint(
+            self.collected.merged(other.collected),
+            self.done + other.done,
+            self.counted + other.counted,
+            self.digests | other.digests,
+            self.skipped | other.skipped,
+        )
+
+    def save(self, folder: Path, manifest: Manifest) -> None:
+        """Write it into ``folder``, which it replaces as a whole."""
+        with atomic_folder(folder) as temporary:
+            self.collected.save(temporary)
+            note = {"done": self.done, "counted": self.counted, "digests": self.digests, "skipped": self.skipped}
+            write_text(temporary / POSITION_FILE, json.dumps(note))
+            write_text(temporary / MANIFEST_FILE, manifest.model_dump_json())
+
+    @classmethod
+    def load(cls, folder: Path) -> Checkpoint:
+        """Raises BadInput for a damaged one."""
+        try:
+            note = json.loads((folder / POSITION_FILE).read_text(encoding="utf-8"))
+            return cls(
+                Collected.load(folder),
+                int(note["done"]),
+                int(note["counted"]),
+                {int(index): str(digest) for index, digest in note["digests"].items()},
+                {int(index): str(why) for index, why in note["skipped"].items()},
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadInput(f"{folder} is damaged ({error}).", "Calibrate again with --fresh.") from error
+
+
+def resumable(folder: Path, manifest: Manifest) -> Checkpoint | None:
+    """The checkpoint of the same work; None where there is none, or a damaged one, which is worth no more."""
+    recover_folder(folder)
+    earlier = read_manifest(folder)
+    if earlier is None or not earlier.same_work(manifest):
+        return None
+    try:
+        return Checkpoint.load(folder)
+    except BadInput:
+        return None

@@ -1,0 +1,238 @@
+"""One pass over the calibration data: decoding, inference and counting at once, with checkpoints."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from queue import SimpleQueue
+
+from quantkit.calibrators.collect import first_widths
+from quantkit.core.errors import BadInput, QuantkitError
+from quantkit.core.progress import Progress
+from quantkit.core.shard import Shard
+from quantkit.core.statistics.collected import Collected
+from quantkit.datasets import Stream
+from quantkit.graph.channel_axes import channel_axes
+from quantkit.graph.model_file import ModelFile
+from quantkit.pipeline.calibration.checkpoint import Checkpoint, resumable
+from quantkit.pipeline.calibration.workers import Group, Worker, division, first_maxima, usable_cores
+from quantkit.pipeline.run_directory import PARTIAL, Manifest
+from quantkit.runtime.activations import Activations, ActivationSession, Runner
+
+CHECKPOINT_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Counting:
+    """What is counted and how: everything about a pass but its samples.
+
+    ``keep`` filters tensors by name; the first ``first_batch`` samples of all fix the bin widths. ``cores`` bounds the
+    threads (None: those this process may use).
+    """
+
+    model: ModelFile
+    keep: Callable[[str], bool]
+    first_batch: int
+    cores: int | None = None
+
+    @property
+    def step(self) -> int:
+        """How many samples one run of the model takes."""
+        return self.model.fixed_batch or 1
+
+
+@dataclass(frozen=True)
+class FirstBatch:
+    """Max|x| of every tensor over the first batch, and the bytes that the activations of one run take."""
+
+    maxima: dict[str, float]
+    size: int
+
+
+def look_at_first_batch(
+    counting: Counting, runner: Runner, stream: Stream
+) -> tuple[FirstBatch, tuple[Group, Activations] | None]:
+    """Run the first batch; where that is a single run, its activations come along, still in the runner's memory.
+
+    Raises BadInput when nothing can be read, or an activation is not finite.
+    """
+    samples = stream.samples(range(len(stream.indices)))
+    names = stream.dataset.names
+    maxima, size, only = first_maxima(runner, Group.of(samples, counting.step), counting.first_batch, names)
+    if not maxima:
+        raise BadInput(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
+    return FirstBatch(maxima, size), only
+
+
+def collect(
+    counting: Counting,
+    stream: Stream,
+    shard: Shard,
+    folder: Path | None,
+    manifest: Manifest,
+    progress: Progress,
+    first: FirstBatch | None = None,
+) -> Checkpoint:
+    """Count the activations of the shard's samples.
+
+    In ``folder`` the pass leaves a checkpoint every 20 s and when it is interrupted, and goes on from one of the same
+    work (``manifest``). ``first`` spares looking at the first batch again. Raises BadInput, naming tensor and sample,
+    when an activation is not finite.
+    """
+    session = ActivationSession(counting.model, counting.keep, threads=1)
+    runner, ready = Runner(session), None
+    if first is None:
+        first, ready = look_at_first_batch(counting, runner, stream)
+    count, threads = division(first.size, counting.cores or usable_cores())
+    if threads > 1:
+        session = ActivationSession(counting.model, counting.keep, threads)
+        runner, ready = Runner(session), None
+    widths, axes = first_widths(first.maxima), channel_axes(counting.model.graph_only.graph)
+    samples, names = len(stream.indices), stream.dataset.names
+    runners = [runner, *(Runner(session) for _ in range(count - 1))]
+    workers = [Worker(runner, widths, samples, axes, names, threads) for runner in runners]
+
+    partial = folder / PARTIAL if folder else None
+    earlier = resumable(partial, manifest) if partial else None
+    work = _Pass(stream, shard.positions(samples, counting.step), workers, earlier, partial, manifest)
+    with progress("calibrating", len(work.positions), "images", work.done) as advance:
+        work.run(counting.step, advance, ready)
+    found = work.checkpoint()
+    return replace(found, collected=found.collected.ordered(session.names))
+
+
+class _Pass:
+    """How far the pass has come, and what it has counted."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        positions: Sequence[int],
+        workers: Sequence[Worker],
+        earlier: Checkpoint | None,
+        folder: Path | None,
+        manifest: Manifest,
+    ) -> None:
+        self.positions = positions
+        # How many positions are done, those of unreadable samples included, and how many samples are counted. One
+        # tuple, so that an interruption finds both figures as they were or both as they are.
+        self._behind = (earlier.done, earlier.counted) if earlier else (0, 0)
+        self._stream = stream
+        self._workers = workers
+        self._earlier = earlier
+        self._folder = folder
+        self._manifest = manifest
+        self._pending: deque[_Task] = deque()
+        self._saved = time.monotonic()
+        if earlier:
+            stream.resume(earlier.digests, earlier.skipped)
+
+    @property
+    def done(self) -> int:
+        """How many of the positions are done."""
+        return self._behind[0]
+
+    def run(self, step: int, advance: Callable[[int], None], ready: tuple[Group, Activations] | None) -> None:
+        """Count everything from here on. When it is interrupted, at any moment, it leaves a checkpoint.
+
+        The activations of the group that is ``ready`` are in the first worker's memory, and are not computed again.
+        """
+        positions = self.positions[self.done :]
+        if ready and [s.position for s in ready[0].samples] != positions[: len(ready[0].samples)]:
+            ready = None  # another shard's, or counted before an interruption
+        idle: SimpleQueue[Worker] = SimpleQueue()
+        for worker in self._workers[1:] if ready else self._workers:
+            idle.put(worker)
+
+        def count(task: _Task) -> None:
+            task.begun = True
+            worker = task.worker or idle.get()
+            try:
+                worker.count(task.group, task.activations)
+                task.counted = True
+            finally:  # others wait for it, even if what it has counted is of no use any more
+                idle.put(worker)
+
+        with ThreadPoolExecutor(len(self._workers), thread_name_prefix="run") as pool:
+            try:
+                if ready:
+                    self._hand_over(pool, count, _Task(*ready, self._workers[0]))
+                    positions = positions[len(ready[0].samples) :]
+                for group in Group.of(self._stream.samples(positions), step):
+                    while len(self._pending) > len(self._workers):
+                        self._settle(advance)
+                    self._hand_over(pool, count, _Task(group))
+                    if self._folder and time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+                        self._drain(advance)
+                        self._save()
+                self._drain(advance)
+            except QuantkitError:  # bad input would stop the next attempt too
+                raise
+            except BaseException:
+                pool.shutdown()  # all that was handed over is counted, or failed
+                if all(task.counted or not task.begun for task in self._pending):
+                    for task in self._pending:
+                        if task.counted:
+                            self._note(task.group)
+                    self._pending.clear()
+                    self._save()
+                raise
+
+    def checkpoint(self) -> Checkpoint:
+        """What has been counted; only to be asked while nothing is pending."""
+        parts = [worker.collected() for worker in self._workers]
+        if self._earlier:
+            parts.append(self._earlier.collected)
+        return Checkpoint(
+            reduce(Collected.merged, parts),
+            *self._behind,
+            self._stream.digests(),
+            dict(self._stream.skipped),
+        )
+
+    def _hand_over(self, pool: ThreadPoolExecutor, count: Callable[[_Task], None], task: _Task) -> None:
+        self._pending.append(task)
+        task.future = pool.submit(count, task)
+
+    def _settle(self, advance: Callable[[int], None]) -> None:
+        task = self._pending[0]
+        assert task.future is not None
+        task.future.result()
+        before = self.done
+        self._note(task.group)
+        self._pending.popleft()
+        advance(self.done - before)
+
+    def _note(self, group: Group) -> None:
+        """The group is counted; noting it twice changes nothing."""
+        done = bisect_right(self.positions, group.samples[-1].position)
+        if done > self.done:
+            self._behind = (done, self._behind[1] + len(group.samples))
+
+    def _drain(self, advance: Callable[[int], None]) -> None:
+        while self._pending:
+            self._settle(advance)
+
+    def _save(self) -> None:
+        if self._folder and self._behind[1]:
+            self.checkpoint().save(self._folder, self._manifest)
+        self._saved = time.monotonic()
+
+
+@dataclass(eq=False)
+class _Task:
+    """A group on its way through a worker. The worker notes how far it is, because an interruption may reach the main
+    thread anywhere, and nowhere else."""
+
+    group: Group
+    activations: Activations | None = None  # computed already, in the memory of ``worker``
+    worker: Worker | None = None
+    future: Future[None] | None = None
+    begun: bool = False
+    counted: bool = False

@@ -1,0 +1,144 @@
+"""One calibration over a Ray cluster: tasks over shards, merged as they come, a lost one done again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from quantkit.config import Config
+from quantkit.core.errors import BackendMissing, BadInput
+from quantkit.core.files import make_folder, write_text
+from quantkit.core.progress import Progress, silent
+from quantkit.core.shard import Shard
+from quantkit.datasets import OpenedData
+from quantkit.datasets.stream import check_unreadable
+from quantkit.pipeline.calibration.checkpoint import Checkpoint, resumable
+from quantkit.pipeline.calibration.one_pass import FirstBatch, collect, look_at_first_batch
+from quantkit.pipeline.calibration.stage import CountAll, Job, chosen, open_calibration_data, prepare
+from quantkit.pipeline.run_directory import MANIFEST_FILE, PARTIAL, Manifest
+from quantkit.runtime.activations import ActivationSession, Runner
+
+SAMPLES_A_SHARD = 16  # small enough that a lost shard costs little, large enough to be worth loading the model for
+MOST_SHARDS = 4096
+RETRIES = 3  # of a shard whose worker or machine is lost
+
+
+def counted_on_ray(address: str) -> CountAll:
+    """A way to count on the Ray cluster at ``address``; "auto" is the one that runs here, or one started for this.
+
+    Every machine of it needs quantkit, and the model and the data under the same paths. Raises BackendMissing without
+    Ray or a cluster.
+    """
+
+    def count_all(
+        job: Job, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress
+    ) -> Checkpoint:
+        with _cluster(address) as ray:
+            return _count(ray, job, opened, manifest, folder, progress)
+
+    return count_all
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    try:
+        import ray
+    except ImportError as error:
+        raise BackendMissing("Ray is not installed.", "Install it with: pip install ray") from error
+    own = not ray.is_initialized()
+    if own:
+        try:
+            ray.init(address=None if address == "auto" else address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise BackendMissing(
+                f"There is no Ray cluster at {address} ({error}).", "Start one with: ray start --head"
+            ) from error
+    try:
+        yield ray
+    finally:
+        if own:
+            ray.shutdown()
+
+
+def _count(
+    ray: Any, job: Job, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress
+) -> Checkpoint:
+    """Every shard that an interrupted attempt did not leave in ``folder``, and those it did."""
+    stream, counting = chosen(opened), job.counting()
+    samples = len(stream.indices)
+    of = min(MOST_SHARDS, math.ceil(samples / max(SAMPLES_A_SHARD, counting.step)))
+    sizes = {shard: len(shard.positions(samples, counting.step)) for shard in (Shard(n, of) for n in range(1, of + 1))}
+    kept = folder / PARTIAL if folder else None
+    found: dict[Shard, Checkpoint] = {}
+    if kept:
+        write_text(make_folder(kept) / MANIFEST_FILE, manifest.model_dump_json())  # an unfinished run is known by it
+        earlier = {shard: resumable(_place(kept, shard), manifest.of_shard(shard)) for shard in sizes}
+        found = {shard: part for shard, part in earlier.items() if part is not None}
+    total = reduce(Checkpoint.merged, found.values()) if found else None
+    session = ActivationSession(job.model, counting.keep, threads=1)
+    first = ray.put(look_at_first_batch(counting, Runner(session), stream)[0])
+    names = session.names
+    del session
+    task = ray.remote(num_cpus=1, max_retries=RETRIES)(count_shard)
+    config, text = _absolute(job.config).model_dump_json(), manifest.model_dump_json()
+    waiting = {task.remote(config, text, first, shard): shard for shard in sizes if shard not in found}
+    with progress("calibrating", samples, "images", sum(sizes[shard] for shard in found)) as advance:
+        try:
+            while waiting:
+                (ready,), _ = ray.wait(list(waiting), num_returns=1)
+                shard = waiting.pop(ready)
+                part = _result(ray, ready, shard)
+                if kept:
+                    part.save(_place(kept, shard), manifest.of_shard(shard))
+                total = part if total is None else total.merged(part)
+                advance(sizes[shard])
+        finally:
+            for unfinished in waiting:  # of an interrupted run; the cluster may serve others
+                ray.cancel(unfinished)
+    assert total is not None  # there is at least one shard
+    check_unreadable(total.skipped, stream.names, opened.dataset.source)
+    return replace(total, collected=total.collected.ordered(names))
+
+
+def count_shard(config: str, manifest: str, first: FirstBatch, shard: Shard) -> Checkpoint:
+    """The task: count one shard on one core. Raises BadInput when this machine has other data or another model."""
+    job = prepare(Config.model_validate_json(config))
+    opened = open_calibration_data(job.config, job.model)
+    own, asked = job.manifest(opened), Manifest.model_validate_json(manifest)
+    if not own.same_settings(asked):
+        raise BadInput(
+            f"{job.model.path} or {opened.dataset.source} differs on the machine {platform.node()}.",
+            "Keep both on a file system that all machines of the cluster share.",
+        )
+    return collect(job.counting(cores=1), chosen(opened), shard, None, own, silent, first)
+
+
+def _result(ray: Any, ready: Any, shard: Shard) -> Checkpoint:
+    try:
+        part: Checkpoint = ray.get(ready)
+        return part
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.RayError as error:
+        raise BackendMissing(
+            f"Shard {shard} was lost {RETRIES + 1} times ({type(error).__name__}).",
+            "Look at the cluster's memory and logs; the same command goes on with the shards that are left.",
+        ) from error
+
+
+def _place(kept: Path, shard: Shard) -> Path:
+    return kept / f"shard-{shard.number}-of-{shard.of}"
+
+
+def _absolute(config: Config) -> Config:
+    """Workers run in folders of their own."""
+    model, data = config.model.path, config.data.calibration
+    assert model is not None and data is not None
+    return config.with_values("model", path=model.absolute()).with_values("data", calibration=data.absolute())

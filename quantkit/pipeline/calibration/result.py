@@ -1,0 +1,125 @@
+"""From counts to a calibration: the ranges by every method, the findings, and the files of the run."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from quantkit.calibrators import calibrators, solve
+from quantkit.calibrators.mse_robust import FEWEST
+from quantkit.config import Config
+from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
+from quantkit.core.errors import BadInput
+from quantkit.core.files import remove_folder
+from quantkit.core.preprocess import Preprocess
+from quantkit.core.record import Record
+from quantkit.core.statistics.collected import Collected
+from quantkit.datasets.stream import samples_sha256
+from quantkit.pipeline.calibration.checkpoint import Checkpoint
+from quantkit.pipeline.calibration.warnings import findings
+from quantkit.pipeline.run_directory import (
+    ARTIFACT_FILE,
+    ARTIFACTS,
+    MANIFEST_FILE,
+    PARTIAL,
+    Manifest,
+    now,
+    write_manifest,
+)
+from quantkit.version import __version__
+
+log = logging.getLogger("quantkit")
+RESULTS = ("comparison.json", "predictions.npz", "gate.json", "report.html", "summary.md", "junit.xml")
+
+
+class Source(Record):
+    """What a calibration says of its data beside the counts.
+
+    ``names`` are the chosen samples', in order; ``warnings`` were raised before the pass.
+    """
+
+    data: str
+    names: tuple[str, ...]
+    preprocess: Preprocess
+    warnings: tuple[str, ...] = ()
+
+
+def finish(config: Config, manifest: Manifest, source: Source, found: Checkpoint, folder: Path | None) -> Calibration:
+    """The calibration of a whole set of samples, saved in ``folder``. Raises BadInput when none could be read."""
+    if not found.counted:
+        raise BadInput(f"No sample of {source.data} could be read.", "Check the files.")
+    after = findings(source.names, found.skipped, found.collected)
+    for finding in after:
+        log.warning("%s", finding)
+    calibration = Calibration(
+        created=now(),
+        versions={name: version(name) for name in ("numpy", "onnx", "onnxruntime")} | {"quantkit": __version__},
+        model=ModelRef(path=manifest.model, sha256=manifest.model_sha256),
+        data=DataRef(
+            path=source.data,
+            sha256=samples_sha256(found.digests, len(source.names)),
+            skipped={source.names[position]: why for position, why in sorted(found.skipped.items())},
+        ),
+        preprocess=source.preprocess,
+        samples=found.counted,
+        batch_size=config.calibrate.batch_size,
+        seed=config.data.seed,
+        method=config.calibrate.method,
+        exclude=tuple(config.calibrate.exclude),
+        warnings=(*source.warnings, *after),
+        tensors=solved_tensors(found.collected, config, found.counted),
+    ).attach(found.collected)
+    if folder is not None:
+        keep(calibration, manifest, config, folder)
+    return calibration
+
+
+def keep(calibration: Calibration, manifest: Manifest, config: Config, folder: Path) -> None:
+    """Save a calibration as the run in ``folder``, in place of what was there."""
+    # In this order nothing that is left behind at any moment vouches for what is not there, or not its own.
+    (folder / PARTIAL).mkdir(exist_ok=True)
+    for name in (MANIFEST_FILE, CALIBRATION_FILE):
+        (folder / name).unlink(missing_ok=True)
+    forget_results(folder, ("fp32", "fp16", "int8"))
+    calibration.save(folder)
+    write_manifest(folder, manifest, config)
+    forget_checkpoint(folder)
+
+
+def solved_tensors(collected: Collected, config: Config, samples: int) -> dict[str, TensorCalibration]:
+    """The range of every tensor by every method, the configured one chosen; ``samples`` were counted."""
+    methods = calibrators(config.calibrate.percentile)
+    chosen = config.calibrate.method
+    tensors = {}
+    for name, histogram in collected.histograms.items():
+        candidates = solve(histogram, methods, collected.extents.get(name) if samples >= FEWEST else None)
+        best = candidates[chosen]
+        tensors[name] = TensorCalibration(
+            amax=best.amax,
+            low=best.low,
+            high=best.high,
+            method=chosen,
+            reason="dead: zero for every sample, so any scale serves" if histogram.is_dead else "the run's method",
+            dead=histogram.is_dead,
+            candidates=candidates,
+        )
+    return tensors
+
+
+def forget_results(folder: Path, precisions: Sequence[str]) -> None:
+    """Remove what was made or measured with ranges that are about to be replaced."""
+    for name in RESULTS:
+        (folder / name).unlink(missing_ok=True)
+    for precision in precisions:
+        for record in folder.glob(f"{ARTIFACTS}/*/{precision}*/{ARTIFACT_FILE}"):
+            shutil.rmtree(record.parent)
+        for record in folder.glob(f"{ARTIFACTS}/*/engines/{precision}*/engine.json"):
+            shutil.rmtree(record.parent)  # an engine of ranges that are no more
+
+
+def forget_checkpoint(folder: Path) -> None:
+    """Remove what an interrupted pass left."""
+    remove_folder(folder / PARTIAL)

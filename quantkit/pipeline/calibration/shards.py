@@ -1,0 +1,157 @@
+"""One calibration over several machines: each counts a part of the samples, and the parts merge to the whole."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from pathlib import Path
+from typing import Literal
+
+from quantkit.config import CONFIG_FILE, Config
+from quantkit.core.calibration import Calibration
+from quantkit.core.errors import BadInput
+from quantkit.core.files import write_text
+from quantkit.core.progress import Progress, silent
+from quantkit.core.record import Record, read_record
+from quantkit.core.shard import WHOLE, Shard
+from quantkit.datasets.stream import check_unreadable
+from quantkit.pipeline.calibration.checkpoint import Checkpoint
+from quantkit.pipeline.calibration.result import Source, finish, forget_checkpoint
+from quantkit.pipeline.calibration.stage import count, open_calibration_data, prepare, surveyed
+from quantkit.pipeline.run_directory import (
+    MANIFEST_FILE,
+    PART_FILE,
+    Manifest,
+    choose_folder,
+    own_folder,
+    read_manifest,
+    run_config,
+    write_manifest,
+)
+from quantkit.runtime.activations import activation_names
+
+COUNTS = "counts"  # the folder of a part with its checkpoint
+log = logging.getLogger("quantkit")
+
+
+class Part(Record):
+    """``part.json``: which shard a folder holds. Its counts lie in ``counts/``, its settings in ``quantkit.toml``.
+
+    ``order`` names all activations in the graph's order, because this shard's samples may leave some of them empty.
+    """
+
+    schema_version: Literal[1] = 1
+    number: int
+    of: int
+    source: Source
+    order: tuple[str, ...]
+
+    @property
+    def shard(self) -> Shard:
+        """As a value."""
+        return Shard(self.number, self.of)
+
+
+def calibrate_shard(
+    config: Config, shard: Shard, folder: Path | None = None, fresh: bool = False, progress: Progress = silent
+) -> tuple[Path, int]:
+    """Count one shard into ``folder`` (default ``part-2-of-8``); the folder and its number of samples are returned.
+
+    What the folder already holds of the same work is kept, and an interrupted pass goes on, unless ``fresh``. Raises
+    BadInput.
+    """
+    folder = folder or Path(f"part-{shard.number}-of-{shard.of}")
+    job = prepare(config)
+    opened = open_calibration_data(config, job.model)
+    manifest = job.manifest(opened, shard)
+    previous = read_manifest(folder)
+    if previous is not None and previous.shard != manifest.shard and (folder / PART_FILE).exists() and not fresh:
+        raise BadInput(
+            f"{folder} already holds shard {previous.shard}.", "Give another folder with -o, or --fresh to replace it."
+        )
+    if previous is not None and previous.same_work(manifest) and not fresh:
+        log.info("%s already holds shard %s.", folder, shard)
+        return folder, Checkpoint.load(folder / COUNTS).counted
+    with own_folder(folder, of_part=True):
+        if fresh:
+            forget_checkpoint(folder)
+        source = surveyed(job, opened)
+        found = count(job, opened, manifest, shard, folder, progress)
+        (folder / MANIFEST_FILE).unlink(missing_ok=True)  # until all is there, nothing vouches for it
+        found.save(folder / COUNTS, manifest)
+        order = (*(i.name for i in job.model.inputs), *activation_names(job.model.graph_only.graph))
+        part = Part(number=shard.number, of=shard.of, source=source, order=order)
+        write_text(folder / PART_FILE, part.model_dump_json(indent=1) + "\n")
+        write_manifest(folder, manifest, config)
+        forget_checkpoint(folder)
+    return folder, found.counted
+
+
+def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibration, Config]:
+    """The calibration that one machine would have made, from the parts of all shards, and its configuration.
+
+    It needs neither the model nor the data. Raises BadInput for a missing, repeated, foreign or damaged part.
+    """
+    if not folders:
+        raise BadInput("No part is given.", "Name the folders that quantkit calibrate --shard wrote.")
+    parts = [read_record(Part, folder / PART_FILE, "quantkit calibrate --shard") for folder in folders]
+    manifests = [_manifest(folder, part) for folder, part in zip(folders, parts, strict=True)]
+    _check(folders, parts, manifests)
+    manifest = manifests[0].of_shard(WHOLE)
+    first = min(range(len(parts)), key=lambda i: parts[i].number)  # whatever the order of the folders
+    if not (folders[first] / CONFIG_FILE).is_file():
+        raise BadInput(f"The part in {folders[first]} is damaged (no {CONFIG_FILE}).", "Count that shard again.")
+    config, source = run_config(folders[first]), parts[first].source
+    try:
+        found = reduce(Checkpoint.merged, (_counts(folder, len(source.names)) for folder in folders))
+    except ValueError as error:  # other samples of the same name, or bin widths that are no doublings of each other
+        raise BadInput(
+            f"The parts do not merge: their machines had other data, or computed other activations from it ({error}).",
+            "Count all shards from copies of one folder, on processors of one kind with one version of onnxruntime; or "
+            "use --ray.",
+        ) from error
+    check_unreadable(found.skipped, source.names, source.data)
+    found = replace(found, collected=found.collected.ordered(parts[first].order))
+    folder = output if output is not None else choose_folder(manifest)
+    with own_folder(folder):
+        return finish(config, manifest, source, found, folder), config
+
+
+def _counts(folder: Path, samples: int) -> Checkpoint:
+    counts = Checkpoint.load(folder / COUNTS)
+    known = all(0 <= position < samples for position in (*counts.digests, *counts.skipped))
+    if not known or not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in counts.digests.values()):
+        raise BadInput(f"The part in {folder} is damaged.", "Count that shard again, with --fresh.")
+    return counts
+
+
+def _manifest(folder: Path, part: Part) -> Manifest:
+    manifest, counted = read_manifest(folder), read_manifest(folder / COUNTS)
+    if manifest is None or counted is None or not counted.same_work(manifest.of_shard(part.shard)):
+        raise BadInput(f"The part in {folder} is not finished.", "Give its quantkit calibrate --shard command again.")
+    return manifest
+
+
+def _check(folders: Sequence[Path], parts: Sequence[Part], manifests: Sequence[Manifest]) -> None:
+    of = parts[0].of
+    seen: dict[int, Path] = {}
+    for folder, part, manifest in zip(folders, parts, manifests, strict=True):
+        if part.of != of or not manifest.same_settings(manifests[0]):
+            raise BadInput(
+                f"The parts in {folders[0]} and {folder} are not of the same calibration.",
+                "Merge parts of the same model, data, settings, number of shards and version of onnxruntime.",
+            )
+        if part.number in seen:
+            raise BadInput(
+                f"{seen[part.number]} and {folder} both hold shard {part.shard}.", "Give each shard's part once."
+            )
+        seen[part.number] = folder
+    missing = [f"{number}/{of}" for number in range(1, of + 1) if number not in seen]
+    if missing:
+        raise BadInput(
+            f"{len(missing)} of {of} shards are missing: {', '.join(missing[:8])}.",
+            f"Make them with quantkit calibrate --shard {missing[0]}.",
+        )

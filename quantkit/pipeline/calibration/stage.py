@@ -1,0 +1,227 @@
+"""Model and data in, ranges out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from quantkit.calibrators import calibrators
+from quantkit.config import Config
+from quantkit.core.calibration import Calibration
+from quantkit.core.errors import BadInput
+from quantkit.core.progress import Progress, silent
+from quantkit.core.shard import WHOLE, Shard
+from quantkit.datasets import OpenedData, Stream, open_dataset
+from quantkit.datasets.checks import doubts
+from quantkit.graph.fused import fused_outputs
+from quantkit.graph.model_file import ModelFile, open_model
+from quantkit.pipeline.calibration.checkpoint import Checkpoint
+from quantkit.pipeline.calibration.one_pass import Counting, collect
+from quantkit.pipeline.calibration.result import Source, finish, forget_checkpoint, forget_results, keep, solved_tensors
+from quantkit.pipeline.calibration.warnings import idle_patterns
+from quantkit.pipeline.run_directory import (
+    Manifest,
+    choose_folder,
+    find_same_work,
+    is_run,
+    new_manifest,
+    now,
+    own_folder,
+    read_manifest,
+    write_config,
+)
+
+log = logging.getLogger("quantkit")
+CountAll = Callable[["Job", OpenedData, Manifest, "Path | None", Progress], Checkpoint]
+
+
+def calibrate(
+    config: Config,
+    folder: Path | None = None,
+    in_memory: bool = False,
+    fresh: bool = False,
+    progress: Progress = silent,
+    count_all: CountAll | None = None,
+) -> Calibration:
+    """Find the range of every float activation and keep the result in a run directory.
+
+    ``folder`` None picks one under ``runs/``; ``in_memory`` keeps everything out of files. Histograms that the folder
+    or any run under ``runs/`` already holds for the same model, data and settings are used again, so that another
+    method reads no image, and an interrupted pass goes on; ``fresh`` starts over. ``count_all`` counts elsewhere than
+    in this process. Raises BadInput.
+    """
+    count_all = count_all or count_here
+    job = prepare(config)
+    if folder is not None and not fresh and not job.data.exists():
+        earlier = _finished(folder, job)
+        if earlier is not None:
+            log.warning("%s is gone; the run's own histograms are used.", job.data)
+            with own_folder(folder):
+                return _solved(earlier, config)
+    opened = open_calibration_data(config, job.model)
+    manifest = job.manifest(opened)
+    if in_memory:
+        source = surveyed(job, opened)
+        return finish(config, manifest, source, count_all(job, opened, manifest, None, progress), None)
+    reused = None if fresh else _same_counts(manifest, folder)
+    if folder is None:
+        folder = choose_folder(manifest)
+    if reused is not None:
+        log.info("Using the histograms in %s again; no image is read.", reused.folder)
+        with own_folder(folder):
+            if reused.folder == folder:
+                return _solved(reused, config)
+            calibration = _with_ranges(reused, config)
+            keep(calibration, manifest, config, folder)
+            return calibration
+    with own_folder(folder):
+        if fresh:
+            forget_checkpoint(folder)
+        source = surveyed(job, opened)
+        return finish(config, manifest, source, count_all(job, opened, manifest, folder, progress), folder)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A configuration whose parts are known to be there, and the model it names."""
+
+    config: Config
+    model: ModelFile
+    model_sha256: str
+    data: Path
+
+    def manifest(self, opened: OpenedData, shard: Shard = WHOLE) -> Manifest:
+        """What identifies the counts that this job makes of these samples."""
+        data = opened.dataset
+        samples = [(data.names[i], data.size(i), data.stamp(i)) for i in opened.indices]
+        return new_manifest(self.config, self.model_sha256, samples, shard)
+
+    def counting(self, cores: int | None = None) -> Counting:
+        """What a pass counts, on so many ``cores``."""
+
+        def excluded(name: str) -> bool:
+            return any(fnmatchcase(name, pattern) for pattern in self.config.calibrate.exclude)
+
+        inside: set[str] = set()
+        if self.config.calibrate.tensors == "quantizable":
+            fused = fused_outputs(self.model.graph_only.graph)
+            inside = {name for name, after in fused.items() if not excluded(after)}
+
+        def keep(name: str) -> bool:
+            return name not in inside and not excluded(name)
+
+        return Counting(self.model, keep, self.config.calibrate.batch_size, cores)
+
+
+def prepare(config: Config) -> Job:
+    """Check the method, the model and that data is named, before any long work. Raises BadInput."""
+    methods = calibrators(config.calibrate.percentile)
+    if config.calibrate.method not in methods:
+        raise BadInput(
+            f"There is no calibration method {config.calibrate.method!r}.", f"Choose one of: {', '.join(methods)}."
+        )
+    if config.model.path is None:
+        raise BadInput("No model is given.", "Name an ONNX file, or set [model] path in quantkit.toml.")
+    if config.data.calibration is None:
+        raise BadInput("No calibration data is given.", "Give --data, or set [data] calibration in quantkit.toml.")
+    model = open_model(config.model.path)
+    return Job(config, model, model.sha256(), config.data.calibration)
+
+
+def open_calibration_data(config: Config, model: ModelFile) -> OpenedData:
+    """The calibration samples that the configuration chooses. Raises BadInput."""
+    assert config.data.calibration is not None
+    return open_dataset(
+        config.data.calibration,
+        model.inputs,
+        config.preprocess,
+        config.data.samples,
+        config.data.seed,
+        config.class_names(),
+    )
+
+
+def count(
+    job: Job, opened: OpenedData, manifest: Manifest, shard: Shard, folder: Path | None, progress: Progress
+) -> Checkpoint:
+    """Count the shard's samples in this process. Raises BadInput."""
+    return collect(job.counting(), chosen(opened), shard, folder, manifest, progress)
+
+
+def chosen(opened: OpenedData) -> Stream:
+    """The chosen samples."""
+    return Stream(opened.dataset, [int(i) for i in opened.indices])
+
+
+def count_here(job: Job, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress) -> Checkpoint:
+    """Count all samples in this process. Raises BadInput."""
+    return count(job, opened, manifest, WHOLE, folder, progress)
+
+
+def surveyed(job: Job, opened: OpenedData) -> Source:
+    """The samples' names and preprocessing, and every doubt to be had before the pass, which is logged."""
+    for note in opened.notes:
+        log.info("%s", note)
+    indices = [int(i) for i in opened.indices]
+    warnings = [
+        *opened.warnings,
+        *doubts(opened.dataset, indices),
+        *idle_patterns(job.model, job.config.calibrate.exclude),
+    ]
+    for warning in warnings:
+        log.warning("%s", warning)
+    return Source(
+        data=str(Path(opened.dataset.source).absolute()),
+        names=tuple(opened.dataset.names[i] for i in indices),
+        preprocess=opened.dataset.preprocess,
+        warnings=tuple(warnings),
+    )
+
+
+def _finished(folder: Path, job: Job) -> Calibration | None:
+    """The folder's calibration, if it is finished and made with the same settings (its data is not looked at)."""
+    manifest = read_manifest(folder) if is_run(folder) else None
+    wanted = new_manifest(job.config, job.model_sha256, [])
+    same = manifest is not None and (manifest.settings, manifest.data) == (wanted.settings, wanted.data)
+    return Calibration.load(folder) if same else None
+
+
+def _same_counts(wanted: Manifest, folder: Path | None) -> Calibration | None:
+    """A run that made the same counts. Only one that is damaged in ``folder`` itself raises BadInput."""
+    for run in find_same_work(wanted, folder):
+        try:
+            return Calibration.load(run)
+        except BadInput as error:
+            if run == folder:
+                raise
+            log.warning("The run in %s is not used: %s", run, error)
+    return None
+
+
+def _with_ranges(calibration: Calibration, config: Config) -> Calibration:
+    """The same histograms, solved anew for the configured method; the model may have been moved."""
+    assert config.model.path is not None
+    update = {
+        "created": now(),
+        "model": calibration.model.model_copy(update={"path": str(config.model.path.absolute())}),
+        "method": config.calibrate.method,
+        "tensors": solved_tensors(calibration.collected, config, calibration.samples),
+    }
+    return calibration.model_copy(update=update).attach(calibration.collected, calibration.folder)
+
+
+def _solved(calibration: Calibration, config: Config) -> Calibration:
+    """The run's ranges by the configured method, saved in its folder."""
+    folder = calibration.folder
+    assert folder is not None
+    solved = _with_ranges(calibration, config)
+    write_config(folder, config)
+    if solved.tensors != calibration.tensors:
+        forget_results(folder, ("int8",))
+    elif solved.model == calibration.model:
+        return calibration
+    solved.save(folder)
+    return solved

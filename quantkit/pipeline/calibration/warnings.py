@@ -1,0 +1,73 @@
+"""What a calibration pass found that people should know."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from quantkit.core.statistics.collected import Collected
+from quantkit.core.statistics.extent import Extent
+from quantkit.core.statistics.histogram import Histogram
+from quantkit.core.wording import some
+from quantkit.graph.model_file import ModelFile
+from quantkit.runtime.activations import activation_names
+
+GROWTH = 0.05  # of a tensor's range, in the last tenth of the images: less happens to any set
+LONE = 1.5  # times the runner-up's max|x|: then one image sets the range
+
+
+def idle_patterns(model: ModelFile, exclude: Sequence[str]) -> list[str]:
+    """A sentence on wildcards that match nothing."""
+    graph = model.graph_only.graph
+    excludable = [*activation_names(graph), *(i.name for i in model.inputs), *(node.name for node in graph.node)]
+    idle = [pattern for pattern in exclude if not any(fnmatchcase(name, pattern) for name in excludable)]
+    return [f"--exclude matches no node or tensor: {some(idle)}."] if idle else []
+
+
+def findings(names: Sequence[str], skipped: Mapping[int, str], collected: Collected) -> list[str]:
+    """Sentences on skipped images, tensors that were always zero, and ranges that few images decided.
+
+    ``names`` are the chosen samples'; ``skipped`` goes by position.
+    """
+    sentences = []
+    if skipped:
+        reasons = [f"{names[position]} ({why})" for position, why in sorted(skipped.items())]
+        sentences.append(f"{len(reasons)} of {len(names)} images could not be read and were skipped: {some(reasons)}.")
+    dead = [name for name, histogram in collected.histograms.items() if histogram.is_dead]
+    if dead:
+        sentences.append(f"{len(dead)} tensors were zero for every image: {some(dead)}.")
+    sentences += _grown(collected.histograms, collected.extents, len(names))
+    return sentences + _lone_images(collected.extents, names)
+
+
+def _grown(histograms: Mapping[str, Histogram], extents: Mapping[str, Extent], samples: int) -> list[str]:
+    grown = {}
+    for name, extent in extents.items():
+        histogram = histograms[name]
+        span = histogram.maximum - histogram.minimum
+        early = extent.early_maximum - extent.early_minimum
+        if span > 0 and early < (1 - GROWTH) * span:
+            grown[name] = 1 - max(early, 0.0) / span
+    if not grown or samples < 2:
+        return []
+    worst = sorted(grown, key=lambda name: -grown[name])
+    return [
+        f"The ranges of {len(grown)} tensors still grew in the last tenth of the images, so that more images would "
+        f"widen them further: {some([f'{name} (by {grown[name]:.0%})' for name in worst])}."
+    ]
+
+
+def _lone_images(extents: Mapping[str, Extent], names: Sequence[str]) -> list[str]:
+    by_image: dict[int, list[str]] = defaultdict(list)
+    for name, extent in extents.items():
+        if extent.runner_up >= 0 and extent.largest > LONE * extent.runner_up:
+            by_image[extent.position].append(name)
+    images = sorted(by_image, key=lambda position: -len(by_image[position]))
+    listed = [f"{names[position]} ({some(by_image[position])})" for position in images]
+    if not listed:
+        return []
+    return [
+        f"A single image sets the min-max range of {sum(map(len, by_image.values()))} tensors, at over {LONE} times "
+        f"what any other reaches: {'; '.join(listed[:3])}{' and others' if len(listed) > 3 else ''}."
+    ]

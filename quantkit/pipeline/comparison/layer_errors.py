@@ -1,0 +1,164 @@
+"""Where the accuracy goes: what INT8 makes of each layer's output, against FP32's, on a few evaluation samples.
+
+FP32 is the user's own model in onnxruntime. Equalized tensors are divided by their factors before they are compared, so
+that every figure is of the model's own values; a corrected bias counts as part of the INT8 model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.artifact import Artifact
+from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import LAYER_SAMPLES, LayerError
+from quantkit.core.errors import QuantkitError
+from quantkit.core.progress import Progress, silent
+from quantkit.datasets import Dataset, Stream
+from quantkit.datasets.stream import resized_batch
+from quantkit.graph.model_file import ModelFile
+from quantkit.measure.noise import decibels, energy, noise_energy
+from quantkit.pipeline.comparison.candidates import Candidate
+from quantkit.pipeline.export import export
+from quantkit.runtime.layer_outputs import Layer, OnnxOutputs, layers_of
+from quantkit.targets import LayerOutputs
+from quantkit.targets.tensorrt import TensorRT
+from quantkit.transforms.equalized import Undo
+
+BYTES_AT_ONCE = 128 * 2**20  # of FP32's outputs, and as much again of one INT8 model's
+UNKNOWN_VALUES = 2**20  # of a tensor without a histogram
+
+
+@dataclass(eq=False)
+class _Study:
+    """One INT8 candidate, and the noise in its tensors so far."""
+
+    candidate: Candidate
+    artifact: Artifact
+    undo: Undo
+    noise: dict[str, float] = field(default_factory=dict)
+    failed: bool = False
+    outputs: LayerOutputs | None = None
+
+    def open(self, tensors: Collection[str]) -> None:
+        """Load it with these of its tensors, in place of those before."""
+        self.outputs = None
+        self.outputs = self.candidate.target.layer_outputs(self.artifact, tensors)
+
+    def update(self, expected: Mapping[str, npt.NDArray[Any]], inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+        """One batch, of which FP32 makes ``expected``. A tensor of another shape is not the same one."""
+        assert self.outputs is not None
+        for name, values in self.outputs.infer(inputs).items():
+            if values.shape == expected[name].shape:
+                more = noise_energy(expected[name], self.undo(name, values))
+                self.noise[name] = self.noise.get(name, 0.0) + more
+
+    def guarded(self, step: Callable[..., None], *arguments: Any) -> list[str]:
+        """Do a step, unless one failed before; a warning when this one does."""
+        if self.failed:
+            return []
+        try:
+            step(*arguments)
+        except QuantkitError as refusal:
+            self.failed, self.outputs = True, None
+            return [_missing(self.artifact.target, refusal)]
+        return []
+
+
+def measure_layers(
+    candidates: Sequence[Candidate],
+    calibration: Calibration,
+    model: ModelFile,
+    dataset: Dataset,
+    indices: Sequence[int],
+    batch: int,
+    artifacts: Path,
+    progress: Progress = silent,
+) -> list[str]:
+    """Give the INT8 candidates their ``layer_errors``, from ``LAYER_SAMPLES`` spread over ``indices``.
+
+    They are fed in batches of ``batch``, and tensors looked at in groups of at most ``BYTES_AT_ONCE``. What cannot be
+    measured is left out, and a warning for each is returned.
+    """
+    studies, warnings = _studies(candidates, calibration, model, artifacts, progress)
+    if not studies:
+        return warnings
+    layers = layers_of(model.graph_only.graph)
+    spread = np.linspace(0, len(indices) - 1, min(LAYER_SAMPLES, len(indices)))
+    chosen = [indices[int(position)] for position in spread]
+    groups = _groups(layers, calibration, batch)
+    signal: dict[str, float] = {}
+    with progress("layers", len(groups) * len(chosen), "samples") as advance:
+        for group in groups:
+            tensors = {layer.tensor: layer.tensor for layer in group}
+            try:
+                reference = OnnxOutputs(model.path, model.graph_only.graph, bool(model.external_files), tensors)
+                for study in studies:
+                    warnings += study.guarded(study.open, reference.names)
+                for samples in Stream(dataset, chosen).batches(batch):
+                    inputs = resized_batch(samples.inputs, batch)  # a last one of fewer has some of them twice
+                    expected = reference.infer(inputs)
+                    for name, values in expected.items():
+                        signal[name] = signal.get(name, 0.0) + energy(values)
+                    for study in studies:
+                        warnings += study.guarded(study.update, expected, inputs)
+                    advance(len(samples.indices))
+            except QuantkitError as refusal:
+                return [*warnings, _missing("any target", refusal)]
+    for study in (study for study in studies if not study.failed):
+        study.candidate.layer_errors = tuple(
+            LayerError(
+                name=layer.name,
+                tensor=layer.tensor,
+                kind=layer.kind,
+                sqnr_db=decibels(signal[layer.tensor], study.noise[layer.tensor]),
+            )
+            for layer in layers
+            if layer.tensor in study.noise
+        )
+    return warnings
+
+
+def _studies(
+    candidates: Sequence[Candidate], calibration: Calibration, model: ModelFile, artifacts: Path, progress: Progress
+) -> tuple[list[_Study], list[str]]:
+    studies, warnings = [], []
+    for candidate in candidates:
+        if candidate.artifact.precision != "int8":
+            continue
+        try:
+            artifact = candidate.artifact
+            if isinstance(
+                candidate.target, TensorRT
+            ):  # an engine tells nothing of its layers, the file it is from does
+                artifact = export(calibration, [candidate.target], ["int8"], artifacts, progress)[0]
+            factors = candidate.target.factors(model, calibration, artifact)
+            studies.append(_Study(candidate, artifact, Undo(model.graph_only.graph, factors)))
+        except QuantkitError as refusal:
+            warnings.append(_missing(candidate.artifact.target, refusal))
+    return studies, warnings
+
+
+def _groups(layers: Sequence[Layer], calibration: Calibration, batch: int) -> list[list[Layer]]:
+    """The layers in order, in groups of at most ``BYTES_AT_ONCE``, but for a larger one by itself."""
+    groups: list[list[Layer]] = []
+    room = 0
+    for layer in layers:
+        histogram = calibration.histograms.get(layer.tensor)
+        values = histogram.total // max(calibration.samples, 1) if histogram else UNKNOWN_VALUES
+        size = 4 * values * batch
+        if not groups or size > room:
+            groups.append([])
+            room = BYTES_AT_ONCE
+        groups[-1].append(layer)
+        room -= size
+    return groups
+
+
+def _missing(target: str, refusal: QuantkitError) -> str:
+    return f"The accuracy of layers is not measured for {target}: {refusal.what}"

@@ -1,0 +1,200 @@
+"""Ranges from one form into another: caches, dynamic ranges, TensorsData, runs and Q/DQ models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+
+import onnx
+
+from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
+from quantkit.core.errors import BadInput
+from quantkit.core.files import atomic_file, normalized, sha256_of, write_text
+from quantkit.core.preprocess import Preprocess
+from quantkit.core.ranges import TensorRange
+from quantkit.core.wording import some
+from quantkit.formats.dynamic_ranges import ranges_text
+from quantkit.formats.imported import DEAD_AMAX, Imported
+from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, header_of, text_with_header, version_number
+from quantkit.formats.tensors_data import MIN_MAX, tensors_data_text
+from quantkit.graph.float_tensors import float_tensors
+from quantkit.graph.fused import with_fused
+from quantkit.graph.model_file import ModelFile, open_model
+from quantkit.graph.save import LARGEST_SINGLE_FILE
+from quantkit.pipeline.calibration.result import forget_checkpoint, forget_results
+from quantkit.pipeline.conversion.match import Match, completed, match
+from quantkit.pipeline.conversion.read import range_file, read_ranges_of
+from quantkit.pipeline.run_directory import MANIFEST_FILE, PARTIAL, is_run, now, own_folder
+from quantkit.targets.tensorrt import DEFAULT_VERSION
+from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
+from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
+from quantkit.version import __version__
+
+FORMS = ("qdq", "ranges", "cache", "json", "tensors-data")
+ALGORITHMS = {"entropy": ENTROPY, "minmax": MINMAX}
+IMPORTED = "imported"  # the method of a calibration that quantkit did not make
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What came of it. ``text`` holds the result of a text form; ``match`` is None where no model was given."""
+
+    imported: Imported
+    ranges: dict[str, TensorRange]
+    match: Match | None
+    notes: tuple[str, ...]
+    text: str = ""
+    output: Path | None = None
+
+
+def convert(
+    source: Path,
+    to: str,
+    model_path: Path | None = None,
+    output: Path | None = None,
+    version: str | None = None,
+    algorithm: str | None = None,
+) -> Conversion:
+    """Convert ``source``, whatever form it has, into one of ``FORMS``, and write it unless ``output`` is None.
+
+    "json" makes a run directory of ``output``, for ``quantkit export``; the others a file. "qdq" and "json" need the
+    model and an output. ``version`` and ``algorithm`` (entropy, minmax) go into a cache's first line, which otherwise
+    stays as it is. Raises BadInput.
+    """
+    if to not in FORMS:
+        raise BadInput(f"There is no form {to!r} to convert to.", f"Choose one of: {', '.join(FORMS)}.")
+    if algorithm is not None and algorithm not in ALGORITHMS:
+        raise BadInput(f"There is no algorithm {algorithm!r}.", f"Choose one of: {', '.join(ALGORITHMS)}.")
+    if version is not None:
+        version_number(version)
+    if to in ("qdq", "json") and (model_path is None or output is None):
+        lacking = "--model with the floating-point ONNX model" if model_path is None else "-o"
+        raise BadInput(f"--to {to} needs {'a model' if model_path is None else 'an output'}.", f"Give {lacking}.")
+    file = range_file(source)
+    model = None if model_path is None else open_model(model_path)
+    if output is not None:
+        if to != "json" and output.is_dir():
+            raise BadInput(f"The output {output} is a folder.", "Give the name of a file with -o.")
+        _refuse_to_overwrite(output, [file, *((model.path, *model.external_files) if model else ())])
+    known = float_tensors(model.graph_only) if model else []
+    imported, calibration = read_ranges_of(source, set(known))
+    matched = match(imported, model, str(source)) if model else None
+    if model:
+        imported = completed(imported, model)
+    notes = [*imported.notes, *_zeros(imported, matched, source)]
+    ranges = imported.ranges
+    if to != "cache" and (version or algorithm):
+        notes.append(f"Only a cache names a version of TensorRT and an algorithm; --to {to} leaves them out.")
+    if to == "ranges" and (split := [name for name in ranges if ":" in name]):
+        notes.append(
+            f"A name holds a colon ({some(split)}): read the lines by the last one; sampleINT8API takes the first."
+        )
+    if to in ("json", "tensors-data") and imported.symmetric:
+        unsigned = "" if model else ", those of ReLU outputs, too, as no --model tells which they are"
+        count = len(imported.symmetric)
+        notes.append(
+            f"{source} holds only amax for {f'{count} tensors' if count > 1 else 'one tensor'} that may be negative: "
+            f"unsigned 8-bit targets get -amax to amax there{unsigned}."
+        )
+    if model is None or matched is None or output is None or to not in ("qdq", "json"):
+        if model and matched and matched.fused:
+            ranges = with_fused(model.graph_only.graph, ranges)
+            notes.append(f"Tensors inside fused kernels ({some(matched.fused)}) get the range of what leaves them.")
+        text = _text(imported, ranges, to, version, algorithm)
+        if output is not None:
+            write_text(output, text)
+        return Conversion(imported, ranges, matched, tuple(notes), text, output)
+    ranges = {name: ranges[name] for name in matched.tensors if name in ranges}
+    if to == "qdq":
+        _write_model(with_float_matrices(quantized_for_tensorrt(model, ranges, imported.exclude)), output)
+    else:
+        _write_run(imported, ranges, model, file, calibration, tuple(notes), output)
+    return Conversion(imported, ranges, matched, tuple(notes), output=output)
+
+
+def _zeros(imported: Imported, matched: Match | None, source: Path) -> list[str]:
+    """A note on ranges of 0; not on those of the model's constants, to which onnxruntime's calibrators give ranges."""
+    dead = [name for name in imported.dead if matched is None or name not in matched.constants]
+    if not dead:
+        return []
+    count = f"The ranges of {len(dead)} tensors are" if len(dead) > 1 else "The range of one tensor is"
+    return [f"{count} 0 in {source} ({some(dead)}); {DEAD_AMAX:.3g} stands for it, as 0 is no scale."]
+
+
+def _text(
+    imported: Imported, ranges: dict[str, TensorRange], to: str, version: str | None, algorithm: str | None
+) -> str:
+    amax = {name: range_.amax for name, range_ in ranges.items()}
+    if to == "ranges":
+        return ranges_text(amax)
+    if to == "tensors-data":
+        return tensors_data_text(ranges, imported.method if imported.method.startswith("Calibration") else MIN_MAX)
+    word = MINMAX if imported.method == "minmax" else None
+    return text_with_header(
+        amax, header_of(imported.header, DEFAULT_VERSION, version, ALGORITHMS[algorithm] if algorithm else word)
+    )
+
+
+def _refuse_to_overwrite(output: Path, inputs: list[Path]) -> None:
+    for written in (output, output / CALIBRATION_FILE):
+        for given in inputs:
+            if written.exists() and written.samefile(given):
+                raise BadInput(f"The output {output} would replace the input {given}.", "Give another -o.")
+
+
+def _write_model(proto: onnx.ModelProto, output: Path) -> None:
+    if sum(len(tensor.raw_data) for tensor in proto.graph.initializer) > LARGEST_SINGLE_FILE:
+        raise BadInput(
+            "The Q/DQ model is too large for one file.",
+            "Convert with --to json, then quantkit export --target tensorrt.",
+        )
+    with atomic_file(output) as temporary:
+        onnx.save_model(proto, str(temporary))
+
+
+def _write_run(
+    imported: Imported,
+    ranges: dict[str, TensorRange],
+    model: ModelFile,
+    file: Path,
+    calibration: Calibration | None,
+    notes: tuple[str, ...],
+    folder: Path,
+) -> None:
+    """A run directory that ``quantkit export`` takes: ranges, and where they come from, but no counts."""
+    origin = f"{file} ({imported.form}{', ' + imported.header if imported.header else ''})"
+    unknown = f"The ranges are imported from {origin}: nothing is known here of the images and their preprocessing."
+    document = Calibration(
+        created=now(),
+        versions={name: installed(name) for name in ("numpy", "onnx", "onnxruntime")} | {"quantkit": __version__},
+        model=ModelRef(path=str(normalized(model.path)), sha256=model.sha256()),
+        data=DataRef(path=str(normalized(file)), sha256=sha256_of(file)),
+        preprocess=calibration.preprocess if calibration else Preprocess(),
+        samples=0,
+        batch_size=1,
+        seed=0,
+        method=IMPORTED,
+        exclude=imported.exclude,
+        warnings=(*(() if calibration else (unknown,)), *notes),
+        tensors={
+            name: TensorCalibration(
+                amax=range_.amax,
+                low=range_.low,
+                high=range_.high,
+                method=IMPORTED,
+                reason=f"imported from {origin}",
+                candidates={IMPORTED: range_},
+            )
+            for name, range_ in ranges.items()
+        },
+    )
+    with own_folder(folder):
+        if is_run(folder) and Calibration.load(folder).method != IMPORTED:
+            raise BadInput(f"{folder} holds a calibration that was measured.", "Give another folder with -o.")
+        if (folder / PARTIAL).exists():
+            raise BadInput(f"{folder} holds an interrupted calibration.", "Give another folder with -o.")
+        (folder / MANIFEST_FILE).unlink(missing_ok=True)
+        forget_results(folder, ("fp32", "fp16", "int8"))
+        document.save(folder)
+        forget_checkpoint(folder)

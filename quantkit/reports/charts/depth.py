@@ -1,0 +1,142 @@
+"""The picture of SQNR along the depth of the network, as an SVG to stand inside an HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+from quantkit.measure.noise import NOT_FINITE_DB
+from quantkit.reports import wording
+from quantkit.reports.charts.labels import LABEL
+from quantkit.reports.charts.scatter import MARKERS, shortened
+from quantkit.reports.charts.svg import STAND_INS, for_html
+from quantkit.reports.content.layer_errors import Series, worst_named
+
+FEWEST_LAYERS = 3  # fewer make no picture
+
+
+def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool = False) -> str:
+    """Layers in the model's order (x) against their SQNR in dB (y), a mark for each layer and series.
+
+    ``targets`` in order choose marker and colour, as in :func:`quantkit.reports.charts.scatter.scatter_svg`; a target's
+    further series are hollow. Outputs equal to the bit have no mark, those that are no number stand at the bottom edge.
+    Empty when there are too few layers.
+    """
+    places = _places(series)
+    figures = [e.sqnr_db for one in series for e in one.row.layer_errors if e.sqnr_db is not None]
+    finite = [value for value in figures if value > NOT_FINITE_DB]
+    if len(places) < FEWEST_LAYERS or not finite:
+        return ""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    salt = "quantkit-depth-narrow" if narrow else "quantkit-depth"
+    settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif", "font.size": 10}
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever the reader's own matplotlibrc says
+        matplotlib.rcParams.update(settings)
+        figure = Figure(figsize=(4.2, 3.6) if narrow else (11.4, 3.1), layout="constrained")
+        axes = figure.add_subplot()
+        margin = 0.06 * (max(finite) - min(finite)) or 1.0
+        bottom = min(finite) - 2.5 * margin  # room for the label of the worst
+        axes.set_ylim(bottom, max(finite) + margin)
+        axes.set_xlim(0.5, len(places) + 0.5)
+        colours = [targets.index(one.target) % len(MARKERS) for one in series]
+        size = 4.0 if narrow else 5.5
+        handles = [
+            _draw(axes, one, places, colour, bottom, size + 1.5 * (len(series) - 1 - number))
+            for number, (one, colour) in enumerate(zip(series, colours, strict=True))
+        ]
+        _decorate(axes, narrow)
+        if len(series) > 1:
+            _legend(figure, handles, [shortened(one.label) for one in series], narrow)
+        _label_worst(axes, series, places, colours)
+        out = StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    description = f"{len(places)} layers; {worst_named(series)} All of them are listed below."
+    return for_html(
+        out.getvalue(), title="SQNR of each layer's output", description=description, prefix=salt, table="tensors"
+    )
+
+
+def _places(series: Sequence[Series]) -> dict[str, int]:
+    """Every tensor's place in the model's order, from 1: one series may lack what another has."""
+    places: dict[str, int] = {}
+    longest = max(series, key=lambda one: len(one.row.layer_errors), default=None)
+    for one in [longest] * (longest is not None) + [one for one in series if one is not longest]:
+        for error in one.row.layer_errors if one else ():
+            places.setdefault(error.tensor, len(places) + 1)
+    return places
+
+
+def _draw(axes: Any, one: Series, places: dict[str, int], index: int, bottom: float, size: float) -> Any:
+    """Later series lie on top, with smaller marks, so that equal figures are still seen twice."""
+    colour = STAND_INS.series[index]
+    told = [(places[e.tensor], max(e.sqnr_db, bottom)) for e in one.row.layer_errors if e.sqnr_db is not None]
+    marks = {
+        "marker": MARKERS[index],
+        "markersize": size,
+        "color": colour,
+        "markerfacecolor": STAND_INS.paper if one.nth else colour,
+        "markeredgecolor": colour if one.nth else STAND_INS.paper,
+        "markeredgewidth": 1.0 if one.nth else 0.6,
+        "linewidth": 0.8,
+        "linestyle": "--" if one.nth else "-",
+        "clip_on": False,
+    }
+    return axes.plot([x for x, _ in sorted(told)], [y for _, y in sorted(told)], zorder=3, **marks)[0]
+
+
+def _label_worst(axes: Any, series: Sequence[Series], places: dict[str, int], colours: Sequence[int]) -> None:
+    """Below the worst layer that has a figure: the figure, and the end of its name."""
+    y, x, name, colour = min(
+        (error.sqnr_db, places[error.tensor], error.name, colour)
+        for one, colour in zip(series, colours, strict=True)
+        for error in one.row.layer_errors
+        if error.sqnr_db is not None and error.sqnr_db > NOT_FINITE_DB
+    )
+    share = x / len(places)
+    axes.annotate(
+        f"{wording.decibels(y)} dB: {shortened(name[::-1])[::-1]}",
+        (x, y),
+        (0, -9),
+        textcoords="offset points",
+        ha="left" if share < 1 / 3 else "right" if share > 2 / 3 else "center",
+        va="top",
+        color=STAND_INS.series[colour],
+        weight="bold",
+        fontsize=9,
+        parse_math=False,
+    ).set_gid(LABEL)
+
+
+def _decorate(axes: Any, narrow: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(5 if narrow else 12, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.signed(value, 0)))
+    axes.set_xlabel("Layer, in the model's order", color=STAND_INS.ink)
+    axes.set_ylabel("SQNR, dB  (better →)", color=STAND_INS.ink)
+    axes.grid(color=STAND_INS.grid, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(color=STAND_INS.grid, labelcolor=STAND_INS.ink, which="both")
+    for side, spine in axes.spines.items():
+        spine.set_color(STAND_INS.grid)
+        spine.set_visible(side in ("left", "bottom"))
+
+
+def _legend(figure: Any, handles: Sequence[Any], names: Sequence[str], narrow: bool) -> None:
+    # Names come in afterwards: matplotlib reads $…$ as a formula and a leading _ as "leave out".
+    legend = figure.legend(
+        handles,
+        [str(i) * 12 for i in range(len(names))],
+        loc="outside upper left",
+        ncols=1 if narrow else min(len(names), 4),
+        frameon=False,
+        labelcolor=STAND_INS.ink,
+        handletextpad=0.5,
+    )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)

@@ -1,0 +1,255 @@
+"""What differs between two runs: figures, ranges and circumstances, and which of it is more than chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from quantkit.core.calibration import Calibration, TensorCalibration
+from quantkit.core.comparison import Comparison, Row
+from quantkit.core.predictions import Predictions
+from quantkit.gates.figure import counterpart, figure
+from quantkit.measure.paired import change
+from quantkit.reports import wording
+from quantkit.reports.content.changed import Changed, changed_between
+from quantkit.reports.content.verdict import SIGNIFICANT, judged_rows
+
+Outcome = Literal["better", "worse", "no clear difference", "same", "not comparable"]
+SMALLEST_DB = 0.05  # below it, two SQNRs are the same
+SMALLEST_SIZE = 0.005  # below this share, two sizes are the same
+LESS_IS_BETTER = ("latency_ms.p50", "size_bytes")
+
+
+@dataclass(frozen=True)
+class FigureDifference:
+    """One figure of two runs, in the file's own units; ``reason`` says what the outcome rests on."""
+
+    metric: str
+    before: float
+    after: float
+    outcome: Outcome
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RowDifference:
+    """One target, precision, device and batch of two runs; None where a run has no such row."""
+
+    before: Row | None
+    after: Row | None
+    figures: tuple[FigureDifference, ...] = ()
+
+    @property
+    def row(self) -> Row:
+        """The later run's, where it has one."""
+        found = self.after or self.before
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True)
+class RangeDifference:
+    """One tensor's range in two runs."""
+
+    tensor: str
+    before: TensorCalibration
+    after: TensorCalibration
+
+    @property
+    def ratio(self) -> float:
+        """The later amax over the earlier one; 1 for two dead tensors."""
+        if self.before.amax == self.after.amax:
+            return 1.0
+        return self.after.amax / self.before.amax if self.before.amax else math.inf
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """One layer's SQNR in dB in two runs, of one INT8 model; ``row`` is the later run's."""
+
+    row: Row
+    layer: str
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float:
+        """In dB; negative where the later run errs more."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One circumstance of two runs, in words."""
+
+    title: str
+    before: str
+    after: str
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is not the same."""
+        return self.before != self.after
+
+
+def row_differences(before: Comparison, after: Comparison) -> list[RowDifference]:
+    """Every row of the later run beside the earlier one's, then what only the earlier one has."""
+    found, met = [], []
+    for row in after.rows:
+        other = counterpart(before, row)
+        met.append(other)
+        figures = tuple(_figures(before, other, after, row)) if other is not None else ()
+        found.append(RowDifference(other, row, figures))
+    return found + [RowDifference(row, None) for row in before.rows if not any(row is other for other in met)]
+
+
+def _figures(before: Comparison, own: Row, after: Comparison, row: Row) -> Iterator[FigureDifference]:
+    metrics = [f"metrics.{name}.value" for name in row.metrics if name in own.metrics]
+    for metric in (*metrics, "agreement", "sqnr_db", "latency_ms.p50", "size_bytes"):
+        first, second = figure(before, own, metric), figure(after, row, metric)
+        if first is None or second is None:
+            continue
+        outcome: Outcome = "better" if (second.value > first.value) != (metric in LESS_IS_BETTER) else "worse"
+        reason = ""
+        if _unlike(metric, before, after):
+            outcome, reason = "not comparable", _unlike(metric, before, after)
+        elif first.value == second.value:
+            outcome = "same"
+        elif metric == "sqnr_db":
+            outcome = "same" if abs(first.value - second.value) < SMALLEST_DB else outcome
+        elif metric == "size_bytes":
+            outcome = "same" if abs(second.value - first.value) < SMALLEST_SIZE * first.value else outcome
+        elif metric.startswith("metrics."):
+            p_value = _p_value(before, own, after, row) if metric == "metrics.top1.value" else None
+            if p_value is not None:
+                outcome = outcome if p_value < SIGNIFICANT else "no clear difference"
+                reason = f"McNemar's test, p = {p_value:.2g}"
+            elif first.overlaps(second):
+                outcome, reason = "no clear difference", "the intervals overlap"
+        elif first.overlaps(second):
+            what = "within the spread of the rounds" if metric in LESS_IS_BETTER else "the intervals overlap"
+            outcome, reason = "no clear difference", what
+        yield FigureDifference(metric, first.value, second.value, outcome, reason)
+
+
+def _unlike(metric: str, before: Comparison, after: Comparison) -> str:
+    """Why this figure of the two runs cannot be compared; empty where it can."""
+    if metric == "size_bytes":
+        return ""
+    if metric == "latency_ms.p50":
+        same = before.environment.hardware == after.environment.hardware
+        return "" if same else "measured on other hardware"
+    return "" if before.data_sha256 == after.data_sha256 else "evaluated on other data"
+
+
+def paired_answers(before: Comparison, own: Row, after: Comparison, row: Row) -> Predictions | None:
+    """What both rows answered on the same samples, the earlier run's model first.
+
+    None where either run kept no answers, or its samples are others.
+    """
+    first, second = before.predictions, after.predictions
+    if first is None or second is None or own.key not in first.keys or row.key not in second.keys:
+        return None
+    if first.names != second.names or not np.array_equal(first.labels, second.labels):
+        return None
+    mine, its = first.keys.index(own.key), second.keys.index(row.key)
+    return Predictions(
+        names=second.names,
+        classes=second.classes,
+        labels=second.labels,
+        keys=("before", "after"),
+        answers=np.stack([first.answers[mine], second.answers[its]]),
+        confidences=np.stack([first.confidences[mine], second.confidences[its]]),
+    )
+
+
+def _p_value(before: Comparison, own: Row, after: Comparison, row: Row) -> float | None:
+    """The exact McNemar test's of the right answers; None where they are not known sample by sample."""
+    paired = paired_answers(before, own, after, row)
+    if paired is None:
+        return None
+    known = paired.labels >= 0
+    was, is_ = paired.answers[:, known] == paired.labels[known]
+    return change(int((was & ~is_).sum()), int((is_ & ~was).sum()), int(known.sum())).p_value
+
+
+def answers_changed(before: Comparison, after: Comparison) -> list[Changed]:
+    """What each INT8 model of the later run answers otherwise than the earlier run's; once for all its batches."""
+    found: dict[str, Changed] = {}
+    for row in judged_rows(after):
+        own = counterpart(before, row)
+        paired = paired_answers(before, own, after, row) if own is not None else None
+        if paired is not None and row.key not in found:
+            found[row.key] = changed_between(row, paired, 0, 1)
+    return list(found.values())
+
+
+def layer_differences(before: Comparison, after: Comparison) -> list[LayerDifference]:
+    """Layers of both runs whose SQNR differs, the largest difference first. Those equal to the bit are left out.
+
+    Empty where the runs were evaluated on other data.
+    """
+    if _unlike("layer_errors", before, after):
+        return []
+    found = []
+    for row in after.rows:
+        own = counterpart(before, row)
+        earlier = {error.tensor: error.sqnr_db for error in own.layer_errors} if own is not None else {}
+        for error in row.layer_errors:
+            was = earlier.get(error.tensor)
+            if was is not None and error.sqnr_db is not None and abs(error.sqnr_db - was) >= SMALLEST_DB:
+                found.append(LayerDifference(row, error.tensor, was, error.sqnr_db))
+    return sorted(found, key=lambda difference: -abs(difference.change))
+
+
+def range_differences(before: Calibration, after: Calibration) -> list[RangeDifference]:
+    """Tensors of both runs whose amax differs, the largest ratio first."""
+    both = (
+        RangeDifference(name, before.tensors[name], tensor)
+        for name, tensor in after.tensors.items()
+        if name in before.tensors
+    )
+    return sorted((d for d in both if d.ratio != 1), key=lambda d: -abs(math.log(d.ratio)) if d.ratio else -math.inf)
+
+
+def facts(
+    before: tuple[Calibration | None, Comparison | None], after: tuple[Calibration | None, Comparison | None]
+) -> list[Fact]:
+    """How both runs were made, in the same order; what neither tells is left out."""
+    first, second = _told(*before), _told(*after)
+    return [Fact(title, first.get(title, wording.DASH), second.get(title, wording.DASH)) for title in first | second]
+
+
+def _told(calibration: Calibration | None, comparison: Comparison | None) -> dict[str, str]:
+    told: dict[str, str] = {}
+    if calibration is not None:
+        data = calibration.data
+        told |= {
+            "Model": calibration.model.path,
+            "Model's SHA-256": calibration.model.sha256,
+            "Calibration data": f"{data.path}, {calibration.samples} samples, seed {calibration.seed}",
+            "Calibration data's SHA-256": data.sha256,
+            "Preprocessing": calibration.preprocess.describe(),
+            "Method": calibration.method,
+            "Left in floating point": ", ".join(calibration.exclude) or "nothing",
+            "Calibrated with": _versions(calibration.versions),
+            "Calibrated": calibration.created,
+        }
+    if comparison is not None:
+        machine = comparison.environment
+        told |= {
+            "Evaluation data": f"{comparison.data}, {comparison.samples} samples, {comparison.labelled} labelled",
+            "Evaluation data's SHA-256": comparison.data_sha256,
+            "Machine": f"{machine.hardware}, {machine.platform}",
+            "Measured with": _versions({"quantkit": machine.quantkit, "Python": machine.python} | machine.packages),
+            "Measured": machine.measured,
+        }
+    return told
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in versions.items())

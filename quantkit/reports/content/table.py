@@ -1,0 +1,167 @@
+"""The table of all rows, for every report that has one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from quantkit.core.comparison import Comparison, Latency, Row
+from quantkit.reports import wording
+from quantkit.reports.content.verdict import percent_digits
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a cell, a smaller ``detail`` beneath it, and what to sort it by (None sorts last)."""
+
+    text: str
+    key: float | str | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, an explanation of it, and its cell for a row."""
+
+    title: str
+    hint: str
+    cell: Callable[[Row], Cell]
+    numeric: bool = True
+
+
+def columns(comparison: Comparison) -> list[Column]:
+    """The columns that this comparison has figures for; shares in percent, drop in points, latency in ms."""
+    digits = percent_digits(comparison.samples)
+    metrics = wording.metric_names(comparison.rows)
+    return [
+        Column(
+            "Target",
+            "Runtime, the device, and how it ran",
+            lambda row: Cell(row.target, f"{row.target} {row.device}", _run(row)),
+            numeric=False,
+        ),
+        Column("Precision", "Precision of the artifact; calibration method", _precision, numeric=False),
+        Column(
+            "Ran in",
+            "What the weighted layers truly ran in",
+            lambda row: Cell(row.executed_precision, row.executed_precision),
+            numeric=False,
+        ),
+        *(_metric(name, digits, first=name == metrics[0]) for name in metrics[:1]),
+        *(_drop(name) for name in metrics[:1]),
+        *(_metric(name, digits, first=False) for name in metrics[1:]),
+        Column(
+            "Agree %",
+            "Share of samples with the same answer as FP32 on this target",
+            lambda row: Cell(wording.percent(row.agreement, digits).removesuffix(" %"), row.agreement),
+        ),
+        Column("SQNR dB", "Signal to quantization noise of the worst output", _sqnr),
+        *_latencies(comparison),
+        Column(
+            "/s",
+            "Throughput: samples per second",
+            lambda row: Cell(f"{row.throughput:,.{0 if row.throughput >= 10 else 1}f}", row.throughput),
+        ),
+        Column(
+            "Speed-up",
+            "FP32's p50 on this target divided by this p50",
+            lambda row: Cell(wording.DASH if row.is_reference else f"{row.speedup:.2f}x", row.speedup),
+        ),
+        *_gpu(comparison),
+        Column("MB", "Size of the files", lambda row: Cell(f"{row.size_bytes / 1e6:.2f}", row.size_bytes)),
+    ]
+
+
+def _gpu(comparison: Comparison) -> list[Column]:
+    """What a GPU drew and held, where one ran."""
+    if not any(row.gpu for row in comparison.rows):
+        return []
+
+    def memory(row: Row) -> Cell:
+        if row.gpu is None:
+            return Cell(wording.DASH, None)
+        return Cell(f"{row.gpu.memory_bytes / 2**20:,.0f}", row.gpu.memory_bytes)
+
+    def power(row: Row) -> Cell:
+        if row.gpu is None or row.gpu.power_w is None:
+            return Cell(wording.DASH, None)
+        clock = f"{row.gpu.sm_clock_mhz:,} MHz" if row.gpu.sm_clock_mhz else ""
+        return Cell(f"{row.gpu.power_w:.0f}", row.gpu.power_w, clock)
+
+    return [
+        Column("GPU MiB", "What the loaded model takes of the GPU's memory", memory),
+        Column("Watt", "The GPU's mean power under this load, and its highest clock", power),
+    ]
+
+
+def _run(row: Row) -> str:
+    """The device, and how the runtime ran it, where it tells."""
+    names = {"threads": "thread", "streams": "stream"}
+    counts = {name: row.runtime[key] for key, name in names.items() if key in row.runtime}
+    return ", ".join([row.device, *(f"{count} {name}{'s' if count != '1' else ''}" for name, count in counts.items())])
+
+
+def _precision(row: Row) -> Cell:
+    detail = ", ".join(filter(None, (row.variant, f"batch {row.batch}" if row.batch != 1 else "")))
+    return Cell(row.precision.upper(), row.precision, detail)
+
+
+def _metric(name: str, digits: int, first: bool) -> Column:
+    def cell(row: Row) -> Cell:
+        value = row.metrics.get(name)
+        if value is None:
+            return Cell(wording.DASH, None)
+        band = wording.interval(value.low, value.high, digits).removesuffix(" %") if first else ""
+        return Cell(wording.percent(value.value, digits).removesuffix(" %"), value.value, band)
+
+    title = wording.metric_name(name).capitalize() if name.startswith("top") else name
+    return Column(f"{title} %", "Accuracy" + (", with its 95 % confidence interval" if first else ""), cell)
+
+
+def _drop(name: str) -> Column:
+    def cell(row: Row) -> Cell:
+        drop = row.drop.get(name)
+        if drop is None or row.is_reference:
+            return Cell(wording.DASH, None)
+        change = row.changes.get(name)
+        return Cell(wording.points(drop), drop, "" if change is None else f"p = {change.p_value:.2g}")
+
+    hint = f"FP32's {wording.metric_name(name)} minus this one, in percentage points"
+    return Column("Drop pt", f"{hint}; beneath it the p of McNemar's exact test", cell)
+
+
+def _sqnr(row: Row) -> Cell:
+    text = wording.DASH if row.is_reference else wording.decibels(row.sqnr_db)
+    key = None if row.is_reference else row.sqnr_db if row.sqnr_db is not None else 1e9  # equal to the bit: the best
+    return Cell(text, key)
+
+
+def _latencies(comparison: Comparison) -> list[Column]:
+    fastest = min((row.latency_ms.p50 for row in comparison.rows), default=1.0)
+    digits = 2 if fastest >= 1 or fastest <= 0 else min(5, 2 - math.floor(math.log10(fastest)))
+
+    def cell_of(value: float | None) -> Cell:
+        return Cell(wording.DASH, None) if value is None else Cell(f"{value:,.{digits}f}", value)
+
+    def median_of(field: str) -> Callable[[Row], Cell]:
+        def cell(row: Row) -> Cell:
+            latency: Latency | None = getattr(row, field)
+            return cell_of(None if latency is None else latency.p50)
+
+        return cell
+
+    def column(name: str) -> Column:
+        def cell(row: Row) -> Cell:
+            return cell_of(float(getattr(row.latency_ms, name)))
+
+        return Column(name + " ms" * (name == "p50"), f"{name[1:]} % of the inferences took at most so many ms", cell)
+
+    found = [column(name) for name in ("p50", "p90", "p99")]
+    for field, title, hint in (
+        ("latency_with_copies_ms", "With copies", "p50 in ms with the copies between host and device"),
+        ("latency_graph_ms", "CUDA graph", "p50 in ms without copies, all kernels launched as one CUDA graph"),
+    ):
+        if any(getattr(row, field) for row in comparison.rows):
+            found.append(Column(title, hint, median_of(field)))
+    return found

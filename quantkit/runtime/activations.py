@@ -1,0 +1,174 @@
+"""Every float activation of a model, computed in one session by any number of threads."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+
+from quantkit.core.errors import BadInput
+from quantkit.core.files import NO_SPACE
+from quantkit.graph.clamps import clamps_of
+from quantkit.graph.model_file import ModelFile
+from quantkit.runtime.session import cpu_session
+
+SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
+FLOAT_TYPES = {"tensor(float)", "tensor(float16)", "tensor(double)"}
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+Inputs = Mapping[str, npt.NDArray[np.generic]]
+Activations = dict[str, npt.NDArray[np.float32]]
+
+
+class ActivationSession:
+    """The model in FP32 on the CPU, with float activations as outputs: all but ``clamps``, which others tell.
+
+    Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone
+    are not. ``keep`` filters them by name. ``names`` holds them in graph order. ``threads`` compute one run together.
+    Raises BadInput when no activation is left.
+    """
+
+    def __init__(
+        self, model: ModelFile, keep: Callable[[str], bool] = lambda name: True, threads: int | None = None
+    ) -> None:
+        self.float_inputs = [i.name for i in model.inputs if i.dtype.startswith("float") and keep(i.name)]
+        graph = model.graph_only.graph
+        given = {output.name for output in graph.output}
+        wanted = [name for name in activation_names(graph) if keep(name)]
+        # What a ReLU or Clip puts out can be told from what it takes in; onnxruntime need not write both to memory.
+        self.clamps = clamps_of(graph, set(wanted) | set(self.float_inputs))
+        cut = {clamp.name for clamp in self.clamps}
+        asked = [name for name in wanted if name not in cut]
+        more = [name for name in asked if name not in given]
+        with with_outputs(model.path, bool(model.external_files), more) as source:
+            self.session = cpu_session(source, model.path.parent if model.external_files else None, threads)
+        _give_back_memory()
+        floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
+        self.fetched = [name for name in asked if name in floats]
+        known = {*self.float_inputs, *self.fetched}
+        self.clamps = [clamp for clamp in self.clamps if clamp.source in known]  # not those of integers
+        told = {clamp.name for clamp in self.clamps}
+        # What a run gave for inputs of these shapes: other runners make room for it before their first run.
+        self.output_shapes: dict[Shapes, list[tuple[tuple[int, ...], np.dtype[Any]]]] = {}
+        self.names = self.float_inputs + [name for name in wanted if name in known or name in told]
+        if not self.fetched:
+            raise BadInput(f"{model.path} has no float activation to measure.", "Exclude less with --exclude.")
+
+
+class Runner:
+    """Runs an :class:`ActivationSession`, over and over into the same memory; each thread needs a runner of its own."""
+
+    def __init__(self, session: ActivationSession) -> None:
+        self.clamps = session.clamps
+        self._session = session
+        self._outputs: list[npt.NDArray[np.generic]] = []
+        self._binding: ort.IOBinding | None = None
+        self._shapes: Shapes = ()
+
+    def run(self, inputs: Inputs) -> Activations:
+        """One batch: all activations but the session's clamps, float32 arrays that the next run overwrites.
+
+        Raises BadInput when the model cannot take the batch.
+        """
+        inputs = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        shapes = tuple((name, array.shape) for name, array in sorted(inputs.items()))
+        if shapes != self._shapes:
+            self._outputs, self._binding, self._shapes = [], None, shapes  # free the old ones first
+            if shapes in self._session.output_shapes:
+                self._bind([np.empty(shape, dtype) for shape, dtype in self._session.output_shapes[shapes]])
+        if self._binding is None or not self._run_bound(inputs):
+            self._run_unbound(inputs)
+            self._session.output_shapes[shapes] = [(array.shape, array.dtype) for array in self._outputs]
+        fetched = zip(self._session.fetched, self._outputs, strict=True)
+        named = {name: inputs[name] for name in self._session.float_inputs} | dict(fetched)
+        return {name: np.asarray(array, dtype=np.float32) for name, array in named.items()}
+
+    def _run_bound(self, inputs: Inputs) -> bool:
+        """Into the arrays of the run before; False when an output's shape has changed with the values."""
+        assert self._binding is not None
+        for name, array in inputs.items():
+            self._binding.bind_cpu_input(name, array)
+        try:
+            self._session.session.run_with_iobinding(self._binding)
+        except Exception:  # noqa: BLE001  (onnxruntime's own types; a true failure comes again in the unbound run)
+            return False
+        return True
+
+    def _run_unbound(self, inputs: Inputs) -> None:
+        self._outputs, self._binding = [], None  # free the old ones first
+        options = ort.RunOptions()
+        options.add_run_config_entry(SHRINK_ARENA, "cpu:0")  # or it would keep room for all outputs, never used again
+        try:
+            self._outputs = self._session.session.run(self._session.fetched, dict(inputs), options)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            raise BadInput(
+                f"The model failed on an input of shape {shapes} ({reason}).",
+                "Check the preprocessing size and layout against the model.",
+            ) from error
+        self._bind([np.require(array, requirements=["C", "W"]) for array in self._outputs])
+
+    def _bind(self, outputs: list[npt.NDArray[np.generic]]) -> None:
+        self._outputs = outputs
+        self._binding = self._session.session.io_binding()
+        for name, array in zip(self._session.fetched, outputs, strict=True):
+            self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def _give_back_memory() -> None:
+    """Return what was freed to the system. Building a session leaves more than the model's size of it with glibc."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextmanager
+def with_outputs(file: Path, external: bool, names: Sequence[str]) -> Iterator[Path | bytes]:
+    """A temporary copy of the model's file with more outputs, without the model ever being held in memory.
+
+    A model whose weights are ``external``, in other files, is small, and comes as bytes: its copy would look for them
+    beside itself.
+
+    Messages that follow one another in a file are read as one, lists joined: that is how protocol buffers merge. The
+    types of outputs that are declared by name alone are inferred by onnxruntime.
+    """
+    outputs = [onnx.ValueInfoProto(name=name) for name in names]
+    addition = onnx.ModelProto(graph=onnx.GraphProto(output=outputs))
+    if external:
+        yield file.read_bytes() + addition.SerializeToString()
+        return
+    with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
+        path = Path(folder) / "model.onnx"
+        try:
+            shutil.copyfile(file, path)
+            with path.open("ab") as copy:
+                copy.write(addition.SerializeToString())
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            raise BadInput(f"There is no room for a copy of {file}.", "Free some space where TMPDIR points.") from error
+        yield path
+
+
+def activation_names(graph: onnx.GraphProto) -> list[str]:
+    """Names of node outputs that depend on a graph input, in graph order."""
+    weights = {tensor.name for tensor in graph.initializer}
+    dependent = {value.name for value in graph.input if value.name not in weights}
+    names = []
+    for node in graph.node:
+        # A node with a subgraph may take tensors of this graph that its input list does not show.
+        has_subgraph = any(attribute.HasField("g") for attribute in node.attribute)
+        if has_subgraph or any(name in dependent for name in node.input):
+            produced = [name for name in node.output if name]
+            dependent.update(produced)
+            names += produced
+    return names

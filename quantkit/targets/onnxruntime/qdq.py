@@ -1,0 +1,105 @@
+"""Q/DQ for ONNX Runtime and OpenVINO: asymmetric u8 activations, per-channel s8 weights.
+
+onnxruntime's own ``QDQQuantizer`` places the pairs; the ranges are quantkit's. All activations are u8 because
+onnxruntime falls back to floating-point Convs where u8 and s8 meet. In a model with LayerNormalization, a transformer,
+only what matrix products and Convs take is quantized: the residual sums between them have outliers that u8 cannot hold.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from quantkit.core.errors import TargetRefuses
+from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.graph.model_file import ModelFile
+from quantkit.qdq.insertion import as_rounded
+from quantkit.transforms.bias_correction import correct_biases
+from quantkit.transforms.equalization import means_after
+from quantkit.transforms.equalized import equalized
+
+QUANTIZED_TYPES = (
+    "Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "Flatten", "Gemm", "GlobalAveragePool", "MatMul",
+    "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+)  # fmt: skip
+
+PRODUCTS = ("Conv", "Gemm", "MatMul")
+SEVEN_BITS, EIGHT_BITS = 64, 127  # largest magnitude of a weight, as onnxruntime's quantizer rounds it
+ARITHMETIC = ("Add", "Concat", "Conv", "ConvTranspose", "Gemm", "MatMul", "Mul")  # all their inputs are values
+
+
+def quantized_for_onnxruntime(
+    model: ModelFile,
+    ranges: Mapping[str, TensorRange],
+    exclude: Sequence[str] = (),
+    channels: Mapping[str, ChannelStatistics] | None = None,
+    seven_bit_weights: bool = False,
+) -> onnx.ModelProto:
+    """The model with Q/DQ pairs. Nodes whose name or output matches ``exclude`` stay in floating point.
+
+    ``channels``, by tensor, serve to equalize channels and to correct biases; None does neither. ``seven_bit_weights``
+    is for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits. Raises TargetRefuses.
+    """
+    start = equalized(model, ranges, channels)
+    proto, ranges = start.proto, start.ranges
+    excluded = excluded_nodes(proto.graph, exclude, ranges)
+    levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
+    weighted = {node.name for node in proto.graph.node if node.op_type in PRODUCTS} - set(excluded)
+    means = means_after(channels or {}, start.factors)
+    correct_biases(proto.graph, weighted, means, lambda weight, axis: as_rounded(weight, axis, levels))
+    products_only = any(node.op_type == "LayerNormalization" for node in proto.graph.node)
+    quantizer = QDQQuantizer(
+        proto,
+        per_channel=True,
+        reduce_range=seven_bit_weights,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(
+            CalibrationMethod.MinMax,
+            {name: TensorData(lowest=np.float32(r.low), highest=np.float32(r.high)) for name, r in ranges.items()},
+        ),
+        nodes_to_quantize=[],
+        nodes_to_exclude=excluded,
+        op_types_to_quantize=list(PRODUCTS if products_only else QUANTIZED_TYPES),
+        extra_options={
+            "ActivationSymmetric": False,
+            "WeightSymmetric": True,
+            "OpTypesToExcludeOutputQuantization": list(PRODUCTS) if products_only else [],
+        },
+    )
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # the quantizer logs through the root logger, a line for every tensor it leaves alone
+    try:
+        quantizer.quantize_model()
+    except (ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
+        raise TargetRefuses(
+            f"onnxruntime's quantizer cannot place Q/DQ in {model.path} ({error}).",
+            "Leave the node it names in floating point with --exclude.",
+        ) from error
+    finally:
+        root.setLevel(level)
+    quantizer.model.topological_sort()  # it appends pairs at the end, which onnxruntime takes but the standard does not
+    result: onnx.ModelProto = quantizer.model.model
+    result.producer_name = "quantkit"
+    return result
+
+
+def excluded_nodes(graph: onnx.GraphProto, exclude: Sequence[str], ranges: Collection[str]) -> list[str]:
+    """Names of nodes that a wildcard names, by node or output, or that compute with a tensor without a range."""
+    known = set(ranges) | {tensor.name for tensor in graph.initializer} | {""}
+    return [
+        node.name
+        for node in graph.node
+        if any(fnmatchcase(name, pattern) for pattern in exclude for name in (node.name, *node.output))
+        or not any(name in ranges for name in node.output)
+        or any(name not in known for name in (node.input if node.op_type in ARITHMETIC else node.input[:1]))
+    ]

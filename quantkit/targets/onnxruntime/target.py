@@ -1,0 +1,134 @@
+"""ONNX Runtime on the CPU: FP32 is the user's own file, FP16 and INT8 are ONNX files made from it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.artifact import PRECISIONS, Artifact
+from quantkit.core.calibration import Calibration
+from quantkit.core.errors import BackendMissing, TargetRefuses
+from quantkit.graph.model_file import ModelFile
+from quantkit.targets.base import Availability, LayerOutputs, Session, canonical_device, failed_on, summarize_precisions
+from quantkit.targets.cpu import saturates_u8s8
+
+WEIGHTED = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
+
+
+class OnnxRuntime:
+    """The ``onnxruntime`` target; always there, because quantkit needs onnxruntime itself."""
+
+    name = "onnxruntime"
+    precisions = PRECISIONS
+
+    def availability(self) -> Availability:
+        """It works wherever quantkit does."""
+        import onnxruntime
+
+        return Availability(True, onnxruntime.__version__)
+
+    def can_export(self) -> bool:
+        """Always."""
+        return True
+
+    def devices(self) -> tuple[str, ...]:
+        """The CPU."""
+        return ("CPU",)
+
+    def variants(self, precision: str) -> tuple[str, ...]:
+        """One."""
+        return ("",)
+
+    def export(
+        self, model: ModelFile, calibration: Calibration, precision: str, folder: Path, variant: str = ""
+    ) -> Artifact:
+        """``model.onnx``; nothing is written for FP32, which is the user's file."""
+        from quantkit.graph.save import save_model
+        from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
+        from quantkit.transforms.fp16 import converted_to_fp16
+
+        if precision == "fp32":
+            return Artifact(self.name, precision, (model.path, *model.external_files))
+        if precision == "fp16":
+            save_model(converted_to_fp16(model), folder)
+            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())))
+        seven_bit = saturates_u8s8()
+        quantized = quantized_for_onnxruntime(
+            model, calibration.ranges, calibration.exclude, calibration.channels, seven_bit
+        )
+        save_model(quantized, folder)
+        notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
+        return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
+
+    def load(self, artifact: Artifact, device: str) -> Session:
+        """A session with one thread for each core."""
+        if canonical_device(device) not in self.devices():
+            raise BackendMissing(f"onnxruntime has no device {device!r} here.", "Use --device CPU.")
+        return _Session(artifact)
+
+    def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
+        """Computed by onnxruntime, which fuses less around a tensor that is an output, too."""
+        from quantkit.runtime.layer_outputs import OnnxOutputs
+
+        return OnnxOutputs.of_quantized(artifact.path, tensors)
+
+    def factors(
+        self, model: ModelFile, calibration: Calibration, artifact: Artifact
+    ) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Those of the equalization."""
+        from quantkit.transforms.equalized import equalized
+
+        return equalized(model, calibration.ranges, calibration.channels).factors
+
+
+class _Session:
+    def __init__(self, artifact: Artifact) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # errors are raised too, with the same words
+        with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
+            # The optimized graph tells what will really run: which Q/DQ pairs became integer kernels, which casts came.
+            optimized = Path(folder) / "optimized.onnx"
+            options.optimized_model_filepath = str(optimized)
+            options.add_session_config_entry(
+                "session.optimized_model_external_initializers_file_name", "optimized.data"
+            )
+            try:
+                self._session = ort.InferenceSession(str(artifact.path), options, providers=["CPUExecutionProvider"])
+            except Exception as error:
+                reason = str(error).strip().splitlines()[0]
+                raise TargetRefuses(
+                    f"onnxruntime cannot load {artifact.path} ({reason}).", "Check that the model runs in onnxruntime."
+                ) from error
+            self.executed_precision = _executed_precision(optimized)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """One batch; outputs by name."""
+        try:
+            return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+        except Exception as error:
+            raise failed_on(inputs, "onnxruntime", error) from error
+
+
+def _executed_precision(optimized: Path) -> str:
+    import onnx
+    from onnx import TensorProto
+
+    graph = onnx.load(str(optimized), load_external_data=False).graph
+    half = {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT16}
+    counts: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type in INTEGER:
+            counts["int8"] += 1
+        elif node.op_type in WEIGHTED:
+            counts["f16" if half & set(node.input) else "f32"] += 1
+    return summarize_precisions(counts)

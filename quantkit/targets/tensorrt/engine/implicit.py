@@ -1,0 +1,121 @@
+"""Implicit quantization, TensorRT 8.6 to 10: dynamic ranges on tensors, precisions on layers.
+
+TensorRT 11 removed all of it; nothing outside this file uses what 11 has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from quantkit.targets.tensorrt.engine import library
+from quantkit.targets.tensorrt.engine.derived_ranges import Layer, derived_ranges
+
+
+def set_precisions(config: Any, half: bool, int8: bool) -> None:
+    """The builder flags: which precisions it may choose from, beside FP32."""
+    flags = library.tensorrt().BuilderFlag
+    if half:
+        config.set_flag(flags.FP16)
+    if int8:
+        config.set_flag(flags.INT8)
+
+
+def set_ranges(network: Any, amax: Mapping[str, float]) -> list[str]:
+    """Set the dynamic range of every floating-point tensor that has one or whose range follows from others.
+
+    Returns the names of those that stay without: TensorRT runs the layers around them in floating point.
+    """
+    tensors = _tensors(network)
+    constants = {name: value for layer in _layers(network) for name, value in _constant(layer).items()}
+    amax = derived_ranges([_described(layer) for layer in _layers(network)], amax, constants)
+    without = []
+    for name, tensor in tensors.items():
+        if name in amax:
+            tensor.set_dynamic_range(-amax[name], amax[name])
+        else:
+            without.append(name)
+    return without
+
+
+def keep_in_floating_point(network: Any, config: Any, exclude: Sequence[str]) -> list[str]:
+    """Forbid INT8 to the layers whose node or output matches a wildcard; returns their names."""
+    trt = library.tensorrt()
+    kept = []
+    for layer in _layers(network):
+        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+        names = (layer.name, *(tensor.name for tensor in outputs))
+        if not any(fnmatchcase(name, pattern) for pattern in exclude for name in names):
+            continue
+        if layer.type in (trt.LayerType.CONSTANT, trt.LayerType.SHAPE) or not any(map(_is_float, outputs)):
+            continue
+        layer.precision = trt.float16
+        for position, tensor in enumerate(outputs):
+            if _is_float(tensor):
+                layer.set_output_type(position, trt.float32 if tensor.is_network_output else trt.float16)
+        kept.append(layer.name)
+    if kept:
+        config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    return kept
+
+
+def _layers(network: Any) -> list[Any]:
+    return [network.get_layer(i) for i in range(network.num_layers)]
+
+
+def _tensors(network: Any) -> dict[str, Any]:
+    """Every floating-point tensor by name, inputs first."""
+    tensors = [network.get_input(i) for i in range(network.num_inputs)]
+    for layer in _layers(network):
+        tensors += [layer.get_output(i) for i in range(layer.num_outputs)]
+    return {tensor.name: tensor for tensor in tensors if _is_float(tensor)}
+
+
+def _is_float(tensor: Any) -> bool:
+    trt = library.tensorrt()
+    return tensor is not None and tensor.dtype in (trt.float32, trt.float16)
+
+
+def _described(layer: Any) -> Layer:
+    inputs = [layer.get_input(i) for i in range(layer.num_inputs)]
+    outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+    return Layer(
+        layer.name,
+        layer.type.name,
+        _operation(layer),
+        tuple(tensor.name for tensor in inputs if _is_float(tensor)),
+        tuple(tensor.name for tensor in outputs if _is_float(tensor)),
+    )
+
+
+def _operation(layer: Any) -> str:
+    """What an element-wise, pooling or activation layer does: "SUM", "MAX", "RELU"."""
+    trt = library.tensorrt()
+    kinds = {
+        trt.LayerType.ELEMENTWISE: (trt.IElementWiseLayer, "op"),
+        trt.LayerType.POOLING: (trt.IPoolingLayer, "type"),
+        trt.LayerType.ACTIVATION: (trt.IActivationLayer, "type"),
+    }
+    if layer.type not in kinds:
+        return ""
+    own, attribute = kinds[layer.type]
+    generic = layer.__class__
+    layer.__class__ = own  # the binding's way to a layer's own attributes
+    try:
+        return str(getattr(layer, attribute).name)
+    finally:
+        layer.__class__ = generic
+
+
+def _constant(layer: Any) -> dict[str, float]:
+    """The output of a constant layer with its max|x|; empty for other layers, and for a constant of zeros."""
+    trt = library.tensorrt()
+    if layer.type != trt.LayerType.CONSTANT or not _is_float(layer.get_output(0)):
+        return {}
+    layer.__class__ = trt.IConstantLayer
+    import numpy as np
+
+    values = np.abs(np.asarray(layer.weights, dtype=np.float32))
+    largest = float(values.max()) if values.size else 0.0
+    return {layer.get_output(0).name: largest} if largest > 0 else {}

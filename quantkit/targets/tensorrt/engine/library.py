@@ -1,0 +1,109 @@
+"""The package ``tensorrt``: whether it is here and works, its version, and its messages."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from quantkit.core.errors import BackendMissing
+from quantkit.targets.base import Availability
+from quantkit.targets.tensorrt.engine import cuda
+
+log = logging.getLogger("quantkit")
+OLDEST = (8, 6)
+FIRST_UNSUPPORTED = 12
+PACKAGES = "'tensorrt>=8.6,<12' 'cuda-bindings>=12.6' nvidia-ml-py"
+NO_CUDA = "CUDA initialization failure"
+KEPT_MESSAGES = 20  # of TensorRT's own, to explain a failure with
+
+
+def install_command() -> str:
+    """How to install TensorRT for this very Python."""
+    return f"python{sys.version_info.major}.{sys.version_info.minor} -m pip install {PACKAGES}"
+
+
+def availability() -> Availability:
+    """Whether engines can be built and run here: the packages, a version that quantkit drives, a GPU."""
+    for package, module in (("tensorrt", "tensorrt"), ("cuda-bindings", "cuda")):
+        if find_spec(module) is None:
+            return Availability(False, reason=f"the package {package} is not installed", mend=install_command())
+    try:
+        trt = tensorrt()
+        cuda.runtime()
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:
+        return Availability(False, reason=f"TensorRT does not import ({error})", mend=install_command())
+    found: str = trt.__version__
+    if not OLDEST <= version_of(found) < (FIRST_UNSUPPORTED,):
+        return Availability(False, found, f"TensorRT {found} is not one that quantkit drives", install_command())
+    if not cuda.device_count():
+        return Availability(False, found, "there is no NVIDIA GPU, or no driver for it", "Check it with nvidia-smi.")
+    return Availability(True, found)
+
+
+def version_of(text: str) -> tuple[int, int]:
+    """Major and minor of "8.6.0" or "10.16.1.11"."""
+    major, minor, *_ = (int(part) for part in f"{text}.0".split(".") if part.isdigit())
+    return major, minor
+
+
+def require() -> None:
+    """Raise BackendMissing, with the mend, where engines cannot be built and run."""
+    state = availability()
+    if not state.works:
+        mend = f"Run: {state.mend}" if state.mend == install_command() else state.mend
+        raise BackendMissing(f"TensorRT cannot be used here: {state.reason}.", mend)
+
+
+@cache
+def tensorrt() -> Any:
+    """The package."""
+    import tensorrt as trt
+
+    return trt
+
+
+@cache
+def messages() -> Any:
+    """TensorRT's logger, one for the process: it keeps the last errors, and logs all for -vv."""
+    trt = tensorrt()
+
+    class Messages(trt.ILogger):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.kept: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            # That CUDA does not start is but a warning to TensorRT.
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR) or message.startswith(NO_CUDA):
+                self.kept = [*self.kept[-KEPT_MESSAGES + 1 :], message]
+            if severity != trt.ILogger.VERBOSE:
+                log.debug("TensorRT: %s", message)
+
+    return Messages()
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Around the making of a Builder or Runtime: bindings get a null pointer where TensorRT cannot start CUDA.
+
+    Raises BackendMissing then. A driver that is too old for this TensorRT shows here first.
+    """
+    messages().kept.clear()
+    try:
+        yield
+    except TypeError as error:
+        raise BackendMissing(
+            f"TensorRT does not start on this GPU ({last_error() or error}).",
+            "Check with nvidia-smi that the driver is new enough for this TensorRT, and that memory is free.",
+        ) from error
+
+
+def last_error() -> str:
+    """The last error that TensorRT gave, in a line; empty when there was none."""
+    kept = messages().kept
+    return " ".join(kept[-1].split())[:400] if kept else ""

@@ -1,0 +1,45 @@
+"""The ONNX file, parsed into a network of TensorRT's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from quantkit.core.errors import TargetRefuses
+from quantkit.targets.tensorrt.engine import library
+
+
+def parsed(builder: Any, source: Path, strong: bool) -> tuple[Any, Any]:
+    """The network and the parser, which must outlive it. Raises TargetRefuses naming the node and its operator."""
+    trt = library.tensorrt()
+    flags = 0
+    creation = trt.NetworkDefinitionCreationFlag
+    if hasattr(creation, "EXPLICIT_BATCH"):  # the only kind from 10 on, and no flag any more from 11
+        flags |= 1 << int(creation.EXPLICIT_BATCH)
+    if strong and hasattr(creation, "STRONGLY_TYPED"):
+        flags |= 1 << int(creation.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, library.messages())
+    # From the file, not from bytes: external weights lie beside it.
+    if not parser.parse_from_file(str(source)):
+        raise _refusal(parser, source)
+    return network, parser
+
+
+def _refusal(parser: Any, source: Path) -> TargetRefuses:
+    import onnx
+
+    if not parser.num_errors:
+        return TargetRefuses(f"TensorRT cannot parse {source} ({library.last_error()}).", "Export it to ONNX again.")
+    error = parser.get_error(parser.num_errors - 1)
+    graph = onnx.load(str(source), load_external_data=False).graph
+    number = error.node()
+    where = ""
+    if 0 <= number < len(graph.node):
+        node = graph.node[number]
+        where = f" at node {node.name or number!r} ({node.op_type})"
+    reason = " ".join(str(error.desc()).split())[:300]
+    return TargetRefuses(
+        f"TensorRT cannot parse {source}{where}: {reason}.",
+        "Replace that operator in the model, or use another release of TensorRT.",
+    )

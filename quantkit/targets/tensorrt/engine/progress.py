@@ -1,0 +1,51 @@
+"""TensorRT's own progress of a build, from release 10 on, as quantkit's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from quantkit.core.progress import Advance, Progress
+from quantkit.targets.tensorrt.engine import library
+
+
+@contextmanager
+def monitored(config: Any, name: str, progress: Progress) -> Iterator[None]:
+    """While this lasts, each outermost phase of a build shows as a progress of its own."""
+    trt = library.tensorrt()
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.phase = ""
+            self.display: AbstractContextManager[Advance] | None = None
+            self.advance: Advance | None = None
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if parent_phase is None and self.display is None:
+                self.phase = phase_name
+                self.display = progress(f"building {name}", num_steps, "steps")
+                self.advance = self.display.__enter__()
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if phase_name == self.phase and self.advance is not None:
+                self.advance(1)
+            return True  # go on
+
+        def phase_finish(self, phase_name: str) -> None:
+            if phase_name == self.phase:
+                self.close()
+
+        def close(self) -> None:
+            if self.display is not None:
+                self.display.__exit__(None, None, None)
+            self.display = self.advance = None
+            self.phase = ""
+
+    monitor = Monitor()
+    config.progress_monitor = monitor
+    try:
+        yield
+    finally:
+        monitor.close()

@@ -1,0 +1,267 @@
+"""A built engine, loaded and run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.comparison import LayerTime
+from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
+from quantkit.core.record import read_record
+from quantkit.targets.base import DeviceTimes, failed_on
+from quantkit.targets.tensorrt.engine import cuda, library
+from quantkit.targets.tensorrt.engine.layers import OTHER_PROFILE, engine_layers, executed_precision
+from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineLayer, EngineRecord, Where
+
+log = logging.getLogger("quantkit")
+
+
+def here(device: int) -> Where:
+    """What an engine built now is bound to."""
+    return Where(
+        tensorrt=library.tensorrt().__version__,
+        gpu=cuda.gpu_name(device),
+        compute_capability=cuda.compute_capability(device),
+        driver=cuda.driver_version(),
+    )
+
+
+REBUILD = "Make it again with quantkit build."
+
+
+def load_engine(path: Path, device: str) -> EngineSession:
+    """Load ``model.engine`` by the ``engine.json`` beside it.
+
+    Raises BadInput for a damaged file, TargetRefuses for an engine built elsewhere, naming what differs, BackendMissing
+    for an absent device or too little memory.
+    """
+    library.require()
+    number = cuda.select(device)
+    record = read_record(EngineRecord, path.with_name(ENGINE_RECORD), "quantkit build")
+    try:
+        plan = path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"The engine {path} cannot be read ({error.strerror}).", "Make it with quantkit build."
+        ) from error
+    if hashlib.sha256(plan).hexdigest() != record.engine_sha256:
+        raise BadInput(f"{path} is not the engine that {ENGINE_RECORD} describes.", REBUILD)
+    now = here(number)
+    differences = "; ".join(record.where.differences(now))
+    if not record.where.serves(now):
+        raise TargetRefuses(
+            f"The engine {path} was built for another machine: {differences}.", "Build it here with quantkit build."
+        )
+    if differences:
+        log.info("%s was built elsewhere (%s).", path, differences)
+    with cuda.memory_taken() as taken:
+        session = EngineSession(plan, str(path), number, differences)
+        session.layers = record.layers
+        session.make_contexts()
+    session.memory_bytes = taken[0]
+    return session
+
+
+class EngineSession:
+    """One engine with an execution context for each of its profiles; runs synchronously unless told otherwise."""
+
+    def __init__(self, plan: bytes, name: str, device: int = 0, differences: str = "") -> None:
+        trt = library.tensorrt()
+        with library.starting():
+            self._runtime = trt.Runtime(library.messages())
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            reason = f"{library.last_error()}{'; ' + differences if differences else ''}"
+            if "memory" in reason.lower():
+                raise BackendMissing(f"The GPU has not enough memory to load {name} ({reason}).", "Free some.")
+            raise TargetRefuses(f"TensorRT cannot load {name} ({reason}).", "Build it here with quantkit build.")
+        self._name = name
+        self._stream = cuda.Stream()
+        self._events = [cuda.Event() for _ in range(4)]
+        self._contexts: dict[int, Any] = {}
+        self._memory: dict[str, cuda.Memory] = {}
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        modes = {tensor: self._engine.get_tensor_mode(tensor) for tensor in names}
+        self._inputs = [tensor for tensor in names if modes[tensor] == trt.TensorIOMode.INPUT]
+        self._outputs = [tensor for tensor in names if modes[tensor] == trt.TensorIOMode.OUTPUT]
+        self._types = {tensor: trt.nptype(self._engine.get_tensor_dtype(tensor)) for tensor in names}
+        self.layers: tuple[EngineLayer, ...] = ()
+        self.memory_bytes = 0
+        self.device_name = cuda.gpu_name(device)
+        self.bus = cuda.pci_bus(device)
+
+    def make_contexts(self) -> None:
+        """One for each profile now rather than when it is first used: they hold the memory of activations."""
+        for number in range(self._engine.num_optimization_profiles):
+            self._context(number)
+
+    @property
+    def executed_precision(self) -> str:
+        """What the weighted layers run in: "int8 52, f16 1"."""
+        return executed_precision(self.layers)
+
+    def inspect(self) -> tuple[EngineLayer, ...]:
+        """The engine's layers for its first profile, as the engine inspector tells them."""
+        trt = library.tensorrt()
+        inspector = self._engine.create_engine_inspector()
+        inspector.execution_context = self._context(0)
+        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+        # TensorRT 8.6 writes control characters into its JSON as they are.
+        return engine_layers(json.loads(text, strict=False))
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """One batch, copies included; outputs by name."""
+        context, shapes = self._prepare(inputs)
+        self._copy_in(shapes)
+        self._enqueue(context)
+        self._copy_out(shapes)
+        self._stream.wait()
+        return {name: self._memory[name].host(shapes[name], self._types[name]).copy() for name in self._outputs}
+
+    def device_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> DeviceTimes:
+        """Milliseconds of ``repeats`` single inferences, by CUDA events, and of as many enqueued back to back.
+
+        ``compute`` is the network alone, ``with_copies`` from the first byte to the device to the last one back, both
+        through pinned memory; ``back_to_back`` is the mean of the third, which waits for nothing in between. ``graph``
+        is the network alone, launched as a CUDA graph: without it the CPU, which launches kernels one by one, can be
+        slower than the GPU, which runs them.
+        """
+        context, shapes = self._prepare(inputs)
+        start, copied, computed, end = self._events
+        compute, with_copies = [], []
+        for _ in range(repeats):
+            start.record(self._stream)
+            self._copy_in(shapes)
+            copied.record(self._stream)
+            self._enqueue(context)
+            computed.record(self._stream)
+            self._copy_out(shapes)
+            end.record(self._stream)
+            end.wait()
+            compute.append(computed.since(copied))
+            with_copies.append(end.since(start))
+        start.record(self._stream)
+        for _ in range(repeats):
+            self._enqueue(context)
+        end.record(self._stream)
+        end.wait()
+        return DeviceTimes(compute, with_copies, end.since(start) / repeats, self._graph_times(context, repeats))
+
+    def _graph_times(self, context: Any, repeats: int) -> list[float]:
+        """Empty where CUDA cannot record the engine as a graph."""
+        start, _, _, end = self._events
+        try:
+            graph = cuda.Graph(self._stream, lambda: self._enqueue(context))
+        except cuda.GraphRefused:
+            return []
+        graph.launch(self._stream)  # the first time it is copied to the device, too
+        times = []
+        for _ in range(repeats):
+            start.record(self._stream)
+            graph.launch(self._stream)
+            end.record(self._stream)
+            end.wait()
+            times.append(end.since(start))
+        return times
+
+    def layer_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> tuple[LayerTime, ...]:
+        """Mean milliseconds of every layer, in order; measured one by one, so that their sum exceeds the whole."""
+        trt = library.tensorrt()
+        context, shapes = self._prepare(inputs)
+        taken: dict[str, float] = {}
+
+        class Profiler(trt.IProfiler):  # type: ignore[misc, name-defined, unused-ignore]
+            def __init__(self) -> None:
+                trt.IProfiler.__init__(self)
+
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                taken[layer_name] = taken.get(layer_name, 0.0) + ms
+
+        # On this context, because TensorRT 8.6 allows a profile to one context alone; and the context goes afterwards,
+        # because a profiler makes every enqueue wait.
+        context.profiler = Profiler()
+        self._copy_in(shapes)
+        self._enqueue(context)
+        self._stream.wait()
+        taken.clear()  # that was the warm-up
+        for _ in range(repeats):
+            self._enqueue(context)
+            self._stream.wait()
+        del self._contexts[next(number for number, own in self._contexts.items() if own is context)]
+        precisions = {layer.name: layer.precision for layer in self.layers}
+        named = {OTHER_PROFILE.sub("", name): total / repeats for name, total in taken.items()}
+        return tuple(LayerTime(name=name, precision=precisions.get(name, ""), ms=ms) for name, ms in named.items())
+
+    def _prepare(self, inputs: Mapping[str, npt.NDArray[Any]]) -> tuple[Any, dict[str, tuple[int, ...]]]:
+        """A context whose profile holds these shapes, with memory for all tensors, the inputs in pinned memory."""
+        missing = [name for name in self._inputs if name not in inputs]
+        if missing:
+            raise BadInput(f"The engine's input {missing[0]!r} is not given.", "Feed every input of the model.")
+        for number in range(self._engine.num_optimization_profiles):
+            if all(self._holds(number, name, inputs[name].shape) for name in self._inputs):
+                context = self._context(number)
+                break
+        else:
+            given = ", ".join(f"{name} {inputs[name].shape}" for name in self._inputs)
+            raise BadInput(f"No profile of {self._name} holds {given}.", "Build the engine with that --shape.")
+        shapes: dict[str, tuple[int, ...]] = {}
+        self._bind(context, inputs, shapes)
+        for name in self._inputs:
+            self._memory[name].host(shapes[name], self._types[name])[...] = inputs[name]
+        return context, shapes
+
+    def _holds(self, number: int, name: str, shape: tuple[int, ...]) -> bool:
+        least, _, largest = self._engine.get_tensor_profile_shape(name, number)
+        return len(shape) == len(tuple(least)) and all(
+            low <= size <= high for low, size, high in zip(tuple(least), shape, tuple(largest), strict=True)
+        )
+
+    def _context(self, number: int) -> Any:
+        if number not in self._contexts:
+            context = self._engine.create_execution_context()
+            if context is None:
+                raise BackendMissing(
+                    f"The GPU has not enough memory to run {self._name} ({library.last_error()}).",
+                    "Use a smaller batch, or free some.",
+                )
+            context.set_optimization_profile_async(number, self._stream.handle)
+            self._stream.wait()
+            self._contexts[number] = context
+        return self._contexts[number]
+
+    def _bind(self, context: Any, inputs: Mapping[str, npt.NDArray[Any]], shapes: dict[str, tuple[int, ...]]) -> None:
+        for name in self._inputs:
+            if not context.set_input_shape(name, inputs[name].shape):
+                raise failed_on(inputs, "TensorRT", RuntimeError(library.last_error()))
+        for name in (*self._inputs, *self._outputs):
+            shapes[name] = tuple(context.get_tensor_shape(name))
+            if min(shapes[name], default=1) < 0:
+                raise BadInput(
+                    f"The shape of output {name!r} depends on the data.", "Measure a model of fixed output shapes."
+                )
+            size = int(np.prod(shapes[name], dtype=np.int64)) * np.dtype(self._types[name]).itemsize
+            if name not in self._memory or self._memory[name].size < size:
+                self._memory[name] = cuda.Memory(size)
+            context.set_tensor_address(name, self._memory[name].device)
+
+    def _bytes(self, name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        return int(np.prod(shapes[name], dtype=np.int64)) * int(np.dtype(self._types[name]).itemsize)
+
+    def _copy_in(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        for name in self._inputs:
+            self._memory[name].upload(self._bytes(name, shapes), self._stream)
+
+    def _copy_out(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        for name in self._outputs:
+            self._memory[name].download(self._bytes(name, shapes), self._stream)
+
+    def _enqueue(self, context: Any) -> None:
+        if not context.execute_async_v3(self._stream.handle):
+            raise BackendMissing(f"TensorRT failed to run {self._name} ({library.last_error()}).", "Build it again.")

@@ -1,0 +1,105 @@
+"""Which input shapes an engine is optimized for: ``--shape input=1x3x224x224:8x3x224x224:32x3x224x224``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from quantkit.core.errors import BadInput
+from quantkit.graph.model_file import ModelFile, ModelInput
+
+Shape = tuple[int, ...]
+SYNTAX = "Write it like input=1x3x224x224:8x3x224x224:32x3x224x224 (least, best, largest), or input=8x3x224x224."
+
+
+@dataclass(frozen=True)
+class ShapeRange:
+    """The least, the best and the largest shape of one input. TensorRT is fastest at the best one."""
+
+    least: Shape
+    best: Shape
+    largest: Shape
+
+    def holds(self, shape: Sequence[int]) -> bool:
+        """Whether this shape lies in it."""
+        return len(shape) == len(self.least) and all(
+            low <= size <= high for low, size, high in zip(self.least, shape, self.largest, strict=True)
+        )
+
+    def __str__(self) -> str:
+        return ":".join("x".join(map(str, shape)) for shape in dict.fromkeys((self.least, self.best, self.largest)))
+
+
+Profile = Mapping[str, ShapeRange]  # by input
+
+
+def parse_shape(text: str) -> tuple[str, ShapeRange]:
+    """One ``--shape``. Input names may hold ``=`` and ``:``. Raises BadInput."""
+    name, separator, shapes = text.rpartition("=")
+    if not separator or not name or not re.fullmatch(r"\d{1,9}(x\d{1,9})*(:\d{1,9}(x\d{1,9})*){0,2}", shapes):
+        raise BadInput(f"The shape {text!r} cannot be read.", SYNTAX)
+    parsed = [tuple(map(int, shape.split("x"))) for shape in shapes.split(":")]
+    least, best, largest = (parsed * 3)[:3] if len(parsed) != 2 else (parsed[0], parsed[1], parsed[1])
+    found = ShapeRange(least, best, largest)
+    if 0 in least or len(least) != len(largest) or not found.holds(best):
+        raise BadInput(
+            f"The shape {text!r} does not rise from least to best to largest, in as many dimensions of 1 or more.",
+            SYNTAX,
+        )
+    return name, found
+
+
+def profiles_for(model: ModelFile, shapes: Sequence[str], batches: Sequence[int]) -> list[Profile]:
+    """The optimization profiles of an engine.
+
+    With ``shapes`` it is one, of those, and another for each of ``batches`` that it does not hold; inputs left out need
+    shapes that are fixed but for the batch. Without, it is one for each of ``batches``, of exactly that batch. Raises
+    BadInput when shapes do not fit the model.
+    """
+    given = dict(map(parse_shape, shapes))
+    unknown = [name for name in given if name not in {i.name for i in model.inputs}]
+    if unknown:
+        names = ", ".join(repr(i.name) for i in model.inputs)
+        raise BadInput(f"The model has no input {unknown[0]!r}.", f"Give the shape of one of: {names}.")
+    if len(given) < len(shapes):
+        raise BadInput("An input's shape is given twice.", "Give each --shape once.")
+    for own in model.inputs:
+        if own.name in given:
+            _check(own, given[own.name])
+    if given:
+        batch = next(iter(given.values()))
+        batch_range = tuple(shape[0] if shape else 1 for shape in (batch.least, batch.best, batch.largest))
+        profile = {own.name: given.get(own.name) or _of_batches(own, batch_range) for own in model.inputs}
+        beyond = [size for size in batches if not batch_range[0] <= size <= batch_range[2]]
+        return [profile, *([] if model.fixed_batch else (_resized(profile, size) for size in beyond))]
+    sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(batches))
+    return [{own.name: _of_batches(own, (size, size, size)) for own in model.inputs} for size in sizes]
+
+
+def _resized(profile: Profile, batch: int) -> Profile:
+    """The best shapes of a profile, for exactly this batch."""
+    return {name: ShapeRange(*[(batch, *shapes.best[1:])] * 3) for name, shapes in profile.items()}
+
+
+def _of_batches(own: ModelInput, batches: tuple[int, ...]) -> ShapeRange:
+    free = [dimension for dimension in own.shape[1:] if isinstance(dimension, str)]
+    if free:
+        raise BadInput(
+            f"The input {own.name!r} has dynamic dimensions beside the batch ({', '.join(free)}).",
+            f"Give its shapes with --shape. {SYNTAX}",
+        )
+    fixed = tuple(int(dimension) for dimension in own.shape[1:])
+    if not own.shape or isinstance(own.shape[0], int):
+        return ShapeRange(*[(*map(int, own.shape),)] * 3)
+    return ShapeRange(*((batch, *fixed) for batch in batches))
+
+
+def _check(own: ModelInput, given: ShapeRange) -> None:
+    fits = len(given.least) == len(own.shape) and all(
+        isinstance(declared, str) or declared == low == high
+        for declared, low, high in zip(own.shape, given.least, given.largest, strict=True)
+    )
+    if not fits:
+        declared = "x".join(map(str, own.shape))
+        raise BadInput(f"The shape {given} does not fit the input {own.name!r} ({declared}).", SYNTAX)

@@ -1,0 +1,30 @@
+"""Which Q/DQ pairs of a model break which of TensorRT's rules.
+
+After NVIDIA's "Working with Quantized Types" (Q/DQ layer-placement recommendations), and what TensorRT's ONNX parser
+asserts. docs/tensorrt-qdq.md describes every rule.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from quantkit.core.errors import BadInput
+from quantkit.targets.tensorrt.lint.finding import RULES, Finding
+from quantkit.targets.tensorrt.lint.fusions import fusions
+from quantkit.targets.tensorrt.lint.layers import layers
+from quantkit.targets.tensorrt.lint.pairs import INTEGER_OPERATORS, pairs
+from quantkit.targets.tensorrt.lint.values import values
+from quantkit.targets.tensorrt.lint.view import DEQUANTIZE, QUANTIZE, View
+
+
+def lint(model: onnx.ModelProto) -> list[Finding]:
+    """What is wrong with the Q/DQ of a model, worst first. Raises BadInput when it has none, or is damaged."""
+    view = View(model)
+    if not any(node.op_type in {QUANTIZE, DEQUANTIZE} | INTEGER_OPERATORS for node in view.nodes):
+        raise BadInput(
+            "The model holds no QuantizeLinear and no DequantizeLinear.",
+            "Give a model with Q/DQ pairs, such as artifacts/tensorrt/int8/model.onnx.",
+        )
+    found = [finding for rules in (values, pairs, fusions, layers) for finding in rules(view)]
+    order = list(RULES)
+    return sorted(found, key=lambda finding: order.index(finding.rule))

@@ -1,0 +1,157 @@
+"""Rules on what TensorRT fuses: Conv and activation, Conv and residual Add, Conv and BatchNormalization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+from quantkit.targets.tensorrt.lint.finding import Finding
+from quantkit.targets.tensorrt.lint.view import ACTIVATIONS, QUANTIZE, WEIGHTED, View, label, operand, result
+
+SUMMING = ("Conv", "ConvTranspose")  # whose INT8 kernels take a residual along
+
+
+def fusions(view: View) -> Iterator[Finding]:
+    """All rules of this file."""
+    for rule in (_inside, _clips, _residual_adds, _sums, _batch_norms):
+        yield from rule(view)
+
+
+def residual_inputs(view: View, add: onnx.NodeProto) -> tuple[list[str], list[str]]:
+    """The inputs of an Add that come straight from a weighted layer, and the others; none for an added constant."""
+    inputs = view.activations(add)
+    if add.op_type != "Add" or len(inputs) != 2:
+        return [], []
+    straight = [name for name in inputs if _straight(view, name) is not None]
+    return straight, [name for name in inputs if name not in straight]
+
+
+def is_fused(view: View, add: onnx.NodeProto) -> bool:
+    """Whether an Add runs inside the INT8 kernel of the weighted layer before it."""
+    return any(
+        view.dequantize(name) is None and (layer := _straight(view, name)) is not None and view.in_int8(layer)
+        for name in residual_inputs(view, add)[0]
+    )
+
+
+def _straight(view: View, name: str) -> onnx.NodeProto | None:
+    """The weighted layer that a tensor comes from, through its bias or BatchNormalization alone, and for one user."""
+    tensor = view.unpaired(name)
+    for _ in range(3):
+        takers = view.consumers[tensor]
+        users = [
+            user for node in takers for user in (view.users_after_pair(node) if node.op_type == QUANTIZE else [node])
+        ]
+        if len(takers) > 1 or len(users) > 1 or tensor in view.outputs:
+            return None
+        node = view.producers.get(tensor)
+        if node is None or node.op_type in WEIGHTED:
+            return node
+        if node.op_type != "BatchNormalization" and not _adds_bias(view, node):
+            return None
+        inputs = view.activations(node)
+        tensor = inputs[0] if inputs else ""
+    return None
+
+
+def _adds_bias(view: View, node: onnx.NodeProto) -> bool:
+    return node.op_type == "Add" and len(view.activations(node)) == 1
+
+
+def _inside(view: View) -> Iterator[Finding]:
+    """No pair between a weighted layer and the activation, normalization or bias that its kernel computes, too."""
+    for node in view.all(QUANTIZE):
+        layer = view.producers.get(operand(node, 0))
+        if layer is None or layer.op_type not in WEIGHTED:
+            continue
+        for user in view.users_after_pair(node):
+            if user.op_type in ACTIVATIONS | {"BatchNormalization"} or _adds_bias(view, user):
+                what = (
+                    f"The pair of {label(node)!r} stands between {layer.op_type} {label(layer)!r} and "
+                    f"{user.op_type} {label(user)!r}, which would be one kernel."
+                )
+                yield Finding("pair-inside-fusion", (label(node), label(layer), label(user)), what)
+                break
+
+
+def _clips(view: View) -> Iterator[Finding]:
+    """Measured with TensorRT 8.6 on an H200: see ``qdq/saturating_clips.py``."""
+    for clip in view.all("Clip"):
+        conv = view.maker(operand(clip, 0))
+        if conv is None or conv.op_type not in SUMMING or view.in_int8(conv):
+            continue
+        if any(user.op_type == QUANTIZE for user in view.given_to(clip)):
+            what = (
+                f"Clip {label(clip)!r} stands between {conv.op_type} {label(conv)!r}, in floating point, and a pair: "
+                "TensorRT 8.6 gave wrong answers for that."
+            )
+            yield Finding("clip-behind-float", (label(clip), label(conv)), what)
+
+
+def _residual_adds(view: View) -> Iterator[Finding]:
+    """A pair on the skip input, and none on the branch that comes straight from a Conv."""
+    for add in view.all("Add"):
+        straight, skips = residual_inputs(view, add)
+        paired = [name for name in straight if view.dequantize(name) is not None]
+        if straight and len(paired) == len(straight):
+            layers = [layer for name in straight if (layer := _straight(view, name)) is not None]
+            what = (
+                f"Add {label(add)!r} takes {layers[0].op_type} {label(layers[0])!r} through a pair, which keeps them "
+                "from being one kernel."
+            )
+            yield Finding("pair-on-fused-branch", (label(add), *map(label, layers)), what)
+        elif is_fused(view, add):
+            layers = [layer for name in straight if (layer := _straight(view, name)) is not None]
+            if not any(layer.op_type in SUMMING for layer in layers):
+                continue  # a matrix product adds no INT8 residual; before a LayerNormalization it is wanted whole
+            bare = [name for name in skips if view.dequantize(name) is None]
+            if bare or len(straight) - len(paired) > 1:
+                skip = bare[0] if bare else straight[-1]
+                what = f"Add {label(add)!r} is fused with an INT8 layer but takes {skip!r} in floating point."
+                yield Finding("skip-without-pair", (label(add),), what)
+
+
+def _sums(view: View) -> Iterator[Finding]:
+    """A sum that no Conv takes along keeps what it takes in floating point, though nothing that takes it needs that."""
+    for add in view.all("Add"):
+        straight, others = residual_inputs(view, add)
+        bare = [name for name in others if view.dequantize(name) is None]
+        shared = [name for name in bare if any(user.op_type == QUANTIZE for user in view.users(view.origin(name)))]
+        if shared and not straight and _is_only_rounded(view, add):
+            what = (
+                f"Add {label(add)!r} takes {shared[0]!r} in floating point, and other layers take it through a pair: "
+                "a kernel of its own rounds it."
+            )
+            yield Finding("sum-to-float", (label(add),), what)
+
+
+def _is_only_rounded(view: View, add: onnx.NodeProto) -> bool:
+    """Whether all that takes a sum quantizes it, or is a sum of which that is true."""
+    given = {view.origin(name) for name in view.outputs}
+    waiting, seen = [add], {id(add)}
+    while waiting:
+        node = waiting.pop()
+        users = view.given_to(node)
+        if not users or given.intersection(node.output):
+            return False
+        for user in users:
+            if user.op_type == "Add" and len(view.activations(user)) == 2:
+                if id(user) not in seen:
+                    seen.add(id(user))
+                    waiting.append(user)
+            elif user.op_type != QUANTIZE:
+                return False
+    return True
+
+
+def _batch_norms(view: View) -> Iterator[Finding]:
+    """TensorRT fuses it, but a weight that was quantized before has scales that do not know its gain."""
+    for norm in view.all("BatchNormalization"):
+        layer = view.producers.get(operand(norm, 0))
+        if layer is not None and layer.op_type in ("Conv", "ConvTranspose") and view.in_int8(layer):
+            what = (
+                f"BatchNormalization {label(norm)!r} follows the quantized {layer.op_type} {label(layer)!r}: it is "
+                f"fused, and {result(layer)!r} is of INT32 sums before it."
+            )
+            yield Finding("batch-norm-unfolded", (label(norm), label(layer)), what)

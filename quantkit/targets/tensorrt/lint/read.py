@@ -1,0 +1,30 @@
+"""Reads a model to be linted: whatever made it, and without the weights that lie outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+from quantkit.core.errors import BadInput
+from quantkit.graph.model_file import external_file_of, read_graph
+from quantkit.targets.tensorrt.lint.view import DEQUANTIZE, QUANTIZE
+
+
+def read_quantized(path: Path) -> onnx.ModelProto:
+    """An ONNX file's graph, with scales and zero-points even where they lie in an external file. Raises BadInput."""
+    proto = read_graph(path)
+    needed = {name for node in proto.graph.node if node.op_type in (QUANTIZE, DEQUANTIZE) for name in node.input[1:]}
+    for tensor in proto.graph.initializer:
+        if tensor.name in needed and uses_external_data(tensor):
+            file = external_file_of(tensor, path.parent)
+            try:
+                load_external_data_for_tensor(tensor, str(path.parent))
+            except Exception as error:
+                raise BadInput(
+                    f"{file} does not hold {tensor.name!r} ({error}).", "Put the model's own data file beside it."
+                ) from error
+            tensor.ClearField("external_data")
+            tensor.data_location = onnx.TensorProto.DEFAULT
+    return proto

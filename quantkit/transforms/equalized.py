@@ -1,0 +1,62 @@
+"""The floating-point model that every Q/DQ dialect starts from: prepared, with its channels equalized."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.graph.channel_axes import channel_axes
+from quantkit.graph.fused import with_fused
+from quantkit.graph.model_file import ModelFile
+from quantkit.transforms.equalization import equalize
+from quantkit.transforms.prepare import ensure_names, prepared
+
+
+@dataclass(frozen=True, eq=False)
+class Equalized:
+    """``ranges`` have those of fused tensors, too. A tensor in ``factors``, float64 (C,), holds the user's model's
+    values times the factors of its channels."""
+
+    proto: onnx.ModelProto
+    ranges: dict[str, TensorRange]
+    factors: dict[str, npt.NDArray[np.float64]]
+
+
+def equalized(
+    model: ModelFile,
+    ranges: Mapping[str, TensorRange],
+    channels: Mapping[str, ChannelStatistics] | None,
+    symmetric: bool = False,
+) -> Equalized:
+    """A copy of the model, every node named; ``channels`` None leaves it at that. Raises TargetRefuses.
+
+    ``symmetric`` lets a channel grow up to amax on either side of zero, as the scheme of TensorRT does.
+    """
+    proto = prepared(model)
+    ensure_names(proto.graph)
+    whole = with_fused(proto.graph, ranges)
+    room = {name: TensorRange(r.amax, -r.amax, r.amax) for name, r in whole.items()} if symmetric else whole
+    return Equalized(proto, whole, equalize(proto.graph, room, channels or {}))
+
+
+class Undo:
+    """Gives equalized tensors the user's model's values back."""
+
+    def __init__(self, graph: onnx.GraphProto, factors: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        axes = channel_axes(graph)
+        self._factors = {name: (own.astype(np.float32), axes.get(name, 1)) for name, own in factors.items()}
+
+    def __call__(self, name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """``values`` of the tensor ``name`` divided by the factors of its channels, if it has any."""
+        if name not in self._factors:
+            return values
+        factors, axis = self._factors[name]
+        shape = [-1 if i == axis % values.ndim else 1 for i in range(values.ndim)]
+        undone: npt.NDArray[np.floating] = values / factors.reshape(shape)
+        return undone

@@ -1,0 +1,24 @@
+"""TensorRT's own library where there is no GPU; skipped where it is not installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quantkit.core.errors import BackendMissing
+from quantkit.targets.tensorrt.engine import builder, library
+from quantkit.targets.tensorrt.engine.plan import BuildSettings, plan_for
+
+pytest.importorskip("tensorrt", reason="TensorRT is not installed")
+pytestmark = pytest.mark.skipif(library.availability().works, reason="there is a GPU here")
+
+
+def test_a_cuda_that_does_not_start_is_told(model_path: Path, tmp_path: Path) -> None:
+    plan = plan_for("fp32", "auto", library.version_of(library.tensorrt().__version__))
+    with pytest.raises(BackendMissing, match=r"TensorRT does not start .*CUDA initialization failure"):
+        builder.build(model_path, plan, [], BuildSettings(), {}, (), tmp_path / "timing.cache")
+
+
+def test_it_is_told_that_there_is_no_gpu() -> None:
+    assert library.availability().reason == "there is no NVIDIA GPU, or no driver for it"

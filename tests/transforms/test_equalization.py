@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from quantkit.core.ranges import TensorRange
+from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.graph.model_file import open_model
+from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
+from quantkit.targets.openvino.qdq import quantized_for_openvino
+from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
+from quantkit.transforms.equalization import FEWEST_CLIPPED, FEWEST_NORMALIZED, equalize, means_after
+
+RNG = np.random.default_rng(0)
+OUTLIER = 40.0
+CHANNELS = 32
+
+
+def initializers(**arrays: np.ndarray) -> list[onnx.TensorProto]:
+    return [numpy_helper.from_array(np.asarray(a, np.float32), name) for name, a in arrays.items()]
+
+
+def model(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], shape: list[int | str]) -> onnx.ModelProto:
+    names = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", shape), ("y", None))]
+    graph = helper.make_graph(nodes, "g", names[:1], names[1:], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def transformer() -> onnx.ModelProto:
+    """LayerNormalization with one huge channel, whose takers' weights are small to match; two of them, one a Gemm."""
+    gain = np.ones(CHANNELS)
+    gain[3] = OUTLIER
+    weight = RNG.standard_normal((CHANNELS, 24)) / gain[:, None]
+    nodes = [
+        helper.make_node("LayerNormalization", ["x", "gain", "shift"], ["n"], name="n"),
+        helper.make_node("Shape", ["n"], ["shape"], name="shape"),
+        helper.make_node("MatMul", ["n", "w"], ["m"], name="m"),
+        helper.make_node("Add", ["m", "b"], ["a"], name="a"),
+        helper.make_node("MatMul", ["n", "w"], ["o"], name="o"),
+        helper.make_node("Mul", ["a", "o"], ["y"], name="y"),
+    ]
+    constants = initializers(gain=gain, shift=np.zeros(CHANNELS), w=weight, b=np.zeros(24))
+    return model(nodes, constants, ["batch", 16, CHANNELS])
+
+
+def mobile() -> onnx.ModelProto:
+    """Conv, Clip to 0..6, depthwise Conv, Clip, Conv: half the channels use a tenth of the range."""
+    small = np.where(np.arange(CHANNELS) % 2, 0.1, 1.0).reshape(-1, 1, 1, 1)
+    constants = initializers(
+        w1=RNG.standard_normal((CHANNELS, 8, 1, 1)) * small * 0.5,
+        b1=np.zeros(CHANNELS),
+        low=np.float32(0),
+        high=np.float32(6),
+        w2=RNG.standard_normal((CHANNELS, 1, 3, 3)) / 3,
+        b2=np.zeros(CHANNELS),
+        w3=RNG.standard_normal((24, CHANNELS, 1, 1)) / small.reshape(1, -1, 1, 1),
+        b3=np.zeros(24),
+    )
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], name="c1"),
+        helper.make_node("Clip", ["c1", "low", "high"], ["r1"], name="r1"),
+        helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"], name="c2", group=CHANNELS, pads=[1, 1, 1, 1]),
+        helper.make_node("Clip", ["c2", "low", "high"], ["r2"], name="r2"),
+        helper.make_node("Conv", ["r2", "w3", "b3"], ["y"], name="y"),
+    ]
+    return model(nodes, constants, ["batch", 8, 12, 12])
+
+
+MODELS = {"transformer": transformer, "mobile": mobile}
+
+
+def run(proto: onnx.ModelProto, x: np.ndarray, *names: str) -> list[np.ndarray]:
+    own = onnx.ModelProto.FromString(proto.SerializeToString())
+    own.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name != "y")
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    outputs: list[np.ndarray] = ort.InferenceSession(own.SerializeToString(), options).run(list(names), {"x": x})
+    return outputs
+
+
+def measured(
+    proto: onnx.ModelProto, x: np.ndarray, samples: int = FEWEST_CLIPPED
+) -> tuple[dict[str, TensorRange], dict[str, ChannelStatistics]]:
+    names = [n for node in proto.graph.node for n in node.output if node.op_type != "Shape"]
+    values = dict(zip(names, run(proto, x, *names), strict=True)) | {"x": x}
+    ranges, channels = {}, {}
+    for name, value in values.items():
+        rows = (
+            value.reshape(-1, value.shape[-1])
+            if value.ndim == 3
+            else np.moveaxis(value, 1, -1).reshape(-1, value.shape[1])
+        )
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        ranges[name] = TensorRange.asymmetric(float(low.min()), float(high.max()))
+        total = np.rint(rows.mean(axis=0, dtype=np.float64) * samples * 2**40).astype(np.int64)
+        channels[name] = ChannelStatistics(low, high, total, 2.0**-40, samples)
+    return ranges, channels
+
+
+def data(proto: onnx.ModelProto) -> np.ndarray:
+    shape = [d.dim_value or 32 for d in proto.graph.input[0].type.tensor_type.shape.dim]
+    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+
+def error(a: np.ndarray, b: np.ndarray) -> float:
+    return float(((a - b) ** 2).sum() / (a**2).sum())
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_model_computes_the_same_and_its_channels_fill_the_range(kind: str) -> None:
+    proto = MODELS[kind]()
+    x = data(proto)
+    ranges, channels = measured(proto, x)
+    (before,) = run(proto, x, "y")
+    factors = equalize(proto.graph, ranges, channels)
+    (after,) = run(proto, x, "y")
+    assert error(before, after) < 1e-9
+    assert factors
+    new_ranges, new_channels = measured(proto, x)
+    for name, factor in factors.items():
+        assert factor.min() >= 1
+        assert factor.max() > 1.4
+        np.testing.assert_allclose(new_channels[name].mean, means_after(channels, factors)[name], atol=1e-3)
+        if not name.startswith("c"):  # what a Clip takes may exceed the range: it is cut off there, as it was before
+            assert new_ranges[name].high <= ranges[name].high * (1 + 1e-5)
+            assert new_ranges[name].low >= ranges[name].low * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("dialect", [quantized_for_onnxruntime, quantized_for_openvino, quantized_for_tensorrt])
+def test_channel_statistics_lessen_the_error(kind: str, dialect, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    proto = MODELS[kind]()
+    x = data(proto)
+    ranges, channels = measured(proto, x)
+    onnx.save(proto, tmp_path / "m.onnx")
+    opened = open_model(tmp_path / "m.onnx")
+    (reference,) = run(proto, x, "y")
+    plain, better = (error(reference, run(dialect(opened, ranges, (), c), x, "y")[0]) for c in (None, channels))
+    assert better < plain / (4 if kind == "transformer" else 1.1)
+
+
+def test_what_cannot_be_undone_is_left_alone() -> None:
+    proto = transformer()
+    proto.graph.node.append(helper.make_node("Tanh", ["n"], ["e"], name="e"))
+    ranges, channels = measured(proto, data(proto))
+    before = proto.SerializeToString()
+    assert equalize(proto.graph, ranges, channels) == {}
+    assert proto.SerializeToString() == before
+
+
+def test_a_channel_at_the_clip_is_not_scaled_beyond_it() -> None:
+    proto = mobile()
+    ranges, channels = measured(proto, data(proto) * 100)
+    factors = equalize(proto.graph, ranges, channels)
+    for name in ("r1", "r2"):
+        if name in factors:
+            assert (factors[name] * channels[name].maximum <= 6 * (1 + 1e-5)).all()
+
+
+def test_constants_that_others_share_stay_theirs() -> None:
+    proto = transformer()
+    proto.graph.node.append(helper.make_node("Mul", ["x", "gain"], ["z"], name="z"))
+    x = data(proto)
+    ranges, channels = measured(proto, x)
+    before = run(proto, x, "y", "z")
+    assert equalize(proto.graph, ranges, channels)
+    for one, other in zip(before, run(proto, x, "y", "z"), strict=True):
+        assert error(one, other) < 1e-9
+
+
+@pytest.mark.parametrize(("kind", "fewest"), [("mobile", FEWEST_CLIPPED), ("transformer", FEWEST_NORMALIZED)])
+def test_few_images_tell_too_little_of_a_channel(kind: str, fewest: int) -> None:
+    proto = MODELS[kind]()
+    assert equalize(proto.graph, *measured(proto, data(proto), fewest - 1)) == {}
+    assert equalize(proto.graph, *measured(proto, data(proto), fewest))
+
+
+def normalized(*nodes: onnx.NodeProto, **constants: np.ndarray) -> onnx.ModelProto:
+    """A LayerNormalization of 16 channels with outliers, over 16 tokens, and what takes it."""
+    gain = np.where(np.arange(16) == 3, OUTLIER, 1.0)
+    first = helper.make_node("LayerNormalization", ["x", "gain", "shift"], ["n"], name="n")
+    own = initializers(gain=gain, shift=np.zeros(16), **constants)
+    return model([first, *nodes], own, ["batch", 16, 16])
+
+
+def node(kind: str, source: str, output: str, *constants: str, **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(kind, [source, *constants], [output], name=output, **attributes)
+
+
+KERNEL = {"kernel_shape": [3], "pads": [1, 1]}
+MATRIX = RNG.standard_normal((16, 16)) / 16
+OTHER_AXES = {
+    "a Conv adds up axis 1": normalized(
+        node("Conv", "n", "y", "w"), w=RNG.standard_normal((24, 16, 1)) / np.linspace(1, 40, 16).reshape(1, -1, 1)
+    ),
+    "a pool mixes the last axis": normalized(
+        node("MaxPool", "n", "p", **KERNEL), node("MatMul", "p", "y", "w"), w=MATRIX
+    ),
+    "so does an average": normalized(node("AveragePool", "n", "p", **KERNEL), node("MatMul", "p", "y", "w"), w=MATRIX),
+    "a matrix product adds up the width": model(
+        [
+            node("Conv", "x", "c", "w1", "b1"),
+            node("Clip", "c", "r", "low", "high"),
+            node("MatMul", "r", "y", "w"),
+        ],
+        initializers(
+            w1=RNG.standard_normal((16, 4, 1, 1)) * np.linspace(0.01, 1, 16).reshape(-1, 1, 1, 1),
+            b1=np.zeros(16),
+            low=np.float32(0),
+            high=np.float32(6),
+            w=MATRIX,
+        ),
+        ["batch", 4, 8, 16],
+    ),
+    "a gain of one value is no vector": model(
+        [
+            node("Div", "x", "d", "s"),
+            node("Mul", "d", "m", "g"),
+            node("Add", "m", "a", "h"),
+            node("Conv", "a", "y", "w"),
+        ],
+        initializers(
+            s=np.array([1, 4, 16]).reshape(3, 1, 1),  # so that two channels have room to grow
+            g=np.ones(1),
+            h=np.full(1, 0.1),
+            w=RNG.standard_normal((8, 3, 1, 1)) * [[[[0.1]], [[1]], [[9]]]],
+        ),
+        ["batch", 3, 8, 3],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_AXES)
+def test_factors_follow_their_own_axis_alone(name: str) -> None:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(OTHER_AXES[name])
+    x = data(proto)
+    ranges, channels = measured(proto, x)
+    (before,) = run(proto, x, "y")
+    equalize(proto.graph, ranges, channels)
+    assert error(before, run(proto, x, "y")[0]) < 1e-9
+
+
+@pytest.mark.parametrize("dialect", [quantized_for_onnxruntime, quantized_for_openvino, quantized_for_tensorrt])
+def test_weights_that_are_inputs_too_need_not_be_fed(dialect, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    proto = mobile()
+    for tensor in proto.graph.initializer:
+        proto.graph.input.append(helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, list(tensor.dims)))
+    proto.ir_version = 3
+    x = data(proto)
+    ranges, channels = measured(proto, x)
+    onnx.save(proto, tmp_path / "m.onnx")
+    made = dialect(open_model(tmp_path / "m.onnx"), ranges, (), channels)
+    assert [value.name for value in made.graph.input] == ["x"]
+    assert run(made, x, "y")[0].shape == (32, 24, 12, 12)
