@@ -1,8 +1,8 @@
 """Q/DQ for OpenVINO: asymmetric u8 activations, per-channel s8 weights, no more pairs than the CPU's kernels use.
 
 The rules are those of ``targets/tensorrt/qdq/dialect.py`` but its last, for OpenVINO, too, fuses what follows a Conv
-or a matrix product (a ReLU, the next layer's rounding) into its kernel. LayerNormalization, Softmax, GELU and residual sums of a
-transformer stay in floating point by them. Beyond:
+or a matrix product (a ReLU, the next layer's rounding) into its kernel. LayerNormalization, Softmax, GELU and residual
+sums of a transformer stay in floating point by them. Beyond:
 
 1. A Conv of at most 64 products a value that takes an image of at most 64×64 pixels keeps floating point. Rounding the
    image costs more accuracy than any other rounding, and INT8 gains nothing there. On larger images it does: 8 %
