@@ -33,10 +33,10 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-ADAPTER = ROOT / "quantkit" / "targets" / "tensorrt"
-FILES = ("library.py", "network.py", "builder.py", "engine.py", "monitor.py", "implicit.py")
+ADAPTER = ROOT / "quantkit" / "targets" / "tensorrt" / "engine"
+FILES = ("library.py", "network.py", "builder.py", "session.py", "progress.py", "implicit.py")
 REMOVED_IN_11 = ("implicit.py",)
-ADDED_IN_10 = ("monitor.py",)
+ADDED_IN_10 = ("progress.py",)
 BINDINGS = ("tensorrt_cu12_bindings==10.16.*", "tensorrt_cu13_bindings==11.4.*")
 PYTHON = (str, bytes, int, float, list, tuple, dict, set, type, Path, re.Pattern, Exception, OSError, np.ndarray)
 PYTHON_NAMES = {name for kind in (*PYTHON, logging.Logger, os.stat_result) for name in dir(kind)}

@@ -27,7 +27,7 @@ from quantkit.pipeline.conversion.stage import FORMS, convert
 from tests.conftest import Quantkit, tiny_model
 from tests.golden.cases import digits, mixed
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 OWN = "(Unnamed Layer* 35) [Constant]_output"
 NAMES = float_tensors(tiny_model())
 Scales = dict[str, float]

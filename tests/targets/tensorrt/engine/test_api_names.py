@@ -26,8 +26,8 @@ def test_every_file_that_uses_tensorrt_is_checked() -> None:
         ("library.py", {"ILogger", "INTERNAL_ERROR", "__version__", "log"}),
         ("network.py", {"create_network", "OnnxParser", "parse_from_file", "num_errors", "STRONGLY_TYPED", "desc"}),
         ("builder.py", {"Builder", "build_serialized_network", "set_shape", "TF32", "serialize", "progress_monitor"}),
-        ("engine.py", {"set_input_shape", "execute_async_v3", "nptype", "report_layer_time", "profiler", "JSON"}),
-        ("monitor.py", {"IProgressMonitor", "phase_start", "step_complete", "phase_finish"}),
+        ("session.py", {"set_input_shape", "execute_async_v3", "nptype", "report_layer_time", "profiler", "JSON"}),
+        ("progress.py", {"IProgressMonitor", "phase_start", "step_complete", "phase_finish"}),
         ("implicit.py", {"set_dynamic_range", "FP16", "INT8", "precision", "IPoolingLayer", "weights"}),
     ],
 )

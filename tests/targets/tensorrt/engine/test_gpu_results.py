@@ -11,7 +11,7 @@ import pytest
 from quantkit.core.comparison import COMPARISON_FILE, Environment
 from tests.reports.builders import comparison, reference_row, row
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[4] / "scripts"
 JUNIT = """<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1" time="12.3">
 <testcase name="test_one" time="1.0"><properties><property name="p50 ms" value="0.21"/></properties></testcase>
 <testcase name="test_two" time="2.0"><failure message="slow"/></testcase>
