@@ -10,7 +10,7 @@ the names come from the adapter's own source. The bindings are one binary, so th
   ends another one, and the class or enumeration that it belongs to is not seen. What is missing is missing for certain.
 - An attribute counts as TensorRT's when it is read from ``trt`` or something assigned from it, or is one that neither
   quantkit's own classes nor Python's and numpy's types have. So ``tensor.name`` and ``tensor.shape`` are not checked.
-- A name behind ``hasattr(..., "NAME")`` may be missing. implicit.py holds what TensorRT 11 removed, monitor.py what 10
+- A name behind ``hasattr(..., "NAME")`` may be missing. implicit.py holds what TensorRT 11 removed, progress.py what 10
   added: bindings of other releases are not asked for theirs. With ``--wheel``, those of 8.6 can be checked, too.
 
 Exits 1 with the names that are missing.

@@ -53,7 +53,7 @@ def test_guards_are_found() -> None:
     assert USED["builder.py"].guarded == {"IProgressMonitor", "progress_monitor"}
 
 
-@pytest.mark.parametrize(("major", "absent"), [(8, {"monitor.py"}), (10, set()), (11, {"implicit.py"})])
+@pytest.mark.parametrize(("major", "absent"), [(8, {"progress.py"}), (10, set()), (11, {"implicit.py"})])
 def test_files_are_asked_of_the_releases_that_use_them(major: int, absent: set[str]) -> None:
     assert set(check.FILES) - set(check.files_for(major)) == absent
 
@@ -72,5 +72,5 @@ def test_a_name_that_is_missing_is_told_and_a_guarded_one_is_not(tmp_path: Path)
     assert check.missing_names(whole, check.FILES) == {file: [] for file in check.FILES}
     lacking = bindings(tmp_path / "lacking.whl", everything - {"set_input_shape", "EXPLICIT_BATCH"})
     assert check.missing_names(lacking, check.FILES) == {
-        file: ["set_input_shape"] if file == "engine.py" else [] for file in check.FILES
+        file: ["set_input_shape"] if file == "session.py" else [] for file in check.FILES
     }
