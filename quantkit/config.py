@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from quantkit.core.artifact import KNOWN_PRECISIONS, PRECISIONS
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import PRESETS, Preprocess
 from quantkit.core.record import Record
@@ -128,7 +128,7 @@ class Config(Record):
     def with_values(self, table: str, source: str = "the command line", **values: Any) -> Config:
         """A copy with the given keys of one table replaced, None meaning "as it was".
 
-        Raises BadInput, naming ``source``.
+        Raises BadConfig, naming ``source``.
         """
         given = {key: value for key, value in values.items() if value is not None}
         if not given:
@@ -138,16 +138,16 @@ class Config(Record):
         return parse_config(merged, source)
 
     def class_names(self) -> list[str] | None:
-        """The classes in output order, read from their file where they are given as one. Raises BadInput."""
+        """The classes in output order, read from their file where they are given as one. Raises BadConfig."""
         classes = self.data.classes
         if not isinstance(classes, Path):
             return classes
         try:
             names = [line.strip() for line in classes.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"The classes file {classes} cannot be read.", "Write one class name a line.") from error
+            raise BadConfig(f"The classes file {classes} cannot be read.", "Write one class name a line.") from error
         if not names or len(set(names)) != len(names):
-            raise BadInput(f"The classes file {classes} is empty or repeats a name.", "Write one class name a line.")
+            raise BadConfig(f"The classes file {classes} is empty or repeats a name.", "Write one class name a line.")
         return names
 
     def to_toml(self) -> str:
@@ -158,18 +158,18 @@ class Config(Record):
 
 
 def parse_config(values: dict[str, Any], source: str) -> Config:
-    """Validate; a BadInput names ``source`` and the key at fault."""
+    """Validate; a BadConfig names ``source`` and the key at fault."""
     if isinstance(values.get("gate"), dict):
-        raise BadInput(f"'gate' in {source} is one table, not a list of rules.", "Write [[gate]] above each rule.")
+        raise BadConfig(f"'gate' in {source} is one table, not a list of rules.", "Write [[gate]] above each rule.")
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
         key = _key_at(problem["loc"])
         if problem["type"] == "extra_forbidden":
-            raise BadInput(f"Unknown key {key} in {source}.", _known_keys(problem["loc"])) from error
+            raise BadConfig(f"Unknown key {key} in {source}.", _known_keys(problem["loc"])) from error
         message = problem["msg"].removeprefix("Value error, ")
-        raise BadInput(
+        raise BadConfig(
             f"{key} in {source} is wrong: {message}.", "Correct it; docs/configuration.md lists all keys."
         ) from error
 
@@ -184,13 +184,13 @@ def _key_at(place: Sequence[str | int]) -> str:
 
 
 def load_config(path: Path) -> Config:
-    """Read ``quantkit.toml``, or ``[tool.quantkit]`` of a ``pyproject.toml``. Raises BadInput."""
+    """Read ``quantkit.toml``, or ``[tool.quantkit]`` of a ``pyproject.toml``. Raises BadConfig."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadInput(f"The configuration {path} cannot be read ({error.strerror}).", "Check its path.") from error
+        raise BadConfig(f"The configuration {path} cannot be read ({error.strerror}).", "Check its path.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not valid TOML ({error}).", "Correct that line.") from error
+        raise BadConfig(f"{path} is not valid TOML ({error}).", "Correct that line.") from error
     if path.name == "pyproject.toml":
         values = values.get("tool", {}).get("quantkit", {})
     return _absolute(parse_config(values, str(path)), path.parent.absolute())

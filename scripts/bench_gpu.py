@@ -87,7 +87,7 @@ def ratio(slow: float | None, fast: float | None) -> float | None:
 
 
 def verdict(bar: float, speedup: float | None, of_graph: float | None) -> str:
-    """Whether INT8 is as many times faster than PyTorch as the bar asks, if only launched as a CUDA graph."""
+    """True if INT8 is as many times faster than PyTorch as the bar asks, if only launched as a CUDA graph."""
     if speedup is None:
         return "not measured"
     if speedup >= bar:

@@ -109,6 +109,6 @@ class Bench:
                 contestant.notes.append(json.loads(self.result.read_text()) if self.result.exists() else {})
 
     def has_tensors_option(self) -> bool:
-        """Whether this quantkit knows --tensors."""
+        """True if this quantkit knows --tensors."""
         self.measured(["-m", "quantkit", "calibrate", "--help"])
         return "--tensors" in (self.folder / "output.txt").read_text()

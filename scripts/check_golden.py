@@ -71,7 +71,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether every named tensor has a range and enough of them agree."""
+        """True if every named tensor has a range and enough of them agree."""
         return not self.missing and self.met >= self.check.bar
 
 

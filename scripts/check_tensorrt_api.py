@@ -95,7 +95,7 @@ def missing_names(wheel: Path, files: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def _is_tensorrt(node: ast.expr, tensorrt: set[str]) -> bool:
-    """Whether an expression is ``trt`` or ``library.tensorrt()``, or an attribute, an item or a result of those."""
+    """True if an expression is ``trt`` or ``library.tensorrt()``, or an attribute, an item or a result of those."""
     while not isinstance(node, ast.Name):
         if ast.unparse(node) in ("library.tensorrt()", "tensorrt()"):
             return True

@@ -63,7 +63,7 @@ def _loaded(point: EntryPoint) -> Calibrator:
         calibrator: Calibrator = point.load()
     except Exception as error:
         raise BadInput(
-            f"The calibrator {point.name!r} ({point.value}) does not load: {error}.", "Mend or uninstall its package."
+            f"The calibrator {point.name!r} ({point.value}) does not load: {error}.", "Fix or uninstall its package."
         ) from error
     return calibrator
 
@@ -92,7 +92,7 @@ def _checked(name: str, calibrator: Calibrator, histogram: Histogram) -> TensorR
     except Exception as error:
         raise BadInput(
             f"The calibrator {name!r} failed with {type(error).__name__}: {error}.",
-            "Mend it, or uninstall its package.",
+            "Fix it, or uninstall its package.",
         ) from error
     if not isinstance(found, TensorRange):
         raise BadInput(

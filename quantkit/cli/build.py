@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,23 +19,23 @@ def build(
     target: Annotated[str, typer.Option("--target", help="tensorrt: the target that has engines.")] = "tensorrt",
     precision: Precisions = None,
     mode: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--mode", help="Where INT8 comes from: auto, implicit, explicit or strong."),
     ] = None,
     shape: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option("--shape", help="Least, best and largest shape of a dynamic input: input=1x3x224x224:8x…:32x…"),
     ] = None,
     batch_size: Annotated[
-        Optional[list[int]],  # noqa: UP045
+        list[int] | None,
         typer.Option("--batch-size", min=1, help="Without --shape: a profile for this batch; may be repeated [1]."),
     ] = None,
     workspace: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option("--workspace", min=1, help="MiB of scratch memory at most."),
     ] = None,
     optimization_level: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option("--optimization-level", min=0, max=5, help="0 builds fastest, 5 runs fastest [TensorRT's: 3]."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="The GPU.")] = "cuda:0",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 def calibrate(
     model: Model = None,
     data: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--data", help="Folder of images, text list of images, .npy or .npz."),
     ] = None,
     output: Output = None,
     method: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             "--method",
             help="mse-robust, mse, mse-asymmetric, entropy, entropy-asymmetric, percentile, percentile-asymmetric, "
@@ -46,12 +46,12 @@ def calibrate(
         ),
     ] = None,
     percentile: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option("--percentile", help="Percent of the values that the percentile methods keep [99.99]."),
     ] = None,
     samples: Samples = None,
     batch_size: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(
             "--batch-size",
             min=1,
@@ -60,22 +60,22 @@ def calibrate(
     ] = None,
     preprocess: Preprocessing = None,
     exclude: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option("--exclude", help="Wildcard of nodes and tensors to leave in floating point; may be repeated."),
     ] = None,
     tensors: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--tensors", help="all, or quantizable: without what only exists inside a fused kernel \\[all]."),
     ] = None,
     placement: Placements = None,
     shard: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             "--shard", help="Count one part of the data, such as 2/8, into -o (part-2-of-8), for quantkit merge."
         ),
     ] = None,
     ray: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             "--ray", help="Count on the Ray cluster at this address; auto: the one here, or a new one on this machine."
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
 def compare(
     run: Run = None,
     data: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--data", help="Folder, text list, .npy or .npz to evaluate on."),
     ] = None,
     target: Targets = None,
     precision: Precisions = None,
     samples: Samples = None,
     batch_size: Annotated[
-        Optional[list[int]],  # noqa: UP045
+        list[int] | None,
         typer.Option("--batch-size", min=1, help="Batch to measure latency at; may be repeated [1]."),
     ] = None,
     device: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--device", help="CPU, GPU, NPU, AUTO, cuda:0 …: one that the target sees [its first]."),
     ] = None,
     placement: Placements = None,
     hint: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--hint", help="What OpenVINO is asked to be best at: latency or throughput \\[latency]."),
     ] = None,
     threads: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option("--threads", min=1, help="Threads of OpenVINO's CPU device \\[its choice: the cores]."),
     ] = None,
     preprocess: Preprocessing = None,

@@ -82,11 +82,11 @@ def _lines(description: str, total: int, unit: str, done: int) -> Iterator[Advan
         log.info("%s: %d %s in %.1f s", description, position, unit, taken)
 
 
-def fail(what: str, mend: str, error: BaseException | None = None) -> None:
-    """One sentence on what is wrong, one on how to mend it; a traceback with -vv."""
+def fail(what: str, hint: str, error: BaseException | None = None) -> None:
+    """One sentence on what is wrong, one on how to fix it; a traceback with -vv."""
     if error is not None and log.isEnabledFor(logging.DEBUG):
         stderr.print("".join(traceback.format_exception(error)), markup=False)
-    stderr.print(f"[bold red]Error:[/] {escape(what)}\n       {escape(mend)}")
+    stderr.print(f"[bold red]Error:[/] {escape(what)}\n       {escape(hint)}")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:

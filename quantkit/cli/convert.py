@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,19 +21,19 @@ def convert(
     ],
     to: Annotated[str, typer.Option("--to", help="qdq, ranges, cache, json (a run directory) or tensors-data.")],
     model: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--model", help="The floating-point ONNX model; qdq and json need it, all are checked with it."),
     ] = None,
     tensorrt: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--tensorrt", envvar="QUANTKIT_TENSORRT", help="Version in a cache \\[the source's, or 8.6.0]."),
     ] = None,
     algorithm: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--algorithm", help="entropy or minmax in a cache \\[the source's, or entropy]."),
     ] = None,
     output: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("-o", "--output", help="File to write, a folder for json; default: text goes to stdout."),
     ] = None,
     as_json: Json = False,

@@ -35,7 +35,7 @@ def doctor(as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False) ->
                         "devices": list(target.devices()),
                         "exports": target.can_export(),
                         "reason": state.reason,
-                        "mend": state.mend,
+                        "hint": state.hint,
                     }
                     for target, state in found
                 },
@@ -49,7 +49,7 @@ def doctor(as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False) ->
             "yes" if target.can_export() else "no",
             state.version,
             ", ".join(target.devices()),
-            f"{state.reason}. {state.mend}" if state.reason else "",
+            f"{state.reason}. {state.hint}" if state.reason else "",
         ]
         for target, state in found
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,11 +19,11 @@ def export(
     target: Targets = None,
     precision: Precisions = None,
     output: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("-o", "--output", help="Folder for <target>/<precision>/; default: the run's artifacts/."),
     ] = None,
     tensorrt: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--tensorrt", help="Version in the calibration cache [8.6.0]."),
     ] = None,
     placement: Placements = None,

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 Baseline = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("--baseline", envvar="QUANTKIT_BASELINE", help="Earlier run, or its comparison.json."),
 ]
 
@@ -26,24 +26,24 @@ Baseline = Annotated[
 def gate(
     run: Run = None,
     gates: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--gates", envvar="QUANTKIT_GATES", help="TOML with \\[\\[gate]] tables; default: the run's own."),
     ] = None,
     baseline: Baseline = None,
     max_drop: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option("--max-drop", envvar="QUANTKIT_MAX_DROP", help="Most points of top-1 that INT8 may lose."),
     ] = None,
     min_speedup: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option("--min-speedup", envvar="QUANTKIT_MIN_SPEEDUP", help="How many times faster INT8 must be."),
     ] = None,
     min_agreement: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option("--min-agreement", envvar="QUANTKIT_MIN_AGREEMENT", help="Least percent of equal answers."),
     ] = None,
     junit: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--junit", help="Write the results as JUnit XML to this file."),
     ] = None,
     init: Annotated[
@@ -167,7 +167,7 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
     try:
         result.raise_for_failure()
     except QuantkitError as error:
-        fail(error.what, error.mend)
+        fail(error.what, error.hint)
     else:
         if not as_json:
             unclear = sum(verdict.outcome in ("inconclusive", "not comparable") for verdict in result.verdicts)

@@ -25,7 +25,7 @@ def lint(
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Tell which Q/DQ pairs break which of TensorRT's rules, and how to mend it.
+    """Tell which Q/DQ pairs break which of TensorRT's rules, and how to fix it.
 
     Exit 0: nothing of severity error. 1: TensorRT would refuse the model, or compute something else. 2: it cannot be
     read, or holds no pair. -v names every place.
@@ -41,11 +41,11 @@ def lint(
     except BadInput as error:
         if str(model) in error.what:
             raise
-        raise BadInput(f"{model}: {error.what}", error.mend) from error
+        raise BadInput(f"{model}: {error.what}", error.hint) from error
     counts = Counter(finding.severity for finding in findings)
     if as_json:
         places = [
-            {"rule": f.rule, "severity": f.severity, "nodes": list(f.nodes), "what": f.what, "mend": f.mend}
+            {"rule": f.rule, "severity": f.severity, "nodes": list(f.nodes), "what": f.what, "hint": f.hint}
             for f in findings
         ]
         summary = {f"{severity}s": counts[severity] for severity in ("error", "warning", "note")}
@@ -67,7 +67,7 @@ def _show(findings: list[Finding], counts: Mapping[Severity, int], shown: int | 
             stdout.print(f"  {place}{finding.what}", markup=False)
         if shown is not None and len(places) > shown:
             stdout.print(f"  ... and {len(places) - shown} more (-v)", markup=False)
-        stdout.print(f"  Mend: {places[0].mend}\n", markup=False)
+        stdout.print(f"  Hint: {places[0].hint}\n", markup=False)
     if counts["error"] or counts["warning"]:
         stdout.print(f"{_plural(counts['error'], 'error')}, {_plural(counts['warning'], 'warning')}")
     else:

@@ -81,7 +81,7 @@ def _exit_code(error: Exception) -> int:
     from quantkit.core.errors import QuantkitError
 
     if isinstance(error, QuantkitError):
-        fail(error.what, error.mend, error)
+        fail(error.what, error.hint, error)
         return error.exit_code
     usage = getattr(error, "format_message", None)
     if usage is not None:  # click's own usage errors

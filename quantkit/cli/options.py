@@ -3,59 +3,58 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-# Optional rather than "| None": typer evaluates these at run time, on Python 3.10 too.
 Run = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Argument(help="A run directory; left out: the newest under runs/.", show_default=False),
 ]
 Model = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Argument(help="The ONNX model; left out: \\[model] path, or the only .onnx in this folder."),
 ]
 ConfigFile = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("-c", "--config", envvar="QUANTKIT_CONFIG", help="quantkit.toml to read; default: the one here."),
 ]
 Output = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("-o", "--output", envvar="QUANTKIT_OUTPUT", help="Run directory; default: runs/<model>-<UTC time>."),
 ]
 Targets = Annotated[
-    Optional[list[str]],  # noqa: UP045
+    list[str] | None,
     typer.Option("--target", help="onnxruntime, openvino or tensorrt; may be repeated."),
 ]
 Precisions = Annotated[
-    Optional[list[str]],  # noqa: UP045
+    list[str] | None,
     typer.Option("--precision", help="fp32, fp16 or int8; may be repeated."),
 ]
 Placements = Annotated[
-    Optional[list[str]],  # noqa: UP045
+    list[str] | None,
     typer.Option(
         "--placement", help="Who places FakeQuantize in OpenVINO's INT8: qdq or nncf; may be repeated \\[qdq]."
     ),
 ]
 Samples = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option("--samples", min=1, help="At most so many samples \\[calibrate: 300, compare: all]."),
 ]
 Preprocessing = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option("--preprocess", help="Preprocessing preset, such as imagenet or yolo."),
 ]
 Seed = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option("--seed", min=0, help="Seed of the choice of samples."),
 ]
 Classes = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("--classes", help="Text file with the outputs' classes, one a line."),
 ]
 Labels = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("--labels", help="CSV of file,class for a flat folder; a labels.csv in it is found by itself."),
 ]
 NoThumbnails = Annotated[

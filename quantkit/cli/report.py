@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -13,15 +13,15 @@ from quantkit.cli.options import Json, NoThumbnails, Quiet, Run, Verbose
 def report(
     run: Run = None,
     later: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Argument(metavar="[RUN]", help="A later run, to set beside the first.", show_default=False),
     ] = None,
     output: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("-o", "--output", help="Where the HTML file goes; default: in the run, the later of two."),
     ] = None,
     chart: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--chart", help="Write the picture of accuracy against latency to this .svg or .png, too."),
     ] = None,
     no_thumbnails: NoThumbnails = False,

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from quantkit.config import Config, find_config, load_config
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import preset
 
@@ -43,7 +43,7 @@ def base_config(file: Path | None) -> Config:
 
 
 def with_environment(config: Config) -> Config:
-    """The QUANTKIT_* variables in place of what the file says; one that is empty counts as unset. Raises BadInput."""
+    """The QUANTKIT_* variables in place of what the file says; one that is empty counts as unset. Raises BadConfig."""
     for variable, (table, key) in ENVIRONMENT.items():
         text = os.environ.get(variable)
         if not text:
@@ -63,14 +63,14 @@ def with_preprocess(config: Config, name: str | None) -> Config:
 
 
 def with_model(config: Config, model: Path | None) -> Config:
-    """The model given, else the configured one, else the only .onnx file here. Raises BadInput."""
+    """The model given, else the configured one, else the only .onnx file here. Raises BadConfig."""
     if model is None and config.model.path is not None:
         return config
     if model is None:
         here = sorted(Path().glob("*.onnx"))
         if len(here) != 1:
             found = f"{len(here)} .onnx files are here" if here else "there is no .onnx file here"
-            raise BadInput(f"No model is given, and {found}.", "Name one: quantkit calibrate model.onnx --data imgs/")
+            raise BadConfig(f"No model is given, and {found}.", "Name one: quantkit calibrate model.onnx --data imgs/")
         model = here[0]
     return config.with_values("model", path=normalized(model))
 

@@ -1,4 +1,4 @@
-"""Errors that people see: one sentence on what is wrong, one on how to mend it."""
+"""Errors that people see: one sentence on what is wrong, one on how to fix it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,44 @@ from __future__ import annotations
 class QuantkitError(Exception):
     """Base of all errors quantkit raises on purpose.
 
-    ``what`` names the file, tensor or key at fault; ``mend`` says what to do about it. ``exit_code`` is the process's
+    ``what`` names the file, tensor or key at fault; ``hint`` says what to do about it. ``exit_code`` is the process's
     exit status when the error reaches the command line.
     """
 
     exit_code = 2
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what} {mend}")
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(f"{what} {hint}")
         self.what = what
-        self.mend = mend
+        self.hint = hint
 
     def __reduce__(self) -> tuple[type[QuantkitError], tuple[str, str]]:
         """Pickles, as it must to come back from another process."""
-        return type(self), (self.what, self.mend)
+        return type(self), (self.what, self.hint)
 
 
 class BadInput(QuantkitError):
     """A file, folder, option or configuration that cannot be used (exit 2)."""
 
 
-class TargetRefuses(BadInput):
+class BadModel(BadInput):
+    """A model that cannot be read or run."""
+
+
+class TargetRefuses(BadModel):
     """A model that one target cannot convert, load or compile, though others may."""
+
+
+class BadData(BadInput):
+    """Samples or labels that cannot be read, or do not fit the model."""
+
+
+class BadConfig(BadInput):
+    """A setting or an option that makes no sense."""
+
+
+class BadRun(BadInput):
+    """A run directory, or a file in it, that is missing, damaged or of another version."""
 
 
 class BackendMissing(QuantkitError):

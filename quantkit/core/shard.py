@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Read "2/8". Raises BadInput."""
+        """Read "2/8". Raises BadConfig."""
         match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
         shard = cls(int(match[1]), int(match[2])) if match else cls(0, 0)
         if not 1 <= shard.number <= shard.of:
-            raise BadInput(f"{text!r} is not a shard.", "Give its number and how many there are, such as 2/8.")
+            raise BadConfig(f"{text!r} is not a shard.", "Give its number and how many there are, such as 2/8.")
         return shard
 
     def positions(self, samples: int, step: int) -> list[int]:

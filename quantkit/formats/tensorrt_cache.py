@@ -69,7 +69,7 @@ def parse_cache(text: str, source: str) -> tuple[str, dict[str, float]]:
 
 
 def is_cache(text: str) -> bool:
-    """Whether text is meant as a cache: by its header or, where that is foreign or missing, by the next lines."""
+    """True if text is meant as a cache: by its header or, where that is foreign or missing, by the next lines."""
     start = split_lines(text)[:2]
     headed = start[0].startswith("TRT-") or LEGACY_HEADER.fullmatch(start[0])
     return bool(headed) or any(map(CACHE_LINE.fullmatch, start))

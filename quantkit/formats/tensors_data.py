@@ -18,7 +18,7 @@ from quantkit.core.ranges import TensorRange
 from quantkit.formats.imported import Imported, from_bounds
 
 MIN_MAX = "CalibrationMethod.MinMax"
-MEND = "Write it again with onnxruntime.quantization.save_tensors_data."
+HINT = "Write it again with onnxruntime.quantization.save_tensors_data."
 
 
 def tensors_data_text(ranges: Mapping[str, TensorRange], method: str = MIN_MAX) -> str:
@@ -33,7 +33,7 @@ def tensors_data_text(ranges: Mapping[str, TensorRange], method: str = MIN_MAX) 
 
 
 def is_tensors_data(document: Mapping[str, Any]) -> bool:
-    """Whether parsed JSON is a TensorsData, or the plain dict of TensorData that write_calibration_table may leave."""
+    """True if parsed JSON is a TensorsData, or the plain dict of TensorData that write_calibration_table may leave."""
     entries = document.values()
     return document.get("CLS") == "TensorsData" or any(
         isinstance(e, dict) and "TensorData" in e.values() for e in entries
@@ -45,12 +45,12 @@ def read_tensors_data(document: Mapping[str, Any], source: str) -> Imported:
     whole = document.get("CLS") == "TensorsData"
     data = document.get("data") if whole else document
     if not isinstance(data, dict):
-        raise BadInput(f"{source} is a TensorsData without its data.", MEND)
+        raise BadInput(f"{source} is a TensorsData without its data.", HINT)
     bounds: dict[str, tuple[float, float]] = {}
     per_channel: list[str] = []
     for name, entry in data.items():
         if not isinstance(entry, dict) or "lowest" not in entry or "highest" not in entry:
-            raise BadInput(f"{source} has no lowest and highest for {name!r}.", MEND)
+            raise BadInput(f"{source} has no lowest and highest for {name!r}.", HINT)
         lowest, highest = _values(entry["lowest"], name, source), _values(entry["highest"], name, source)
         if max(len(lowest), len(highest)) > 1:
             per_channel.append(name)
@@ -80,7 +80,7 @@ def _values(stated: object, name: str, source: str) -> list[float]:
         elif isinstance(item, (int, float)) and not isinstance(item, bool):
             values.append(float(item) if isinstance(item, float) or abs(item) < 2**200 else math.inf)
         else:
-            raise BadInput(f"The range of {name!r} in {source} is no number.", MEND)
+            raise BadInput(f"The range of {name!r} in {source} is no number.", HINT)
     if not values or any(map(math.isnan, values)):
-        raise BadInput(f"The range of {name!r} in {source} is {'NaN' if values else 'empty'}.", MEND)
+        raise BadInput(f"The range of {name!r} in {source} is {'NaN' if values else 'empty'}.", HINT)
     return values

@@ -17,7 +17,7 @@ class Figure:
     high: float | None = None
 
     def overlaps(self, other: Figure) -> bool:
-        """Whether both have intervals, and these share a value."""
+        """True if both have intervals, and these share a value."""
         if self.low is None or self.high is None or other.low is None or other.high is None:
             return False
         return self.low <= other.high and other.low <= self.high

@@ -54,7 +54,7 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the model may ship."""
+        """True if the model may ship."""
         return self.exit_code == 0
 
     def raise_for_failure(self) -> None:
@@ -112,7 +112,7 @@ def _matched(rule: Rule, comparison: Comparison) -> Iterator[tuple[Row, Figure]]
 
 
 def _named(rule: Rule, row: Row) -> bool:
-    """Whether the rule speaks of this row; never of the one that the others are held to."""
+    """True if the rule speaks of this row; never of the one that the others are held to."""
     named = fnmatchcase(row.target, rule.target) and fnmatchcase(row.precision, rule.precision)
     return named and row.precision != rule.against
 

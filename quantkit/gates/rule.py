@@ -98,12 +98,12 @@ class Rule(BaseModel):
 
     @property
     def is_share(self) -> bool:
-        """Whether the metric is a share, shown to people in percent or points."""
+        """True if the metric is a share, shown to people in percent or points."""
         return self.metric.startswith(("drop.", "metrics.")) or self.metric in SHARES
 
     @property
     def of_the_machine(self) -> bool:
-        """Whether the figure belongs to the hardware, as latency does, and not to the model and its data."""
+        """True if the figure belongs to the hardware, as latency does, and not to the model and its data."""
         return self.metric.split(".")[0] in OF_THE_MACHINE
 
     def amount(self, limit: float | str, other: float) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadModel
 from quantkit.core.files import sha256_of
 
 OLDEST_OPSET = 11
@@ -37,7 +37,7 @@ class ModelInput:
     dtype: str
 
     def takes(self, sample_shape: Sequence[int]) -> bool:
-        """Whether samples of this shape (without the batch dimension) fit."""
+        """True if samples of this shape (without the batch dimension) fit."""
         own = self.shape[1:]
         return len(own) == len(sample_shape) and all(
             isinstance(a, str) or a == b for a, b in zip(own, sample_shape, strict=True)
@@ -77,51 +77,51 @@ class ModelFile:
 
 
 def open_model(path: Path) -> ModelFile:
-    """Read and check an ONNX file. Raises BadInput: no file, not ONNX, truncated, quantized already, opset too old."""
+    """Read and check an ONNX file. Raises BadModel: no file, not ONNX, truncated, quantized already, opset too old."""
     proto = read_graph(path)
     external = _external_files(path, proto)
     opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=0)
     if opset < OLDEST_OPSET:
-        raise BadInput(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
+        raise BadModel(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
     quantized = next((n for n in proto.graph.node if n.op_type in QUANTIZED_OPS), None)
     if quantized is not None:
-        raise BadInput(
+        raise BadModel(
             f"{path} is quantized already ({quantized.op_type} {quantized.name!r}).", "Give the floating-point model."
         )
     weights = {t.name for t in proto.graph.initializer}
     inputs = tuple(_describe(v) for v in proto.graph.input if v.name not in weights)
     if not inputs:
-        raise BadInput(f"{path} has no inputs.", "Export it with its input as a graph input.")
+        raise BadModel(f"{path} has no inputs.", "Export it with its input as a graph input.")
     return ModelFile(path, without_weights(proto), inputs, tuple(map(_describe, proto.graph.output)), opset, external)
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
-    """Read any ONNX file, quantized or not, without external data. Raises BadInput: no file, not ONNX, truncated."""
+    """Read any ONNX file, quantized or not, without external data. Raises BadModel: no file, not ONNX, truncated."""
     if not path.exists():
-        raise BadInput(f"There is no model {path}.", "Give the path of an ONNX file.")
+        raise BadModel(f"There is no model {path}.", "Give the path of an ONNX file.")
     if path.is_dir():
-        raise BadInput(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
+        raise BadModel(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except Exception as error:
-        raise BadInput(
+        raise BadModel(
             f"{path} is not an ONNX model, or is truncated ({_first_line(error)}).", "Export it to ONNX again."
         ) from error
     if not proto.graph.node or not proto.opset_import or not proto.graph.output:
-        raise BadInput(f"{path} is not an ONNX model, or is truncated (it has no graph).", "Export it to ONNX again.")
+        raise BadModel(f"{path} is not an ONNX model, or is truncated (it has no graph).", "Export it to ONNX again.")
     return proto
 
 
 def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
-    """The file that holds this tensor's data. BadInput when the model points outside its own folder."""
+    """The file that holds this tensor's data. BadModel when the model points outside its own folder."""
     file: Path = folder / str(ExternalDataInfo(tensor).location)
     if not file.resolve().is_relative_to(folder.resolve()):
-        raise BadInput(
+        raise BadModel(
             f"The model's weight {tensor.name!r} lies outside the model's folder ({file}).",
             "Put the external data file beside the model.",
         )
     if not file.is_file():
-        raise BadInput(f"The model's external data file {file} is missing.", "Put it beside the model.")
+        raise BadModel(f"The model's external data file {file} is missing.", "Put it beside the model.")
     return file
 
 

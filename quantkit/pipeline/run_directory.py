@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from quantkit.config import CONFIG_FILE, Config, load_config
 from quantkit.core.calibration import CALIBRATION_FILE
 from quantkit.core.comparison import COMPARISON_FILE
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadRun
 from quantkit.core.files import make_folder, write_text
 from quantkit.core.record import Record
 from quantkit.core.shard import WHOLE, Shard
@@ -53,11 +53,11 @@ class Manifest(Record):
     shard: str = str(WHOLE)
 
     def same_settings(self, other: Manifest) -> bool:
-        """Whether both come from the same model, data and settings, if perhaps from different shards of the data."""
+        """True if both come from the same model, data and settings, if perhaps from different shards of the data."""
         return (self.settings, self.samples) == (other.settings, other.samples)
 
     def same_work(self, other: Manifest) -> bool:
-        """Whether both make the same counts."""
+        """True if both make the same counts."""
         return self.same_settings(other) and (self.stamp, self.shard) == (other.stamp, other.shard)
 
     def of_shard(self, shard: Shard) -> Manifest:
@@ -123,30 +123,30 @@ def write_config(folder: Path, config: Config) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether the folder holds a finished calibration."""
+    """True if the folder holds a finished calibration."""
     return (folder / CALIBRATION_FILE).is_file()
 
 
 def claim(folder: Path, of_part: bool = False) -> None:
     """Create a run directory (or that of a shard, ``of_part``), or go on with one.
 
-    Raises BadInput for a folder that holds anything else.
+    Raises BadRun for a folder that holds anything else.
     """
     make_folder(folder)
     if of_part and is_run(folder):
-        raise BadInput(f"{folder} holds a finished calibration.", "Give the shard a folder of its own with -o.")
+        raise BadRun(f"{folder} holds a finished calibration.", "Give the shard a folder of its own with -o.")
     if not of_part and (folder / PART_FILE).exists():
-        raise BadInput(f"{folder} holds a shard of a calibration.", "Give another folder with -o.")
+        raise BadRun(f"{folder} holds a shard of a calibration.", "Give another folder with -o.")
     foreign = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if foreign and not _is_own(folder):
-        raise BadInput(
+        raise BadRun(
             f"The folder {folder} holds files that are not quantkit's ({foreign[0].name}).",
             "Give a new or empty folder, or an earlier run, with -o.",
         )
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether quantkit made the folder; a manifest.json alone does not say so, for others have such files, too."""
+    """True if quantkit made the folder; a manifest.json alone does not say so, for others have such files, too."""
     if (folder / PARTIAL).exists():
         return True
     for name, key in ((MANIFEST_FILE, '"quantkit"'), (CALIBRATION_FILE, '"schema_version"')):
@@ -160,7 +160,7 @@ def _is_own(folder: Path) -> bool:
 def own_folder(folder: Path, of_part: bool = False) -> Iterator[None]:
     """Claims ``folder`` for the work inside; if that fails and leaves nothing in it, the folder goes again.
 
-    Raises BadInput while another process works in it. The lock ends with the process, however that ends.
+    Raises BadRun while another process works in it. The lock ends with the process, however that ends.
     """
     claim(folder, of_part)
     lock = folder / LOCK
@@ -169,7 +169,7 @@ def own_folder(folder: Path, of_part: bool = False) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise BadInput(
+                raise BadRun(
                     f"Another quantkit is working in {folder}.", "Wait for it, or give another folder with -o."
                 ) from error
             try:
@@ -208,26 +208,26 @@ def choose_folder(wanted: Manifest) -> Path:
 
 
 def find_run(folder: Path | None) -> Path:
-    """The run that is meant: ``folder``, else the newest under ``runs/``. Raises BadInput when it is none."""
+    """The run that is meant: ``folder``, else the newest under ``runs/``. Raises BadRun when it is none."""
     if folder is None:
         runs = RUNS.glob(f"*/{CALIBRATION_FILE}")
         newest = max(runs, key=lambda file: file.stat().st_mtime, default=None)
         if newest is None:
-            raise BadInput("There is no run under runs/.", "Name one, or make one with quantkit calibrate.")
+            raise BadRun("There is no run under runs/.", "Name one, or make one with quantkit calibrate.")
         return newest.parent
     if not folder.is_dir():
-        raise BadInput(f"There is no run directory {folder}.", "Make one with quantkit calibrate -o.")
+        raise BadRun(f"There is no run directory {folder}.", "Make one with quantkit calibrate -o.")
     if not is_run(folder):
         if (folder / PARTIAL).is_dir():
-            raise BadInput(f"The run in {folder} is not calibrated yet.", "Give the quantkit calibrate command again.")
-        raise BadInput(f"{folder} is not a run directory.", "Give a folder that quantkit calibrate made.")
+            raise BadRun(f"The run in {folder} is not calibrated yet.", "Give the quantkit calibrate command again.")
+        raise BadRun(f"{folder} is not a run directory.", "Give a folder that quantkit calibrate made.")
     return folder
 
 
 def find_comparison(run: Path | None) -> Path:
     """The folder of the ``comparison.json`` that is meant: a run, any folder with one, or the file itself.
 
-    None is the newest run. Raises BadInput where nothing is compared.
+    None is the newest run. Raises BadRun where nothing is compared.
     """
     if run is not None and run.name == COMPARISON_FILE and run.is_file():
         return run.parent
@@ -235,7 +235,7 @@ def find_comparison(run: Path | None) -> Path:
         return run
     folder = find_run(run)
     if not (folder / COMPARISON_FILE).is_file():
-        raise BadInput(f"The run in {folder} is not compared yet.", "Run quantkit compare on it.")
+        raise BadRun(f"The run in {folder} is not compared yet.", "Run quantkit compare on it.")
     return folder
 
 

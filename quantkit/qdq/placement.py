@@ -112,12 +112,12 @@ class Placement:
         return alone and producer is not None and producer.op_type in SUMMING and producer.name not in self.excluded
 
     def all_take_quantized(self, name: str) -> bool:
-        """Whether whatever takes a tensor has pairs on what it takes."""
+        """True if whatever takes a tensor has pairs on what it takes."""
         users = [user for user, _ in self.consumers[name]]
         return bool(users) and name not in self.graph_outputs and all(map(self._takes_quantized, users))
 
     def _takes_quantized(self, node: onnx.NodeProto) -> bool:
-        """Whether a node has pairs on what it takes, or passes values on to such."""
+        """True if a node has pairs on what it takes, or passes values on to such."""
         if node.op_type in (*RESHAPING, "Concat") and node.name not in self.excluded:
             return self.all_take_quantized(node.output[0])
         return node.name in self.quantized
@@ -155,14 +155,14 @@ class Placement:
 
 
 def is_nearest_resize(node: onnx.NodeProto) -> bool:
-    """Whether a node is a Resize that picks values and invents none."""
+    """True if a node is a Resize that picks values and invents none."""
     settings = {a.name: a.s for a in node.attribute}
     invents = settings.get("coordinate_transformation_mode") == b"tf_crop_and_resize"  # what lies outside
     return node.op_type == "Resize" and settings.get("mode", b"nearest") == b"nearest" and not invents
 
 
 def is_small(weight: onnx.TensorProto) -> bool:
-    """Whether rule 7 keeps a matrix product with this weight in floating point."""
+    """True if rule 7 keeps a matrix product with this weight in floating point."""
     return len(weight.dims) < 2 or min(weight.dims[-2:]) < SMALLEST_MATRIX
 
 

@@ -69,7 +69,7 @@ class Line:
 
     @property
     def after(self) -> bool:
-        """Whether the later run has it."""
+        """True if the later run has it."""
         return self.difference.after is not None
 
     @property
@@ -124,7 +124,7 @@ def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
 
 
 def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judgement:
-    """Whether the later run is better, by its INT8 rows."""
+    """True if the later run is better, by its INT8 rows."""
     lacking = [run.name for run in (before, after) if run.comparison is None]
     if before.comparison is None or after.comparison is None:
         return Judgement("open", "Ranges alone", f"not compared yet: {' and '.join(lacking)}. Run quantkit compare.")

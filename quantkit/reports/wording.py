@@ -78,7 +78,7 @@ def decibels(sqnr_db: float | None) -> str:
 
 
 def has_broken_outputs(row: Row) -> bool:
-    """Whether NaN or Inf came out, or noise beyond measure."""
+    """True if NaN or Inf came out, or noise beyond measure."""
     return row.sqnr_db is not None and not row.sqnr_db > NOT_FINITE_DB
 
 

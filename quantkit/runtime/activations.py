@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadModel
 from quantkit.core.files import NO_SPACE
 from quantkit.graph.clamps import clamps_of
 from quantkit.graph.model_file import ModelFile
@@ -34,7 +34,7 @@ class ActivationSession:
 
     Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone
     are not. ``keep`` filters them by name. ``names`` holds them in graph order. ``threads`` compute one run together.
-    Raises BadInput when no activation is left.
+    Raises BadModel when no activation is left.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ActivationSession:
         self.output_shapes: dict[Shapes, list[tuple[tuple[int, ...], np.dtype[Any]]]] = {}
         self.names = self.float_inputs + [name for name in wanted if name in known or name in told]
         if not self.fetched:
-            raise BadInput(f"{model.path} has no float activation to measure.", "Exclude less with --exclude.")
+            raise BadModel(f"{model.path} has no float activation to measure.", "Exclude less with --exclude.")
 
 
 class Runner:
@@ -77,7 +77,7 @@ class Runner:
     def run(self, inputs: Inputs) -> Activations:
         """One batch: all activations but the session's clamps, float32 arrays that the next run overwrites.
 
-        Raises BadInput when the model cannot take the batch.
+        Raises BadModel when the model cannot take the batch.
         """
         inputs = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         shapes = tuple((name, array.shape) for name, array in sorted(inputs.items()))
@@ -112,7 +112,7 @@ class Runner:
         except Exception as error:
             reason = str(error).strip().splitlines()[0]
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
-            raise BadInput(
+            raise BadModel(
                 f"The model failed on an input of shape {shapes} ({reason}).",
                 "Check the preprocessing size and layout against the model.",
             ) from error
@@ -155,7 +155,7 @@ def with_outputs(file: Path, external: bool, names: Sequence[str]) -> Iterator[P
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
-            raise BadInput(f"There is no room for a copy of {file}.", "Free some space where TMPDIR points.") from error
+            raise BadModel(f"There is no room for a copy of {file}.", "Free some space where TMPDIR points.") from error
         yield path
 
 

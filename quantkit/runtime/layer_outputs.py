@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadModel
 from quantkit.graph.fused import fused_outputs
 from quantkit.graph.model_file import read_graph
 from quantkit.runtime.activations import FLOAT_TYPES, activation_names, with_outputs
@@ -49,7 +49,7 @@ class OnnxOutputs:
     """Floating-point tensors of an ONNX file as its outputs, computed by onnxruntime on the CPU.
 
     ``graph`` is the file's, ``external`` says that its weights lie in other files, ``tensors`` how a wanted tensor is
-    called in it, and ``offsets`` what is added to some of them. Raises BadInput for what onnxruntime cannot load.
+    called in it, and ``offsets`` what is added to some of them. Raises BadModel for what onnxruntime cannot load.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class OnnxOutputs:
         return tuple(self._tensors)
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """One batch; the tensors by their wanted names. Raises BadInput when it fails."""
+        """One batch; the tensors by their wanted names. Raises BadModel when it fails."""
         try:
             found = self._session.run(self._fetched, dict(inputs)) if self._fetched else []
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise BadInput(f"onnxruntime cannot compute the layers' outputs ({reason}).", "Leave it out.") from error
+            raise BadModel(f"onnxruntime cannot compute the layers' outputs ({reason}).", "Leave it out.") from error
         values = dict(inputs) | dict(zip(self._fetched, found, strict=True))
         return {
             name: values[own] + np.float32(self._offsets[name]) if name in self._offsets else values[own]

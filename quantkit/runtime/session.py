@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadModel
 
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 ALLOW_SPINNING = "session.intra_op.allow_spinning"
@@ -18,7 +18,7 @@ def cpu_session(
 ) -> ort.InferenceSession:
     """A CPU session over a file, or over a serialized model whose external weights lie in ``weights_folder``.
 
-    ``threads`` compute each run (None: one for every core). Raises BadInput with the operator or tensor that
+    ``threads`` compute each run (None: one for every core). Raises BadModel with the operator or tensor that
     onnxruntime names.
     """
     options = ort.SessionOptions()
@@ -34,6 +34,6 @@ def cpu_session(
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
-        raise BadInput(
+        raise BadModel(
             f"onnxruntime cannot load the model ({reason}).", "Check that it runs in onnxruntime."
         ) from error

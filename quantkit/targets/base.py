@@ -19,12 +19,12 @@ from quantkit.graph.model_file import ModelFile
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a target can run models here. ``reason`` and ``mend`` are empty when it can."""
+    """True if a target can run models here. ``reason`` and ``hint`` are empty when it can."""
 
     works: bool
     version: str = ""
     reason: str = ""
-    mend: str = ""
+    hint: str = ""
 
 
 class Session(Protocol):
@@ -121,10 +121,10 @@ class Target(Protocol):
         """The precisions it can export."""
 
     def availability(self) -> Availability:
-        """Whether models can be run with it here, and if not why and what to do."""
+        """True if models can be run with it here, and if not why and what to do."""
 
     def can_export(self) -> bool:
-        """Whether its files can be written here; some need no vendor library."""
+        """True if its files can be written here; some need no vendor library."""
 
     def devices(self) -> tuple[str, ...]:
         """The devices it sees, most useful first; empty when it does not work here."""

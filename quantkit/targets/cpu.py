@@ -9,7 +9,7 @@ from pathlib import Path
 
 @cache
 def saturates_u8s8() -> bool:
-    """Whether u8 times s8 dot products saturate at 16 bits here: x86 without VNNI or AMX-INT8.
+    """True if u8 times s8 dot products saturate at 16 bits here: x86 without VNNI or AMX-INT8.
 
     There, weights need 7 bits. Where the flags cannot be read, the safe answer is yes.
     """

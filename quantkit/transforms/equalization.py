@@ -53,7 +53,7 @@ class _Site:
 
     @property
     def clipped(self) -> bool:
-        """Whether it is a Clip's, with the channels along axis 1; a LayerNormalization's lie along the last."""
+        """True if it is a Clip's, with the channels along axis 1; a LayerNormalization's lie along the last."""
         return self.highest < np.inf
 
 
@@ -277,7 +277,7 @@ class _Edit:
         return shaped
 
     def _turned(self, node: onnx.NodeProto) -> bool | None:
-        """Whether a matrix weight is (I, O); None for other nodes."""
+        """True if a matrix weight is (I, O); None for other nodes."""
         if node.op_type == "MatMul":
             return True
         if node.op_type == "Gemm" and not self.attribute(node, "transA", 0):

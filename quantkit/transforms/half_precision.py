@@ -84,8 +84,8 @@ def _round_scales(graph: onnx.GraphProto) -> None:
     """Make every scale a number of FP16, and quantize the int8 weights anew for it.
 
     Scales are rounded to the nearest, so that weights grow and shrink alike, by 0.05 % at most, which no other int8
-    value would mend. Below 2⁻¹⁴ they are rounded up: nothing is cut off, and none becomes zero, which TensorRT refuses.
-    Those have fewer digits, but then values of that size have no more in FP16. A range beyond FP16, such as that of an
+    value would repair. Below 2⁻¹⁴ they are rounded up: nothing is cut off, and none becomes zero, which TensorRT
+    refuses. Those have fewer digits, but then values of that size have no more in FP16. A range beyond FP16, such as that of an
     attention mask of -3.4e38, ends where FP16 does.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}

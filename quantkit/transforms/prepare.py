@@ -130,7 +130,7 @@ def fold_batch_norms(graph: onnx.GraphProto) -> None:
 
 
 def folds(conv: onnx.NodeProto, norm: onnx.NodeProto, constants: Container[str], uses: Mapping[str, int]) -> bool:
-    """Whether a BatchNormalization can be folded into the node before it: a Conv that feeds nothing else.
+    """True if a BatchNormalization can be folded into the node before it: a Conv that feeds nothing else.
 
     The weight must be that Conv's alone, and all parameters constant. ``uses`` counts takers, the graph's outputs too.
     """

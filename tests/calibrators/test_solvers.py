@@ -137,7 +137,7 @@ def test_a_calibrator_that_fails_is_named(amax: float) -> None:
     def odd(histogram: Histogram) -> TensorRange:
         return TensorRange.symmetric(amax, histogram.minimum, histogram.maximum)
 
-    with pytest.raises(BadInput, match=r"'odd' failed with ValueError: .*Mend it") as error:
+    with pytest.raises(BadInput, match=r"'odd' failed with ValueError: .*Fix it") as error:
         solve(histogram_of(np.array([1.0])), {"odd": odd})
     assert isinstance(error.value.__cause__, ValueError)
 

@@ -85,7 +85,7 @@ def test_doctor_tells_what_works(quantkit: Quantkit) -> None:
     assert document["targets"]["onnxruntime"]["works"]
     assert document["targets"]["tensorrt"]["exports"]
     openvino = document["targets"]["openvino"]
-    assert openvino["works"] or "pip install" in openvino["mend"]
+    assert openvino["works"] or "pip install" in openvino["hint"]
     shown = quantkit("doctor").stdout
     assert "onnxruntime" in shown
     assert document["counting_kernel"] == ("Counting: compiled\n" in shown)
@@ -111,7 +111,7 @@ def test_a_missing_library_is_named_with_its_pip_command(quantkit: Quantkit, tmp
     shown = quantkit("doctor", "--json", PYTHONPATH=f"{tmp_path}:{Path(quantkit_package.__file__).parents[1]}")
     openvino = json.loads(shown.stdout)["targets"]["openvino"]
     assert not openvino["works"]
-    assert "pip install 'openvino>=" in openvino["mend"]
+    assert "pip install 'openvino>=" in openvino["hint"]
 
 
 def test_inspect_shows_a_model(quantkit: Quantkit, model_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_errors_are_listed_by_rule_and_exit_1(quantkit: Quantkit, folder: Path) 
     shown = quantkit("lint", "ort.onnx")
     assert shown.returncode == 1
     assert "error: zero-point-not-zero (" in shown.stdout
-    assert "  Mend: Quantize symmetrically" in shown.stdout
+    assert "  Hint: Quantize symmetrically" in shown.stdout
     assert "Add 'add'" in shown.stdout
     last = shown.stdout.splitlines()[-1]
     document = json.loads(quantkit("lint", folder / "ort.onnx", "--json").stdout)

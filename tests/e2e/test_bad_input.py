@@ -1,4 +1,4 @@
-"""Every way to give quantkit something wrong: exit code, a sentence on what, one on how to mend, and no debris."""
+"""Every way to give quantkit something wrong: exit code, a sentence on what, one on how to fix it, and no debris."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def check(done: subprocess.CompletedProcess[str], code: int, *words: str, out: P
     error = done.stderr[done.stderr.index("Error:") :]
     for word in words:
         assert word in error
-    what, mend = error.strip().split("\n", 1)
+    what, hint = error.strip().split("\n", 1)
     assert what.endswith(".")
-    assert mend.strip()
+    assert hint.strip()
     assert done.stdout == ""
     if out is not None:
         assert not out.exists() or not any(out.iterdir())

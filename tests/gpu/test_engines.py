@@ -160,7 +160,7 @@ def test_times_are_the_devices_own(digits: Calibration) -> None:
 
 
 class TestBadInput:
-    """Each of them is one sentence on what is wrong and one on how to mend it."""
+    """Each of them is one sentence on what is wrong and one on how to fix it."""
 
     @pytest.fixture
     def copy(self, digits: Calibration, tmp_path: Path) -> Path:

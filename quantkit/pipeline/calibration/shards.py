@@ -12,7 +12,7 @@ from typing import Literal
 
 from quantkit.config import CONFIG_FILE, Config
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadRun
 from quantkit.core.files import write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.record import Record, read_record
@@ -69,7 +69,7 @@ def calibrate_shard(
     manifest = job.manifest(opened, shard)
     previous = read_manifest(folder)
     if previous is not None and previous.shard != manifest.shard and (folder / PART_FILE).exists() and not fresh:
-        raise BadInput(
+        raise BadRun(
             f"{folder} already holds shard {previous.shard}.", "Give another folder with -o, or --fresh to replace it."
         )
     if previous is not None and previous.same_work(manifest) and not fresh:
@@ -93,22 +93,22 @@ def calibrate_shard(
 def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibration, Config]:
     """The calibration that one machine would have made, from the parts of all shards, and its configuration.
 
-    It needs neither the model nor the data. Raises BadInput for a missing, repeated, foreign or damaged part.
+    It needs neither the model nor the data. Raises BadRun for a missing, repeated, foreign or damaged part.
     """
     if not folders:
-        raise BadInput("No part is given.", "Name the folders that quantkit calibrate --shard wrote.")
+        raise BadRun("No part is given.", "Name the folders that quantkit calibrate --shard wrote.")
     parts = [read_record(Part, folder / PART_FILE, "quantkit calibrate --shard") for folder in folders]
     manifests = [_manifest(folder, part) for folder, part in zip(folders, parts, strict=True)]
     _check(folders, parts, manifests)
     manifest = manifests[0].of_shard(WHOLE)
     first = min(range(len(parts)), key=lambda i: parts[i].number)  # whatever the order of the folders
     if not (folders[first] / CONFIG_FILE).is_file():
-        raise BadInput(f"The part in {folders[first]} is damaged (no {CONFIG_FILE}).", "Count that shard again.")
+        raise BadRun(f"The part in {folders[first]} is damaged (no {CONFIG_FILE}).", "Count that shard again.")
     config, source = run_config(folders[first]), parts[first].source
     try:
         found = reduce(Checkpoint.merged, (_counts(folder, len(source.names)) for folder in folders))
     except ValueError as error:  # other samples of the same name, or bin widths that are no doublings of each other
-        raise BadInput(
+        raise BadRun(
             f"The parts do not merge: their machines had other data, or computed other activations from it ({error}).",
             "Count all shards from copies of one folder, on processors of one kind with one version of onnxruntime; or "
             "use --ray.",
@@ -124,14 +124,14 @@ def _counts(folder: Path, samples: int) -> Checkpoint:
     counts = Checkpoint.load(folder / COUNTS)
     known = all(0 <= position < samples for position in (*counts.digests, *counts.skipped))
     if not known or not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in counts.digests.values()):
-        raise BadInput(f"The part in {folder} is damaged.", "Count that shard again, with --fresh.")
+        raise BadRun(f"The part in {folder} is damaged.", "Count that shard again, with --fresh.")
     return counts
 
 
 def _manifest(folder: Path, part: Part) -> Manifest:
     manifest, counted = read_manifest(folder), read_manifest(folder / COUNTS)
     if manifest is None or counted is None or not counted.same_work(manifest.of_shard(part.shard)):
-        raise BadInput(f"The part in {folder} is not finished.", "Give its quantkit calibrate --shard command again.")
+        raise BadRun(f"The part in {folder} is not finished.", "Give its quantkit calibrate --shard command again.")
     return manifest
 
 
@@ -140,18 +140,18 @@ def _check(folders: Sequence[Path], parts: Sequence[Part], manifests: Sequence[M
     seen: dict[int, Path] = {}
     for folder, part, manifest in zip(folders, parts, manifests, strict=True):
         if part.of != of or not manifest.same_settings(manifests[0]):
-            raise BadInput(
+            raise BadRun(
                 f"The parts in {folders[0]} and {folder} are not of the same calibration.",
                 "Merge parts of the same model, data, settings, number of shards and version of onnxruntime.",
             )
         if part.number in seen:
-            raise BadInput(
+            raise BadRun(
                 f"{seen[part.number]} and {folder} both hold shard {part.shard}.", "Give each shard's part once."
             )
         seen[part.number] = folder
     missing = [f"{number}/{of}" for number in range(1, of + 1) if number not in seen]
     if missing:
-        raise BadInput(
+        raise BadRun(
             f"{len(missing)} of {of} shards are missing: {', '.join(missing[:8])}.",
             f"Make them with quantkit calibrate --shard {missing[0]}.",
         )

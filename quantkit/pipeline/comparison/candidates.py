@@ -49,7 +49,7 @@ def working_targets(config: Config) -> list[Target]:
     for target in asked:
         availability = target.availability()
         if not availability.works:
-            raise BackendMissing(f"{target.name} cannot be measured here: {availability.reason}.", availability.mend)
+            raise BackendMissing(f"{target.name} cannot be measured here: {availability.reason}.", availability.hint)
     every = all_targets(config.export.tensorrt, config.openvino)
     return asked or [target for target in every.values() if target.availability().works]
 

@@ -92,7 +92,7 @@ class Fact:
 
     @property
     def differs(self) -> bool:
-        """Whether it is not the same."""
+        """True if it is not the same."""
         return self.before != self.after
 
 

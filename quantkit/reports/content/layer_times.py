@@ -46,7 +46,7 @@ class LayerBreakdown:
 
     @property
     def tells_kernels(self) -> bool:
-        """Whether the runtime names what computes a layer."""
+        """True if the runtime names what computes a layer."""
         return any(share.kernel for share in self.slowest)
 
 

@@ -135,7 +135,7 @@ def _accuracy(row: Row, metric: str, digits: int) -> str:
 
 
 def _caveat(row: Row, comparison: Comparison, digits: int) -> str:
-    """Whether the change from FP32 may be chance.
+    """True if the change from FP32 may be chance.
 
     The interval alone overstates the doubt, because both ran on the same samples: only those whose answer changed can
     tell. McNemar's test settles it; where the changes were not counted, with Edwards' correction on the most there can

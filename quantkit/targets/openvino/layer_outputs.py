@@ -127,7 +127,7 @@ def _rounded(output: Any) -> Any:
 
 
 def _into_sum(output: Any) -> bool:
-    """Whether a sum of two activations takes a tensor, rounded or not."""
+    """True if a sum of two activations takes a tensor, rounded or not."""
     waiting = [output]
     while waiting:
         for taker in waiting.pop().get_target_inputs():
@@ -140,7 +140,7 @@ def _into_sum(output: Any) -> bool:
 
 
 def _fuses_with_sum(output: Any) -> bool:
-    """Whether a product, with its bias, goes into a sum and nowhere else."""
+    """True if a product, with its bias, goes into a sum and nowhere else."""
     node = output.get_node()
     if node.get_type_name() == "Add" and _adds_constant(node):
         node = node.input_value(0).get_node()
@@ -149,7 +149,7 @@ def _fuses_with_sum(output: Any) -> bool:
 
 
 def _adds_constant(node: Any) -> bool:
-    """Whether an Add is of a bias, which may be reshaped first."""
+    """True if an Add is of a bias, which may be reshaped first."""
     for source in node.input_values():
         behind = source.get_node()
         while behind.get_type_name() in ("Convert", "Reshape", "Unsqueeze"):

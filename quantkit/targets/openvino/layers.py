@@ -147,7 +147,7 @@ def _only_taker(node: Any) -> Any:
 
 
 def _with_constant(node: Any) -> bool:
-    """Whether one of a node's two inputs is known without running the model."""
+    """True if one of a node's two inputs is known without running the model."""
     return any(_constant(node.input_value(port)) for port in range(2))
 
 
@@ -164,7 +164,7 @@ def _constant(output: Any) -> bool:
 
 
 def _quantized(output: Any) -> bool:
-    """Whether a value comes out of a FakeQuantize or from INT8 constants, but for operators that pass values on."""
+    """True if a value comes out of a FakeQuantize or from INT8 constants, but for operators that pass values on."""
     waiting = output
     while True:
         node = waiting.get_node()

@@ -30,7 +30,7 @@ def pip_command(*packages: str) -> str:
 
 @cache
 def availability() -> Availability:
-    """Whether openvino is here, is of a tested release and imports."""
+    """True if openvino is here, is of a tested release and imports."""
     missing = _missing("openvino", OPENVINO)
     if missing is not None:
         return missing
@@ -38,13 +38,13 @@ def availability() -> Availability:
         return Availability(True, openvino().__version__.split("-")[0])
     except (ImportError, OSError, AttributeError) as error:
         return Availability(
-            False, reason=f"the package openvino does not import ({error})", mend=f"Run: {pip_command('openvino')}"
+            False, reason=f"the package openvino does not import ({error})", hint=f"Run: {pip_command('openvino')}"
         )
 
 
 @cache
 def nncf_availability() -> Availability:
-    """Whether nncf is here and of a tested release; it is not imported, which takes a second."""
+    """True if nncf is here and of a tested release; it is not imported, which takes a second."""
     return _missing("nncf", NNCF) or Availability(True, version("nncf"))
 
 
@@ -96,22 +96,22 @@ def release_of(text: str) -> Release:
 
 
 def _missing(name: str, tested: tuple[Release, Release]) -> Availability | None:
-    mend = f"Run: {pip_command(name)}"
+    hint = f"Run: {pip_command(name)}"
     try:
         found = version(name)
     except PackageNotFoundError:
-        return Availability(False, reason=f"the package {name} is not installed", mend=mend)
+        return Availability(False, reason=f"the package {name} is not installed", hint=hint)
     if find_spec(name) is None:
-        return Availability(False, reason=f"the package {name} is not installed", mend=mend)
+        return Availability(False, reason=f"the package {name} is not installed", hint=hint)
     if not tested[0] <= release_of(found) < tested[1]:
         reason = f"{name} {found} is untested; tested are {_text(tested[0])} to before {_text(tested[1])}"
-        return Availability(False, reason=reason, mend=mend)
+        return Availability(False, reason=reason, hint=hint)
     return None
 
 
 def _require(what: str, state: Availability) -> None:
     if not state.works:
-        raise BackendMissing(f"{what} cannot be used: {state.reason}.", f"{state.mend}")
+        raise BackendMissing(f"{what} cannot be used: {state.reason}.", f"{state.hint}")
 
 
 def _text(release: Release) -> str:

@@ -36,7 +36,7 @@ class TensorRT:
         self.version = version
 
     def availability(self) -> Availability:
-        """Whether engines can be built and run here."""
+        """True if engines can be built and run here."""
         return library.availability()
 
     def can_export(self) -> bool:

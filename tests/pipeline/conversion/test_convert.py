@@ -260,9 +260,9 @@ def check(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     error = done.stderr[done.stderr.index("Error:") :]
-    what, mend = error.strip().split("\n", 1)
+    what, hint = error.strip().split("\n", 1)
     assert what.endswith(".")
-    assert mend.strip()
+    assert hint.strip()
     for word in words:
         assert word in error
     assert done.stdout == ""
@@ -308,7 +308,7 @@ def test_what_is_no_source(content: bytes, said: str, tmp_path: Path, monkeypatc
     with pytest.raises(BadInput) as error:
         convert(Path("f"), "cache")
     assert said in error.value.what
-    assert error.value.mend.endswith(".")
+    assert error.value.hint.endswith(".")
 
 
 def test_a_damaged_calibration_is_named(cache: Path, model_path: Path, tmp_path: Path) -> None:

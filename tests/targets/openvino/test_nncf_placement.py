@@ -213,7 +213,7 @@ def test_a_changed_nncf_fails_loudly(model_path: Path, images: Path, monkeypatch
     monkeypatch.delattr(TensorCollector, "set_cache")
     with pytest.raises(BackendMissing, match="not as quantkit knows it") as raised:
         placed_by_nncf(open_model(model_path), calibration, NNCF, False)
-    assert "pip install 'nncf>=" in raised.value.mend
+    assert "pip install 'nncf>=" in raised.value.hint
 
 
 def test_nncf_has_what_the_adapter_uses() -> None:

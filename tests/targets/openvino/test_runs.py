@@ -63,7 +63,7 @@ def test_an_untested_version_is_an_error_with_the_range_and_the_pip_command(
     assert (
         f"{name} 99.1.0 is untested; tested are {first[0]}.{first[1]} to before {beyond[0]}.{beyond[1]}" in state.reason
     )
-    assert f"pip install '{name}>={first[0]}.{first[1]},<{beyond[0]}.{beyond[1]}'" in state.mend
+    assert f"pip install '{name}>={first[0]}.{first[1]},<{beyond[0]}.{beyond[1]}'" in state.hint
 
 
 def test_the_installed_versions_are_tested_ones() -> None:
@@ -87,7 +87,7 @@ def test_a_missing_nncf_ends_with_3_and_the_pip_command(
         monkeypatch.undo()
         library.nncf_availability.cache_clear()
     assert raised.value.exit_code == 3
-    assert "pip install 'nncf>=" in raised.value.mend
+    assert "pip install 'nncf>=" in raised.value.hint
 
 
 @pytest.mark.parametrize("device", ["TPU", "gpu.7", "auto:TPU,cpu"])
@@ -95,7 +95,7 @@ def test_an_absent_device_is_named_with_those_present(calibration: Calibration, 
     artifact = exported(calibration, "fp32", tmp_path / "out")
     with pytest.raises(BackendMissing, match="has no device") as raised:
         OpenVino().load(artifact, device)
-    assert "CPU" in raised.value.mend and "AUTO" in raised.value.mend
+    assert "CPU" in raised.value.hint and "AUTO" in raised.value.hint
 
 
 @pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "auto:cpu"])

@@ -1,4 +1,4 @@
-"""Whether a model is a transformer, as NNCF's model type means it."""
+"""True if a model is a transformer, as NNCF's model type means it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FUSED = {"Attention", "MultiHeadAttention", "GroupQueryAttention"}
 
 
 def has_attention(graph: onnx.GraphProto) -> bool:
-    """Whether a Softmax weighs values in a MatMul, or attention is an operator."""
+    """True if a Softmax weighs values in a MatMul, or attention is an operator."""
     takers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     constants = {tensor.name for tensor in graph.initializer}
     for node in graph.node:

@@ -28,15 +28,15 @@ def install_command() -> str:
 
 
 def availability() -> Availability:
-    """Whether engines can be built and run here: the packages, a version that quantkit drives, a GPU."""
+    """True if engines can be built and run here: the packages, a version that quantkit drives, a GPU."""
     for package, module in (("tensorrt", "tensorrt"), ("cuda-bindings", "cuda")):
         if find_spec(module) is None:
-            return Availability(False, reason=f"the package {package} is not installed", mend=install_command())
+            return Availability(False, reason=f"the package {package} is not installed", hint=install_command())
     try:
         trt = tensorrt()
         cuda.runtime()
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
-        return Availability(False, reason=f"TensorRT does not import ({error})", mend=install_command())
+        return Availability(False, reason=f"TensorRT does not import ({error})", hint=install_command())
     found: str = trt.__version__
     if not OLDEST <= version_of(found) < (FIRST_UNSUPPORTED,):
         return Availability(False, found, f"TensorRT {found} is not one that quantkit drives", install_command())
@@ -52,11 +52,11 @@ def version_of(text: str) -> tuple[int, int]:
 
 
 def require() -> None:
-    """Raise BackendMissing, with the mend, where engines cannot be built and run."""
+    """Raise BackendMissing, with a hint, where engines cannot be built and run."""
     state = availability()
     if not state.works:
-        mend = f"Run: {state.mend}" if state.mend == install_command() else state.mend
-        raise BackendMissing(f"TensorRT cannot be used here: {state.reason}.", mend)
+        hint = f"Run: {state.hint}" if state.hint == install_command() else state.hint
+        raise BackendMissing(f"TensorRT cannot be used here: {state.reason}.", hint)
 
 
 @cache

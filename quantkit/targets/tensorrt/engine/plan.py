@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from quantkit.core.errors import BadInput, TargetRefuses
+from quantkit.core.errors import BadConfig, TargetRefuses
 from quantkit.core.record import Record
 
 Mode = Literal["auto", "implicit", "explicit", "strong"]
@@ -76,7 +76,7 @@ def plan_for(precision: str, mode: Mode, release: tuple[int, int]) -> Plan:
     if precision == "fp16":
         return Plan(precision, "strong", "fp16", strong=True) if strong else Plan(precision, "", "model", half=True)
     if precision != "int8":
-        raise BadInput(f"There is no TensorRT engine of precision {precision!r}.", "Use fp32, tf32, fp16 or int8.")
+        raise BadConfig(f"There is no TensorRT engine of precision {precision!r}.", "Use fp32, tf32, fp16 or int8.")
     if strong:
         return Plan(precision, mode, "strongly_typed", strong=True)
     if mode == "implicit":

@@ -21,7 +21,7 @@ class Where(Record):
     driver: str
 
     def serves(self, here: Where) -> bool:
-        """Whether an engine built there runs here: a newer driver runs it, another TensorRT or GPU does not."""
+        """True if an engine built there runs here: a newer driver runs it, another TensorRT or GPU does not."""
         return (self.tensorrt, self.gpu) == (here.tensorrt, here.gpu)
 
     def differences(self, here: Where) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig
 from quantkit.graph.model_file import ModelFile, ModelInput
 
 Shape = tuple[int, ...]
@@ -22,7 +22,7 @@ class ShapeRange:
     largest: Shape
 
     def holds(self, shape: Sequence[int]) -> bool:
-        """Whether this shape lies in it."""
+        """True if this shape lies in it."""
         return len(shape) == len(self.least) and all(
             low <= size <= high for low, size, high in zip(self.least, shape, self.largest, strict=True)
         )
@@ -35,15 +35,15 @@ Profile = Mapping[str, ShapeRange]  # by input
 
 
 def parse_shape(text: str) -> tuple[str, ShapeRange]:
-    """One ``--shape``. Input names may hold ``=`` and ``:``. Raises BadInput."""
+    """One ``--shape``. Input names may hold ``=`` and ``:``. Raises BadConfig."""
     name, separator, shapes = text.rpartition("=")
     if not separator or not name or not re.fullmatch(r"\d{1,9}(x\d{1,9})*(:\d{1,9}(x\d{1,9})*){0,2}", shapes):
-        raise BadInput(f"The shape {text!r} cannot be read.", SYNTAX)
+        raise BadConfig(f"The shape {text!r} cannot be read.", SYNTAX)
     parsed = [tuple(map(int, shape.split("x"))) for shape in shapes.split(":")]
     least, best, largest = (parsed * 3)[:3] if len(parsed) != 2 else (parsed[0], parsed[1], parsed[1])
     found = ShapeRange(least, best, largest)
     if 0 in least or len(least) != len(largest) or not found.holds(best):
-        raise BadInput(
+        raise BadConfig(
             f"The shape {text!r} does not rise from least to best to largest, in as many dimensions of 1 or more.",
             SYNTAX,
         )
@@ -55,15 +55,15 @@ def profiles_for(model: ModelFile, shapes: Sequence[str], batches: Sequence[int]
 
     With ``shapes`` it is one, of those, and another for each of ``batches`` that it does not hold; inputs left out need
     shapes that are fixed but for the batch. Without, it is one for each of ``batches``, of exactly that batch. Raises
-    BadInput when shapes do not fit the model.
+    BadConfig when shapes do not fit the model.
     """
     given = dict(map(parse_shape, shapes))
     unknown = [name for name in given if name not in {i.name for i in model.inputs}]
     if unknown:
         names = ", ".join(repr(i.name) for i in model.inputs)
-        raise BadInput(f"The model has no input {unknown[0]!r}.", f"Give the shape of one of: {names}.")
+        raise BadConfig(f"The model has no input {unknown[0]!r}.", f"Give the shape of one of: {names}.")
     if len(given) < len(shapes):
-        raise BadInput("An input's shape is given twice.", "Give each --shape once.")
+        raise BadConfig("An input's shape is given twice.", "Give each --shape once.")
     for own in model.inputs:
         if own.name in given:
             _check(own, given[own.name])
@@ -85,7 +85,7 @@ def _resized(profile: Profile, batch: int) -> Profile:
 def _of_batches(own: ModelInput, batches: tuple[int, ...]) -> ShapeRange:
     free = [dimension for dimension in own.shape[1:] if isinstance(dimension, str)]
     if free:
-        raise BadInput(
+        raise BadConfig(
             f"The input {own.name!r} has dynamic dimensions beside the batch ({', '.join(free)}).",
             f"Give its shapes with --shape. {SYNTAX}",
         )
@@ -102,4 +102,4 @@ def _check(own: ModelInput, given: ShapeRange) -> None:
     )
     if not fits:
         declared = "x".join(map(str, own.shape))
-        raise BadInput(f"The shape {given} does not fit the input {own.name!r} ({declared}).", SYNTAX)
+        raise BadConfig(f"The shape {given} does not fit the input {own.name!r} ({declared}).", SYNTAX)

@@ -8,7 +8,7 @@ from typing import Literal
 Severity = Literal["error", "warning", "note"]
 SYMMETRIC = "Quantize symmetrically, to INT8 with zero-point 0."
 
-# Rule: how bad it is, and how to mend it.
+# Rule: how bad it is, and how to fix it.
 RULES: dict[str, tuple[Severity, str]] = {
     # TensorRT does not take it, or computes something else.
     "scale-not-positive": ("error", "Give what is always zero a small scale, such as 2^-24."),
@@ -65,6 +65,6 @@ class Finding:
         return RULES[self.rule][0]
 
     @property
-    def mend(self) -> str:
+    def hint(self) -> str:
         """What to do about it."""
         return RULES[self.rule][1]

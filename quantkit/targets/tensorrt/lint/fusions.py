@@ -28,7 +28,7 @@ def residual_inputs(view: View, add: onnx.NodeProto) -> tuple[list[str], list[st
 
 
 def is_fused(view: View, add: onnx.NodeProto) -> bool:
-    """Whether an Add runs inside the INT8 kernel of the weighted layer before it."""
+    """True if an Add runs inside the INT8 kernel of the weighted layer before it."""
     return any(
         view.dequantize(name) is None and (layer := _straight(view, name)) is not None and view.in_int8(layer)
         for name in residual_inputs(view, add)[0]
@@ -127,7 +127,7 @@ def _sums(view: View) -> Iterator[Finding]:
 
 
 def _is_only_rounded(view: View, add: onnx.NodeProto) -> bool:
-    """Whether all that takes a sum quantizes it, or is a sum of which that is true."""
+    """True if all that takes a sum quantizes it, or is a sum of which that is true."""
     given = {view.origin(name) for name in view.outputs}
     waiting, seen = [add], {id(add)}
     while waiting:

@@ -63,7 +63,7 @@ def _half_quantized(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def _closes_a_layer(view: View, tensor: str) -> bool:
-    """Whether a tensor's pair is the one behind a layer that runs in INT8 for its own part, such as a pool."""
+    """True if a tensor's pair is the one behind a layer that runs in INT8 for its own part, such as a pool."""
     maker = view.producers.get(view.unpaired(tensor))
     if maker is None or maker.op_type in ELSEWHERE:
         return False
@@ -118,7 +118,7 @@ def _concat(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def in_normalization(view: View, node: onnx.NodeProto) -> bool:
-    """Whether a node is a Softmax or normalization, or a part of a decomposed LayerNorm or softmax."""
+    """True if a node is a Softmax or normalization, or a part of a decomposed LayerNorm or softmax."""
     if node.op_type in NORMALIZATIONS | INSIDE_NORMALIZATION:
         return True
     after = {user.op_type for user in _after(view, node)}
@@ -166,7 +166,7 @@ def _one_sided(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def _reported_as_fusion(view: View, node: onnx.NodeProto) -> bool:
-    """Whether another rule has said that this pair keeps the layer out of a fusion."""
+    """True if another rule has said that this pair keeps the layer out of a fusion."""
     if residual_inputs(view, node)[0]:
         return all(view.dequantize(name) is not None for name in residual_inputs(view, node)[0])
     makers = [view.producers.get(view.unpaired(name)) for name in view.activations(node)]
@@ -175,7 +175,7 @@ def _reported_as_fusion(view: View, node: onnx.NodeProto) -> bool:
 
 
 def _feeds_itself(view: View, node: onnx.NodeProto) -> bool:
-    """Whether the inputs without pairs are made by pointwise layers from quantized ones, as in x · sigmoid(x)."""
+    """True if the inputs without pairs are made by pointwise layers from quantized ones, as in x · sigmoid(x)."""
     makers = [view.maker(name) for name in view.activations(node) if view.dequantize(name) is None]
     return node.op_type in POINTWISE and all(
         maker is not None

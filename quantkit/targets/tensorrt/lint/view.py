@@ -135,11 +135,11 @@ class View:
         return given
 
     def in_int8(self, node: onnx.NodeProto) -> bool:
-        """Whether a Conv, ConvTranspose, Gemm or MatMul has pairs on both operands."""
+        """True if a Conv, ConvTranspose, Gemm or MatMul has pairs on both operands."""
         return node.op_type in WEIGHTED and all(self.dequantize(operand(node, i)) is not None for i in (0, 1))
 
     def ends_quantized(self, node: onnx.NodeProto) -> bool:
-        """Whether what a node gives is quantized before anything else than a fused pointwise layer takes it."""
+        """True if what a node gives is quantized before anything else than a fused pointwise layer takes it."""
         waiting, seen = [node], {id(node)}
         while waiting:
             for user in self.given_to(waiting.pop()):
@@ -165,7 +165,7 @@ class View:
         return self.array(operand(node, 1))
 
     def same_scale(self, one: onnx.NodeProto, other: onnx.NodeProto) -> bool:
-        """Whether two Q or DQ have equal scales, or none that is known."""
+        """True if two Q or DQ have equal scales, or none that is known."""
         a, b = self.scale(one), self.scale(other)
         return a is None or b is None or (a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=True)))
 
@@ -206,7 +206,7 @@ class View:
 
 
 def commutes(node: onnx.NodeProto) -> bool:
-    """Whether TensorRT moves Q and DQ over a layer."""
+    """True if TensorRT moves Q and DQ over a layer."""
     return node.op_type in COMMUTING or is_nearest_resize(node)
 
 

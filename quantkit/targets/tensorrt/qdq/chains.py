@@ -44,7 +44,7 @@ def share_scales_across(placement: Placement) -> None:
 
 
 def commutes(node: onnx.NodeProto) -> bool:
-    """Whether a layer only moves values, or picks some, so that Q/DQ behind it may as well stand before it.
+    """True if a layer only moves values, or picks some, so that Q/DQ behind it may as well stand before it.
 
     The linter knows more of them; those that part a tensor, such as Split, are left out here, for each part may have a
     range of its own.
@@ -58,7 +58,7 @@ def _all_take_pairs(placement: Placement, name: str) -> bool:
 
 
 def _takes_pair(placement: Placement, node: onnx.NodeProto, position: int) -> bool:
-    """Whether a node takes this input through a pair, or passes it on to such."""
+    """True if a node takes this input through a pair, or passes it on to such."""
     if (node.input[position], node.name, position) in placement.edges:
         return True
     moved = position == 0 and commutes(node) and node.name not in placement.excluded

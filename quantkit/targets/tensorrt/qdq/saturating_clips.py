@@ -51,7 +51,7 @@ def relus_for_clips(graph: onnx.GraphProto) -> None:
 
 
 def saturates(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto], highest: float) -> bool:
-    """Whether a node is a QuantizeLinear to s8 with zero-point 0 that makes of this value its largest."""
+    """True if a node is a QuantizeLinear to s8 with zero-point 0 that makes of this value its largest."""
     if node.op_type != "QuantizeLinear" or len(node.input) < 3:
         return False
     scale, zero_point = (constants.get(name) for name in node.input[1:3])

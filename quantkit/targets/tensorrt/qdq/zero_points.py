@@ -177,7 +177,7 @@ class _Graph:
         return node if alone and node is not None and self._is_plain(node) else None
 
     def _is_plain(self, node: onnx.NodeProto) -> bool:
-        """Whether a node is a Conv or Gemm of constants, whose bias adds to each output channel."""
+        """True if a node is a Conv or Gemm of constants, whose bias adds to each output channel."""
         if node.op_type not in ("Conv", "Gemm") or self._weight(node) is None:
             return False
         bias = node.input[2] if len(node.input) > 2 else ""
@@ -187,7 +187,7 @@ class _Graph:
         return all(factor == 1 for factor in factors) and not any(a.name == "transA" and a.i for a in node.attribute)
 
     def _weighs_alike(self, node: onnx.NodeProto) -> bool:
-        """Whether a constant more everywhere in a node's input is a constant more in each output channel."""
+        """True if a constant more everywhere in a node's input is a constant more in each output channel."""
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         padded = any(attributes.get("pads", ())) or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
         return self._is_plain(node) and not padded

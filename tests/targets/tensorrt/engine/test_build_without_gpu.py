@@ -90,8 +90,8 @@ def test_doctor_tells_reason_and_command(quantkit: Quantkit) -> None:
     state = json.loads(done.stdout)["targets"]["tensorrt"]
     assert (state["works"], state["exports"], state["devices"]) == (False, True, [])
     assert state["reason"] == "the package tensorrt is not installed"
-    assert state["mend"] == library.install_command()
-    assert state["mend"].startswith(COMMAND)
+    assert state["hint"] == library.install_command()
+    assert state["hint"].startswith(COMMAND)
     assert "the package tensorrt is not installed" in " ".join(quantkit("doctor").stdout.split())
 
 

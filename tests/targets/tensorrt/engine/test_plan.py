@@ -51,7 +51,7 @@ def test_no_strong_network_before_10(precision: str, release: tuple[int, int]) -
     with pytest.raises(TargetRefuses) as refusal:
         plan_for(precision, "strong", release)
     assert refusal.value.what == f"TensorRT {release[0]}.{release[1]} has no strongly typed networks."
-    assert refusal.value.mend == "Use --mode explicit, or TensorRT 10 or 11."
+    assert refusal.value.hint == "Use --mode explicit, or TensorRT 10 or 11."
 
 
 @pytest.mark.parametrize("mode", ["implicit", "explicit"])
@@ -59,7 +59,7 @@ def test_nothing_but_strong_networks_from_11(mode: Mode) -> None:
     with pytest.raises(TargetRefuses) as refusal:
         plan_for("int8", mode, (11, 4))
     assert refusal.value.what == f"TensorRT 11.4 builds strongly typed networks only; {mode} INT8 was removed."
-    assert refusal.value.mend == "Use --mode strong, or TensorRT 8.6 to 10."
+    assert refusal.value.hint == "Use --mode strong, or TensorRT 8.6 to 10."
 
 
 @pytest.mark.parametrize("release", [(8, 6), (11, 4)])
@@ -67,7 +67,7 @@ def test_a_precision_that_engines_have_not(release: tuple[int, int]) -> None:
     with pytest.raises(BadInput) as refusal:
         plan_for("int4", "auto", release)
     assert refusal.value.what == "There is no TensorRT engine of precision 'int4'."
-    assert refusal.value.mend == "Use fp32, tf32, fp16 or int8."
+    assert refusal.value.hint == "Use fp32, tf32, fp16 or int8."
 
 
 def test_builder_flags_and_ranges_are_never_asked_of_a_strong_network() -> None:

@@ -60,7 +60,7 @@ def test_names_may_hold_the_signs_of_the_syntax() -> None:
 def test_what_is_no_shape(text: str) -> None:
     with pytest.raises(BadInput, match="cannot be read") as error:
         parse_shape(text)
-    assert "input=1x3x224x224:8x3x224x224:32x3x224x224" in error.value.mend
+    assert "input=1x3x224x224:8x3x224x224:32x3x224x224" in error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_other_dynamic_dimensions_need_a_shape(tmp_path: Path) -> None:
     model = model_of(tmp_path, ids=["N", "length"], mask=["N", "length"])
     with pytest.raises(BadInput, match=r"'ids' has dynamic dimensions beside the batch \(length\)") as error:
         profiles_for(model, [], [1])
-    assert "--shape" in error.value.mend
+    assert "--shape" in error.value.hint
     with pytest.raises(BadInput, match="'mask' has dynamic"):
         profiles_for(model, ["ids=1x16:8x128"], [1])
     both = profiles_for(model, ["ids=1x16:8x128", "mask=1x16:8x128"], [1, 4])

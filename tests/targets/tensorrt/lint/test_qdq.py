@@ -42,7 +42,7 @@ def test_every_rule_is_documented() -> None:
 def test_a_finding_says_what_is_wrong_and_how_to_mend_it(tiny: tuple) -> None:  # noqa: F811
     for finding in lint(quantized_for_onnxruntime(*tiny)):
         assert finding.what.endswith(".")
-        assert finding.mend.endswith(".")
+        assert finding.hint.endswith(".")
         assert finding.nodes
 
 
@@ -140,4 +140,4 @@ def try_lint(content: bytes, path: Path) -> None:
     try:
         lint(read_quantized(path))
     except BadInput as error:
-        assert error.mend
+        assert error.hint
