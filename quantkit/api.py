@@ -18,6 +18,7 @@ from quantkit.core.preprocess import DEFAULT_PRESET, Preprocess, preset
 from quantkit.core.progress import Progress, silent
 from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
+from quantkit.pipeline import run_files
 from quantkit.pipeline.calibration.shards import merge as merge_parts
 from quantkit.pipeline.calibration.stage import calibrate as run_calibration
 from quantkit.pipeline.comparison.stage import compare as run_comparison
@@ -82,13 +83,13 @@ def merge(parts: Sequence[AnyPath], output: AnyPath | None = None) -> Calibratio
 
 
 def load_calibration(folder: AnyPath) -> Calibration:
-    """The calibration of a run directory, with its histograms. Raises BadInput."""
-    return Calibration.load(Path(folder))
+    """The calibration of a run directory, with its histograms. Raises BadRun."""
+    return run_files.load_calibration(Path(folder))
 
 
 def load_comparison(folder: AnyPath) -> Comparison:
-    """The comparison of a run directory. Raises BadInput."""
-    return Comparison.load(Path(folder))
+    """The comparison of a run directory. Raises BadRun."""
+    return run_files.load_comparison(Path(folder))
 
 
 def export(
@@ -162,8 +163,7 @@ def compare(
     )
     if calibration.folder is not None:
         comparison = run_comparison(config, calibration, calibration.folder / ARTIFACTS, progress)
-        comparison.save(calibration.folder)
-        return comparison
+        return run_files.save_comparison(comparison, calibration.folder)
     with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
         return run_comparison(config, calibration, Path(folder), progress)
 
@@ -208,7 +208,11 @@ def _run_of(
     folder = comparison.folder
     if folder is None or not is_run(folder):
         return calibration, None, True
-    return calibration or Calibration.load(folder), own_gate(folder, comparison), run_config(folder).report.thumbnails
+    return (
+        calibration or run_files.load_calibration(folder),
+        own_gate(folder, comparison),
+        run_config(folder).report.thumbnails,
+    )
 
 
 def gate(
@@ -222,9 +226,9 @@ def gate(
     baseline that is missing, NothingEvaluated when there are no rules.
     """
     if not isinstance(comparison, Comparison):
-        comparison = Comparison.load(Path(comparison))
+        comparison = run_files.load_comparison(Path(comparison))
     if baseline is not None and not isinstance(baseline, Comparison):
-        baseline = Comparison.load(Path(baseline))
+        baseline = run_files.load_comparison(Path(baseline))
     chosen = load_config(Path(rules)).gate if isinstance(rules, (str, PathLike)) else list(rules)
     if not chosen:
         raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables to the configuration.")

@@ -68,6 +68,18 @@ class CalibrateConfig(Record):
     exclude: list[str] = Field(default_factory=list)
 
 
+class TaskConfig(Record):
+    """``[task]``: what the model is for, and so which metrics are measured.
+
+    ``name`` is a built-in task ("classification", or "none": fidelity to FP32 alone), an installed one, or "auto":
+    classification where the first output can be class scores, else none. ``metrics`` are functions of your own, as
+    ``file.py:function`` or ``package.module:function``.
+    """
+
+    name: str = "auto"
+    metrics: list[str] = Field(default_factory=list)
+
+
 class CompareConfig(Record):
     """``[compare]``: what is measured. No targets means all that work on this machine.
 
@@ -107,6 +119,7 @@ class Config(Record):
     data: DataConfig = Field(default_factory=DataConfig)
     preprocess: Preprocess = PRESETS["imagenet-stretch"]
     calibrate: CalibrateConfig = Field(default_factory=CalibrateConfig)
+    task: TaskConfig = Field(default_factory=TaskConfig)
     compare: CompareConfig = Field(default_factory=CompareConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
     build: BuildSettings = Field(default_factory=BuildSettings)

@@ -11,8 +11,8 @@ import pytest
 
 import quantkit
 from quantkit.config import Config, load_config
-from quantkit.core.statistics.collected import STATISTICS_FILE, Collected
-from quantkit.core.statistics.histogram import HISTOGRAMS_FILE
+from quantkit.core.statistics.collected import Collected
+from quantkit.core.statistics.files import HISTOGRAMS_FILE, STATISTICS_FILE, save_collected
 from quantkit.demo.write import write_demo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +36,7 @@ def test_the_settings_page_states_every_key_and_its_default(tmp_path: Path) -> N
     (text,) = blocks(ROOT / "docs" / "configuration.md", "toml")
     (tmp_path / "quantkit.toml").write_text(text, encoding="utf-8")
     stated = load_config(tmp_path / "quantkit.toml")
-    for name in ("preprocess", "calibrate", "compare", "export", "build", "openvino"):
+    for name in ("preprocess", "calibrate", "task", "compare", "export", "build", "openvino"):
         assert getattr(stated, name) == getattr(Config(), name)
     assert stated.data.samples == Config().data.samples
     for table, field in Config.model_fields.items():
@@ -58,7 +58,7 @@ def test_the_calibration_pages_python_runs(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_calibration_page_lists_every_array(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "calibration.md").read_text(encoding="utf-8")
-    Collected({}, {}, {}).save(tmp_path)
+    save_collected(tmp_path, Collected({}, {}, {}))
     for file in (HISTOGRAMS_FILE, STATISTICS_FILE):
         rows = page[page.index(f"| `{file}`") :].split("\n\n")[0].splitlines()[2:]
         listed = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}

@@ -48,10 +48,10 @@ def build(
     from quantkit.cli.console import configure, print_json
     from quantkit.cli.settings import with_environment
     from quantkit.core.artifact import PRECISIONS
-    from quantkit.core.calibration import Calibration
     from quantkit.core.errors import BadInput
     from quantkit.pipeline.build import build_engines
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config, write_config
+    from quantkit.pipeline.run_files import load_calibration
 
     progress = configure(verbose, quiet)
     if target != "tensorrt":
@@ -66,7 +66,7 @@ def build(
         "optimization_level": optimization_level,
     }
     settings = with_environment(run_config(folder)).with_values("build", **given)
-    calibration = Calibration.load(folder)
+    calibration = load_calibration(folder)
     batches = batch_size or ([] if settings.build.shapes else [1])
     engines = build_engines(
         settings,

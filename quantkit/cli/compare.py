@@ -26,7 +26,8 @@ from quantkit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from quantkit.core.comparison import Comparison, Row
+    from quantkit.core.comparison import Comparison
+    from quantkit.reports.content.table import Cell
 
 
 def compare(
@@ -73,11 +74,11 @@ def compare(
     from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.cli.settings import absolute, with_environment, with_preprocess
     from quantkit.config import load_config
-    from quantkit.core.calibration import Calibration
     from quantkit.core.files import make_folder
     from quantkit.pipeline.comparison.stage import compare as run_comparison
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config, write_config
+    from quantkit.pipeline.run_files import load_calibration, save_comparison
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
@@ -99,8 +100,8 @@ def compare(
         print_raw(settings.to_toml())
         return
     make_folder(folder)  # a run that cannot be written should say so before the measurement, not after
-    comparison = run_comparison(settings, Calibration.load(folder), folder / ARTIFACTS, progress)
-    comparison = comparison.save(folder)
+    comparison = run_comparison(settings, load_calibration(folder), folder / ARTIFACTS, progress)
+    comparison = save_comparison(comparison, folder)
     # Where the images are is remembered, and that nobody is to see them, but not what was measured: that must not
     # decide what the next command measures.
     remembered = run_config(folder).with_values("data", evaluation=settings.data.evaluation)
@@ -115,24 +116,14 @@ def compare(
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """The rows as a table."""
+    """The rows as a table, with the columns of the report."""
     from quantkit.cli.console import print_table, stdout
+    from quantkit.reports.content.table import columns
 
-    labelled = any(row.metrics for row in comparison.rows)
-    told = {(row.target, row.precision): row.variant for row in comparison.rows}
-    variants = any(told[row.target, row.precision] != row.variant for row in comparison.rows)
-    columns = ["target", "precision", *(["made by"] if variants else []), "ran in"]
-    columns += ["top-1 % [95 %]", "drop pt", "top-5 %"] if labelled else []
+    shown = columns(comparison)
     batches = sorted({row.batch for row in comparison.rows})
-    copies = any(row.latency_with_copies_ms for row in comparison.rows)
-    graph = any(row.latency_graph_ms for row in comparison.rows)
-    columns += ["agree %", "SQNR dB", *(["batch"] if len(batches) > 1 else []), "p50 ms", "p90", "p99"]
-    columns += [*(["with copies"] if copies else []), *(["as graph"] if graph else []), "/s", "speed-up", "MB"]
-    print_table(
-        columns,
-        [_cells(row, labelled, len(batches) > 1, copies, graph, variants) for row in comparison.rows],
-        left=3 + variants,
-    )
+    rows = [[_text(column.cell(row)) for column in shown] for row in comparison.rows]
+    print_table([column.title for column in shown], rows, left=sum(not column.numeric for column in shown))
     at = f"latency at batch {batches[0]} on " if len(batches) == 1 else "on "
     machine = comparison.environment
     gpu = f"; {machine.gpu}: p50 of the network alone, by CUDA events" if machine.gpu else ""
@@ -142,21 +133,5 @@ def print_comparison(comparison: Comparison) -> None:
     )
 
 
-def _cells(row: Row, labelled: bool, batches: bool, copies: bool, graph: bool, variants: bool) -> list[str]:
-    cells = [row.target, row.precision, *([row.variant] if variants else []), row.executed_precision]
-    if labelled:
-        top1, top5 = row.metrics["top1"], row.metrics.get("top5")
-        cells += [
-            f"{100 * top1.value:.2f} [{100 * top1.low:.1f}, {100 * top1.high:.1f}]",
-            f"{100 * row.drop['top1']:.2f}",
-            f"{100 * top5.value:.2f}" if top5 else "",
-        ]
-    sqnr = f"{row.sqnr_db:.1f}" if row.sqnr_db is not None else "–"
-    latency = row.latency_ms
-    cells += [f"{100 * row.agreement:.2f}", sqnr, *([str(row.batch)] if batches else [])]
-    cells += [f"{latency.p50:.3g}", f"{latency.p90:.3g}", f"{latency.p99:.3g}"]
-    if copies:
-        cells.append(f"{row.latency_with_copies_ms.p50:.3g}" if row.latency_with_copies_ms else "")
-    if graph:
-        cells.append(f"{row.latency_graph_ms.p50:.3g}" if row.latency_graph_ms else "")
-    return [*cells, f"{row.throughput:.0f}", f"{row.speedup:.2f}x", f"{row.size_bytes / 1e6:.2f}"]
+def _text(cell: Cell) -> str:
+    return f"{cell.text} [{cell.detail}]" if cell.detail else cell.text

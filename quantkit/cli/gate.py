@@ -32,7 +32,11 @@ def gate(
     baseline: Baseline = None,
     max_drop: Annotated[
         float | None,
-        typer.Option("--max-drop", envvar="QUANTKIT_MAX_DROP", help="Most points of top-1 that INT8 may lose."),
+        typer.Option(
+            "--max-drop",
+            envvar="QUANTKIT_MAX_DROP",
+            help="Most points of accuracy that INT8 may lose: of the task's main metric, such as top-1.",
+        ),
     ] = None,
     min_speedup: Annotated[
         float | None,
@@ -61,34 +65,33 @@ def gate(
     """
     from quantkit.cli.console import configure, log
     from quantkit.config import load_config
-    from quantkit.core.calibration import Calibration
-    from quantkit.core.comparison import Comparison
     from quantkit.core.errors import BadInput
     from quantkit.core.files import write_text
     from quantkit.gates import gate as apply_rules
     from quantkit.pipeline.report import append_step_summary, write_gate, write_report
     from quantkit.pipeline.run_directory import find_comparison, is_run, run_config
+    from quantkit.pipeline.run_files import load_calibration, load_comparison
     from quantkit.reports.junit import junit_xml
     from quantkit.reports.markdown import markdown_summary
 
     configure(verbose, quiet)
     folder = find_comparison(run)
-    comparison = Comparison.load(folder)
+    comparison = load_comparison(folder)
     if init:
         _write_starter(comparison, folder, gates)
         return
-    rules = option_rules(max_drop, min_speedup, min_agreement)
+    rules = option_rules(comparison, max_drop, min_speedup, min_agreement)
     replaced = {rule.metric for rule in rules}
     configured = load_config(gates) if gates is not None else run_config(folder)
     rules = [rule for rule in configured.gate if rule.metric not in replaced] + rules
-    result = apply_rules(comparison, rules, None if baseline is None else Comparison.load(baseline))
+    result = apply_rules(comparison, rules, None if baseline is None else load_comparison(baseline))
     if junit is not None:
         write_text(junit, junit_xml(result))
     print_gate(result, comparison, as_json)
     calibration = None
     if is_run(folder):
         try:
-            calibration = Calibration.load(folder)
+            calibration = load_calibration(folder)
             write_gate(folder, comparison, result)
             write_report(folder, gate=result, calibration=calibration, pictures=False if no_thumbnails else None)
         except BadInput as error:  # the verdict stands, whether or not the run can be written
@@ -114,7 +117,9 @@ def _write_starter(comparison: Comparison, folder: Path, path: Path | None) -> N
     log.info("Wrote %s. Judge with: %s", path, command)
 
 
-def option_rules(max_drop: float | None, min_speedup: float | None, min_agreement: float | None) -> list[Rule]:
+def option_rules(
+    comparison: Comparison, max_drop: float | None, min_speedup: float | None, min_agreement: float | None
+) -> list[Rule]:
     """The rules that options state, in points and percent; BadInput when one makes no sense."""
     from pydantic import ValidationError
 
@@ -124,13 +129,14 @@ def option_rules(max_drop: float | None, min_speedup: float | None, min_agreemen
     if max_drop is not None and not 0 <= max_drop < 100 * MOST_SENSIBLE_DROP:
         raise BadInput(
             f"--max-drop {max_drop:g} is not from 0 to below {100 * MOST_SENSIBLE_DROP:g} points.",
-            "It is in points of top-1: 0.5 is half a point.",
+            "It is in points: 0.5 is half a point.",
         )
     if min_agreement is not None and not 0 <= min_agreement <= 100:
         raise BadInput(f"--min-agreement {min_agreement:g} is not from 0 to 100 percent.", "98.5 is 98.5 percent.")
     given: list[tuple[str, dict[str, Any]]] = []
     if max_drop is not None:
-        given.append(("--max-drop", {"metric": "drop.top1", "max": max_drop / 100}))
+        main = next((metric.name for metric in comparison.metrics), comparison.main_metric)
+        given.append(("--max-drop", {"metric": f"drop.{main}", "max": max_drop / 100}))
     if min_speedup is not None:
         given.append(("--min-speedup", {"metric": "speedup", "min": min_speedup}))
     if min_agreement is not None:

@@ -25,15 +25,15 @@ def inspect(
 ) -> None:
     """Show what a model takes, gives and holds, or the ranges of a run."""
     from quantkit.cli.console import configure
-    from quantkit.core.calibration import Calibration
     from quantkit.graph.model_file import open_model
     from quantkit.pipeline.run_directory import find_run
+    from quantkit.pipeline.run_files import load_calibration
 
     configure(verbose, quiet)
     if subject is not None and not subject.is_dir():
         _show_model(open_model(subject), as_json)
     else:
-        _show_run(Calibration.load(find_run(subject)), as_json)
+        _show_run(load_calibration(find_run(subject)), as_json)
 
 
 def _show_model(model: ModelFile, as_json: bool) -> None:

@@ -23,16 +23,16 @@ def run(
     from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.cli.gate import annotate, print_gate
     from quantkit.cli.settings import base_config, with_model
-    from quantkit.core.comparison import Comparison
     from quantkit.pipeline.report import REPORT_FILE, SUMMARY_FILE, append_step_summary
     from quantkit.pipeline.run import run_all
+    from quantkit.pipeline.run_files import load_comparison
 
     progress = configure(verbose, quiet)
     settings = with_model(base_config(config), None)
     if dump_config:
         print_raw(settings.to_toml())
         return
-    earlier = None if baseline is None else Comparison.load(baseline)
+    earlier = None if baseline is None else load_comparison(baseline)
     outcome = run_all(settings, output, fresh, progress, earlier)
     if as_json:
         print_json(

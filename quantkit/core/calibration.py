@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
-from quantkit.core.files import write_text
-from quantkit.core.preprocess import Preprocess
+from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.ranges import TensorRange
-from quantkit.core.record import Record, read_record
+from quantkit.core.record import Record
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.histogram import Histogram
@@ -55,14 +54,18 @@ class TensorCalibration(Record):
 
 
 class Calibration(Record):
-    """What ``calibration.json`` holds. ``histograms.npz`` and ``statistics.npz`` lie beside it."""
+    """What ``calibration.json`` holds, and what lies beside it.
+
+    ``collected`` is all that the pass counted, as it can be merged: ``histograms.npz`` and ``statistics.npz``.
+    ``folder`` is the run directory that it was saved to or loaded from; None while it is only in memory.
+    """
 
     schema_version: Literal[2] = 2
     created: str
     versions: dict[str, str]
     model: ModelRef
     data: DataRef
-    preprocess: Preprocess
+    preprocess: Preprocess | Preparation
     samples: int
     batch_size: int
     seed: int
@@ -71,51 +74,20 @@ class Calibration(Record):
     warnings: tuple[str, ...] = ()
     tensors: dict[str, TensorCalibration]
 
-    _collected: Collected = PrivateAttr(default_factory=lambda: Collected({}, {}, {}))
-    _folder: Path | None = PrivateAttr(default=None)
+    collected: Collected = Field(default_factory=lambda: Collected({}, {}, {}), exclude=True, repr=False)
+    folder: Path | None = Field(default=None, exclude=True, repr=False)
 
     @property
     def histograms(self) -> Mapping[str, Histogram]:
         """The histogram of every tensor."""
-        return self._collected.histograms
+        return self.collected.histograms
 
     @property
     def channels(self) -> Mapping[str, ChannelStatistics]:
         """Minimum, maximum and mean of every tensor's channels."""
-        return self._collected.channels
-
-    @property
-    def collected(self) -> Collected:
-        """All that the pass found, as it can be merged."""
-        return self._collected
-
-    @property
-    def folder(self) -> Path | None:
-        """The run directory it was saved to or loaded from; None when it is only in memory."""
-        return self._folder
+        return self.collected.channels
 
     @property
     def ranges(self) -> dict[str, TensorRange]:
         """The chosen range of every tensor, in graph order."""
         return {name: tensor.range for name, tensor in self.tensors.items()}
-
-    def attach(self, collected: Collected, folder: Path | None = None) -> Calibration:
-        """Give it what the pass collected, and the folder it lies in."""
-        self._collected = collected
-        self._folder = folder
-        return self
-
-    def save(self, folder: Path) -> None:
-        """Write ``calibration.json``, ``histograms.npz`` and ``statistics.npz``, each atomically.
-
-        Raises BadInput when that is impossible.
-        """
-        self._collected.save(folder)
-        write_text(folder / CALIBRATION_FILE, self.model_dump_json(indent=1) + "\n")
-        self._folder = folder
-
-    @classmethod
-    def load(cls, folder: Path) -> Calibration:
-        """Read the files of a run directory. Raises BadInput, with the mend, for a missing, damaged or stale one."""
-        calibration = read_record(cls, folder / CALIBRATION_FILE, "quantkit calibrate")
-        return calibration.attach(Collected.load(folder), folder)

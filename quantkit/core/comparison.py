@@ -5,24 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, PrivateAttr
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from quantkit.core.files import sha256_of, write_npz, write_text
-from quantkit.core.predictions import PREDICTIONS_FILE, Predictions
-from quantkit.core.record import Record, read_record
+from quantkit.core.figures import ROW_METRICS, Metric
+from quantkit.core.predictions import Predictions
+from quantkit.core.record import Record
 
 COMPARISON_FILE = "comparison.json"
+CLASSIFICATION = "classification"  # the task of files that name none
 LAYER_SAMPLES = 32  # that layer errors are measured on; architecture.md says how far they are from all samples'
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Interval(Record):
-    """A share in 0..1 with its 95 % confidence interval."""
+    """A figure with the ends of its 95 % confidence interval; None where it has none."""
 
-    value: Share
-    low: Share
-    high: Share
+    value: float
+    low: float | None = None
+    high: float | None = None
 
 
 class Latency(Record):
@@ -40,10 +41,11 @@ class Latency(Record):
 
 
 class Change(Record):
-    """What became of FP32's right and wrong answers, on the same samples.
+    """What became of FP32's figure, on the same samples.
 
-    ``lost`` samples FP32 had right and this one has not, ``won`` the other way round. ``low`` and ``high`` are the
-    drop's 95 % interval, ``p_value`` is the exact McNemar test's: how often chance alone would change so much.
+    ``lost`` samples are worse than with FP32 (right there, wrong here), ``won`` ones better. ``low`` and ``high`` are
+    the drop's 95 % interval, ``p_value`` tells how often chance alone would change so much: the exact McNemar test's of
+    right answers, Student's paired test's of any other value.
     """
 
     lost: int
@@ -99,9 +101,9 @@ class GpuLoad(Record):
 class Row(Record):
     """One target × device × precision × variant × batch, measured.
 
-    ``metrics`` (top1, top5) are there where labels are. ``drop`` is the same target's FP32 value minus this one, 0..1;
-    ``changes`` tells more of it, by metric.
-    ``agreement`` is the share of samples with FP32's answer. ``sqnr_db`` is 10·log10(Σ ref² / Σ (ref - x)²) over all
+    ``metrics`` are the task's, where it could measure them; ``drop`` is by how much each is worse than FP32's on the
+    same target, and ``changes`` tells more of it. ``agreement`` is the share of samples with FP32's answer; None for a
+    task that has no answers to compare. ``sqnr_db`` is 10·log10(Σ ref² / Σ (ref - x)²) over all
     samples, of the worst output; None for FP32 itself and for outputs equal to the bit. ``latency_ms`` is at ``batch``;
     ``throughput`` counts samples per second; ``speedup`` is FP32's p50 over this p50. ``size_bytes`` is the file's.
 
@@ -121,7 +123,7 @@ class Row(Record):
     executed_precision: str
     metrics: dict[str, Interval] = Field(default_factory=dict)
     drop: dict[str, float] = Field(default_factory=dict)
-    agreement: Share
+    agreement: Share | None = None
     sqnr_db: float | None
     latency_ms: Latency
     throughput: PositiveFloat
@@ -144,7 +146,7 @@ class Row(Record):
 
     @property
     def is_reference(self) -> bool:
-        """Whether this is the FP32 that the others are measured against."""
+        """True if this is the FP32 that the others are measured against."""
         return self.precision == "fp32"
 
 
@@ -173,7 +175,13 @@ class Environment(Record):
 
 
 class Comparison(Record):
-    """What ``comparison.json`` holds; ``predictions_sha256`` is of the ``predictions.npz`` that belongs to it."""
+    """What ``comparison.json`` holds, and what lies beside it.
+
+    ``task`` names what the model was measured at, and ``metrics`` say what the figures of its rows mean, the main one
+    first. ``predictions_sha256`` is of the ``predictions.npz`` that belongs to it; ``predictions`` is what that holds,
+    None where there is none. ``source`` is where to load it from again: its run directory, or its file where that has
+    another name; None while it is only in memory.
+    """
 
     schema_version: Literal[1] = 1
     model: str
@@ -186,53 +194,35 @@ class Comparison(Record):
     environment: Environment
     warnings: tuple[str, ...] = ()
     predictions_sha256: str = ""
+    task: str = CLASSIFICATION
+    metrics: tuple[Metric, ...] = ()
 
-    _predictions: Predictions | None = PrivateAttr(default=None)
-    _folder: Path | None = PrivateAttr(default=None)
-    _file: Path | None = PrivateAttr(default=None)
+    predictions: Predictions | None = Field(default=None, exclude=True, repr=False)
+    source: Path | None = Field(default=None, exclude=True, repr=False)
 
-    @property
-    def source(self) -> Path | None:
-        """Where to load it from again: its run directory, or its file where that has another name."""
-        return self._folder if self._file is None or self._file.name == COMPARISON_FILE else self._file
-
-    @property
-    def folder(self) -> Path | None:
-        """The run directory it was saved to or loaded from."""
-        return self._folder
-
-    def attach(self, predictions: Predictions | None) -> Comparison:
-        """The same with the samples' answers."""
-        self._predictions = predictions
+    @model_validator(mode="after")
+    def _check(self) -> Comparison:
+        shares = {metric.name for metric in self.metrics if metric.is_share}
+        for row in self.rows:
+            for name, figure in row.metrics.items():
+                ends = (figure.value, figure.low, figure.high)
+                if name in shares and not all(end is None or 0 <= end <= 1 for end in ends):
+                    raise ValueError(f"{name} of {row.key} is no share of 0 to 1")
         return self
 
     @property
-    def predictions(self) -> Predictions | None:
-        """The samples' answers; None where there are none, or the file beside this one is another comparison's."""
-        if self._predictions is None and self._folder is not None and self.predictions_sha256:
-            path = self._folder / PREDICTIONS_FILE
-            if path.is_file() and sha256_of(path) == self.predictions_sha256:
-                self._predictions = Predictions.load(path)
-        return self._predictions
+    def folder(self) -> Path | None:
+        """The run directory that it was saved to or loaded from."""
+        return self.source.parent if self.source is not None and self.source.suffix == ".json" else self.source
 
-    def save(self, folder: Path) -> Comparison:
-        """Write ``comparison.json``, and ``predictions.npz`` before it; returns the comparison as it was written."""
-        path = folder / PREDICTIONS_FILE
-        digest = ""
-        if self._predictions is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_npz(path, self._predictions.arrays())
-            digest = sha256_of(path)
-        saved = self.model_copy(update={"predictions_sha256": digest})
-        write_text(folder / COMPARISON_FILE, saved.model_dump_json(indent=1) + "\n")
-        self._folder = saved._folder = folder
-        return saved
+    def metric(self, name: str) -> Metric:
+        """What a figure of the rows means: one of the task's metrics, or of every row's; else a plain number."""
+        own = next((metric for metric in self.metrics if metric.name == name), None)
+        return own or ROW_METRICS.get(name) or Metric(name=name, title=name)
 
-    @classmethod
-    def load(cls, path: Path) -> Comparison:
-        """Read it from a run directory, or a file. Raises BadInput for a missing, damaged or stale file."""
-        file = path if path.is_file() else path / COMPARISON_FILE
-        comparison = read_record(cls, file, "quantkit compare")
-        comparison._folder, comparison._file = file.parent, file
-        return comparison
+    @property
+    def main_metric(self) -> str | None:
+        """The task's metric that verdict and picture speak of; None where no row has one."""
+        measured = [name for row in self.rows for name in row.metrics]
+        declared = [metric.name for metric in self.metrics if metric.name in measured]
+        return next(iter([*declared, *measured]), None)

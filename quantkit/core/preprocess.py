@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig
+from quantkit.core.record import Record
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class Preprocess(BaseModel):
+class Preparation(Record):
+    """What a data set that holds no images does to a sample: ``name`` is its kind, ``description`` one line for people.
+
+    ``settings`` are all that decide what comes out, so that two runs can be told apart.
+    """
+
+    name: str
+    description: str
+    settings: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+
+    def describe(self) -> str:
+        """One line for people."""
+        return self.description
+
+
+class Preprocess(Record):
     """The ``[preprocess]`` table. Steps run in this order: resize, channels, scale, mean and std, layout.
 
     ``size`` is (height, width) of the model input and defaults to what the model states. ``resize`` is how an image
@@ -20,8 +36,6 @@ class Preprocess(BaseModel):
     for 0.875); "letterbox" the longer side, the rest filled with ``pad`` (0-255). A pixel p in 0..255 becomes
     (p * scale - mean) / std, per channel. ``layout`` defaults to what the model's input shape shows.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: str = "imagenet-stretch"
     size: tuple[int, int] | None = None
@@ -92,7 +106,7 @@ DEFAULT_PRESET = "imagenet-stretch"
 
 
 def preset(name: str) -> Preprocess:
-    """A built-in preset; BadInput names the ones there are."""
+    """A built-in preset; BadConfig names the ones there are."""
     if name not in PRESETS:
-        raise BadInput(f"There is no preprocessing preset {name!r}.", f"Choose one of: {', '.join(PRESETS)}.")
+        raise BadConfig(f"There is no preprocessing preset {name!r}.", f"Choose one of: {', '.join(PRESETS)}.")
     return PRESETS[name]

@@ -7,24 +7,24 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadRun
 
 
 class Record(BaseModel):
     """A part of such a file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
 R = TypeVar("R", bound=Record)
 
 
 def read_record(kind: type[R], path: Path, command: str) -> R:
-    """Parse a JSON file into a record; BadInput tells to run ``command`` again where it is missing or stale."""
+    """Parse a JSON file into a record; BadRun tells to run ``command`` again where it is missing or stale."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read.", f"Make it with {command}.") from error
+        raise BadRun(f"{path} cannot be read.", f"Make it with {command}.") from error
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
@@ -33,7 +33,7 @@ def read_record(kind: type[R], path: Path, command: str) -> R:
         where, message = next(iter(problems.items()))
         other_keys = any(problem["type"] in ("missing", "extra_forbidden") for problem in error.errors())
         harm = "is damaged, or of another version of quantkit" if other_keys else "is damaged"
-        raise BadInput(
+        raise BadRun(
             f"{path} was written by another version of quantkit."
             if stale
             else f"{path} {harm} ({where or 'the file'}: {message}).",

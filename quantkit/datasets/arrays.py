@@ -16,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadData
 from quantkit.core.files import NO_SPACE
 from quantkit.core.preprocess import Preprocess
-from quantkit.datasets.base import Inputs
+from quantkit.datasets.base import Inputs, Request, Source
+from quantkit.datasets.fit import fit
 from quantkit.datasets.transform import transform
+from quantkit.graph.model_file import ModelInput
 
+SUFFIXES = (".npy", ".npz")
 LABEL_KEYS = ("labels", "label", "y")
 
 
@@ -35,7 +38,7 @@ class ArrayDataset:
 
     source: str
     arrays: Mapping[str, npt.NDArray[Any]]
-    labels: npt.NDArray[np.int64] | None
+    annotations: Sequence[Any] | None
     classes: Sequence[str]
     dtypes: Mapping[str, str]
     image_inputs: frozenset[str]
@@ -59,7 +62,7 @@ class ArrayDataset:
         return digest.digest()
 
     def is_constant(self, index: int) -> bool:
-        """Whether each array's row holds a single value, over and over."""
+        """True if each array's row holds a single value, over and over."""
         rows = [array[index] for array in self.arrays.values()]
         return all(row.size > 1 and row.min() == row.max() for row in rows)
 
@@ -77,7 +80,7 @@ class ArrayDataset:
 
 
 def open_arrays(path: Path, input_names: Sequence[str]) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any] | None]:
-    """Memory-mapped arrays by model input, and the labels if the file has any. Raises BadInput.
+    """Memory-mapped arrays by model input, and the labels if the file has any. Raises BadData.
 
     An .npy feeds the model's only input. An .npz is keyed by input name (one unnamed array serves a single input) and
     may hold labels. Its members are unpacked to a temporary folder first, so that they can be mapped.
@@ -87,14 +90,14 @@ def open_arrays(path: Path, input_names: Sequence[str]) -> tuple[dict[str, npt.N
     # RuntimeError: an encrypted archive, or (as its subclass) one of an unknown compression.
     except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         if isinstance(error, OSError) and error.errno in NO_SPACE:
-            raise BadInput(f"There is no room to unpack {path}.", "Free some space where TMPDIR points.") from error
-        raise BadInput(f"{path} is not a readable {path.suffix} file.", "Write it with numpy.save or savez.") from error
+            raise BadData(f"There is no room to unpack {path}.", "Free some space where TMPDIR points.") from error
+        raise BadData(f"{path} is not a readable {path.suffix} file.", "Write it with numpy.save or savez.") from error
     labels = next((members.pop(key) for key in LABEL_KEYS if key in members and key not in input_names), None)
     if len(members) == 1 and len(input_names) == 1:
         members = {input_names[0]: next(iter(members.values()))}
     missing = [name for name in input_names if name not in members]
     if missing:
-        raise BadInput(
+        raise BadData(
             f"{path} has no array for the model input {missing[0]!r}; it holds {', '.join(members) or 'nothing'}.",
             f"Save an .npz with the keys {', '.join(input_names)}.",
         )
@@ -103,8 +106,71 @@ def open_arrays(path: Path, input_names: Sequence[str]) -> tuple[dict[str, npt.N
     if labels is not None:
         counts["labels"] = labels.size
     if len(set(counts.values())) != 1 or 0 in counts.values():
-        raise BadInput(f"The arrays of {path} differ in length or are empty: {counts}.", "Give one row per sample.")
+        raise BadData(f"The arrays of {path} differ in length or are empty: {counts}.", "Give one row per sample.")
     return arrays, labels
+
+
+class ArrayFile:
+    """An .npy or .npz file."""
+
+    def matches(self, path: Path) -> bool:
+        """True for a file of either suffix."""
+        return path.suffix in SUFFIXES and path.is_file()
+
+    def open(self, request: Request) -> Source:
+        """Its rows. Raises BadData for what is damaged, or does not fit the model's inputs."""
+        path = request.path
+        arrays, labels = open_arrays(path, [i.name for i in request.inputs])
+        notes: list[str] = []
+        images = {i.name for i in request.inputs if holds_images(arrays[i.name], i)}
+        preprocess = request.preprocess
+        for spec in request.inputs:
+            if spec.name in images:
+                preprocess = fit(request.preprocess, spec, notes)
+            else:
+                check_rows(arrays[spec.name], spec, str(path))
+                notes.append(f"{spec.name} is fed as it stands in {path.name}, without preprocessing.")
+        dataset = ArrayDataset(
+            source=str(path),
+            arrays=arrays,
+            annotations=None if labels is None else annotations_of(labels, request, str(path)),
+            classes=tuple(request.classes or ()),
+            dtypes={i.name: i.dtype for i in request.inputs},
+            image_inputs=frozenset(images),
+            preprocess=preprocess,
+            names=[f"{path.name}[{i}]" for i in range(len(next(iter(arrays.values()))))],
+        )
+        return Source(dataset, shuffled=False, notes=tuple(notes))
+
+
+def holds_images(array: npt.NDArray[Any], spec: ModelInput) -> bool:
+    """True if rows are uint8 pixels, (H, W) or (H, W, 3), for an input that takes no uint8."""
+    return array.dtype == np.uint8 and spec.dtype != "uint8" and (array.ndim == 3 or array.shape[3:] == (3,))
+
+
+def check_rows(array: npt.NDArray[Any], spec: ModelInput, source: str) -> None:
+    """Raise BadData when rows have another shape than the input takes."""
+    if not spec.takes(array.shape[1:]):
+        raise BadData(
+            f"{source} gives {spec.name!r} samples of shape {array.shape[1:]}, but the model takes {spec.shape[1:]}.",
+            "Save the array in the model's own shape and layout.",
+        )
+
+
+def annotations_of(labels: npt.NDArray[Any], request: Request, source: str) -> list[int]:
+    """Class indices. Raises BadData for what is no whole number, or beyond the classes."""
+    if labels.dtype.kind not in "iu":
+        raise BadData(f"The labels in {source} are {labels.dtype}.", "Save integer class indices.")
+    found: list[int] = labels.reshape(-1).tolist()
+    count = len(request.classes) if request.classes else None
+    worst = max(found) if count is not None and max(found) >= count else min(found)
+    if worst < 0 or (count is not None and worst >= count):
+        raise BadData(
+            f"{source} has the label {worst}, outside the model's classes"
+            + (f" 0 to {count - 1}." if count is not None else "."),
+            "Check the labels, or that this is the right model.",
+        )
+    return found
 
 
 def _map(path: Path) -> npt.NDArray[Any]:

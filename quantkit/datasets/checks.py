@@ -1,4 +1,4 @@
-"""Cheap checks of the calibration samples before the long work: what would make the ranges doubtful."""
+"""Cheap checks of the calibration samples before the long work, for warnings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from quantkit.core.preprocess import Preprocess
 from quantkit.core.wording import some
-from quantkit.datasets.base import Dataset, Unreadable
+from quantkit.datasets.base import Dataset, Unreadable, class_indices
 
 FEWEST = 100  # images; fewer seldom show what a network's tensors can hold
 DOMINANT = 0.5  # share of the labelled images; of two classes, one may have more
@@ -17,7 +18,7 @@ PROBES = 16  # samples loaded to look at the values that the model will get
 FAR = 4  # times the largest input that the preprocessing makes
 
 
-def doubts(dataset: Dataset, indices: Sequence[int]) -> list[str]:
+def warnings_before(dataset: Dataset, indices: Sequence[int]) -> list[str]:
     """Sentences on a small set, a dominant class, copies, constant images, and inputs of the wrong magnitude."""
     names = [dataset.names[index] for index in indices]
     sentences = []
@@ -34,7 +35,8 @@ def doubts(dataset: Dataset, indices: Sequence[int]) -> list[str]:
 
 
 def _dominant_class(dataset: Dataset, indices: Sequence[int]) -> list[str]:
-    labels = [] if dataset.labels is None else [int(dataset.labels[index]) for index in indices]
+    known = class_indices(dataset.annotations)
+    labels = [] if known is None else [int(known[index]) for index in indices]
     labelled = Counter(label for label in labels if label >= 0)
     if not labelled:
         return []
@@ -68,6 +70,8 @@ def _twins(dataset: Dataset, indices: Sequence[int]) -> list[int]:
 def _far_inputs(dataset: Dataset, indices: Sequence[int]) -> list[str]:
     """Arrays given as ready inputs may never have been normalised."""
     preprocess = dataset.preprocess
+    if not isinstance(preprocess, Preprocess):
+        return []
     ends = [
         (edge * 255 * preprocess.scale - mean) / std
         for edge in (0, 1)

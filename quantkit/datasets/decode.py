@@ -32,7 +32,7 @@ def decode_rgb(data: bytes) -> Image.Image:
 
 
 def is_one_colour(path: Path) -> bool:
-    """Whether every pixel of the file is the same. Raises Unreadable.
+    """True if every pixel of the file is the same. Raises Unreadable.
 
     An image of one colour compresses so well that most others need no decoding.
     """

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadData
 from quantkit.core.preprocess import Preprocess
-from quantkit.datasets.base import Inputs, Unreadable
+from quantkit.datasets.base import Inputs, Request, Source, Unreadable
 from quantkit.datasets.decode import SUFFIXES, decode_rgb, is_one_colour
+from quantkit.datasets.fit import fit
+from quantkit.datasets.labels import index_labels, read_labels
 from quantkit.datasets.transform import transform
 
 LABELS_FILE = "labels.csv"
@@ -23,14 +21,13 @@ LABELS_FILE = "labels.csv"
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Image files with an optional class name each, preprocessed for the model input called ``input_name``."""
+    """Image files with an optional class each, preprocessed for the model input called ``input_name``."""
 
     source: str
     names: Sequence[str]
     paths: Sequence[Path]
-    class_names: Sequence[str | None]
     classes: Sequence[str]
-    labels: npt.NDArray[np.int64] | None
+    annotations: Sequence[int | None] | None
     input_name: str
     preprocess: Preprocess
     dtype: str = field(default="float32")
@@ -55,7 +52,7 @@ class ImageDataset:
         return hashlib.sha256(self._bytes(index)).digest()
 
     def is_constant(self, index: int) -> bool:
-        """Whether the image is of one colour. Decodes only what is small or compressed as well as such an image is."""
+        """True if the image is of one colour. Decodes only what is small or compressed as well as such an image is."""
         try:
             return is_one_colour(self.paths[index])
         except Unreadable:
@@ -90,7 +87,7 @@ class ImageFiles:
 def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
     """Images of a folder: one class per subfolder, or flat (unlabelled, or labelled by a CSV of file,class).
 
-    Raises BadInput when there is no image.
+    Raises BadData when there is no image.
     """
     entries = sorted(folder.iterdir())
     flat = [entry for entry in entries if _is_image(entry)]
@@ -111,13 +108,13 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
         class_names = [None] * len(paths)
     if not paths:
         empty = not entries
-        raise BadInput(
+        raise BadData(
             f"The folder {folder} {'is empty' if empty else 'holds no images'}.",
             f"Give a folder with {', '.join(sorted(SUFFIXES))} files, in class folders or flat.",
         )
     names = [_printable(path.relative_to(folder).as_posix()) for path in paths]
     if labels is not None:
-        class_names = _read_labels(labels, names)
+        class_names = read_labels(labels, names)
     return ImageFiles(
         str(folder), names, paths, class_names, ordered=False, from_csv=labels is not None, warning=warning
     )
@@ -126,12 +123,12 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
 def scan_list(file: Path) -> ImageFiles:
     """Images named in a text file, one a line, relative to it, optionally a tab and a class name.
 
-    Without the tab the parent folder's name is the class. Raises BadInput for a list without a line.
+    Without the tab the parent folder's name is the class. Raises BadData for a list without a line.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise BadInput(
+        raise BadData(
             f"{file} is not a text file.", "Give a folder, an .npy or .npz file, or a text file that lists images."
         ) from error
     names: list[str] = []
@@ -148,7 +145,7 @@ def scan_list(file: Path) -> ImageFiles:
     if len({path.parent for path in paths}) == 1 and not any("\t" in line for line in lines):
         classes = [None] * len(paths)  # one folder for all is no class
     if not names:
-        raise BadInput(f"The list {file} names no image.", "Write one image path a line, relative to the list.")
+        raise BadData(f"The list {file} names no image.", "Write one image path a line, relative to the list.")
     return ImageFiles(str(file), names, paths, classes, ordered=True)
 
 
@@ -169,20 +166,49 @@ def _images_below(folder: Path) -> list[Path]:
     return found
 
 
-def _read_labels(file: Path, names: Sequence[str]) -> list[str | None]:
-    """Class of each name from a CSV of file,class; a first line that names no image of the folder is a header."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = [row for row in csv.reader(stream) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"The labels file {file} cannot be read.", "Write lines of: file name, class.") from error
-    known = set(names)
-    if rows and rows[0][0].strip() not in known:
-        rows = rows[1:]
-    short = next((row for row in rows if len(row) < 2), None)
-    if short is not None:
-        raise BadInput(f"The labels file {file} has a line without a class: {short[0]!r}.", "Write file,class.")
-    labels = {row[0].strip(): row[1].strip() for row in rows}
-    if not known & set(labels):
-        raise BadInput(f"The labels file {file} names no image of the folder.", "Write file names relative to it.")
-    return [labels.get(name) for name in names]
+class ImageFolder:
+    """A folder of images: one class a subfolder, or flat."""
+
+    def matches(self, path: Path) -> bool:
+        """True for a folder."""
+        return path.is_dir()
+
+    def open(self, request: Request) -> Source:
+        """Its images. Raises BadData when there is none, or the model takes no image."""
+        return images_of(scan_folder(request.path, request.labels), request)
+
+
+class ImageList:
+    """A text file that names images."""
+
+    def matches(self, path: Path) -> bool:
+        """True for any file: what is no list says so when it is read."""
+        return path.is_file()
+
+    def open(self, request: Request) -> Source:
+        """The images, in the list's order. Raises BadData."""
+        return images_of(scan_list(request.path), request)
+
+
+def images_of(files: ImageFiles, request: Request) -> Source:
+    """Image files as samples of a model with one image input. Raises BadData."""
+    inputs = request.inputs
+    if len(inputs) != 1:
+        raise BadData(
+            f"The model has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), but images feed one.",
+            "Give the inputs as an .npz with one array for each.",
+        )
+    annotations, known = index_labels(files.class_names, request.classes, files.source, files.from_csv)
+    notes: list[str] = []
+    dataset = ImageDataset(
+        source=files.source,
+        names=files.names,
+        paths=files.paths,
+        classes=known,
+        annotations=annotations,
+        input_name=inputs[0].name,
+        preprocess=fit(request.preprocess, inputs[0], notes),
+        dtype=inputs[0].dtype,
+    )
+    warnings = (files.warning,) if files.warning else ()
+    return Source(dataset, ordered=files.ordered, notes=tuple(notes), warnings=warnings)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadData
 from quantkit.datasets.base import Dataset, Inputs, Unreadable
 
 MOST_UNREADABLE = 0.05  # share of samples that may be skipped
@@ -39,7 +39,7 @@ class Batch:
 class Stream:
     """Reads chosen samples of a dataset as batches; skips, counts and names the unreadable ones.
 
-    Samples are known by their position among the chosen ones. Raises BadInput as soon as more than 5 % of them are
+    Samples are known by their position among the chosen ones. Raises BadData as soon as more than 5 % of them are
     known to be unreadable.
     """
 
@@ -106,11 +106,11 @@ class Stream:
 
 
 def check_unreadable(skipped: Mapping[int, str], names: Sequence[str], source: str) -> None:
-    """Raise BadInput when more than 5 % of the samples called ``names`` are in ``skipped``, by position."""
+    """Raise BadData when more than 5 % of the samples called ``names`` are in ``skipped``, by position."""
     if len(skipped) <= MOST_UNREADABLE * len(names):
         return
     position, reason = list(skipped.items())[-1]
-    raise BadInput(
+    raise BadData(
         f"{len(skipped)} of {len(names)} images in {source} cannot be read, the last one {names[position]} ({reason}); "
         f"at most {MOST_UNREADABLE:.0%} may be skipped.",
         "Remove or replace the damaged files.",

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from quantkit.core.comparison import Comparison, Interval, Latency, Row
+from quantkit.gates.rule import metric_name
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ def figure(comparison: Comparison, row: Row, metric: str) -> Figure | None:
 
     ``worst_layer_sqnr_db`` is the least of its ``layer_errors``.
     """
-    compares = metric in ("agreement", "sqnr_db", "speedup") or metric.startswith("drop.")
+    of_fp32 = comparison.metric(metric_name(metric)).of_fp32
+    compares = metric in ("agreement", "sqnr_db", "speedup") or metric.startswith("drop.") or of_fp32
     if row.is_reference and compares:
         return None
     if metric == "worst_layer_sqnr_db":

@@ -67,7 +67,7 @@ class GateResult:
                 raise NothingEvaluated(
                     f"The gate rule {rule.describe()} for {rule.target}/{rule.precision} matched nothing"
                     f"{f' ({verdict.reason})' if verdict.reason else ''}.",
-                    "Check its metric, target and precision against comparison.json; top1 needs labelled data.",
+                    "Check its metric, target and precision against comparison.json; accuracy needs labelled data.",
                 )
             if verdict.outcome == "not comparable" and rule.strict:
                 raise NothingEvaluated(
@@ -89,12 +89,12 @@ class GateResult:
 def gate(comparison: Comparison, rules: Sequence[Rule], baseline: Comparison | None = None) -> GateResult:
     """Apply every rule to every row of its target and precision that has its figure.
 
-    Raises BadInput where a rule speaks of a baseline and there is none.
+    Raises BadInput where a rule speaks of a baseline and there is none, BadConfig for a limit that makes no sense.
     """
     if baseline is None and any(rule.against == "baseline" for rule in rules):
         raise BadInput("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
     verdicts: list[Verdict] = []
-    for rule in rules:
+    for rule in (rule.of(comparison) for rule in rules):
         found = [
             _against(rule, comparison, row, own, baseline) if rule.against else _absolute(rule, row, own)
             for row, own in _matched(rule, comparison)

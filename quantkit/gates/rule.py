@@ -6,21 +6,13 @@ import math
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, model_validator
 
-SHARES = ("top1", "top5", "agreement")
-UNITS = {
-    "latency_ms": " ms",
-    "latency_with_copies_ms": " ms",
-    "latency_graph_ms": " ms",
-    "sqnr_db": " dB",
-    "worst_layer_sqnr_db": " dB",
-    "speedup": "x",
-    "throughput": "/s",
-    "size_bytes": " bytes",
-}
-WITH_INTERVAL = re.compile(r"(drop\.\w+|(metrics\.)?top[15](\.value)?|agreement|speedup|latency_ms\.p50)")
-OF_THE_MACHINE = ("latency_ms", "latency_with_copies_ms", "latency_graph_ms", "throughput", "speedup", "gpu")
+from quantkit.core.comparison import Comparison
+from quantkit.core.errors import BadConfig
+from quantkit.core.figures import ROW_METRICS, Metric
+from quantkit.tasks import known_metrics
+
 MOST_SENSIBLE_DROP = 0.1  # a limit this lax was meant in points: 0.5 for half a point would let everything pass
 PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 
@@ -39,11 +31,11 @@ Amount = Annotated[float | str, BeforeValidator(_checked_amount)]
 class Rule(BaseModel):
     """One ``[[gate]]`` table: limits for a figure of ``comparison.json``.
 
-    ``metric`` is the figure's path in a row: ``drop.top1``, ``metrics.top1.value`` (or ``top1`` for short),
-    ``agreement``, ``sqnr_db``, ``worst_layer_sqnr_db``, ``speedup``, ``latency_ms.p50``, ``throughput``,
-    ``size_bytes``. Limits are in the file's units, so shares are 0..1: half a point is 0.005. ``target`` and
-    ``precision`` are names or wildcards; a rule speaks of INT8 unless it says otherwise, and never of the FP32
-    reference's comparison with itself.
+    ``metric`` is the figure's path in a row: ``metrics.NAME.value`` of a task's metric (or ``NAME`` for short),
+    ``drop.NAME``, which is by how much it is worse than FP32's, ``agreement``, ``sqnr_db``, ``worst_layer_sqnr_db``,
+    ``speedup``, ``latency_ms.p50``, ``throughput``, ``size_bytes``. Limits are in the file's units, so shares are 0..1:
+    half a point is 0.005. ``target`` and ``precision`` are names or wildcards; a rule speaks of INT8 unless it says
+    otherwise, and never of the FP32 reference's comparison with itself.
 
     ``min`` and ``max`` bound the figure itself. With ``against`` ("fp32" or "fp16" of the same target and batch, or
     "baseline", the same row of an earlier comparison) ``max_fall`` and ``max_rise`` bound how far it may be from the
@@ -68,6 +60,8 @@ class Rule(BaseModel):
     level: Literal["error", "warn"] = "error"
     strict: bool = False
 
+    _known: Metric | None = PrivateAttr(default=None)
+
     @model_validator(mode="after")
     def _check(self) -> Rule:
         absolute = [limit for limit in (self.min, self.max) if limit is not None]
@@ -85,26 +79,67 @@ class Rule(BaseModel):
             raise ValueError(f"min {self.min:g} is above max {self.max:g}, so nothing can pass")
         if any(number < 0 for number in numbers):
             raise ValueError("max_fall and max_rise are distances: 0 or more")
-        if self.is_share and len(numbers) < len(amounts):
-            raise ValueError(f"{self.metric} is a share: write 0.005 for half a point, not percent")
-        if self.is_share and any(abs(limit) > 1 for limit in absolute):
-            raise ValueError(f"{self.metric} is a share from 0 to 1: write 0.985 for 98.5 %, 0.005 for half a point")
-        drops = [*absolute, *numbers] if self.metric.startswith("drop.") else numbers if self.is_share else []
-        if any(limit >= MOST_SENSIBLE_DROP for limit in drops):
-            raise ValueError(f"{self.metric} {max(drops):g} is {100 * max(drops):g} points; half a point is 0.005")
-        if self.statistic == "pessimistic" and not WITH_INTERVAL.fullmatch(self.metric):
+        if nonsense := self._nonsense():
+            raise ValueError(nonsense)
+        if self.statistic == "pessimistic" and not self._can_have_interval():
             raise ValueError(f"{self.metric} has no interval to be pessimistic about")
         return self
 
+    def of(self, comparison: Comparison) -> Rule:
+        """The same rule, with what its figure means in this comparison. Raises BadConfig for a limit out of reason."""
+        rule = self.model_copy()
+        name = metric_name(self.metric)
+        rule._known = next((metric for metric in comparison.metrics if metric.name == name), None)
+        if nonsense := rule._nonsense():
+            raise BadConfig(f"A gate rule makes no sense: {nonsense}.", "Correct its limit.")
+        return rule
+
+    @property
+    def figure(self) -> Metric:
+        """What the figure means, as far as that is known before anything is measured."""
+        name = metric_name(self.metric)
+        return self._known or ROW_METRICS.get(name) or known_metrics().get(name) or Metric(name=name, title=name)
+
+    @property
+    def is_drop(self) -> bool:
+        """True if the figure is a difference from FP32's."""
+        return self.metric.startswith("drop.")
+
     @property
     def is_share(self) -> bool:
-        """True if the metric is a share, shown to people in percent or points."""
-        return self.metric.startswith(("drop.", "metrics.")) or self.metric in SHARES
+        """True if the figure is a share, shown to people in percent or points."""
+        return self.figure.is_share
 
     @property
     def of_the_machine(self) -> bool:
         """True if the figure belongs to the hardware, as latency does, and not to the model and its data."""
-        return self.metric.split(".")[0] in OF_THE_MACHINE
+        return self.figure.of_the_machine
+
+    def _nonsense(self) -> str:
+        """Why a limit cannot be meant, where the figure is a share; empty where it can."""
+        if not self.is_share:
+            return ""
+        absolute = [limit for limit in (self.min, self.max) if limit is not None]
+        amounts = [amount for amount in (self.max_fall, self.max_rise) if amount is not None]
+        numbers = [amount for amount in amounts if isinstance(amount, float)]
+        if len(numbers) < len(amounts):
+            return f"{self.metric} is a share: write 0.005 for half a point, not percent"
+        if any(abs(limit) > 1 for limit in absolute):
+            return f"{self.metric} is a share from 0 to 1: write 0.985 for 98.5 %, 0.005 for half a point"
+        drops = [*absolute, *numbers] if self.is_drop else numbers
+        if any(limit >= MOST_SENSIBLE_DROP for limit in drops):
+            return f"{self.metric} {max(drops):g} is {100 * max(drops):g} points; half a point is 0.005"
+        return ""
+
+    def _can_have_interval(self) -> bool:
+        """True if rows can hold an interval of this figure; of metrics that are not known yet, they may."""
+        head, *rest = self.metric.split(".")
+        if head == "latency_ms":
+            return rest == ["p50"]
+        whole = not rest or rest[1:] == ["value"] or self.is_drop
+        name = metric_name(self.metric)
+        known = ROW_METRICS.get(name) or known_metrics().get(name)
+        return whole and (known is None or known.interval)
 
     def amount(self, limit: float | str, other: float) -> float:
         """``max_fall`` or ``max_rise`` in the file's units, where the other's figure is ``other``.
@@ -118,12 +153,8 @@ class Rule(BaseModel):
 
     def format(self, value: float) -> str:
         """A value of this metric as people read it; of a rule with ``against`` the difference from the other's."""
-        if self.metric.startswith("drop.") or (self.is_share and self.against):
-            text = f"{100 * value:.2f} points"
-        elif self.is_share:
-            text = f"{100 * value:.2f} %"
-        else:
-            text = f"{value:.4g}{UNITS.get(self.metric.split('.')[0], '')}"
+        difference = self.is_drop or self.against is not None
+        text = self.figure.format_difference(value) if difference else self.figure.format(value)
         return f"+{text}" if self.against and value > 0 else text
 
     def describe(self) -> str:
@@ -139,3 +170,9 @@ class Rule(BaseModel):
 
 
 WORDS = {"fp32": "FP32", "fp16": "FP16", "baseline": "the baseline"}
+
+
+def metric_name(path: str) -> str:
+    """The metric that a figure's path speaks of: ``top1`` of ``drop.top1`` and ``metrics.top1.value``."""
+    head, *rest = path.split(".")
+    return rest[0] if head in ("drop", "metrics", "changes") and rest else head

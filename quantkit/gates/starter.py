@@ -30,24 +30,26 @@ def starter_rules(comparison: Comparison) -> str:
         f"# Rules for quantkit gate, from figures measured {machine.measured} on {machine.hardware},\n"
         f"# {comparison.samples} samples. Shares are 0 to 1: half a point is 0.005.\n"
     ]
-    metric = next((name for name in ("top1", "top5") if all(name in row.drop for row in rows)), None)
-    if metric:
+    metric = comparison.main_metric
+    if metric and comparison.metric(metric).is_share and all(metric in row.drop for row in rows):
         worst = max(_end(comparison, row, f"drop.{metric}", low=False) for row in rows)
         limit = max(math.ceil(round(worst / POINT_STEP, 6)) * POINT_STEP, LEAST_DROP)
         limit = min(limit, MOST_SENSIBLE_DROP - POINT_STEP)  # few samples have wide intervals
         said = ", ".join(f"{100 * row.drop[metric]:.2f}" for row in rows)
         blocks.append(_table(f"points lost: {said}", f"drop.{metric}", f"max = {limit:g}"))
-    agreement = min(_end(comparison, row, "agreement", low=True) for row in rows)
-    said = ", ".join(f"{row.agreement:.4f}" for row in rows)
-    limit = math.floor(round(agreement / LEAST_DROP, 6)) * LEAST_DROP
-    blocks.append(_table(f"answers equal to FP32's: {said}", "agreement", f"min = {limit:g}"))
+    shares = [row.agreement for row in rows if row.agreement is not None]
+    if len(shares) == len(rows):
+        agreement = min(_end(comparison, row, "agreement", low=True) for row in rows)
+        said = ", ".join(f"{share:.4f}" for share in shares)
+        limit = math.floor(round(agreement / LEAST_DROP, 6)) * LEAST_DROP
+        blocks.append(_table(f"answers equal to FP32's: {said}", "agreement", f"min = {limit:g}"))
     noise = [row.sqnr_db for row in rows if row.sqnr_db is not None]
     if noise:
         said = ", ".join(f"{value:.1f}" for value in noise)
         blocks.append(_table(f"dB: {said}", "sqnr_db", f"min = {math.floor(min(noise) - SPARE_DB)}"))
     for target in dict.fromkeys(row.target for row in rows):
         blocks.append(_speed(target, [row for row in rows if row.target == target]))
-    blocks.append(_baseline(metric))
+    blocks.append(_baseline(comparison, metric))
     return "\n".join(blocks)
 
 
@@ -66,10 +68,13 @@ def _speed(target: str, rows: Sequence[Row]) -> str:
     return _table(f"times FP32's speed on {target}: {said}", "speedup", f'target = "{target}"', f"min = {limit:.2f}")
 
 
-def _baseline(metric: str | None) -> str:
+def _baseline(comparison: Comparison, metric: str | None) -> str:
     """Rules that need ``--baseline``, commented out."""
-    accuracy = f"metrics.{metric}.value" if metric else "agreement"
+    share = metric if metric and comparison.metric(metric).is_share else None
+    accuracy = f"metrics.{share}.value" if share else "agreement"
     fall = _table("", accuracy, 'against = "baseline"', f"max_fall = {FALL:g}")
+    if metric and share is None:
+        fall = _table("", "sqnr_db", 'against = "baseline"', f"max_fall = {SPARE_DB:g}")
     rise = _table("", "latency_ms.p50", 'against = "baseline"', f'max_rise = "{RISE}"')
     lines = f"With --baseline PREVIOUS, these hold the next run to the last one:\n{fall}\n{rise}".splitlines()
     return "\n".join(f"# {line}".rstrip() for line in lines) + "\n"

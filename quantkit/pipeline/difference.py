@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
 from quantkit.core.errors import BadInput
 from quantkit.core.files import write_text
 from quantkit.pipeline.run_directory import run_config
+from quantkit.pipeline.run_files import load_calibration, load_comparison
 
 DIFFERENCE_FILE = "difference.html"
 
@@ -26,8 +26,8 @@ def write_difference(before: Path, after: Path, output: Path | None = None, pict
     if before.resolve() == after.resolve():
         raise BadInput(f"{before} and {after} are one run.", "Name two.")
     names = run_names(before, after)
-    earlier = Run(names[0], Calibration.load(before), _comparison(before))
-    later = Run(names[1], Calibration.load(after), _comparison(after))
+    earlier = Run(names[0], load_calibration(before), _comparison(before))
+    later = Run(names[1], load_calibration(after), _comparison(after))
     if pictures is None:
         pictures = all(run_config(run).report.thumbnails for run in (before, after))
     path = output if output is not None else after / DIFFERENCE_FILE
@@ -63,4 +63,4 @@ def difference_document(before: Path, after: Path) -> list[dict[str, Any]]:
 
 
 def _comparison(folder: Path) -> Comparison | None:
-    return Comparison.load(folder) if (folder / COMPARISON_FILE).is_file() else None
+    return load_comparison(folder) if (folder / COMPARISON_FILE).is_file() else None

@@ -16,6 +16,7 @@ from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.gates.document import GATE_FILE, gate_document, read_judged
 from quantkit.pipeline.run_directory import run_config
+from quantkit.pipeline.run_files import load_calibration, load_comparison
 
 log = logging.getLogger("quantkit")
 REPORT_FILE = "report.html"
@@ -38,8 +39,8 @@ def write_report(
     from quantkit.reports.html import html_report
     from quantkit.reports.markdown import markdown_summary
 
-    calibration = calibration or Calibration.load(folder)
-    comparison = Comparison.load(folder) if (folder / COMPARISON_FILE).is_file() else None
+    calibration = calibration or load_calibration(folder)
+    comparison = load_comparison(folder) if (folder / COMPARISON_FILE).is_file() else None
     if gate is None and comparison is not None:
         gate = own_gate(folder, comparison)
     path = output if output is not None else folder / REPORT_FILE
@@ -60,7 +61,7 @@ def write_chart(folder: Path, path: Path) -> Path:
         raise BadInput(f"The chart cannot be written as {path.name}.", "Give --chart a name that ends in .svg or .png.")
     if not (folder / COMPARISON_FILE).is_file():
         raise BadInput(f"The run in {folder} is not compared yet, so there is no chart.", "Run quantkit compare on it.")
-    picture = scatter_file(Comparison.load(folder), form)
+    picture = scatter_file(load_comparison(folder), form)
     with atomic_file(path) as file:
         file.write_bytes(picture)
     return path
@@ -96,7 +97,7 @@ def own_gate(folder: Path, comparison: Comparison) -> GateResult | None:
         try:
             if judged.baseline is None:
                 raise BadInput("No baseline is known.", "Give quantkit gate --baseline.")
-            baseline = Comparison.load(judged.baseline)
+            baseline = load_comparison(judged.baseline)
         except BadInput as error:
             log.info("The report shows no gate, whose rules speak of a baseline. %s", error)
             return None

@@ -14,10 +14,11 @@ from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.graph.model_file import open_model
 from quantkit.pipeline.calibration.stage import calibrate
-from quantkit.pipeline.comparison.stage import compare, open_evaluation_data
+from quantkit.pipeline.comparison.stage import compare, open_evaluation_data, task_of
 from quantkit.pipeline.export import export_all
 from quantkit.pipeline.report import write_gate, write_report
 from quantkit.pipeline.run_directory import ARTIFACTS
+from quantkit.pipeline.run_files import save_comparison
 
 JUNIT_FILE = "junit.xml"
 
@@ -46,13 +47,15 @@ def run_all(
         raise BadInput(f"{missing} is not set.", "Set it in quantkit.toml.")
     if baseline is None and any(rule.against == "baseline" for rule in config.gate):
         raise BadInput("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
-    open_evaluation_data(config, open_model(config.model.path))  # labels that do not fit should not wait for the end
+    model = open_model(config.model.path)
+    task, _ = task_of(config, model)
+    open_evaluation_data(config, model, task)  # labels that do not fit should not wait for the end
     calibration = calibrate(config, folder, fresh=fresh, progress=progress)
     assert calibration.folder is not None
     folder = calibration.folder
     export_all(config, calibration, folder / ARTIFACTS, progress)
     comparison = compare(config, calibration, folder / ARTIFACTS, progress)
-    comparison = comparison.save(folder)
+    comparison = save_comparison(comparison, folder)
     result = apply_rules(comparison, config.gate, baseline)
     write_text(folder / JUNIT_FILE, junit_xml(result))
     write_gate(folder, comparison, result)

@@ -15,7 +15,6 @@ from quantkit.core.wording import some
 from quantkit.reports import wording
 from quantkit.reports.charts.scatter import scatter_svg
 from quantkit.reports.content.differences import (
-    LESS_IS_BETTER,
     FigureDifference,
     RangeDifference,
     RowDifference,
@@ -32,7 +31,7 @@ from quantkit.reports.page import page
 MOST_RANGES = 20
 MOST_LAYERS = 12
 UNLIKE = "not comparable"
-TITLES = {"agreement": "Agreement", "sqnr_db": "SQNR", "latency_ms.p50": "p50", "size_bytes": "Size"}
+ORDER = ("agreement", "sqnr_db", "latency_ms.p50", "size_bytes")  # of the columns behind those of the task's metrics
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,8 @@ def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
         rows = row_differences(before.comparison, after.comparison)
         changed = answers_changed(before.comparison, after.comparison)
         layers = layer_differences(before.comparison, after.comparison)
-    metrics = sorted({figure.metric for row in rows for figure in row.figures}, key=_place)
+    meanings = {figure.metric: figure for row in rows for figure in row.figures}
+    metrics = sorted(meanings, key=_place)
     digits = percent_digits(after.comparison.samples if after.comparison else 0)
     ranges: list[RangeDifference] = []
     missing: list[list[str]] = [[], []]
@@ -108,7 +108,7 @@ def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
         names=(before.name, after.name),
         picture=Markup(scatter_svg(both)) if both else "",
         narrow_picture=Markup(scatter_svg(both, narrow=True)) if both else "",
-        titles=[_title(metric) for metric in metrics],
+        titles=[_title(meanings[metric]) for metric in metrics],
         differences=[Line(row, tuple(_cell(row, metric, digits) for metric in metrics)) for row in rows],
         changed=changed,
         thumbnails=thumbnails(after.comparison.data, flipped) if after.comparison else {},
@@ -132,7 +132,8 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
     if not judged:
         return Judgement("open", "Nothing in common", "no row of one run has its like in the other.")
     figures = [figure for row in judged for figure in row.figures if figure.metric != "size_bytes"]
-    findings = tuple(_sentence(row, percent_digits(after.comparison.samples)) for row in judged)
+    main = after.comparison.main_metric
+    findings = tuple(_sentence(row, main, percent_digits(after.comparison.samples)) for row in judged)
     if any(figure.outcome == UNLIKE and figure.metric != "latency_ms.p50" for figure in figures):
         reason = f"the data that {before.name} and {after.name} were evaluated on differ, so neither is better."
         return Judgement("open", "Not comparable", reason, findings)
@@ -153,22 +154,23 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
 
 def _titles(figures: Sequence[FigureDifference], outcome: str) -> str:
     """The figures of an outcome by name; empty where there is none."""
-    return " and ".join(dict.fromkeys(_title(figure.metric) for figure in figures if figure.outcome == outcome))
+    return " and ".join(dict.fromkeys(_title(figure) for figure in figures if figure.outcome == outcome))
 
 
-def _sentence(difference: RowDifference, digits: int) -> str:
+def _sentence(difference: RowDifference, main: str | None, digits: int) -> str:
     row = difference.row
     told = []
     for figure in difference.figures:
-        if figure.metric == "size_bytes" or figure.metric.endswith("top5.value"):
+        further = figure.metric.startswith("metrics.") and figure.meaning.name != main
+        if figure.metric == "size_bytes" or further:
             continue
-        first, second = (_value(figure.metric, value, digits) for value in (figure.before, figure.after))
+        first, second = (_value(figure, value, digits) for value in (figure.before, figure.after))
         change = _change(figure, digits)
         why = f"{figure.outcome}{f', {figure.reason}' if figure.reason else ''}"
         said = (
             f"{first} as before" if first == second else f"{first} to {second} ({change}{', ' if change else ''}{why})"
         )
-        told.append(f"{_title(figure.metric)} {said}")
+        told.append(f"{_title(figure)} {said}")
     batch = f" at batch {row.batch}" if row.batch != 1 else ""
     return f"{row.target} {row.precision.upper()}{batch}: {'; '.join(told)}."
 
@@ -177,43 +179,46 @@ def _cell(difference: RowDifference, metric: str, digits: int) -> Cell:
     figure = next((found for found in difference.figures if found.metric == metric), None)
     if figure is None:
         return Cell()
-    first, second = (_value(metric, value, digits) for value in (figure.before, figure.after))
-    key = (
-        figure.after / figure.before - 1 if metric in LESS_IS_BETTER and figure.before else figure.after - figure.before
-    )
+    first, second = (_value(figure, value, digits) for value in (figure.before, figure.after))
+    key = figure.after / figure.before - 1 if _relative(figure) and figure.before else figure.after - figure.before
     text = second if first == second else f"{first} → {second}"
     return Cell(text, key if math.isfinite(key) else None, _change(figure, digits), figure.outcome, figure.reason)
 
 
 def _place(metric: str) -> tuple[int, str]:
-    """Where a figure's column stands: accuracies first."""
-    return (list(TITLES).index(metric) + 1 if metric in TITLES else 0, metric)
+    """Where a figure's column stands: those of the task's metrics first."""
+    return (ORDER.index(metric) + 1 if metric in ORDER else 0, metric)
 
 
-def _title(metric: str) -> str:
-    return TITLES.get(metric) or wording.metric_name(metric.split(".")[1]).capitalize()
+def _title(figure: FigureDifference) -> str:
+    if figure.metric == "latency_ms.p50":
+        return "p50"
+    return f"{figure.meaning.title[:1].upper()}{figure.meaning.title[1:]}"
 
 
-def _value(metric: str, value: float, digits: int) -> str:
-    if metric == "sqnr_db":
+def _relative(figure: FigureDifference) -> bool:
+    """True for what is compared in percent of what it was: latency and size."""
+    return figure.meaning.unit in ("ms", "bytes")
+
+
+def _value(figure: FigureDifference, value: float, digits: int) -> str:
+    if figure.metric == "sqnr_db":
         return f"{wording.decibels(value)} dB"
-    if metric == "latency_ms.p50":
-        return f"{value:.4g} ms"
-    if metric == "size_bytes":
+    if figure.metric == "size_bytes":
         return f"{value / 1e6:.2f} MB"
-    return wording.percent(value, digits)
+    return wording.value(figure.meaning, value, digits)
 
 
 def _change(figure: FigureDifference, digits: int) -> str:
     """The difference with its sign; empty where there is none to show."""
     if figure.outcome in ("same", UNLIKE) or not math.isfinite(figure.after - figure.before):
         return ""
-    if figure.metric in LESS_IS_BETTER:
+    if _relative(figure):
         return f"{wording.signed(100 * (figure.after / figure.before - 1), 1, plus=True)} %"
     change = figure.after - figure.before
     if figure.metric == "sqnr_db":
         return f"{wording.signed(change, 1, plus=True)} dB"
-    return f"{wording.signed(100 * change, digits, plus=True)} points"
+    return wording.difference(figure.meaning, change, digits)
 
 
 def _together(before: Run, after: Run) -> Comparison | None:

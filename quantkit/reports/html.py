@@ -15,7 +15,7 @@ from quantkit.reports.content.changed import changes_of
 from quantkit.reports.content.commands import clocks, reproduce
 from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of
 from quantkit.reports.content.layer_times import breakdowns
-from quantkit.reports.content.points import target_order
+from quantkit.reports.content.points import quality_of, target_order
 from quantkit.reports.content.table import columns
 from quantkit.reports.content.tensors import tensor_entries
 from quantkit.reports.content.thumbnails import thumbnails
@@ -58,6 +58,7 @@ def html_report(
         model_name=PurePath(model.replace("\\", "/")).name or model,
         picture=Markup(scatter_svg(comparison)) if comparison else "",
         narrow_picture=Markup(scatter_svg(comparison, narrow=True)) if comparison else "",
+        quality=_heading(comparison) if comparison else "",
         columns=columns(comparison) if comparison else [],
         glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),
@@ -73,3 +74,10 @@ def html_report(
         layer_samples=LAYER_SAMPLES,
         warnings=[w for source in (comparison, calibration) if source for w in source.warnings],
     )
+
+
+def _heading(comparison: Comparison) -> str:
+    """What the picture sets against latency, in a word or two."""
+    quality = quality_of(comparison)
+    share = bool(comparison.labelled) and quality.metric.is_share
+    return "Accuracy" if share else quality.title.removesuffix(" with FP32")

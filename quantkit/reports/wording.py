@@ -5,29 +5,41 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from quantkit.core.comparison import Row
+from quantkit.core.comparison import Comparison, Interval, Row
+from quantkit.core.figures import Metric
 from quantkit.gates import GateResult, Verdict
 from quantkit.measure.noise import NOT_FINITE_DB
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
-METRIC_NAMES = {"top1": "top-1", "top5": "top-5"}
 
 
-def metric_name(metric: str) -> str:
-    """``top-1`` for ``top1``; other metrics keep their name."""
-    return METRIC_NAMES.get(metric, metric)
+def metrics_of(comparison: Comparison) -> list[Metric]:
+    """The task's metrics that any row has, the main one first; empty for unlabelled data."""
+    measured = list(dict.fromkeys(name for row in comparison.rows for name in row.metrics))
+    declared = [metric.name for metric in comparison.metrics if metric.name in measured]
+    return [comparison.metric(name) for name in dict.fromkeys([*declared, *measured])]
 
 
-def metric_names(rows: Sequence[Row]) -> list[str]:
-    """The task metrics that any row has, top1 and top5 first; empty for unlabelled data."""
-    found = dict.fromkeys(name for row in rows for name in row.metrics)
-    return [*(name for name in METRIC_NAMES if name in found), *(name for name in found if name not in METRIC_NAMES)]
+def value(metric: Metric, number: float, digits: int = 1) -> str:
+    """A figure as people read it; ``digits`` are those of a percentage."""
+    return percent(number, digits) if metric.is_share else metric.format(number).replace("-", MINUS)
 
 
-def main_metric(rows: Sequence[Row]) -> str | None:
-    """The task metric that the verdict and the picture speak of; None for unlabelled data."""
-    return next(iter(metric_names(rows)), None)
+def difference(metric: Metric, number: float, digits: int = 2) -> str:
+    """A difference of two figures with its sign: ``+0.50 points``."""
+    if metric.is_share:
+        return f"{signed(100 * number, digits, plus=True)} points"
+    return ("+" if number > 0 else "") + metric.format_difference(number).replace("-", MINUS)
+
+
+def band(metric: Metric, figure: Interval, digits: int = 1) -> str:
+    """The interval of a figure: ``85.6–93.8 %``; empty where it has none."""
+    if figure.low is None or figure.high is None:
+        return ""
+    if metric.is_share:
+        return interval(figure.low, figure.high, digits)
+    return f"{figure.low:.4g}{DASH}{metric.format(figure.high)}".replace("-", MINUS)
 
 
 def telling(row: Row, rows: Sequence[Row]) -> list[str]:

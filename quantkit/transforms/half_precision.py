@@ -85,8 +85,8 @@ def _round_scales(graph: onnx.GraphProto) -> None:
 
     Scales are rounded to the nearest, so that weights grow and shrink alike, by 0.05 % at most, which no other int8
     value would repair. Below 2⁻¹⁴ they are rounded up: nothing is cut off, and none becomes zero, which TensorRT
-    refuses. Those have fewer digits, but then values of that size have no more in FP16. A range beyond FP16, such as that of an
-    attention mask of -3.4e38, ends where FP16 does.
+    refuses. Those have fewer digits, but then values of that size have no more in FP16. A range beyond FP16, such as
+    that of an attention mask of -3.4e38, ends where FP16 does.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     axes: dict[str, tuple[str, int]] = {}  # int8 weight to its scale and axis

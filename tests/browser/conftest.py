@@ -144,11 +144,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         classes=(HOSTILE[0], HOSTILE[1], "c"),
         labels=np.zeros(4, np.int32),
         keys=(rows[0].key, rows[1].key),
-        answers=np.array([[0] * 4, [1] * 4], np.int32),
-        confidences=np.full((2, 4), 0.6, np.float32),
+        kept={"answers": np.array([[0] * 4, [1] * 4], np.int32), "confidences": np.full((2, 4), 0.6, np.float32)},
     )
-    compared = comparison(*rows, model=HOSTILE[0], data=HOSTILE[1], method=HOSTILE[2], warnings=HOSTILE)
-    compared.attach(answers)
+    compared = comparison(
+        *rows, model=HOSTILE[0], data=HOSTILE[1], method=HOSTILE[2], warnings=HOSTILE, predictions=answers
+    )
     found = calibration(["conv1", *HOSTILE], method=HOSTILE[1], exclude=HOSTILE)
     path.write_text(html_report(found, compared, None), "utf-8")
     return path

@@ -11,8 +11,7 @@ from quantkit.reports.difference_html import Run, difference_page
 from quantkit.reports.html import html_report
 from tests.browser.conftest import Visit
 from tests.browser.test_accessible import violations
-from tests.reports.builders import HOSTILE, calibration, comparison, reference_row, row
-from tests.reports.test_changed import answered
+from tests.reports.builders import HOSTILE, answered, calibration, comparison, reference_row, row
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
 
@@ -34,10 +33,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = answered([0, 0, 1, 2], [0, 0, 1, 2], [0, 1, 1, 2])
     after = answered([0, 0, 1, 2], [0, 0, 1, 2], [1, 0, 1, 2])
     rows = (reference_row(), row(variant="mse", sqnr_db=31.5, layer_errors=errors(5, 50.0)))
-    after = after.model_copy(update={"rows": rows}).attach(after.predictions)
-    before = before.model_copy(
-        update={"rows": (reference_row(), row(layer_errors=errors(5)), row(target="tensorrt"))}
-    ).attach(before.predictions)
+    after = after.model_copy(update={"rows": rows})
+    before = before.model_copy(update={"rows": (reference_row(), row(layer_errors=errors(5)), row(target="tensorrt"))})
     second = calibration(["conv1", HOSTILE[0]])
     tensors = {name: t.model_copy(update={"amax": 2 * t.amax}) for name, t in second.tensors.items()}
     runs = Run("monday", calibration(), before), Run(HOSTILE[1], second.model_copy(update={"tensors": tensors}), after)

@@ -12,6 +12,7 @@ from quantkit.calibrators.collect import Collector, NotFinite, first_widths, not
 from quantkit.calibrators.count import CHUNK, Counter, count
 from quantkit.core.statistics.clamp import Clamp
 from quantkit.core.statistics.collected import Collected
+from quantkit.core.statistics.files import load_collected, save_collected
 from quantkit.core.statistics.histogram import BINS
 from tests.calibrators.counting import collected, histogram_of
 from tests.core.test_histogram import same
@@ -224,8 +225,8 @@ def test_the_extent_names_the_image_that_sets_the_range() -> None:
 def test_files_give_back_what_was_collected(tmp_path) -> None:  # type: ignore[no-untyped-def]
     samples = [RNG.standard_normal((1, 3, 4, 4)).astype(np.float32) for _ in range(3)]
     found = collected(samples[0], samples)
-    found.save(tmp_path)
-    loaded = Collected.load(tmp_path)
+    save_collected(tmp_path, found)
+    loaded = load_collected(tmp_path)
     assert same(loaded.histograms["x"], found.histograms["x"])
     assert loaded.histograms["x"].moving == found.histograms["x"].moving
     assert loaded.extents == found.extents

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from quantkit.core.errors import BadInput
-from quantkit.core.statistics.histogram import BINS, Histogram, load_histograms, save_histograms
+from quantkit.core.statistics.files import load_histograms, save_histograms
+from quantkit.core.statistics.histogram import BINS, Histogram
 from tests.calibrators.counting import histogram_of
 
 VALUES = hnp.arrays(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from quantkit.core.preprocess import PRESETS
 from quantkit.datasets import open_dataset
-from quantkit.datasets.checks import doubts
+from quantkit.datasets.checks import warnings_before
 from quantkit.graph.model_file import ModelInput
 from tests.conftest import write_images
 
@@ -22,7 +22,7 @@ RNG = np.random.default_rng(5)
 
 def said(data: Path, *inputs: ModelInput, preset: str = "imagenet-stretch") -> list[str]:
     opened = open_dataset(data, inputs or (INPUT,), PRESETS[preset])
-    return doubts(opened.dataset, [int(index) for index in opened.indices])
+    return warnings_before(opened.dataset, [int(index) for index in opened.indices])
 
 
 @pytest.fixture

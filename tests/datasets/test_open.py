@@ -27,8 +27,8 @@ def chosen(data: OpenedData) -> list[str]:
 
 
 def labels_of(data: OpenedData) -> list[str]:
-    assert data.dataset.labels is not None
-    return [data.dataset.classes[i] for i in data.dataset.labels[data.indices]]
+    assert data.dataset.annotations is not None
+    return [data.dataset.classes[data.dataset.annotations[i]] for i in data.indices]
 
 
 def test_class_folders_sorted_by_name_are_the_classes(images: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_choice_is_balanced_seeded_and_without_repeats(images: Path) -> None
 
 def test_a_flat_folder_is_unlabelled(images: Path, tmp_path: Path) -> None:
     data = opened(images / "red")
-    assert data.dataset.labels is None
+    assert data.dataset.annotations is None
     assert len(data.indices) == 6
 
 
@@ -62,15 +62,15 @@ def test_a_flat_folder_is_labelled_by_a_csv(images: Path, header: str) -> None:
     flat = images / "red"
     (flat / "labels.csv").write_text(header + "0.png,red\n1.png,blue\n2.png,green\n")
     data = opened(flat)
-    by_name = dict(zip(data.dataset.names, data.dataset.labels, strict=True))  # type: ignore[arg-type]
-    assert [by_name[f"{i}.png"] for i in range(4)] == [2, 0, 1, -1]
+    by_name = dict(zip(data.dataset.names, data.dataset.annotations, strict=True))  # type: ignore[arg-type]
+    assert [by_name[f"{i}.png"] for i in range(4)] == [2, 0, 1, None]
 
 
 def test_numbers_in_a_csv_are_indices(images: Path) -> None:
     labels = images / "red" / "mine.csv"
     labels.write_text("0.png,7\n1.png,2\n")
     data = opened(images / "red", labels=labels)
-    assert sorted(data.dataset.labels)[-2:] == [2, 7]  # type: ignore[arg-type]
+    assert sorted(a for a in data.dataset.annotations or () if a is not None) == [2, 7]
 
 
 def test_a_list_is_taken_in_its_order_from_its_start(images: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_npz_feeds_several_inputs_and_labels(tmp_path: Path) -> None:
     data = opened(tmp_path / "x.npz", inputs)
     (batch,) = Stream(data.dataset, data.indices).batches(3)
     assert (batch.inputs["a"].dtype, batch.inputs["ids"].dtype) == (np.float32, np.int64)
-    assert list(data.dataset.labels) == [0, 1, 0]  # type: ignore[arg-type]
+    assert list(data.dataset.annotations) == [0, 1, 0]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 from PIL import Image
 
 from quantkit import load_calibration
-from quantkit.core.statistics.histogram import load_histograms
+from quantkit.core.statistics.files import load_histograms
 from tests.conftest import Quantkit, tiny_model, write_images
 
 

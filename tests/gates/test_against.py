@@ -9,39 +9,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from quantkit.core.comparison import Change, Comparison, Environment, Interval, Latency, Row
+from quantkit.core.comparison import Comparison, Environment, Row
 from quantkit.core.errors import BadInput, GateFailed, NothingEvaluated
 from quantkit.gates import Rule, gate
 from quantkit.gates.document import gate_document
+from quantkit.pipeline.run_files import load_comparison, save_comparison
 from quantkit.reports.content.verdict import judge
 from quantkit.reports.wording import measured
-from tests.gates.test_rules import comparison, row
-
-
-def latency(p50: float, spread: float = 0.01) -> Latency:
-    low, high = p50 * (1 - spread), p50 * (1 + spread)
-    return Latency(p10=low, p50=p50, p90=high, p99=high, p50_low=low, p50_high=high)
-
-
-def run(p50: float = 1.0, top1: float = 0.9, spread: float = 0.01, **changes: Any) -> Comparison:
-    """FP32 at 2 ms, FP16 at 1.5 ms and INT8 at ``p50``."""
-    interval = Interval(value=top1, low=top1 - 0.02, high=top1 + 0.02)
-    change = Change(lost=6, won=2, low=-0.001, high=0.009, p_value=0.29)
-    rows = (
-        row("openvino", "fp32", latency_ms=latency(2.0), speedup=1.0, agreement=1.0, sqnr_db=None),
-        row("openvino", "fp16", latency_ms=latency(1.5), speedup=2 / 1.5),
-        row(
-            "openvino",
-            "int8",
-            latency_ms=latency(p50, spread),
-            latency_graph_ms=latency(p50 / 2),
-            speedup=2 / p50,
-            metrics={"top1": interval},
-            changes={"top1": change},
-            agreement_interval=Interval(value=0.99, low=0.98, high=0.995),
-        ),
-    )
-    return comparison(*rows).model_copy(update=changes)
+from tests.gates.builders import comparison, latency, row, run
 
 
 def machine(cpu: str, gpu: str = "") -> Environment:
@@ -208,7 +183,7 @@ def test_a_row_held_to_itself_matches_nothing() -> None:
 
 def test_the_document_is_json_with_all_that_was_judged(tmp_path: Path) -> None:
     before, now = run(), run(1.1)
-    now.save(tmp_path)
+    now = save_comparison(now, tmp_path)
     rules = [
         Rule(metric="latency_ms.p50", against="baseline", max_rise="5 %"),
         Rule(metric="sqnr_db", min=20, precision="fp32"),
@@ -235,12 +210,12 @@ def test_a_method_that_changed_is_still_the_same_row() -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("samples", None), ("added", 1)])
 def test_a_baseline_of_another_version_may_be_just_that(key: str, value: object, tmp_path: Path) -> None:
-    run().save(tmp_path)
+    save_comparison(run(), tmp_path)
     file = tmp_path / "comparison.json"
     document = {k: v for k, v in (json.loads(file.read_text()) | {key: value}).items() if v is not None}
     file.write_text(json.dumps(document))
     with pytest.raises(BadInput, match=rf"of another version of quantkit \({key}: .*Make it again"):
-        Comparison.load(tmp_path)
+        load_comparison(tmp_path)
 
 
 def test_what_cannot_be_judged_for_one_reason_is_said_once() -> None:

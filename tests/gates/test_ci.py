@@ -13,7 +13,6 @@ import pytest
 
 from quantkit import load_comparison, report, show
 from quantkit.config import load_config
-from quantkit.core.comparison import Comparison
 from quantkit.testing import assert_gate
 from tests.conftest import write_images
 
@@ -216,5 +215,5 @@ def test_assert_gate_names_what_failed(compared: Path) -> None:
         assert_gate(compared / "out", compared / "case.toml")
     (compared / "case.toml").write_text("")
     with pytest.raises(AssertionError, match="no gate rules"):
-        assert_gate(Comparison.load(compared / "out"), compared / "case.toml")
+        assert_gate(load_comparison(compared / "out"), compared / "case.toml")
     assert assert_gate(compared / "out" / "comparison.json", compared / "gates.toml").passed

@@ -5,37 +5,9 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from quantkit.core.comparison import Comparison, Environment, Interval, Latency, Row
 from quantkit.core.errors import GateFailed, NothingEvaluated
 from quantkit.gates import Rule, gate
-
-
-def row(target: str, precision: str, **values: object) -> Row:
-    fields: dict[str, object] = {
-        "target": target,
-        "device": "CPU",
-        "precision": precision,
-        "variant": "",
-        "batch": 1,
-        "executed_precision": "f32",
-        "metrics": {"top1": Interval(value=0.9, low=0.88, high=0.92)},
-        "drop": {"top1": 0.004},
-        "agreement": 0.99,
-        "sqnr_db": 30.0,
-        "latency_ms": Latency(p10=1, p50=2, p90=3, p99=4),
-        "throughput": 500.0,
-        "speedup": 2.0,
-        "size_bytes": 1000,
-    }
-    return Row(**(fields | values))  # type: ignore[arg-type]
-
-
-def comparison(*rows: Row) -> Comparison:
-    environment = Environment(quantkit="0", python="3", platform="x", cpu="c", cores=2, packages={}, measured="now")
-    return Comparison(
-        model="m", data="d", data_sha256="", samples=10, labelled=10, method="mse", rows=rows, environment=environment
-    )
-
+from tests.gates.builders import comparison, row
 
 BOTH = comparison(
     row("openvino", "fp32", drop={"top1": 0.0}, agreement=1.0, sqnr_db=None, speedup=1.0),

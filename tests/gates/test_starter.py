@@ -9,8 +9,7 @@ from quantkit.core.comparison import Change
 from quantkit.core.errors import NothingEvaluated
 from quantkit.gates import Rule, gate
 from quantkit.gates.starter import starter_rules
-from tests.gates.test_against import run
-from tests.gates.test_rules import comparison, row
+from tests.gates.builders import comparison, row, run
 
 tomllib = pytest.importorskip("tomllib")
 

@@ -18,6 +18,7 @@ from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.demo.digits import load_split, upscale
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import open_model
+from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.targets.tensorrt import TensorRT
 from quantkit.targets.tensorrt.engine import builder, cuda, library
 from quantkit.targets.tensorrt.engine.network import parsed
@@ -89,9 +90,9 @@ def test_excluded_layers_stay_in_floating_point(digits: Calibration, runs: Path,
     graph = open_model(Path(digits.model.path)).graph_only.graph
     conv = [node for node in graph.node if node.op_type == "Conv"][1]
     folder = runs / f"excluded-{mode}"
-    digits.model_copy(update={"exclude": (conv.name or conv.output[0],)}).attach(digits.collected, folder).save(folder)
+    save_calibration(digits.model_copy(update={"exclude": (conv.name or conv.output[0],)}), folder)
     # With dynamic ranges TensorRT takes INT8 where it is faster, which no layer of this size is for certain at batch 1.
-    engine = built(Calibration.load(folder), ["int8"], (1024, 1), mode=mode, **FAST)[0]
+    engine = built(load_calibration(folder), ["int8"], (1024, 1), mode=mode, **FAST)[0]
     own = [layer for layer in engine.record.layers if (conv.name or conv.output[0]) in layer.name]
     own = [layer for layer in own if "conv" in layer.kind.lower() or "gemm" in layer.kind.lower()]
     assert own

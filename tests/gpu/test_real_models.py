@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quantkit.measure.fidelity import Fidelity
 
 from quantkit.core.calibration import Calibration
 from quantkit.datasets import Stream, open_dataset
 from quantkit.formats.tensorrt_cache import MINMAX
 from quantkit.graph.model_file import open_model
-from quantkit.measure.fidelity import Fidelity
 from quantkit.measure.latency import time_sessions
 from quantkit.pipeline.build import ENGINES, TIMING_CACHE
 from quantkit.pipeline.run_directory import ARTIFACTS
+from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.targets.base import DeviceSession
 from quantkit.targets.tensorrt import TensorRT
 from quantkit.targets.tensorrt.engine.session import EngineSession
@@ -109,10 +110,10 @@ def test_a_conv_kept_out_of_int8_in_front_of_a_clip(
     first = next(node for node in model.graph_only.graph.node if node.op_type == "Conv")
     folder = runs / "mobilenet_v2-excluded"
     changed = calibration.model_copy(update={"exclude": (first.name or first.output[0],)})
-    changed.attach(calibration.collected, folder).save(folder)
+    save_calibration(changed, folder)
     reference = TensorRT().load(built(calibration, ["fp32"])[0].artifact, "cuda:0")
     session = TensorRT().load(
-        built(Calibration.load(folder), ["int8"], optimization_level=1, mode="explicit")[0].artifact, "cuda:0"
+        built(load_calibration(folder), ["int8"], optimization_level=1, mode="explicit")[0].artifact, "cuda:0"
     )
     fidelity = Fidelity()
     opened = open_dataset(SHARED / "images" / "cifar10" / "eval.txt", model.inputs, calibration.preprocess)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantkit.measure.accuracy import Accuracy, class_scores, wilson_interval
 from quantkit.measure.environment import environment, installed
-from quantkit.measure.fidelity import Fidelity
+from quantkit.measure.intervals import mean_interval, wilson_interval
 from quantkit.measure.latency import rounds_for, time_sessions
 from quantkit.measure.noise import NOT_FINITE_DB
+from quantkit.measure.output_noise import OutputNoise
 
 
 def test_wilson_meets_the_textbook() -> None:
@@ -23,72 +23,39 @@ def test_wilson_meets_the_textbook() -> None:
     assert (interval.low, interval.high) == (pytest.approx(0.2553, abs=1e-4), pytest.approx(0.3662, abs=1e-4))
 
 
-def test_top1_and_top5_count_what_sorting_counts() -> None:
-    rng = np.random.default_rng(0)
-    scores, labels = rng.integers(0, 20, (200, 12)).astype(np.float32), rng.integers(0, 12, 200)
-    accuracy = Accuracy()
-    for part in np.array_split(np.arange(200), 7):
-        accuracy.update(scores[part], labels[part])
-    order = np.argsort(-scores, axis=1, kind="stable")
-    metrics = accuracy.metrics()
-    assert metrics["top1"].value == np.mean(order[:, 0] == labels) == np.mean(scores.argmax(1) == labels)
-    assert metrics["top5"].value == np.mean([label in row[:5] for row, label in zip(order, labels, strict=True)])
+def test_students_interval_meets_the_textbook() -> None:
+    # Student's t for 9 degrees of freedom is 2.262: mean 5.5, standard deviation 3.0277 of 1..10.
+    found = mean_interval(np.arange(1.0, 11.0))
+    assert found.value == 5.5
+    assert found.high == pytest.approx(5.5 + 2.2622 * 3.0277 / 10**0.5, abs=1e-3)
+    assert mean_interval(np.array([3.0])).low is None
 
 
-def test_unlabelled_samples_are_not_counted() -> None:
-    accuracy = Accuracy()
-    accuracy.update(np.eye(3, dtype=np.float32), np.array([0, -1, 0]))
-    assert accuracy.metrics()["top1"].value == 0.5
-    assert Accuracy().metrics() == {}
-
-
-def test_scores_that_are_not_numbers_are_no_hits() -> None:
-    accuracy = Accuracy()
-    accuracy.update(np.full((4, 3), np.nan, np.float32), np.zeros(4, np.int64))
-    assert accuracy.metrics()["top1"].value == 0
-
-
-def test_what_counts_as_class_scores() -> None:
-    assert class_scores(np.zeros((2, 5))).shape == (2, 5)  # type: ignore[union-attr]
-    assert class_scores(np.zeros((2, 5, 1, 1))).shape == (2, 5)  # type: ignore[union-attr]
-    assert class_scores(np.zeros((2, 1))) is None
-    assert class_scores(np.zeros((2, 5, 4))) is None
-
-
-def test_sqnr_and_agreement_over_batches() -> None:
+def test_sqnr_over_batches() -> None:
     rng = np.random.default_rng(0)
     reference = rng.standard_normal((40, 6)).astype(np.float32)
     noisy = reference + rng.standard_normal((40, 6)).astype(np.float32) * 0.1
-    fidelity = Fidelity()
+    noise = OutputNoise()
     for part in np.array_split(np.arange(40), 3):
-        fidelity.update({"y": reference[part]}, {"y": noisy[part]})
+        noise.update({"y": reference[part]}, {"y": noisy[part]})
     expected = 10 * np.log10((reference**2).sum() / ((reference - noisy) ** 2).sum())
-    assert fidelity.sqnr_db == pytest.approx(expected, abs=1e-3)
-    assert fidelity.agreement == np.mean(reference.argmax(1) == noisy.argmax(1))
+    assert noise.sqnr_db == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_worst_output_counts_and_equal_ones_have_no_sqnr() -> None:
     a, b = np.ones((2, 3)), np.ones((2, 4))
-    fidelity = Fidelity()
-    fidelity.update({"a": a, "b": b}, {"a": a * 1.01, "b": b * 1.1})
-    assert fidelity.sqnr_db == pytest.approx(20)
-    equal = Fidelity()
+    noise = OutputNoise()
+    noise.update({"a": a, "b": b}, {"a": a * 1.01, "b": b * 1.1})
+    assert noise.sqnr_db == pytest.approx(20)
+    equal = OutputNoise()
     equal.update({"a": a}, {"a": a})
     assert equal.sqnr_db is None
-    assert equal.agreement == 1
 
 
-def test_outputs_that_are_not_finite_agree_with_nothing() -> None:
-    fidelity = Fidelity()
-    fidelity.update({"a": np.zeros((2, 3))}, {"a": np.full((2, 3), np.nan)})
-    assert fidelity.sqnr_db == NOT_FINITE_DB
-    assert fidelity.agreement == 0
-
-
-def test_a_single_score_agrees_by_its_sign() -> None:
-    fidelity = Fidelity()
-    fidelity.update({"a": np.array([[1.0], [-1.0]])}, {"a": np.array([[0.5], [0.5]])})
-    assert fidelity.agreement == 0.5
+def test_outputs_that_are_not_finite_have_the_least_sqnr() -> None:
+    noise = OutputNoise()
+    noise.update({"a": np.zeros((2, 3))}, {"a": np.full((2, 3), np.nan)})
+    assert noise.sqnr_db == NOT_FINITE_DB
 
 
 class Sleeper:

@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from quantkit.core.calibration import Calibration, DataRef, ModelRef, TensorCalibration
 from quantkit.core.comparison import Comparison, Environment, Interval, Latency, Row
+from quantkit.core.predictions import Predictions
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
 from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
+from quantkit.tasks.classification import Classification
 
 SHA = "0123456789abcdef" * 4
 HOSTILE = (
@@ -75,7 +77,7 @@ def calibration(names: Iterable[str] = ("conv1", "relu1"), dead: Iterable[str] =
         "method": "entropy",
         "tensors": tensors,
     }
-    return Calibration(**fields | changes).attach(Collected(histograms, {}, {}))
+    return Calibration(**{"collected": Collected(histograms, {}, {}), **fields, **changes})
 
 
 def row(precision: str = "int8", top1: float | None = 0.9, reference: float = 0.905, **changes: Any) -> Row:
@@ -125,8 +127,24 @@ def comparison(*rows: Row, **changes: Any) -> Comparison:
             packages={"onnxruntime": "1.23.0", "openvino": "2026.4"},
             measured="2026-01-02T03:14:05+00:00",
         ),
+        "metrics": Classification.metrics,
     }
     return Comparison(**fields | changes)
+
+
+def answered(labels: list[int], before: list[int], after: list[int], **changes: object) -> Comparison:
+    """A comparison whose only INT8 row answered ``after`` where FP32 answered ``before``."""
+    rows = reference_row(), row()
+    count = len(labels)
+    confidences = np.stack([np.linspace(0.5, 0.9, count), np.full(count, 0.6)]).astype(np.float32)
+    fields: dict[str, object] = {
+        "names": tuple(f"{number}.png" for number in range(count)),
+        "classes": ("cat", "dog", "emu"),
+        "labels": np.array(labels, np.int32),
+        "keys": tuple(r.key for r in rows),
+        "kept": {"answers": np.array([before, after], np.int32), "confidences": confidences},
+    }
+    return comparison(*rows, predictions=Predictions(**(fields | changes)))  # type: ignore[arg-type]
 
 
 def gated(*rules: dict[str, Any], of: Comparison | None = None) -> GateResult:

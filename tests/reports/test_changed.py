@@ -6,38 +6,19 @@ import base64
 import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from quantkit.core.comparison import Comparison
-from quantkit.core.predictions import Predictions
 from quantkit.reports.content.changed import changes_of
 from quantkit.reports.content.thumbnails import SIDE, thumbnails
 from quantkit.reports.html import html_report
-from tests.reports.builders import HOSTILE, comparison, reference_row, row
-
-
-def answered(labels: list[int], before: list[int], after: list[int], **changes: object) -> Comparison:
-    """A comparison whose only INT8 row answered ``after`` where FP32 answered ``before``."""
-    rows = reference_row(), row()
-    count = len(labels)
-    confidences = np.stack([np.linspace(0.5, 0.9, count), np.full(count, 0.6)]).astype(np.float32)
-    fields: dict[str, object] = {
-        "names": tuple(f"{number}.png" for number in range(count)),
-        "classes": ("cat", "dog", "emu"),
-        "labels": np.array(labels, np.int32),
-        "keys": tuple(r.key for r in rows),
-        "answers": np.array([before, after], np.int32),
-        "confidences": confidences,
-    }
-    return comparison(*rows).attach(Predictions(**(fields | changes)))  # type: ignore[arg-type]
+from tests.reports.builders import HOSTILE, answered, comparison, reference_row, row
 
 
 def test_right_answers_lost_and_won_are_told_apart() -> None:
     (part,) = changes_of(answered([0, 0, 1, 1, 2, 2], [0, 0, 1, 0, 2, 0], [0, 1, 0, 1, 2, 1]))
     assert (part.lost, part.won, part.wrong, part.count, part.samples) == (2, 1, 1, 4, 6)
-    assert [(flip.name, flip.label, flip.before, flip.after) for flip in part.images] == [
+    assert [(flip.name, flip.label, flip.before.text, flip.after.text) for flip in part.images] == [
         ("2.png", "dog", "dog", "cat"),
         ("1.png", "cat", "cat", "dog"),
     ]
@@ -53,7 +34,7 @@ def test_without_labels_all_that_changed_is_shown() -> None:
 def test_rows_of_several_batches_are_one_model() -> None:
     one = answered([0, 1], [0, 1], [0, 0])
     many = one.model_copy(update={"rows": (*one.rows, *(r.model_copy(update={"batch": 8}) for r in one.rows))})
-    assert len(changes_of(many.attach(one.predictions))) == 1
+    assert len(changes_of(many)) == 1
 
 
 def test_without_answers_there_is_no_section() -> None:
@@ -98,5 +79,5 @@ def test_thumbnails_are_small_and_only_of_the_data(tmp_path: Path) -> None:
 def test_the_page_shows_pictures_unless_told_not_to(tmp_path: Path, pictures: bool) -> None:
     picture(tmp_path / "1.png")
     one = answered([0, 1], [0, 1], [0, 0])
-    one = one.model_copy(update={"data": str(tmp_path)}).attach(one.predictions)
+    one = one.model_copy(update={"data": str(tmp_path)})
     assert ("data:image/jpeg" in html_report(None, one, None, pictures)) == pictures

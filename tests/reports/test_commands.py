@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from quantkit.core.calibration import Calibration, DataRef, ModelRef
-from quantkit.core.comparison import Comparison, GpuLoad
-from quantkit.core.statistics.collected import Collected
+from quantkit.core.calibration import DataRef, ModelRef
+from quantkit.core.comparison import GpuLoad
 from quantkit.pipeline.run_directory import run_config
+from quantkit.pipeline.run_files import load_calibration, load_comparison
 from quantkit.reports.content.commands import clocks, reproduce
 from tests.conftest import Quantkit
 from tests.reports.builders import HOSTILE, SHA, calibration, comparison, reference_row, row
@@ -26,7 +26,8 @@ def test_hostile_names_are_one_word_each(tmp_path: Path) -> None:
         model=ModelRef(path=name, sha256=SHA),
         data=DataRef(path=name, sha256=SHA, skipped={"x.png": "not an image"}),
         exclude=(name,),
-    ).attach(Collected({}, {}, {}), folder)
+        folder=folder,
+    )
     first, second = reproduce(found, comparison(reference_row(), row(batch=8), data=name))
     words = shlex.split(first)
     assert words[:3] == ["quantkit", "calibrate", name]
@@ -53,11 +54,11 @@ def test_they_make_the_run_again(quantkit: Quantkit, model_path: Path, images: P
     common = ("--target", "onnxruntime", "--precision", "int8", "--no-thumbnails")
     assert quantkit("compare", run, "--data", images, "--samples", "9", *common).returncode == 0
     assert run_config(run).report.thumbnails is False  # no later report of the run shows them either
-    first = Calibration.load(run)
-    for command in reproduce(first, Comparison.load(run)):
+    first = load_calibration(run)
+    for command in reproduce(first, load_comparison(run)):
         done = quantkit(*shlex.split(command)[1:])
         assert done.returncode == 0, done.stderr
-    again = Calibration.load(tmp_path / "again")
+    again = load_calibration(tmp_path / "again")
     assert again.ranges == first.ranges
     documents = [json.loads((folder / "comparison.json").read_text()) for folder in (run, tmp_path / "again")]
     assert documents[0]["data_sha256"] == documents[1]["data_sha256"]

@@ -17,8 +17,7 @@ from quantkit.reports.content.differences import (
     row_differences,
 )
 from quantkit.reports.difference_html import Run, difference_page, judge_difference, run_names
-from tests.reports.builders import HOSTILE, SHA, calibration, comparison, reference_row, row
-from tests.reports.test_changed import answered
+from tests.reports.builders import HOSTILE, SHA, answered, calibration, comparison, reference_row, row
 
 
 def latency(p50: float, spread: float = 0.1) -> Latency:
@@ -79,10 +78,10 @@ def test_paired_answers_decide_where_there_are_any(won: int, outcome: str) -> No
         reference_row(),
         row(metrics={"top1": Interval(value=0.8 + won / 100, low=0.7, high=0.95)}),
     ]
-    after = after.model_copy(update={"rows": tuple(rows)}).attach(after.predictions)
+    after = after.model_copy(update={"rows": tuple(rows)})
     before = before.model_copy(
         update={"rows": (rows[0], row(metrics={"top1": Interval(value=0.8, low=0.7, high=0.87)}))}
-    ).attach(before.predictions)
+    )
     found = figure_of("metrics.top1.value", before, after)
     assert (found.outcome, found.reason[:14]) == (outcome, "McNemar's test")
 
@@ -189,11 +188,15 @@ def test_names_of_all_kinds_are_escaped() -> None:
     fields = vars(answers.predictions) | {"classes": HOSTILE[:3], "names": HOSTILE[:2]}
     rows = reference_row(), row(executed_precision=HOSTILE[0], variant=HOSTILE[1])
     layers = LayerError(name=HOSTILE[0], tensor=HOSTILE[1], kind="Conv", sqnr_db=3.0)
-    before = comparison(*rows, model=HOSTILE[0]).attach(Predictions(**fields | {"keys": tuple(r.key for r in rows)}))
+    before = comparison(
+        *rows, model=HOSTILE[0], predictions=Predictions(**fields | {"keys": tuple(r.key for r in rows)})
+    )
     after = before.model_copy(update={"rows": (rows[0], rows[1].model_copy(update={"layer_errors": (layers,)}))})
     first, second = calibration(HOSTILE, method=HOSTILE[2]), calibration([HOSTILE[0], "other"], method=HOSTILE[1])
     page = difference_page(
-        Run(HOSTILE[0], first, before), Run(HOSTILE[1], second, after.attach(before.predictions)), pictures=False
+        Run(HOSTILE[0], first, before),
+        Run(HOSTILE[1], second, after.model_copy(update={"predictions": before.predictions})),
+        pictures=False,
     )
     assert "<script>alert" not in page
     assert "<img src=x" not in page

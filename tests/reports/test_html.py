@@ -160,7 +160,7 @@ def test_dead_tensor_is_flagged_and_has_no_chart() -> None:
 
 
 def test_tensor_without_histogram() -> None:
-    shown = page(calibration().attach(Collected({}, {}, {})))
+    shown = page(calibration(collected=Collected({}, {}, {})))
     assert "There is no histogram of this tensor." in shown.words
 
 
@@ -189,7 +189,7 @@ def test_hostile_names_are_text_everywhere(name: str) -> None:
         exclude=(name,),
         warnings=(name,),
     ).model_copy(update={"tensors": tensors})
-    calibrated.attach(calibration([name]).collected)
+    calibrated = calibrated.model_copy(update={"collected": calibration([name]).collected})
     texts = {"target": name, "device": name, "variant": name, "executed_precision": name, "notes": (name,)}
     compared = comparison(
         reference_row(**texts), row(**texts), row(name, **texts), model=name, data=name, method=name, warnings=(name,)

@@ -29,7 +29,7 @@ class Extent:
         return cls(*early, max(-minimum, maximum), position)
 
     def covers(self, minimum: float, maximum: float) -> bool:
-        """Whether an image with these extremes, wherever it stands, changes nothing."""
+        """True if an image with these extremes, wherever it stands, changes nothing."""
         return (
             self.early_minimum <= minimum and self.early_maximum >= maximum and max(-minimum, maximum) <= self.runner_up
         )

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.errors import BadInput
-from quantkit.core.files import write_npz
 from quantkit.core.statistics.moving import MovingExtremes
 
 Counts = npt.NDArray[np.int64]
 
-HISTOGRAMS_FILE = "histograms.npz"
 BINS = 2048
-FIELDS = ("names", "negative", "positive", "width", "minimum", "maximum", "moving")  # of the file
 DEAD_WIDTH = 2.0**-24  # bin width of a tensor that was all zero in the first batch
 
 
@@ -52,7 +45,7 @@ class Histogram:
 
     @property
     def is_dead(self) -> bool:
-        """Whether every value was zero."""
+        """True if every value was zero."""
         return self.minimum == 0 == self.maximum
 
     @property
@@ -99,45 +92,3 @@ def doubled(counts: Counts) -> Counts:
     out[: BINS // 2] = counts[0:BINS:2] + counts[1:BINS:2]
     out[BINS // 2] = counts[BINS]
     return out
-
-
-def save_histograms(path: Path, histograms: Mapping[str, Histogram]) -> None:
-    """Write all histograms to one compressed npz file, atomically."""
-    values = list(histograms.values())
-    arrays = {
-        "names": np.array(list(histograms), dtype=np.str_),
-        "negative": np.array([h.negative for h in values], dtype=np.int64).reshape(-1, BINS + 1),
-        "positive": np.array([h.positive for h in values], dtype=np.int64).reshape(-1, BINS + 1),
-        "width": np.array([h.width for h in values], dtype=np.float64),
-        "minimum": np.array([h.minimum for h in values], dtype=np.float64),
-        "maximum": np.array([h.maximum for h in values], dtype=np.float64),
-        # Integers of more than 64 bits, as text: low, high, weight.
-        "moving": np.array([[f"{n:x}" for n in astuple(h.moving)] for h in values], dtype=np.str_).reshape(-1, 3),
-    }
-    write_npz(path, arrays)
-
-
-def load_histograms(path: Path) -> dict[str, Histogram]:
-    """Read what :func:`save_histograms` wrote; :class:`BadInput` when the file is damaged or not one of ours."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            fields = {key: file[key] for key in FIELDS}
-        count = len(fields["names"])
-        if fields["negative"].shape != (count, BINS + 1) or fields["positive"].shape != (count, BINS + 1):
-            raise ValueError("wrong shape")
-        if any(len(fields[key]) != count for key in FIELDS):
-            raise ValueError("wrong length")
-        moving = [MovingExtremes(*(int(n, 16) for n in row)) for row in fields["moving"]]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise BadInput(f"{path} is not a readable histogram file.", "Calibrate again with --fresh.") from error
-    return {
-        str(name): Histogram(
-            fields["negative"][i],
-            fields["positive"][i],
-            float(fields["width"][i]),
-            float(fields["minimum"][i]),
-            float(fields["maximum"][i]),
-            moving[i],
-        )
-        for i, name in enumerate(fields["names"])
-    }

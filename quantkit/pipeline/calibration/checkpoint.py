@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadInput, BadRun
 from quantkit.core.files import atomic_folder, recover_folder, write_text
 from quantkit.core.statistics.collected import Collected
+from quantkit.core.statistics.files import load_collected, save_collected
 from quantkit.pipeline.run_directory import MANIFEST_FILE, Manifest, read_manifest
 
 POSITION_FILE = "position.json"
@@ -45,25 +46,25 @@ class Checkpoint:
     def save(self, folder: Path, manifest: Manifest) -> None:
         """Write it into ``folder``, which it replaces as a whole."""
         with atomic_folder(folder) as temporary:
-            self.collected.save(temporary)
+            save_collected(temporary, self.collected)
             note = {"done": self.done, "counted": self.counted, "digests": self.digests, "skipped": self.skipped}
             write_text(temporary / POSITION_FILE, json.dumps(note))
             write_text(temporary / MANIFEST_FILE, manifest.model_dump_json())
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint:
-        """Raises BadInput for a damaged one."""
+        """Raises BadRun for a damaged one."""
         try:
             note = json.loads((folder / POSITION_FILE).read_text(encoding="utf-8"))
             return cls(
-                Collected.load(folder),
+                load_collected(folder),
                 int(note["done"]),
                 int(note["counted"]),
                 {int(index): str(digest) for index, digest in note["digests"].items()},
                 {int(index): str(why) for index, why in note["skipped"].items()},
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadInput(f"{folder} is damaged ({error}).", "Calibrate again with --fresh.") from error
+            raise BadRun(f"{folder} is damaged ({error}).", "Calibrate again with --fresh.") from error
 
 
 def resumable(folder: Path, manifest: Manifest) -> Checkpoint | None:

@@ -14,7 +14,7 @@ from quantkit.config import Config
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
 from quantkit.core.errors import BadInput
 from quantkit.core.files import remove_folder
-from quantkit.core.preprocess import Preprocess
+from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.record import Record
 from quantkit.core.statistics.collected import Collected
 from quantkit.datasets.stream import samples_sha256
@@ -29,6 +29,7 @@ from quantkit.pipeline.run_directory import (
     now,
     write_manifest,
 )
+from quantkit.pipeline.run_files import save_calibration
 from quantkit.version import __version__
 
 log = logging.getLogger("quantkit")
@@ -43,7 +44,7 @@ class Source(Record):
 
     data: str
     names: tuple[str, ...]
-    preprocess: Preprocess
+    preprocess: Preprocess | Preparation
     warnings: tuple[str, ...] = ()
 
 
@@ -71,22 +72,22 @@ def finish(config: Config, manifest: Manifest, source: Source, found: Checkpoint
         exclude=tuple(config.calibrate.exclude),
         warnings=(*source.warnings, *after),
         tensors=solved_tensors(found.collected, config, found.counted),
-    ).attach(found.collected)
-    if folder is not None:
-        keep(calibration, manifest, config, folder)
-    return calibration
+        collected=found.collected,
+    )
+    return calibration if folder is None else keep(calibration, manifest, config, folder)
 
 
-def keep(calibration: Calibration, manifest: Manifest, config: Config, folder: Path) -> None:
-    """Save a calibration as the run in ``folder``, in place of what was there."""
+def keep(calibration: Calibration, manifest: Manifest, config: Config, folder: Path) -> Calibration:
+    """Save a calibration as the run in ``folder``, in place of what was there; returns it as it lies there."""
     # In this order nothing that is left behind at any moment vouches for what is not there, or not its own.
     (folder / PARTIAL).mkdir(exist_ok=True)
     for name in (MANIFEST_FILE, CALIBRATION_FILE):
         (folder / name).unlink(missing_ok=True)
     forget_results(folder, ("fp32", "fp16", "int8"))
-    calibration.save(folder)
+    saved = save_calibration(calibration, folder)
     write_manifest(folder, manifest, config)
     forget_checkpoint(folder)
+    return saved
 
 
 def solved_tensors(collected: Collected, config: Config, samples: int) -> dict[str, TensorCalibration]:

@@ -15,7 +15,7 @@ from quantkit.core.errors import BadInput
 from quantkit.core.progress import Progress, silent
 from quantkit.core.shard import WHOLE, Shard
 from quantkit.datasets import OpenedData, Stream, open_dataset
-from quantkit.datasets.checks import doubts
+from quantkit.datasets.checks import warnings_before
 from quantkit.graph.fused import fused_outputs
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
@@ -33,6 +33,7 @@ from quantkit.pipeline.run_directory import (
     read_manifest,
     write_config,
 )
+from quantkit.pipeline.run_files import load_calibration, save_calibration
 
 log = logging.getLogger("quantkit")
 CountAll = Callable[["Job", OpenedData, Manifest, "Path | None", Progress], Checkpoint]
@@ -75,8 +76,7 @@ def calibrate(
             if reused.folder == folder:
                 return _solved(reused, config)
             calibration = _with_ranges(reused, config)
-            keep(calibration, manifest, config, folder)
-            return calibration
+            return keep(calibration, manifest, config, folder)
     with own_folder(folder):
         if fresh:
             forget_checkpoint(folder)
@@ -162,13 +162,13 @@ def count_here(job: Job, opened: OpenedData, manifest: Manifest, folder: Path | 
 
 
 def surveyed(job: Job, opened: OpenedData) -> Source:
-    """The samples' names and preprocessing, and every doubt to be had before the pass, which is logged."""
+    """The samples' names and preprocessing, and every warning to be had before the pass, which is logged."""
     for note in opened.notes:
         log.info("%s", note)
     indices = [int(i) for i in opened.indices]
     warnings = [
         *opened.warnings,
-        *doubts(opened.dataset, indices),
+        *warnings_before(opened.dataset, indices),
         *idle_patterns(job.model, job.config.calibrate.exclude),
     ]
     for warning in warnings:
@@ -186,14 +186,14 @@ def _finished(folder: Path, job: Job) -> Calibration | None:
     manifest = read_manifest(folder) if is_run(folder) else None
     wanted = new_manifest(job.config, job.model_sha256, [])
     same = manifest is not None and (manifest.settings, manifest.data) == (wanted.settings, wanted.data)
-    return Calibration.load(folder) if same else None
+    return load_calibration(folder) if same else None
 
 
 def _same_counts(wanted: Manifest, folder: Path | None) -> Calibration | None:
     """A run that made the same counts. Only one that is damaged in ``folder`` itself raises BadInput."""
     for run in find_same_work(wanted, folder):
         try:
-            return Calibration.load(run)
+            return load_calibration(run)
         except BadInput as error:
             if run == folder:
                 raise
@@ -210,7 +210,7 @@ def _with_ranges(calibration: Calibration, config: Config) -> Calibration:
         "method": config.calibrate.method,
         "tensors": solved_tensors(calibration.collected, config, calibration.samples),
     }
-    return calibration.model_copy(update=update).attach(calibration.collected, calibration.folder)
+    return calibration.model_copy(update=update)
 
 
 def _solved(calibration: Calibration, config: Config) -> Calibration:
@@ -223,5 +223,4 @@ def _solved(calibration: Calibration, config: Config) -> Calibration:
         forget_results(folder, ("int8",))
     elif solved.model == calibration.model:
         return calibration
-    solved.save(folder)
-    return solved
+    return save_calibration(solved, folder)

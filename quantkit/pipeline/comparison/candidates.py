@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from quantkit.config import Config
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.comparison import LayerError, model_key
+from quantkit.core.comparison import model_key
 from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated, TargetRefuses
 from quantkit.core.progress import Progress
-from quantkit.measure.accuracy import Accuracy
-from quantkit.measure.fidelity import Fidelity
-from quantkit.measure.paired import Paired
 from quantkit.pipeline.build import build_engines
 from quantkit.pipeline.export import export
 from quantkit.targets import Session, Target, all_targets, targets_named
@@ -25,22 +22,25 @@ from quantkit.targets.tensorrt import TensorRT
 log = logging.getLogger("quantkit")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Candidate:
-    """One target and precision on the way to its rows."""
+    """One model of a target, loaded on a device. ``variant`` is what its rows call it: the method and the placement."""
 
     target: Target
     artifact: Artifact
     session: Session
     device: str
-    accuracy: Accuracy = field(default_factory=Accuracy)
-    fidelity: Fidelity = field(default_factory=Fidelity)
-    paired: Paired = field(default_factory=Paired)
-    layer_errors: tuple[LayerError, ...] = ()
+    variant: str
 
-    def key(self, method: str) -> str:
+    @property
+    def key(self) -> str:
         """That of its rows."""
-        return model_key(self.artifact.target, self.device, self.artifact.precision, variant_of(self.artifact, method))
+        return model_key(self.artifact.target, self.device, self.artifact.precision, self.variant)
+
+    @property
+    def is_reference(self) -> bool:
+        """True for the FP32 that the target's others are measured against."""
+        return self.artifact.precision == "fp32"
 
 
 def working_targets(config: Config) -> list[Target]:
@@ -89,23 +89,24 @@ def candidates_of(
         else:
             own = [precision for precision in precisions if precision in target.precisions]
             made = export(calibration, [target], own, artifacts, progress, lenient=lenient)
-        candidates += _loaded(target, made, device, lenient)
+        candidates += _loaded(target, made, device, calibration.method, lenient)
     if not candidates:
         raise NothingEvaluated("No target here can run the model.", "See the warnings above; name one with --target.")
     return candidates
 
 
-def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, lenient: bool) -> list[Candidate]:
+def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, method: str, lenient: bool) -> list[Candidate]:
     """Those that load; none where FP32, which the others are compared with, does not."""
     candidates: list[Candidate] = []
     for artifact in artifacts:
         try:
-            candidates.append(Candidate(target, artifact, target.load(artifact, device), device))
+            session = target.load(artifact, device)
+            candidates.append(Candidate(target, artifact, session, device, variant_of(artifact, method)))
         except (TargetRefuses, BackendMissing) as refusal:
             if not lenient or (isinstance(refusal, BackendMissing) and not isinstance(target, TensorRT)):
                 raise
             log.warning("No %s on %s: %s", artifact.precision, target.name, refusal)
-    return candidates if any(c.artifact.precision == "fp32" for c in candidates) else []
+    return candidates if any(candidate.is_reference for candidate in candidates) else []
 
 
 def variant_of(artifact: Artifact, method: str) -> str:

@@ -79,15 +79,15 @@ def measure_layers(
     batch: int,
     artifacts: Path,
     progress: Progress = silent,
-) -> list[str]:
-    """Give the INT8 candidates their ``layer_errors``, from ``LAYER_SAMPLES`` spread over ``indices``.
+) -> tuple[dict[str, tuple[LayerError, ...]], list[str]]:
+    """The layer errors of INT8 candidates by their keys, from ``LAYER_SAMPLES`` spread over ``indices``.
 
-    They are fed in batches of ``batch``, and tensors looked at in groups of at most ``BYTES_AT_ONCE``. What cannot be
-    measured is left out, and a warning for each is returned.
+    Samples are fed in batches of ``batch``, and tensors looked at in groups of at most ``BYTES_AT_ONCE``. What cannot
+    be measured is left out, with a warning for each, which are returned, too.
     """
     studies, warnings = _studies(candidates, calibration, model, artifacts, progress)
     if not studies:
-        return warnings
+        return {}, warnings
     layers = layers_of(model.graph_only.graph)
     spread = np.linspace(0, len(indices) - 1, min(LAYER_SAMPLES, len(indices)))
     chosen = [indices[int(position)] for position in spread]
@@ -109,9 +109,9 @@ def measure_layers(
                         warnings += study.guarded(study.update, expected, inputs)
                     advance(len(samples.indices))
             except QuantkitError as refusal:
-                return [*warnings, _missing("any target", refusal)]
-    for study in (study for study in studies if not study.failed):
-        study.candidate.layer_errors = tuple(
+                return {}, [*warnings, _missing("any target", refusal)]
+    errors = {
+        study.candidate.key: tuple(
             LayerError(
                 name=layer.name,
                 tensor=layer.tensor,
@@ -121,7 +121,10 @@ def measure_layers(
             for layer in layers
             if layer.tensor in study.noise
         )
-    return warnings
+        for study in studies
+        if not study.failed
+    }
+    return errors, warnings
 
 
 def _studies(

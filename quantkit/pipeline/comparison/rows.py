@@ -1,44 +1,81 @@
-"""What was counted and timed, as rows, and what makes them questionable."""
+"""What was evaluated and timed, as rows, and what makes them doubtful."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-import numpy.typing as npt
+from quantkit.core.comparison import LayerError, Row
+from quantkit.core.figures import Metric
+from quantkit.measure.gpu import driver
+from quantkit.pipeline.comparison.candidates import Candidate
+from quantkit.pipeline.comparison.evaluate import Evaluation
+from quantkit.pipeline.comparison.timing import Timed
+from quantkit.targets.base import DeviceSession
 
-from quantkit.core.comparison import GpuLoad, Interval, LayerError, LayerTime, Row
-from quantkit.measure.gpu import driver, under_load
-from quantkit.measure.latency import Timing
-from quantkit.pipeline.comparison.candidates import Candidate, variant_of
-from quantkit.targets.base import DeviceSession, TimedSession
-
-LAYER_REPEATS = 20  # a mean of so many for each layer
 NOISE_DB = 3.0  # outputs of a lower SQNR have little to do with FP32's
-NEAR_CHANCE = 2.0  # FP32 accuracy below this many times chance: the preprocessing is probably wrong
 
 
-@dataclass(frozen=True)
-class Look:
-    """What only some sessions tell: a GPU's load, layer times, how the runtime runs it."""
+def rows_of(
+    timed: Sequence[Timed],
+    evaluation: Evaluation,
+    metrics: Sequence[Metric],
+    layer_errors: Mapping[str, tuple[LayerError, ...]],
+) -> list[Row]:
+    """A row for each candidate and batch, compared with FP32 on the same target; targets in their own order."""
+    fp32 = {(one.candidate.artifact.target, one.batch): one for one in timed if one.candidate.is_reference}
+    first_batch = timed[0].batch
+    rows = [
+        _row(one, fp32[one.candidate.artifact.target, one.batch], evaluation, metrics, layer_errors, first_batch)
+        for one in timed
+    ]
+    targets = [one.candidate.artifact.target for one in timed]
+    return sorted(rows, key=lambda row: targets.index(row.target))
 
-    load: GpuLoad | None = None
-    layers: tuple[LayerTime, ...] = ()
-    runtime: dict[str, str] = field(default_factory=dict)
-    layer_errors: tuple[LayerError, ...] = ()
 
-
-def look_at(candidate: Candidate, timing: Timing, inputs: Mapping[str, npt.NDArray[Any]], layers: bool) -> Look:
-    """All that the session tells; what is known of layers where asked for."""
-    session = candidate.session
-    errors = candidate.layer_errors if layers else ()
-    if isinstance(session, DeviceSession):
-        load = under_load(session, inputs, timing.latency.p50)
-        return Look(load, session.layer_times(inputs, LAYER_REPEATS) if layers else (), layer_errors=errors)
-    if isinstance(session, TimedSession):
-        return Look(None, session.layer_times(inputs, LAYER_REPEATS) if layers else (), session.runtime, errors)
-    return Look(layer_errors=errors)
+def _row(
+    timed: Timed,
+    reference: Timed,
+    evaluation: Evaluation,
+    metrics: Sequence[Metric],
+    layer_errors: Mapping[str, tuple[LayerError, ...]],
+    first_batch: int,
+) -> Row:
+    candidate, latency = timed.candidate, timed.timing.latency
+    artifact, executed = candidate.artifact, candidate.session.executed_precision
+    result = evaluation.results[candidate.key]
+    expected = evaluation.results[reference.candidate.key].metrics
+    notes = list(artifact.notes)
+    if artifact.precision == "fp16" and "f16" not in executed:
+        notes.append(f"FP16 weights, computed in {executed}")
+    return Row(
+        target=artifact.target,
+        device=candidate.device,
+        precision=artifact.precision,
+        variant=candidate.variant,
+        batch=timed.batch,
+        executed_precision=executed,
+        metrics=dict(result.metrics),
+        drop={
+            metric.name: metric.loss(expected[metric.name].value, result.metrics[metric.name].value)
+            for metric in metrics
+            if metric.name in result.metrics and metric.name in expected and not metric.of_fp32
+        },
+        agreement=None if result.agreement is None else result.agreement.value,
+        sqnr_db=None if candidate.is_reference else evaluation.sqnr_db[candidate.key],
+        latency_ms=latency,
+        throughput=timed.timing.throughput,
+        speedup=reference.timing.latency.p50 / latency.p50,
+        size_bytes=artifact.size_bytes,
+        notes=tuple(notes),
+        latency_with_copies_ms=timed.timing.with_copies,
+        latency_graph_ms=timed.timing.graph,
+        gpu=timed.load,
+        layers=timed.layers,
+        runtime=dict(timed.runtime),
+        layer_errors=layer_errors.get(candidate.key, ()) if timed.batch == first_batch else (),
+        changes={} if candidate.is_reference else dict(result.changes),
+        agreement_interval=None if candidate.is_reference else result.agreement,
+    )
 
 
 def gpu_of(candidates: Sequence[Candidate]) -> str:
@@ -48,69 +85,14 @@ def gpu_of(candidates: Sequence[Candidate]) -> str:
     return ", ".join([*sorted(names), *([f"driver {version}"] if version else [])])
 
 
-def rows_of(
-    candidates: Sequence[Candidate], timings: Sequence[Timing], looks: Sequence[Look], batch: int, method: str
-) -> list[Row]:
-    """A row for each candidate at one batch, compared with FP32 on the same target."""
-    fp32 = {
-        c.artifact.target: (c.accuracy.metrics(), t.latency.p50)
-        for c, t in zip(candidates, timings, strict=True)
-        if c.artifact.precision == "fp32"
-    }
-    rows = []
-    for candidate, timing, look in zip(candidates, timings, looks, strict=True):
-        metrics = candidate.accuracy.metrics()
-        reference, reference_p50 = fp32[candidate.artifact.target]
-        artifact = candidate.artifact
-        executed = candidate.session.executed_precision
-        notes = list(artifact.notes)
-        if artifact.precision == "fp16" and "f16" not in executed:
-            notes.append(f"FP16 weights, computed in {executed}")
-        rows.append(
-            Row(
-                target=artifact.target,
-                device=candidate.device,
-                precision=artifact.precision,
-                variant=variant_of(artifact, method),
-                batch=batch,
-                executed_precision=executed,
-                metrics=metrics,
-                drop={name: reference[name].value - value.value for name, value in metrics.items()},
-                agreement=candidate.fidelity.agreement,
-                sqnr_db=None if artifact.precision == "fp32" else candidate.fidelity.sqnr_db,
-                latency_ms=timing.latency,
-                throughput=timing.throughput,
-                speedup=reference_p50 / timing.latency.p50,
-                size_bytes=artifact.size_bytes,
-                notes=tuple(notes),
-                latency_with_copies_ms=timing.with_copies,
-                latency_graph_ms=timing.graph,
-                gpu=look.load,
-                layers=look.layers,
-                runtime=look.runtime,
-                layer_errors=look.layer_errors,
-                changes={} if artifact.precision == "fp32" else candidate.paired.changes(),
-                agreement_interval=None if artifact.precision == "fp32" else candidate.fidelity.agreement_interval,
-            )
-        )
-    return rows
-
-
-def doubts_about(rows: Sequence[Row], count: int) -> list[str]:
-    """What makes the figures questionable; ``count`` is the number of classes, 0 without labels."""
-    doubts = []
-    top1: Interval | None = rows[0].metrics.get("top1")
-    if top1 is not None and top1.value < NEAR_CHANCE / count:
-        doubts.append(
-            f"FP32 accuracy is {top1.value:.1%}, near chance for {count} classes: "
-            "the preprocessing or the order of classes is probably wrong."
-        )
-    doubts += [
+def noise_warnings(rows: Sequence[Row]) -> list[str]:
+    """A sentence for each row whose outputs have little to do with FP32's."""
+    warnings = [
         f"The outputs of {row.target} {row.precision.upper()}{f' ({row.variant})' if row.variant else ''} are noise "
         f"(SQNR {row.sqnr_db:.1f} dB): something is computed wrongly, or needs --exclude."
         for row in rows
         if row.sqnr_db is not None and -300 < row.sqnr_db < NOISE_DB
     ]
     if any(row.sqnr_db is not None and row.sqnr_db <= -300 for row in rows):
-        doubts.append("Some outputs are not finite; their SQNR is given as -300 dB.")
-    return doubts
+        warnings.append("Some outputs are not finite; their SQNR is given as -300 dB.")
+    return warnings

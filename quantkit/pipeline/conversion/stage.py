@@ -26,6 +26,7 @@ from quantkit.pipeline.calibration.result import forget_checkpoint, forget_resul
 from quantkit.pipeline.conversion.match import Match, completed, match
 from quantkit.pipeline.conversion.read import range_file, read_ranges_of
 from quantkit.pipeline.run_directory import MANIFEST_FILE, PARTIAL, is_run, now, own_folder
+from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.targets.tensorrt import DEFAULT_VERSION
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
@@ -190,11 +191,11 @@ def _write_run(
         },
     )
     with own_folder(folder):
-        if is_run(folder) and Calibration.load(folder).method != IMPORTED:
+        if is_run(folder) and load_calibration(folder).method != IMPORTED:
             raise BadInput(f"{folder} holds a calibration that was measured.", "Give another folder with -o.")
         if (folder / PARTIAL).exists():
             raise BadInput(f"{folder} holds an interrupted calibration.", "Give another folder with -o.")
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
         forget_results(folder, ("fp32", "fp16", "int8"))
-        document.save(folder)
+        save_calibration(document, folder)
         forget_checkpoint(folder)

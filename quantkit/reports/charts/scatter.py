@@ -10,7 +10,7 @@ from quantkit.core.comparison import Comparison, Row
 from quantkit.reports import wording
 from quantkit.reports.charts.labels import place_labels
 from quantkit.reports.charts.svg import LIGHT, POINT, STAND_INS, Palette, for_file, for_html
-from quantkit.reports.content.points import Point, facts, pareto_front, points_of, target_order
+from quantkit.reports.content.points import Point, Quality, facts, pareto_front, points_of, target_order
 from quantkit.reports.content.verdict import percent_digits
 
 MARKERS = ("o", "s", "^", "D", "v", "P")  # one per target, beside its colour --c0 … --c5
@@ -28,7 +28,7 @@ def scatter_svg(comparison: Comparison, *, narrow: bool = False) -> str:
     and ``--paper``, and currentColor for text. The same comparison gives the same bytes. Every point can have the
     focus, and tells its figures. ``narrow`` suits a phone. Empty when there are no rows.
     """
-    if not comparison.rows:
+    if not points_of(comparison)[0]:
         return ""
     prefix = "quantkit-narrow" if narrow else "quantkit"
     document = _drawn(comparison, STAND_INS, "svg", prefix, narrow).decode()
@@ -49,7 +49,7 @@ def scatter_file(comparison: Comparison, form: Literal["svg", "png"]) -> bytes:
 def _told(comparison: Comparison) -> dict[str, Any]:
     points, quality = points_of(comparison)
     return {
-        "title": f"{quality} against latency",
+        "title": f"{quality.title} against latency",
         "description": _description(points, quality, comparison.samples),
         "facts": facts(points, quality, comparison.samples),
     }
@@ -68,7 +68,7 @@ def _drawn(comparison: Comparison, palette: Palette, form: str, salt: str, narro
         figure = Figure(figsize=(4.2, 4.6) if narrow else (11.4, 4.3), layout="constrained", facecolor=palette.paper)
         axes = figure.add_subplot(facecolor=palette.paper)
         _axes(axes, points, quality, narrow, palette)
-        _front(axes, points, palette)
+        _front(axes, points, quality, palette)
         targets = target_order(comparison.rows)
         for number, point in enumerate(points):
             _draw(axes, point, number, targets.index(point.row.target), palette)
@@ -86,7 +86,7 @@ def _drawn(comparison: Comparison, palette: Palette, form: str, salt: str, narro
     return out.getvalue()
 
 
-def _axes(axes: Any, points: Sequence[Point], quality: str, narrow: bool, palette: Palette) -> None:
+def _axes(axes: Any, points: Sequence[Point], quality: Quality, narrow: bool, palette: Palette) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     low = min(min(p.x, p.row.latency_ms.p10) for p in points)
@@ -101,14 +101,18 @@ def _axes(axes: Any, points: Sequence[Point], quality: str, narrow: bool, palett
         axes.set_xlim(max(0.0, low - 2 * margin), high + margin)
         axes.xaxis.set_major_locator(MaxNLocator(6 if narrow else 9, steps=(1, 2, 5, 10)))
     bottom, top = min(p.low for p in points), max(p.high for p in points)
-    margin = 0.08 * (top - bottom) or 1.0
-    axes.set_ylim(bottom - margin, min(top + margin, 100 + 0.08 * (100 - bottom + margin)))  # shares end at 100 %
+    margin = 0.08 * (top - bottom) or (1.0 if quality.metric.is_share else 0.08 * abs(top) or 1.0)
+    # Shares end at 100 %.
+    end = 100 + 0.08 * (100 - bottom + margin) if quality.metric.is_share else top + margin
+    axes.set_ylim(bottom - margin, min(top + margin, end))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value < 100.001 else ""))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:g}" if value < 100.001 or not quality.metric.is_share else "")
+    )
     batches = sorted({p.row.batch for p in points})
     at = f", batch {batches[0]}" if len(batches) == 1 else ""
     axes.set_xlabel(f"Latency p50, ms{at}  (← faster)", color=palette.ink)
-    axes.set_ylabel(f"{quality}, %  (better →)", color=palette.ink)
+    axes.set_ylabel(f"{quality.title}{', ' * bool(quality.unit)}{quality.unit}  {quality.better}", color=palette.ink)
     axes.grid(color=palette.grid, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(color=palette.grid, labelcolor=palette.ink, which="both")
@@ -117,11 +121,12 @@ def _axes(axes: Any, points: Sequence[Point], quality: str, narrow: bool, palett
         spine.set_visible(side in ("left", "bottom"))
 
 
-def _front(axes: Any, points: Sequence[Point], palette: Palette) -> None:
-    """A staircase: whatever lies below and right of it is beaten by a point on it."""
-    front = pareto_front(points)
+def _front(axes: Any, points: Sequence[Point], quality: Quality, palette: Palette) -> None:
+    """A staircase: whatever lies on its worse side, and right of it, is beaten by a point on it."""
+    less = quality.metric.better == "lower"
+    front = pareto_front(points, less)
     xs = [front[0].x, *(p.x for p in front), axes.get_xlim()[1]]
-    ys = [axes.get_ylim()[0], *(p.y for p in front), front[-1].y]
+    ys = [axes.get_ylim()[1 if less else 0], *(p.y for p in front), front[-1].y]
     axes.plot(xs, ys, drawstyle="steps-post", color=palette.front, linewidth=1, linestyle=(0, (4, 3)), zorder=1.5)
 
 
@@ -182,9 +187,9 @@ def shortened(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
-def _description(points: Sequence[Point], quality: str, samples: int) -> str:
+def _description(points: Sequence[Point], quality: Quality, samples: int) -> str:
     digits = percent_digits(samples)
-    return f"{quality}: " + "; ".join(
-        f"{shortened(p.row.target)} {shortened(p.row.precision)} {wording.percent(p.y / 100, digits)} at {p.x:.3g} ms"
+    return f"{quality.title}: " + "; ".join(
+        f"{shortened(p.row.target)} {shortened(p.row.precision)} {quality.shown(p.y, digits)} at {p.x:.3g} ms"
         for p in points
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from quantkit.core.comparison import Comparison, Row
+from quantkit.core.errors import BadConfig
 from quantkit.core.predictions import Predictions
 from quantkit.reports.content.verdict import judged_rows
+from quantkit.tasks import Caption, Kept, Task, task_named
 
 MOST_IMAGES = 24
 MOST_PAIRS = 12
@@ -18,14 +22,12 @@ MOST_CLASSES = 12
 
 @dataclass(frozen=True)
 class Flip:
-    """One sample that two models answer otherwise; confidences are 0..1, ``label`` is empty where there is none."""
+    """One sample that two models answer otherwise; ``label`` is empty where it has no annotation."""
 
     name: str
     label: str
-    before: str
-    before_confidence: float
-    after: str
-    after_confidence: float
+    before: Caption
+    after: Caption
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class Changed:
 
 def changes_of(comparison: Comparison) -> list[Changed]:
     """One for each INT8 model, whatever its batches; empty where the samples' answers were not kept."""
-    predictions = comparison.predictions
-    if predictions is None:
+    predictions, task = comparison.predictions, task_of(comparison)
+    if predictions is None or task is None:
         return []
     found = []
     for row in {row.key: row for row in reversed(judged_rows(comparison))}.values():
@@ -74,51 +76,60 @@ def changes_of(comparison: Comparison) -> list[Changed]:
         )
         if reference is not None and {row.key, reference.key} <= set(predictions.keys):
             its, mine = predictions.keys.index(reference.key), predictions.keys.index(row.key)
-            found.append(changed_between(row, predictions, its, mine))
+            found.append(changed_between(task, row, predictions, its, mine))
     return found[::-1]
 
 
-def changed_between(row: Row, predictions: Predictions, its: int, mine: int) -> Changed:
+def task_of(comparison: Comparison) -> Task | None:
+    """The task that a comparison's answers are of; None where it is not installed here."""
+    try:
+        return task_named(comparison.task)
+    except BadConfig:
+        return None
+
+
+def changed_between(task: Task, row: Row, predictions: Predictions, its: int, mine: int) -> Changed:
     """What the model number ``mine``, which is the row's, answers otherwise than the model number ``its``."""
-    after, before, labels = predictions.answers[mine], predictions.answers[its], predictions.labels
-    labelled = bool((labels >= 0).any())
-    flipped = before != after
-    lost = flipped & (before == labels) if labelled else flipped
-    won = flipped & (after == labels) if labelled else np.zeros_like(flipped)
-    sure = predictions.confidences[its]
-    worst = sorted(np.flatnonzero(lost).tolist(), key=lambda i: (-float(sure[i]), i))[:MOST_IMAGES]
-    name = predictions.class_name
-    pairs = Counter(zip(before[flipped].tolist(), after[flipped].tolist(), strict=True)).most_common(MOST_PAIRS)
+    before, after, labels = predictions.of(its), predictions.of(mine), predictions.labels
+    known = task.annotated(labels)
+    labelled = bool(known.any())
+    flipped = ~task.agree(before, after)
+    was, still = task.right(before, labels), task.right(after, labels)
+    lost = flipped & was if labelled else flipped
+    won = flipped & still if labelled else np.zeros_like(flipped)
+    captions = {i: _captions(task, predictions, before, after, i) for i in np.flatnonzero(flipped).tolist()}
+    worst = sorted(np.flatnonzero(lost).tolist(), key=lambda i: (-(captions[i][0].confidence or 0.0), i))[:MOST_IMAGES]
+    pairs = Counter((first.text, second.text) for first, second in captions.values()).most_common(MOST_PAIRS)
+    label = {
+        i: task.annotation_caption(labels, i, predictions.classes) for i in (range(len(labels)) if labelled else ())
+    }
     return Changed(
         row=row,
         samples=len(labels),
         lost=int(lost.sum()),
         won=int(won.sum()),
         wrong=int((flipped & ~lost & ~won).sum()),
-        images=tuple(
-            Flip(
-                predictions.names[i],
-                name(int(labels[i])) if labels[i] >= 0 else "",
-                name(int(before[i])),
-                float(sure[i]),
-                name(int(after[i])),
-                float(predictions.confidences[mine][i]),
-            )
-            for i in worst
-        ),
-        pairs=tuple((name(a), name(b), count) for (a, b), count in pairs),
-        classes=_by_class(predictions, before == labels, after == labels) if labelled else (),
+        images=tuple(Flip(predictions.names[i], label.get(i, ""), *captions[i]) for i in worst),
+        pairs=tuple((first, second, count) for (first, second), count in pairs),
+        classes=_by_class(label, was, still) if labelled else (),
         labelled=labelled,
     )
 
 
-def _by_class(predictions: Predictions, before: np.ndarray, after: np.ndarray) -> tuple[ClassChange, ...]:
-    """The classes whose share of right answers changed most, the losers first."""
-    labels = predictions.labels
-    size = int(labels.max()) + 1
-    known = labels >= 0
-    samples, right, still = (np.bincount(labels[known & mask], minlength=size) for mask in (known, before, after))
-    change = np.where(samples > 0, (still - right) / np.maximum(samples, 1), 0.0)
-    worst = [c for c in np.argsort(change, kind="stable").tolist() if still[c] != right[c]]
+def _captions(task: Task, predictions: Predictions, before: Kept, after: Kept, sample: int) -> tuple[Caption, Caption]:
+    classes = predictions.classes
+    return task.caption(before, sample, classes), task.caption(after, sample, classes)
+
+
+def _by_class(
+    label: Mapping[int, str], was: npt.NDArray[np.bool_], still: npt.NDArray[np.bool_]
+) -> tuple[ClassChange, ...]:
+    """The annotations whose share of right answers changed most, the losers first."""
+    samples: dict[str, list[int]] = {}
+    for sample, name in label.items():
+        if name:
+            samples.setdefault(name, []).append(sample)
+    found = [ClassChange(name, len(own), int(was[own].sum()), int(still[own].sum())) for name, own in samples.items()]
+    worst = sorted((c for c in found if c.before != c.after), key=lambda c: (c.after - c.before) / c.samples)
     kept = worst if len(worst) <= MOST_CLASSES else worst[: MOST_CLASSES // 2] + worst[-MOST_CLASSES // 2 :]
-    return tuple(ClassChange(predictions.class_name(c), int(samples[c]), int(right[c]), int(still[c])) for c in kept)
+    return tuple(kept)

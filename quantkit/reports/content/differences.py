@@ -11,24 +11,29 @@ import numpy as np
 
 from quantkit.core.calibration import Calibration, TensorCalibration
 from quantkit.core.comparison import Comparison, Row
+from quantkit.core.figures import Metric
 from quantkit.core.predictions import Predictions
 from quantkit.gates.figure import counterpart, figure
+from quantkit.gates.rule import metric_name
 from quantkit.measure.paired import change
 from quantkit.reports import wording
-from quantkit.reports.content.changed import Changed, changed_between
+from quantkit.reports.content.changed import Changed, changed_between, task_of
 from quantkit.reports.content.verdict import SIGNIFICANT, judged_rows
 
 Outcome = Literal["better", "worse", "no clear difference", "same", "not comparable"]
 SMALLEST_DB = 0.05  # below it, two SQNRs are the same
 SMALLEST_SIZE = 0.005  # below this share, two sizes are the same
-LESS_IS_BETTER = ("latency_ms.p50", "size_bytes")
 
 
 @dataclass(frozen=True)
 class FigureDifference:
-    """One figure of two runs, in the file's own units; ``reason`` says what the outcome rests on."""
+    """One figure of two runs, in the file's own units; ``reason`` says what the outcome rests on.
+
+    ``metric`` is its path in a row, ``meaning`` what the figure is.
+    """
 
     metric: str
+    meaning: Metric
     before: float
     after: float
     outcome: Outcome
@@ -113,7 +118,9 @@ def _figures(before: Comparison, own: Row, after: Comparison, row: Row) -> Itera
         first, second = figure(before, own, metric), figure(after, row, metric)
         if first is None or second is None:
             continue
-        outcome: Outcome = "better" if (second.value > first.value) != (metric in LESS_IS_BETTER) else "worse"
+        meaning = after.metric(metric_name(metric))
+        less = meaning.better == "lower"
+        outcome: Outcome = "better" if (second.value > first.value) != less else "worse"
         reason = ""
         if _unlike(metric, before, after):
             outcome, reason = "not comparable", _unlike(metric, before, after)
@@ -124,16 +131,16 @@ def _figures(before: Comparison, own: Row, after: Comparison, row: Row) -> Itera
         elif metric == "size_bytes":
             outcome = "same" if abs(second.value - first.value) < SMALLEST_SIZE * first.value else outcome
         elif metric.startswith("metrics."):
-            p_value = _p_value(before, own, after, row) if metric == "metrics.top1.value" else None
+            p_value = _p_value(before, own, after, row) if metric == f"metrics.{after.main_metric}.value" else None
             if p_value is not None:
                 outcome = outcome if p_value < SIGNIFICANT else "no clear difference"
                 reason = f"McNemar's test, p = {p_value:.2g}"
             elif first.overlaps(second):
                 outcome, reason = "no clear difference", "the intervals overlap"
         elif first.overlaps(second):
-            what = "within the spread of the rounds" if metric in LESS_IS_BETTER else "the intervals overlap"
+            what = "within the spread of the rounds" if meaning.of_the_machine else "the intervals overlap"
             outcome, reason = "no clear difference", what
-        yield FigureDifference(metric, first.value, second.value, outcome, reason)
+        yield FigureDifference(metric, meaning, first.value, second.value, outcome, reason)
 
 
 def _unlike(metric: str, before: Comparison, after: Comparison) -> str:
@@ -157,34 +164,39 @@ def paired_answers(before: Comparison, own: Row, after: Comparison, row: Row) ->
     if first.names != second.names or not np.array_equal(first.labels, second.labels):
         return None
     mine, its = first.keys.index(own.key), second.keys.index(row.key)
+    if before.task != after.task or first.kept.keys() != second.kept.keys():
+        return None
     return Predictions(
         names=second.names,
         classes=second.classes,
         labels=second.labels,
         keys=("before", "after"),
-        answers=np.stack([first.answers[mine], second.answers[its]]),
-        confidences=np.stack([first.confidences[mine], second.confidences[its]]),
+        kept={name: np.stack([first.kept[name][mine], second.kept[name][its]]) for name in second.kept},
     )
 
 
 def _p_value(before: Comparison, own: Row, after: Comparison, row: Row) -> float | None:
     """The exact McNemar test's of the right answers; None where they are not known sample by sample."""
-    paired = paired_answers(before, own, after, row)
-    if paired is None:
+    paired, task = paired_answers(before, own, after, row), task_of(after)
+    if paired is None or task is None:
         return None
-    known = paired.labels >= 0
-    was, is_ = paired.answers[:, known] == paired.labels[known]
+    known = task.annotated(paired.labels)
+    was, is_ = (task.right(paired.of(model), paired.labels)[known] for model in (0, 1))
+    if not known.any():
+        return None
     return change(int((was & ~is_).sum()), int((is_ & ~was).sum()), int(known.sum())).p_value
 
 
 def answers_changed(before: Comparison, after: Comparison) -> list[Changed]:
     """What each INT8 model of the later run answers otherwise than the earlier run's; once for all its batches."""
     found: dict[str, Changed] = {}
-    for row in judged_rows(after):
+    task = task_of(after)
+    for row in judged_rows(after) if task is not None else ():
         own = counterpart(before, row)
         paired = paired_answers(before, own, after, row) if own is not None else None
         if paired is not None and row.key not in found:
-            found[row.key] = changed_between(row, paired, 0, 1)
+            assert task is not None
+            found[row.key] = changed_between(task, row, paired, 0, 1)
     return list(found.values())
 
 

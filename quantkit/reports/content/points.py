@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quantkit.core.comparison import Comparison, Row
+from quantkit.core.comparison import Comparison, Interval, Row
+from quantkit.core.figures import ROW_METRICS, Metric
 from quantkit.reports import wording
 from quantkit.reports.content.verdict import percent_digits
 
 
 @dataclass(frozen=True)
 class Point:
-    """One row in the picture: latency in ms, quality and its 95 % bounds in percent."""
+    """One row in the picture: latency in ms, quality and its 95 % bounds in the units of the axis."""
 
     row: Row
     x: float
@@ -21,33 +22,76 @@ class Point:
     high: float
 
 
-def points_of(comparison: Comparison) -> tuple[list[Point], str]:
-    """The points and what y is: top-1, or agreement with FP32 where there are no labels.
+@dataclass(frozen=True)
+class Quality:
+    """What the picture's points have in common: the metric of y, how its axis is called, and its unit there."""
+
+    metric: Metric
+    title: str
+
+    @property
+    def unit(self) -> str:
+        """Behind a figure, such as ``%``; empty for a plain number."""
+        return "%" if self.metric.is_share else self.metric.unit
+
+    def shown(self, y: float, digits: int) -> str:
+        """A point's y as text."""
+        return wording.value(self.metric, y / self.scale, digits)
+
+    @property
+    def scale(self) -> float:
+        """What a figure is multiplied by on the axis: shares are in percent."""
+        return 100.0 if self.metric.is_share else 1.0
+
+    @property
+    def better(self) -> str:
+        """Which way is better, for the axis."""
+        return "(better →)" if self.metric.better == "higher" else "(← better)"
+
+
+def points_of(comparison: Comparison) -> tuple[list[Point], Quality]:
+    """The points and what y is: the task's main metric, agreement with FP32 without labels, SQNR without answers.
 
     One for each row of the smallest batch: others would show the same quality once more, at a longer latency.
     """
-    metric = wording.main_metric(comparison.rows)
+    quality = quality_of(comparison)
     batch = min((row.batch for row in comparison.rows), default=1)
     points = []
     for row in comparison.rows:
-        if row.batch != batch:
-            continue
-        x = row.latency_ms.p50
-        if metric is None:
-            points.append(Point(row, x, *(100 * row.agreement,) * 3))
-        elif metric in row.metrics:
-            value = row.metrics[metric]
-            points.append(Point(row, x, 100 * value.value, 100 * value.low, 100 * value.high))
-    if metric is None:
-        return points, "Agreement with FP32"
-    return points, f"{wording.metric_name(metric).capitalize()} accuracy" if metric.startswith("top") else metric
+        figure = _figure(row, quality.metric.name)
+        if row.batch == batch and figure is not None:
+            low = figure.value if figure.low is None else figure.low
+            high = figure.value if figure.high is None else figure.high
+            ends = (quality.scale * end for end in (figure.value, low, high))
+            points.append(Point(row, row.latency_ms.p50, *ends))
+    return points, quality
 
 
-def pareto_front(points: Sequence[Point]) -> list[Point]:
+def quality_of(comparison: Comparison) -> Quality:
+    """What the picture and the heading above it speak of."""
+    measured = wording.metrics_of(comparison)
+    if measured:
+        title = f"{measured[0].title[:1].upper()}{measured[0].title[1:]}"
+        return Quality(measured[0], f"{title} accuracy" if measured[0].name.startswith("top") else title)
+    if any(row.agreement is not None for row in comparison.rows):
+        return Quality(ROW_METRICS["agreement"], "Agreement with FP32")
+    return Quality(ROW_METRICS["sqnr_db"], "SQNR")
+
+
+def _figure(row: Row, metric: str) -> Interval | None:
+    if metric == "agreement":
+        return None if row.agreement is None else Interval(value=row.agreement)
+    if metric == "sqnr_db":
+        return None if row.sqnr_db is None else Interval(value=row.sqnr_db)
+    return row.metrics.get(metric)
+
+
+def pareto_front(points: Sequence[Point], less_is_better: bool = False) -> list[Point]:
     """The points that no other beats in both latency and quality, fastest first."""
     front: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.x, -p.y)):
-        if not front or point.y > front[-1].y:
+    way = -1 if less_is_better else 1
+    for point in sorted(points, key=lambda p: (p.x, -way * p.y)):
+        if not front or way * point.y > way * front[-1].y:
             front.append(point)
     return front
 
@@ -57,27 +101,28 @@ def target_order(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row.target for row in rows))
 
 
-def facts(points: Sequence[Point], quality: str, samples: int) -> list[list[str]]:
+def facts(points: Sequence[Point], quality: Quality, samples: int) -> list[list[str]]:
     """Of each point: its name, then a line for each figure."""
     digits = percent_digits(samples)
-    front = pareto_front(points)
+    front = pareto_front(points, quality.metric.better == "lower")
     return [_facts(point, quality, digits, point in front) for point in points]
 
 
-def _facts(point: Point, quality: str, digits: int, on_front: bool) -> list[str]:
+def _facts(point: Point, quality: Quality, digits: int, on_front: bool) -> list[str]:
     row, latency = point.row, point.row.latency_ms
     made = f" ({row.variant})" if row.variant else ""
     band = ""
     if point.low < point.high:
-        band = f", 95 % interval {wording.interval(point.low / 100, point.high / 100, digits)}"
+        ends = Interval(value=point.y, low=point.low / quality.scale, high=point.high / quality.scale)
+        band = f", 95 % interval {wording.band(quality.metric, ends, digits)}"
     lines = [
         f"{row.target} {row.precision.upper()}{made}",
-        f"{quality} {wording.percent(point.y / 100, digits)}{band}",
+        f"{quality.title} {quality.shown(point.y, digits)}{band}",
         f"Latency p50 {latency.p50:.3g} ms, p10–p90 {latency.p10:.3g}–{latency.p90:.3g} ms",
     ]
     if not row.is_reference:
         lines.append(f"{row.speedup:.2f}x FP32's speed, SQNR {wording.decibels(row.sqnr_db)} dB")
-        if row.metrics:
+        if row.metrics and row.agreement is not None:
             lines.append(f"Agrees with FP32 on {wording.percent(row.agreement, digits)}")
     if on_front:
         lines.append("On the Pareto front: none is both faster and better")

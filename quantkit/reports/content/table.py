@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from quantkit.core.comparison import Comparison, Latency, Row
+from quantkit.core.figures import Metric
 from quantkit.reports import wording
 from quantkit.reports.content.verdict import percent_digits
 
@@ -33,7 +34,7 @@ class Column:
 def columns(comparison: Comparison) -> list[Column]:
     """The columns that this comparison has figures for; shares in percent, drop in points, latency in ms."""
     digits = percent_digits(comparison.samples)
-    metrics = wording.metric_names(comparison.rows)
+    metrics = wording.metrics_of(comparison)
     return [
         Column(
             "Target",
@@ -48,14 +49,10 @@ def columns(comparison: Comparison) -> list[Column]:
             lambda row: Cell(row.executed_precision, row.executed_precision),
             numeric=False,
         ),
-        *(_metric(name, digits, first=name == metrics[0]) for name in metrics[:1]),
-        *(_drop(name) for name in metrics[:1]),
-        *(_metric(name, digits, first=False) for name in metrics[1:]),
-        Column(
-            "Agree %",
-            "Share of samples with the same answer as FP32 on this target",
-            lambda row: Cell(wording.percent(row.agreement, digits).removesuffix(" %"), row.agreement),
-        ),
+        *(_metric(metric, digits, first=True) for metric in metrics[:1]),
+        *(_drop(metric) for metric in metrics[:1] if not metric.of_fp32),
+        *(_metric(metric, digits, first=False) for metric in metrics[1:]),
+        *_agreement(comparison, digits),
         Column("SQNR dB", "Signal to quantization noise of the worst output", _sqnr),
         *_latencies(comparison),
         Column(
@@ -107,28 +104,50 @@ def _precision(row: Row) -> Cell:
     return Cell(row.precision.upper(), row.precision, detail)
 
 
-def _metric(name: str, digits: int, first: bool) -> Column:
+def _metric(metric: Metric, digits: int, first: bool) -> Column:
+    unit = " %" if metric.is_share else f" {metric.unit}".rstrip()
+
     def cell(row: Row) -> Cell:
-        value = row.metrics.get(name)
-        if value is None:
+        figure = row.metrics.get(metric.name)
+        if figure is None:
             return Cell(wording.DASH, None)
-        band = wording.interval(value.low, value.high, digits).removesuffix(" %") if first else ""
-        return Cell(wording.percent(value.value, digits).removesuffix(" %"), value.value, band)
+        band = wording.band(metric, figure, digits).removesuffix(unit) if first else ""
+        return Cell(wording.value(metric, figure.value, digits).removesuffix(unit), figure.value, band)
 
-    title = wording.metric_name(name).capitalize() if name.startswith("top") else name
-    return Column(f"{title} %", "Accuracy" + (", with its 95 % confidence interval" if first else ""), cell)
+    title = f"{metric.title[:1].upper()}{metric.title[1:]}{unit}"
+    interval = ", with its 95 % confidence interval" if first and metric.interval else ""
+    return Column(title, f"{metric.hint or metric.title}{interval}", cell)
 
 
-def _drop(name: str) -> Column:
+def _drop(metric: Metric) -> Column:
+    test = "the p of McNemar's exact test" if metric.is_share else "the p of Student's paired test"
+
     def cell(row: Row) -> Cell:
-        drop = row.drop.get(name)
+        drop = row.drop.get(metric.name)
         if drop is None or row.is_reference:
             return Cell(wording.DASH, None)
-        change = row.changes.get(name)
-        return Cell(wording.points(drop), drop, "" if change is None else f"p = {change.p_value:.2g}")
+        change = row.changes.get(metric.name)
+        text = wording.points(drop) if metric.is_share else wording.value(metric, drop)
+        return Cell(text, drop, "" if change is None else f"p = {change.p_value:.2g}")
 
-    hint = f"FP32's {wording.metric_name(name)} minus this one, in percentage points"
-    return Column("Drop pt", f"{hint}; beneath it the p of McNemar's exact test", cell)
+    if metric.better == "lower":
+        hint = f"This {metric.title} minus FP32's"
+    else:
+        hint = f"FP32's {metric.title} minus this one{', in percentage points' * metric.is_share}"
+    return Column("Drop pt" if metric.is_share else "Drop", f"{hint}; beneath it {test}", cell)
+
+
+def _agreement(comparison: Comparison, digits: int) -> list[Column]:
+    """Where the task has answers to compare."""
+    if all(row.agreement is None for row in comparison.rows):
+        return []
+
+    def cell(row: Row) -> Cell:
+        if row.agreement is None:
+            return Cell(wording.DASH, None)
+        return Cell(wording.percent(row.agreement, digits).removesuffix(" %"), row.agreement)
+
+    return [Column("Agree %", "Share of samples with the same answer as FP32 on this target", cell)]
 
 
 def _sqnr(row: Row) -> Cell:

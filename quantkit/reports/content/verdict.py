@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from quantkit.core.comparison import Comparison, Interval, Row
+from quantkit.core.figures import Metric
 from quantkit.gates import GateResult, Verdict
 from quantkit.reports import wording
 
 MOST_NAMED_RULES = 3  # failed rules spelt out in the sentence; the table of rules has them all
 KEEPS = 0.01  # a drop up to one point is "keeps", beyond it "falls to"
 FINE_SAMPLES = 1000  # from here on, the second decimal of a percentage means something
-Z95 = 1.96
 SIGNIFICANT = 0.05
 
 
@@ -102,14 +101,17 @@ def _named(items: Iterable[str]) -> str:
 def _finding(row: Row, comparison: Comparison) -> str:
     """What one row shows, as a sentence or two."""
     digits = percent_digits(comparison.samples)
-    agreement = wording.percent(row.agreement, digits)
-    clauses = [f"agrees with FP32 on {agreement}", wording.speed(row.speedup)]
-    metric = wording.main_metric([row])
-    if metric is None:
-        clauses[0] += f" of {comparison.samples} unlabelled samples"
-    else:
+    clauses = [wording.speed(row.speedup)]
+    if row.agreement is not None:
+        clauses.insert(0, f"agrees with FP32 on {wording.percent(row.agreement, digits)}")
+    metric = next((metric for metric in wording.metrics_of(comparison) if metric.name in row.metrics), None)
+    caveat = ""
+    if metric is not None:
         clauses.insert(0, _accuracy(row, metric, digits))
-    text = f"{_subject(row, comparison.rows)} {_listed(clauses)}.{_caveat(row, comparison, digits)}"
+        caveat = _caveat(row, metric, comparison, digits)
+    elif row.agreement is not None:
+        clauses[0] += f" of {comparison.samples} unlabelled samples"
+    text = f"{_subject(row, comparison.rows)} {_listed(clauses)}.{caveat}"
     if wording.has_broken_outputs(row):
         text += " Its outputs are not finite, or nothing but noise."
     if row.precision == "int8" and not re.search(r"(?:u|s|i|int)8", row.executed_precision):
@@ -124,48 +126,47 @@ def _subject(row: Row, rows: Sequence[Row]) -> str:
     return f"{name} ({', '.join(telling)})" if telling else name
 
 
-def _accuracy(row: Row, metric: str, digits: int) -> str:
-    value, drop = row.metrics[metric], row.drop.get(metric)
-    band = f"95 % interval {wording.interval(value.low, value.high, digits)}"
-    change = "" if drop is None else f"{wording.signed(-100 * drop, 2, plus=True)} points against FP32; "
-    if drop == 0:
-        change = "the same as FP32; "
-    verb = "keeps" if drop is None or drop <= KEEPS else "falls to"
-    return f"{verb} {wording.percent(value.value, digits)} {wording.metric_name(metric)} ({change}{band})"
+def _accuracy(row: Row, metric: Metric, digits: int) -> str:
+    figure, drop = row.metrics[metric.name], row.drop.get(metric.name)
+    told = []
+    if drop is not None:
+        gain = -drop if metric.better == "higher" else drop
+        told.append("the same as FP32" if drop == 0 else f"{wording.difference(metric, gain)} against FP32")
+    if band := wording.band(metric, figure, digits):
+        told.append(f"95 % interval {band}")
+    verb = "keeps" if drop is None or drop <= (KEEPS if metric.is_share else 0) else "falls to"
+    if metric.better == "lower" and verb == "falls to":
+        verb = "rises to"
+    shown = f"{verb} {wording.value(metric, figure.value, digits)} {metric.title}"
+    return f"{shown} ({'; '.join(told)})" if told else shown
 
 
-def _caveat(row: Row, comparison: Comparison, digits: int) -> str:
-    """True if the change from FP32 may be chance.
+def _caveat(row: Row, metric: Metric, comparison: Comparison, digits: int) -> str:
+    """A sentence on whether the change from FP32 may be chance; empty where nothing changed, or nobody can tell.
 
     The interval alone overstates the doubt, because both ran on the same samples: only those whose answer changed can
-    tell. McNemar's test settles it; where the changes were not counted, with Edwards' correction on the most there can
-    be, ``samples * (1 - agreement)``, and then only the doubt is told.
+    tell, and the paired test settles it.
     """
-    metric = wording.main_metric([row])
-    if metric is None:
+    figure, drop = row.metrics[metric.name], row.drop.get(metric.name, 0.0)
+    count = comparison.labelled or comparison.samples
+    change = row.changes.get(metric.name)
+    if round(drop * count) == 0 if metric.is_share else drop == 0:
         return ""
-    value, drop = row.metrics[metric], row.drop.get(metric, 0.0)
-    fp32, count = value.value + drop, comparison.labelled or comparison.samples
-    if round(drop * count) == 0:
-        return ""
-    what, change = "drop" if drop > 0 else "gain", row.changes.get(metric)
-    if change is not None:
-        tested = f"(McNemar p = {change.p_value:.2g})."
-        if change.p_value < SIGNIFICANT:
-            return f" The {what} is more than chance {tested}"
-        return f" {_within(value, fp32, digits)}{count} samples cannot tell this {what} from chance {tested}"
-    if not value.low <= fp32 <= value.high:
-        return ""
-    changed = comparison.samples * (1 - row.agreement)
-    if metric == "top1" and abs(drop) * count - 1 > Z95 * math.sqrt(changed):
-        return ""
-    return f" {_within(value, fp32, digits)}{count} samples cannot tell this {what} from chance."
+    what = "drop" if drop > 0 else "gain"
+    fp32 = figure.value + (drop if metric.better == "higher" else -drop)
+    within = _within(metric, figure, fp32, digits)
+    if change is None:
+        return f" {within}{count} samples cannot tell this {what} from chance." if within else ""
+    tested = f"({'McNemar' if metric.is_share else 'paired t-test,'} p = {change.p_value:.2g})."
+    if change.p_value < SIGNIFICANT:
+        return f" The {what} is more than chance {tested}"
+    return f" {within}{count} samples cannot tell this {what} from chance {tested}"
 
 
-def _within(value: Interval, fp32: float, digits: int) -> str:
-    """That FP32's accuracy lies within the interval; empty where it does not."""
-    inside = value.low <= fp32 <= value.high
-    return f"FP32's {wording.percent(fp32, digits)} lies within that interval: " if inside else ""
+def _within(metric: Metric, figure: Interval, fp32: float, digits: int) -> str:
+    """That FP32's figure lies within the interval; empty where it does not."""
+    inside = figure.low is not None and figure.high is not None and figure.low <= fp32 <= figure.high
+    return f"FP32's {wording.value(metric, fp32, digits)} lies within that interval: " if inside else ""
 
 
 def _listed(clauses: Sequence[str]) -> str:

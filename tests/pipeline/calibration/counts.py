@@ -10,8 +10,7 @@ from typing import Any
 
 from quantkit.config import Config, parse_config
 from quantkit.core.progress import Advance
-from quantkit.core.statistics.collected import STATISTICS_FILE
-from quantkit.core.statistics.histogram import HISTOGRAMS_FILE
+from quantkit.core.statistics.files import HISTOGRAMS_FILE, STATISTICS_FILE
 
 
 def configured(model: Path, data: Path, **calibrate: object) -> Config:

@@ -16,6 +16,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.preprocess import PRESETS
 from quantkit.pipeline.calibration.stage import calibrate
 from quantkit.pipeline.export import export_all
+from quantkit.pipeline.run_files import load_calibration
 from tests.conftest import Quantkit, tiny_model
 from tests.pipeline.calibration.counts import Counted, bits, configured
 
@@ -51,15 +52,15 @@ def test_the_same_command_counts_nothing(config: Config, images: Path, caplog: p
     assert second.folder not in (None, first)
     assert second.folder is not None
     assert bits(second.folder) == bits(first)
-    assert second.model_dump(exclude={"created"}) == Calibration.load(first).model_dump(exclude={"created"})
-    assert Calibration.load(second.folder).model_dump() == second.model_dump()
+    assert second.model_dump(exclude={"created"}) == load_calibration(first).model_dump(exclude={"created"})
+    assert load_calibration(second.folder).model_dump() == second.model_dump()
 
 
 def test_another_method_counts_nothing_either(config: Config, images: Path) -> None:
     (first,) = runs()
     other, counted = again(config.with_values("calibrate", method="entropy", percentile=99.0))
     assert counted == 0
-    earlier = Calibration.load(first)
+    earlier = load_calibration(first)
     assert (earlier.method, other.method) == ("mse-robust", "entropy")
     for name, tensor in other.tensors.items():
         assert tensor.range == earlier.tensors[name].candidates["entropy"]
@@ -160,7 +161,7 @@ def test_a_model_that_was_moved_is_exported_from_where_it_is(config: Config, mod
         assert counted == 0
         assert calibration.model.path == str(tmp_path / "moved.onnx")
         assert calibration.folder is not None
-        assert Calibration.load(calibration.folder).model.path == str(tmp_path / "moved.onnx")
+        assert load_calibration(calibration.folder).model.path == str(tmp_path / "moved.onnx")
         assert export_all(moved, calibration, tmp_path / "out", targets=["onnxruntime"], precisions=["int8"])
 
 

@@ -16,7 +16,7 @@ import quantkit as qk
 from quantkit.config import Config
 from quantkit.core.errors import BadInput
 from quantkit.core.shard import Shard
-from quantkit.core.statistics.collected import Collected
+from quantkit.core.statistics.files import load_collected
 from quantkit.pipeline.calibration.shards import calibrate_shard, merge
 from quantkit.pipeline.calibration.stage import calibrate
 from quantkit.pipeline.run_directory import own_folder
@@ -98,7 +98,7 @@ def test_tensors_that_some_shards_never_see_keep_their_place(tmp_path: Path, fla
     config = configured(tmp_path / "picky.onnx", flawed / "list.txt")
     calibrate(config, tmp_path / "whole")
     parts = parts_of(config, 3, tmp_path)
-    seen = ["picked" in Collected.load(part / "counts").histograms for part in parts]
+    seen = ["picked" in load_collected(part / "counts").histograms for part in parts]
     assert seen == [True, False, False]  # only the blue images are so bright
     merge(parts[::-1], tmp_path / "merged")
     assert document(tmp_path / "merged") == document(tmp_path / "whole")

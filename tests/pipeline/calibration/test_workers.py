@@ -12,6 +12,7 @@ import quantkit as qk
 from quantkit.core.errors import BadInput
 from quantkit.core.progress import silent
 from quantkit.core.shard import WHOLE
+from quantkit.core.statistics.files import save_collected
 from quantkit.pipeline.calibration import one_pass as passes
 from quantkit.pipeline.calibration import workers
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
@@ -70,7 +71,7 @@ def same(found: list[Checkpoint], tmp_path: Path) -> bool:
     contents = []
     for number, checkpoint in enumerate(found):
         (tmp_path / f"bits-{number}").mkdir()
-        checkpoint.collected.save(tmp_path / f"bits-{number}")
+        save_collected(tmp_path / f"bits-{number}", checkpoint.collected)
         contents.append(bits(tmp_path / f"bits-{number}"))
     return all(content == contents[0] for content in contents)
 

@@ -18,6 +18,7 @@ from quantkit.datasets import open_dataset
 from quantkit.graph.model_file import open_model
 from quantkit.pipeline.comparison import layer_errors
 from quantkit.pipeline.comparison.candidates import Candidate
+from quantkit.pipeline.run_files import load_comparison
 from quantkit.targets import LayerOutputs
 from quantkit.targets.onnxruntime.target import OnnxRuntime
 from quantkit.targets.openvino import OpenVinoSettings
@@ -50,7 +51,7 @@ def test_int8_rows_of_the_first_batch_have_every_layer(model_path: Path, images:
     assert found["logits"] == pytest.approx(row.sqnr_db, abs=1.0)
     assert all(value is not None and 25 < value < 80 for value in found.values())
     assert comparison.warnings == tuple(w for w in comparison.warnings if "layers" not in w)
-    assert Comparison.load(tmp_path / "run").rows == comparison.rows
+    assert load_comparison(tmp_path / "run").rows == comparison.rows
 
 
 @pytest.mark.openvino
@@ -81,7 +82,7 @@ def test_a_bad_range_shows_where_it_is(model_path: Path, images: Path) -> None:
     spoilt = calibration.tensors["relu2"]
     tensors = dict(calibration.tensors)
     tensors["relu2"] = spoilt.model_copy(update={"amax": spoilt.amax / 8, "low": 0.0, "high": spoilt.high / 8})
-    changed = calibration.model_copy(update={"tensors": tensors}).attach(calibration.collected)
+    changed = calibration.model_copy(update={"tensors": tensors})
     bad = figures(compared(changed, images).rows[1])
     assert min(bad, key=lambda name: bad[name] or 1e9) in ("relu2", "pool")
     for name in ("input", "relu1", "conv2"):
@@ -149,15 +150,15 @@ def test_a_runtime_that_refuses_is_a_warning(
 def test_tensorrt_tells_by_its_qdq_file_without_a_gpu(model_path: Path, images: Path, tmp_path: Path) -> None:
     calibration = qk.calibrate(model_path, images)
     engine = Artifact("tensorrt", "int8", (tmp_path / "model.engine",))  # is not read
-    candidate = Candidate(TensorRT(), engine, None, "cuda:0")  # type: ignore[arg-type]
+    candidate = Candidate(TensorRT(), engine, None, "cuda:0", "mse")  # type: ignore[arg-type]
     model = open_model(model_path)
     dataset = open_dataset(images, model.inputs, calibration.preprocess).dataset
-    warnings = layer_errors.measure_layers(
+    errors, warnings = layer_errors.measure_layers(
         [candidate], calibration, model, dataset, range(len(dataset.names)), 1, tmp_path / "artifacts"
     )
     assert warnings == []
-    assert [error.tensor for error in candidate.layer_errors] == LAYERS
-    assert all(error.sqnr_db is None or 20 < error.sqnr_db < 80 for error in candidate.layer_errors)
+    assert [error.tensor for error in errors[candidate.key]] == LAYERS
+    assert all(error.sqnr_db is None or 20 < error.sqnr_db < 80 for error in errors[candidate.key])
 
 
 @pytest.mark.openvino

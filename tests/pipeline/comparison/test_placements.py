@@ -7,7 +7,7 @@ import pytest
 
 from quantkit.api import calibrate, compare, export
 from quantkit.config import DEFAULT_METHOD
-from quantkit.core.comparison import Comparison
+from quantkit.pipeline.run_files import load_comparison
 from quantkit.targets.openvino import OpenVinoSettings
 from tests.conftest import Quantkit
 
@@ -30,7 +30,7 @@ def test_one_comparison_holds_both_placements(model_path: Path, images: Path, tm
         assert [layer.name for layer in row.layers if layer.meant] == meant
         assert row.sqnr_db is not None and row.sqnr_db > 20
     assert rows[1].size_bytes != rows[2].size_bytes
-    loaded = Comparison.load(tmp_path / "run")
+    loaded = load_comparison(tmp_path / "run")
     assert loaded.rows == rows
 
 

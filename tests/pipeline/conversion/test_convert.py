@@ -18,12 +18,12 @@ from onnxruntime import InferenceSession
 from onnxruntime.quantization import calibrate as ort
 from onnxruntime.quantization import quantize_static
 
-from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadInput
 from quantkit.formats.tensorrt_cache import parse_cache, text_with_header
 from quantkit.graph.float_tensors import float_tensors
 from quantkit.pipeline.conversion import read as read_ranges
 from quantkit.pipeline.conversion.stage import FORMS, convert
+from quantkit.pipeline.run_files import load_calibration
 from tests.conftest import Quantkit, tiny_model
 from tests.golden.cases import digits, mixed
 
@@ -108,7 +108,7 @@ def test_a_run_made_of_a_cache_is_exported_to_all_targets(
     assert exported.returncode == 0, exported.stderr
     written = amax_of(tmp_path / "run/artifacts/tensorrt/int8/calibration.cache")
     assert written == {name: amax for name, amax in amax_of(source).items() if "Unnamed" not in name}
-    calibration = Calibration.load(tmp_path / "run")
+    calibration = load_calibration(tmp_path / "run")
     assert calibration.method == "imported"
     assert calibration.samples == 0
     assert calibration.data.path == str(source)
@@ -148,15 +148,15 @@ def test_a_measured_calibration_is_not_replaced(
     assert "was measured" in done.stderr
     assert (tmp_path / "out/calibration.json").read_bytes() == before
     assert invoked("convert", "out", "--to", "cache", "-o", "o.cache").returncode == 0
-    tensors = Calibration.load(tmp_path / "out").tensors
+    tensors = load_calibration(tmp_path / "out").tensors
     written = amax_of(tmp_path / "o.cache")
     assert {n: np.float32(a / 127) for n, a in written.items()} == {
         n: np.float32(t.amax / 127) for n, t in tensors.items()
     }
     assert invoked("convert", "out", "--model", model_path, "--to", "json", "-o", "two").returncode == 0
-    again = Calibration.load(tmp_path / "two")
-    assert again.ranges == Calibration.load(tmp_path / "out").ranges
-    assert again.preprocess == Calibration.load(tmp_path / "out").preprocess
+    again = load_calibration(tmp_path / "two")
+    assert again.ranges == load_calibration(tmp_path / "out").ranges
+    assert again.preprocess == load_calibration(tmp_path / "out").preprocess
 
 
 def test_a_cache_is_headed_anew_and_otherwise_as_it_was(quantkit: Quantkit, cache: Path, tmp_path: Path) -> None:

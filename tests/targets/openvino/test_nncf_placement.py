@@ -180,7 +180,7 @@ def test_an_excluded_classifier_is_meant_for_int8_where_it_would_be_in_it(
 def test_a_tensor_without_a_range_is_named_and_left_alone(model_path: Path, images: Path) -> None:
     calibration = calibrate(model_path, images)
     known = {name: tensor for name, tensor in calibration.tensors.items() if name != "relu1"}
-    partial = calibration.model_copy(update={"tensors": known}).attach(calibration.collected)
+    partial = calibration.model_copy(update={"tensors": known})
     placed, notes = placed_by_nncf(open_model(model_path), partial, NNCF, False)
     assert "relu1" in placed.without_range
     assert "relu1" in notes[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quantkit.core.calibration import Calibration
+from quantkit.core.preprocess import Preprocess
 from quantkit.core.wording import some
 from quantkit.graph.fused import with_fused
 from quantkit.graph.model_file import ModelFile
@@ -85,14 +86,15 @@ def _simplify(model: Any) -> None:
 def _static_shapes(model: Any, calibration: Calibration) -> dict[tuple[str, int], tuple[int, ...]]:
     """The shape of every output for one sample, by friendly name and port; those that stay unknown are left out."""
     copy = model.clone()
-    size = calibration.preprocess.size
+    images = calibration.preprocess if isinstance(calibration.preprocess, Preprocess) else Preprocess()
+    size = images.size
     shapes = {}
     for value in copy.inputs:
         dimensions = [
             d.get_length() if d.is_static else 1 if i == 0 else None for i, d in enumerate(value.partial_shape)
         ]
         if None in dimensions and size is not None and len(dimensions) == 4:
-            first = 1 if calibration.preprocess.layout == "nhwc" else 2
+            first = 1 if images.layout == "nhwc" else 2
             dimensions[first : first + 2] = size
         if None not in dimensions:
             shapes[value.any_name] = dimensions

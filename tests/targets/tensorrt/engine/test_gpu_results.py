@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from quantkit.core.comparison import COMPARISON_FILE, Environment
+from quantkit.pipeline.run_files import save_comparison
 from tests.reports.builders import comparison, reference_row, row
 
 SCRIPTS = Path(__file__).resolve().parents[4] / "scripts"
@@ -44,7 +45,7 @@ def test_the_page_states_versions_outcomes_and_figures(scripts: tuple[Any, Any],
         row(target="tensorrt", batch=64),
         row(target="onnxruntime", agreement=0.5),
     )
-    comparison(*rows, environment=Environment(**here), samples=2000).save(tmp_path)
+    save_comparison(comparison(*rows, environment=Environment(**here), samples=2000), tmp_path)
     (tmp_path / COMPARISON_FILE).rename(tmp_path / "resnet50.json")
     (tmp_path / "junit.xml").write_text(JUNIT)
     eager = {"batches": {"1": {"as exported": {"p50": 2.4}}}}

@@ -1,0 +1,58 @@
+"""Preprocessing of images made to fit one input of a model."""
+
+from __future__ import annotations
+
+from quantkit.core.errors import BadData
+from quantkit.core.preprocess import Preprocess
+from quantkit.graph.model_file import ModelInput
+
+NO_SPATIAL_SIZE = (224, 224)  # for models with dynamic height and width, unless the preprocessing says otherwise
+
+
+def fit(preprocess: Preprocess, spec: ModelInput, notes: list[str]) -> Preprocess:
+    """Fill in size and layout from the model's input; BadData when they contradict each other."""
+    if len(spec.shape) != 4:
+        raise BadData(
+            f"The model input {spec.name!r} has shape {spec.shape}, which is not that of a batch of images.",
+            "Give the samples as .npy or .npz.",
+        )
+    layout = preprocess.layout or _layout(spec)
+    depth, size = (spec.shape[1], spec.shape[2:]) if layout == "nchw" else (spec.shape[3], spec.shape[1:3])
+    if isinstance(depth, int) and depth != preprocess.depth:
+        raise BadData(
+            f"The model input {spec.name!r} takes {depth} channels, but the preprocessing makes {preprocess.depth}.",
+            'Set channels in [preprocess] ("rgb", "bgr" or "gray"), or --preprocess gray for a grayscale model.',
+        )
+    known = tuple(d if isinstance(d, int) else None for d in size)
+    wanted = preprocess.size
+    if wanted is None:
+        wanted = (known[0] or NO_SPATIAL_SIZE[0], known[1] or NO_SPATIAL_SIZE[1])
+        if None in known:
+            notes.append(f"The model's height and width are dynamic: images are resized to {wanted[0]}x{wanted[1]}.")
+    elif any(k is not None and k != w for k, w in zip(known, wanted, strict=True)):
+        raise BadData(
+            f"The model input {spec.name!r} is {known[0]}x{known[1]}, but [preprocess] size is "
+            f"{wanted[0]}x{wanted[1]}.",
+            "Leave size out, or set it to the model's.",
+        )
+    fitted = preprocess.model_copy(update={"size": wanted, "layout": layout})
+    if spec.dtype.startswith(("int", "uint")):
+        fitted = fitted.model_copy(update={"scale": 1.0, "mean": (0.0,), "std": (1.0,)})
+        notes.append(f"The model takes {spec.dtype} pixels: they are resized, not normalised.")
+    notes.append(f"Preprocessing: {fitted.describe()}")
+    return fitted
+
+
+def _layout(spec: ModelInput) -> str:
+    channels = (1, 3, 4)
+    if spec.shape[1] in channels:
+        return "nchw"
+    if spec.shape[3] in channels:
+        return "nhwc"
+    if isinstance(spec.shape[1], str) and isinstance(spec.shape[3], str):
+        return "nchw"
+    raise BadData(
+        f"The model input {spec.name!r} has shape {spec.shape}: neither its second nor its last dimension is 1 or 3 "
+        "channels.",
+        "Give the samples as .npy or .npz.",
+    )

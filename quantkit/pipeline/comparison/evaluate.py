@@ -1,0 +1,187 @@
+"""Candidates and evaluation data in, what each model answered out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.comparison import Change, Interval
+from quantkit.core.errors import BadModel, NothingEvaluated
+from quantkit.core.predictions import Predictions
+from quantkit.core.progress import Progress, silent
+from quantkit.core.wording import some
+from quantkit.datasets import Batch, Dataset, Stream
+from quantkit.datasets.stream import resized_batch
+from quantkit.measure.output_noise import OutputNoise
+from quantkit.pipeline.comparison.candidates import Candidate
+from quantkit.tasks import Outputs, Result, Scorer, Task
+from quantkit.tasks.own_metric import OwnMetric
+from quantkit.tasks.sample_scores import SampleScores
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of all candidates: ``results`` and ``sqnr_db`` by their keys.
+
+    ``first`` is the first batch that could be read, ``readable`` are the indices of all samples that could,
+    ``labelled`` counts those with an annotation, and ``warnings`` say what was skipped.
+    """
+
+    results: dict[str, Result]
+    sqnr_db: dict[str, float | None]
+    predictions: Predictions | None
+    first: Batch
+    readable: list[int]
+    samples: int
+    labelled: int
+    warnings: tuple[str, ...]
+
+
+def evaluate(
+    candidates: Sequence[Candidate],
+    stream: Stream,
+    task: Task,
+    own_metrics: Sequence[OwnMetric] = (),
+    step: int = 1,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Run every sample through every candidate, ``step`` at a time, and hold it against FP32 on the same target.
+
+    Raises BadData where annotations do not fit the answers, NothingEvaluated where no sample can be read.
+    """
+    counts = {candidate.key: _Count(task, own_metrics) for candidate in candidates}
+    dataset = stream.dataset
+    first: Batch | None = None
+    kept = _Kept(task)
+    with progress("evaluating", len(stream.indices), "samples") as advance:
+        for batch in stream.batches(step):
+            first = first or batch
+            annotations = None if dataset.annotations is None else [dataset.annotations[i] for i in batch.indices]
+            answers = {}
+            for candidate, outputs, reference in _outputs(candidates, batch, step):
+                answers[candidate.key] = counts[candidate.key].update(outputs, reference, annotations, dataset)
+            kept.update(batch.indices, answers)
+            advance(len(batch.indices))
+    if first is None:
+        raise NothingEvaluated(f"No sample of {dataset.source} could be evaluated.", "Check the files.")
+    readable = [index for position, index in enumerate(stream.indices) if position not in stream.skipped]
+    known = dataset.annotations
+    results = {key: count.result() for key, count in counts.items()}
+    measured = any(result.metrics for result in results.values())
+    return Evaluation(
+        results=results,
+        sqnr_db={key: count.noise.sqnr_db for key, count in counts.items()},
+        predictions=kept.predictions(dataset),
+        first=first,
+        readable=readable,
+        samples=len(readable),
+        labelled=sum(known[i] is not None for i in readable) if measured and known is not None else 0,
+        warnings=_skipped(stream),
+    )
+
+
+def _outputs(candidates: Sequence[Candidate], batch: Batch, step: int) -> Iterator[tuple[Candidate, Outputs, Outputs]]:
+    """Every candidate's outputs for one batch, and those of FP32 on the same target, which comes first."""
+    count = len(batch.indices)
+    inputs = resized_batch(batch.inputs, step) if count < step else batch.inputs
+    references: dict[str, Outputs] = {}
+    for candidate in candidates:
+        found = candidate.session.infer(inputs)
+        outputs = {name: _by_sample(name, output, step)[:count] for name, output in found.items()}
+        if candidate.is_reference:
+            references[candidate.artifact.target] = outputs
+        yield candidate, outputs, references[candidate.artifact.target]
+
+
+def _by_sample(name: str, output: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
+    """An output with samples along its first dimension, of which ``step`` were fed."""
+    if output.ndim and len(output) == step:
+        return output
+    if step == 1:
+        return output[None]
+    raise BadModel(
+        f"The model's output {name!r} has shape {output.shape}, not one row for each of {step} samples.",
+        "Export the model with a dynamic batch, or a batch of 1.",
+    )
+
+
+class _Count:
+    """One candidate on its way through the samples."""
+
+    def __init__(self, task: Task, own_metrics: Sequence[OwnMetric]) -> None:
+        self.noise = OutputNoise()
+        self._task = task
+        self._scorer: Scorer = task.scorer()
+        self._own_metrics = own_metrics
+        self._own_scores = SampleScores([one.metric for one in own_metrics])
+
+    def update(self, outputs: Outputs, reference: Outputs, annotations: Sequence[Any] | None, dataset: Dataset) -> Any:
+        """Count one batch; its answers are returned."""
+        self.noise.update(reference, outputs)
+        answers, expected = self._task.decode(outputs), self._task.decode(reference)
+        if answers is not None and expected is not None:
+            if annotations is not None:
+                self._task.check_answers(answers, dataset)
+            self._scorer.update(answers, expected, annotations)
+        if self._own_metrics:
+            given = annotations or [None] * len(next(iter(outputs.values())))
+            self._own_scores.update(
+                {one.metric.name: one.values(outputs, given) for one in self._own_metrics},
+                {one.metric.name: one.values(reference, given) for one in self._own_metrics},
+            )
+        return answers
+
+    def result(self) -> Result:
+        """The task's figures, then the user's own."""
+        found = self._scorer.result()
+        metrics: dict[str, Interval] = {**found.metrics, **self._own_scores.metrics()}
+        changes: dict[str, Change] = {**found.changes, **self._own_scores.changes()}
+        return Result(metrics, changes, found.agreement, found.warnings)
+
+
+@dataclass
+class _Kept:
+    """What the task keeps of every candidate's answers, some bytes a sample."""
+
+    task: Task
+    indices: list[int] = field(default_factory=list)
+    parts: dict[str, dict[str, list[npt.NDArray[Any]]]] = field(default_factory=dict)  # by array, by candidate
+
+    def update(self, indices: Sequence[int], answers: dict[str, Any]) -> None:
+        """One batch of every candidate's answers."""
+        if any(own is None for own in answers.values()):
+            return
+        kept = {key: self.task.keep(own) for key, own in answers.items()}
+        if not all(kept.values()):
+            return
+        self.indices += indices
+        for key, arrays in kept.items():
+            for name, values in arrays.items():
+                self.parts.setdefault(name, {}).setdefault(key, []).append(values)
+
+    def predictions(self, dataset: Dataset) -> Predictions | None:
+        """All of it; None where the task keeps nothing."""
+        if not self.parts:
+            return None
+        annotations = [None if dataset.annotations is None else dataset.annotations[i] for i in self.indices]
+        return Predictions(
+            names=tuple(dataset.names[index] for index in self.indices),
+            classes=tuple(dataset.classes),
+            labels=self.task.keep_annotations(annotations),
+            keys=tuple(next(iter(self.parts.values()))),
+            kept={
+                name: np.stack([np.concatenate(parts) for parts in by_candidate.values()])
+                for name, by_candidate in self.parts.items()
+            },
+        )
+
+
+def _skipped(stream: Stream) -> tuple[str, ...]:
+    if not stream.skipped:
+        return ()
+    named = some([f"{stream.names[position]} ({why})" for position, why in stream.skipped.items()])
+    return (f"{len(stream.skipped)} images could not be read and were skipped: {named}",)

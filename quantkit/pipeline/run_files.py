@@ -1,0 +1,89 @@
+"""The files of a run, loaded and saved: calibration, comparison, predictions."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from quantkit.core.calibration import CALIBRATION_FILE, Calibration
+from quantkit.core.comparison import COMPARISON_FILE, Comparison
+from quantkit.core.errors import BadRun
+from quantkit.core.files import sha256_of, write_npz, write_text
+from quantkit.core.predictions import Predictions
+from quantkit.core.record import read_record
+from quantkit.core.statistics.files import load_collected, save_collected
+from quantkit.tasks import TASKS
+
+PREDICTIONS_FILE = "predictions.npz"
+ABOUT_SAMPLES = ("names", "classes", "labels", "keys")  # arrays of predictions.npz that every task has
+
+
+def save_calibration(calibration: Calibration, folder: Path) -> Calibration:
+    """Write ``calibration.json``, ``histograms.npz`` and ``statistics.npz``, each atomically.
+
+    Returns the calibration as it lies in ``folder``. Raises BadInput when it cannot be written.
+    """
+    save_collected(folder, calibration.collected)
+    write_text(folder / CALIBRATION_FILE, calibration.model_dump_json(indent=1) + "\n")
+    return calibration.model_copy(update={"folder": folder})
+
+
+def load_calibration(folder: Path) -> Calibration:
+    """Read the calibration of a run directory. Raises BadRun, with a hint, for a missing, damaged or stale file."""
+    calibration = read_record(Calibration, folder / CALIBRATION_FILE, "quantkit calibrate")
+    return calibration.model_copy(update={"collected": load_collected(folder), "folder": folder})
+
+
+def save_comparison(comparison: Comparison, folder: Path) -> Comparison:
+    """Write ``comparison.json``, and ``predictions.npz`` before it; returns the comparison as it lies in ``folder``."""
+    path = folder / PREDICTIONS_FILE
+    digest = ""
+    if comparison.predictions is None:
+        path.unlink(missing_ok=True)
+    else:
+        save_predictions(comparison.predictions, path)
+        digest = sha256_of(path)
+    saved = comparison.model_copy(update={"predictions_sha256": digest, "source": folder})
+    write_text(folder / COMPARISON_FILE, saved.model_dump_json(indent=1) + "\n")
+    return saved
+
+
+def load_comparison(path: Path) -> Comparison:
+    """Read a comparison from a run directory or a file. Raises BadRun for a missing, damaged or stale file.
+
+    Predictions that belong to another comparison are left out. A file that does not say what its metrics mean has those
+    of its task.
+    """
+    file = path if path.is_file() else path / COMPARISON_FILE
+    comparison = read_record(Comparison, file, "quantkit compare")
+    source = file.parent if file.name == COMPARISON_FILE else file
+    answers = file.parent / PREDICTIONS_FILE
+    predictions = None
+    if comparison.predictions_sha256 and answers.is_file() and sha256_of(answers) == comparison.predictions_sha256:
+        predictions = load_predictions(answers)
+    metrics = comparison.metrics or (TASKS[comparison.task].metrics if comparison.task in TASKS else ())
+    return comparison.model_copy(update={"source": source, "predictions": predictions, "metrics": metrics})
+
+
+def save_predictions(predictions: Predictions, path: Path) -> None:
+    """Write them, atomically."""
+    text = {name: np.array(getattr(predictions, name), dtype=np.str_) for name in ("names", "classes", "keys")}
+    write_npz(path, {**text, "labels": predictions.labels, **predictions.kept})
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Read them. Raises BadRun for a file that is missing, damaged, or does not agree with itself."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            names, classes, keys = (tuple(map(str, file[name].tolist())) for name in ("names", "classes", "keys"))
+            labels = file["labels"]
+            kept = {name: file[name] for name in file.files if name not in ABOUT_SAMPLES}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise BadRun(f"{path} cannot be read ({error}).", "Make it again with quantkit compare.") from error
+    found = Predictions(names, classes, labels, keys, kept)
+    if fault := found.fault():
+        raise BadRun(f"{path} is damaged ({fault}).", "Make it again with quantkit compare.")
+    return found

@@ -1,0 +1,229 @@
+"""Classification: the answer is the class with the best score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.errors import BadData
+from quantkit.core.figures import Metric
+from quantkit.datasets.base import Dataset
+from quantkit.graph.model_file import ModelInput
+from quantkit.measure.intervals import wilson_interval
+from quantkit.tasks.base import Caption, Kept, Outputs, Result, Task
+from quantkit.tasks.sample_scores import SampleScores, Scores
+
+DEPTHS = {"top1": 1, "top5": 5}  # among how many of the best scores the label's must be
+NEAR_CHANCE = 2.0  # FP32 accuracy below this many times chance: the preprocessing is probably wrong
+NO_ANSWER = -1  # of a sample whose scores are not finite, and the label of one that has none
+
+
+@dataclass(frozen=True, eq=False)
+class ClassAnswers:
+    """One batch: ``scores`` (N, classes); ``best`` (N,) int32, -1 where scores are not finite; ``confidence`` (N,)
+    float32, what Softmax gives the best class, 0 to 1."""
+
+    scores: npt.NDArray[Any]
+    best: npt.NDArray[np.int32]
+    confidence: npt.NDArray[np.float32]
+
+
+class Classification(Task):
+    """An annotation is the index of the right class. Outputs are (N, classes) scores, the first output's."""
+
+    name = "classification"
+    metrics = (
+        Metric(
+            name="top1", title="top-1", unit="share", interval=True, hint="Share of samples whose label scores best"
+        ),
+        Metric(
+            name="top5",
+            title="top-5",
+            unit="share",
+            interval=True,
+            hint="Share of samples whose label is among the five best",
+        ),
+    )
+
+    def decode(self, outputs: Outputs) -> ClassAnswers | None:
+        """The first output's scores; None when they are no class scores."""
+        scores = class_scores(next(iter(outputs.values())))
+        if scores is None:
+            return None
+        best, confidence = best_of(scores)
+        finite = np.isfinite(scores).all(axis=1) if scores.dtype.kind == "f" else np.ones(len(scores), np.bool_)
+        return ClassAnswers(scores, np.where(finite, best, NO_ANSWER).astype(np.int32), confidence)
+
+    def scorer(self) -> ClassScorer:
+        """A new count."""
+        return ClassScorer(self.metrics)
+
+    def check(self, outputs: Sequence[ModelInput], dataset: Dataset) -> None:
+        """Raise BadData when classes or labels do not fit the first output's shape, as far as that is fixed."""
+        count = class_count(outputs)
+        if count is not None:
+            check_classes(dataset, count)
+
+    def check_answers(self, answers: ClassAnswers, dataset: Dataset) -> None:
+        """Raise BadData when classes or labels do not fit the scores."""
+        check_classes(dataset, answers.scores.shape[1])
+
+    def keep(self, answers: ClassAnswers) -> Kept:
+        """``answers`` (N,) int32 and ``confidences`` (N,) float32."""
+        return {"answers": answers.best, "confidences": answers.confidence}
+
+    def keep_annotations(self, annotations: Sequence[Any]) -> npt.NDArray[np.int32]:
+        """Labels, -1 where there is none."""
+        return labels_of(annotations).astype(np.int32)
+
+    def agree(self, first: Kept, second: Kept) -> npt.NDArray[np.bool_]:
+        """True where both chose the same class."""
+        same: npt.NDArray[np.bool_] = (first["answers"] == second["answers"]) & (first["answers"] != NO_ANSWER)
+        return same
+
+    def right(self, kept: Kept, annotations: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """True where the chosen class is the label."""
+        right: npt.NDArray[np.bool_] = (kept["answers"] == annotations) & self.annotated(annotations)
+        return right
+
+    def annotated(self, annotations: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """True where there is a label."""
+        labelled: npt.NDArray[np.bool_] = annotations >= 0
+        return labelled
+
+    def caption(self, kept: Kept, sample: int, classes: Sequence[str]) -> Caption:
+        """The class's name and its share after Softmax."""
+        return Caption(class_name(int(kept["answers"][sample]), classes), float(kept["confidences"][sample]))
+
+    def annotation_caption(self, annotations: npt.NDArray[Any], sample: int, classes: Sequence[str]) -> str:
+        """The label's name."""
+        label = int(annotations[sample])
+        return class_name(label, classes) if label >= 0 else ""
+
+
+class ClassScorer:
+    """Counts hits against labels, and answers equal to FP32's."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._scores = SampleScores(metrics)
+        self._equal = self._answers = self._classes = 0
+
+    def update(self, answers: ClassAnswers, reference: ClassAnswers, annotations: Sequence[Any] | None) -> None:
+        """Count one batch of both models' answers."""
+        self._classes = answers.scores.shape[1]
+        self._equal += int(((answers.best == reference.best) & (answers.best != NO_ANSWER)).sum())
+        self._answers += len(answers.best)
+        if annotations is not None:
+            labels = labels_of(annotations)
+            self._scores.update(hits(answers.scores, labels), hits(reference.scores, labels))
+
+    def result(self) -> Result:
+        """Shares of hits and of equal answers, each with Wilson's interval."""
+        metrics = self._scores.metrics()
+        agreement = wilson_interval(self._equal, self._answers) if self._answers else None
+        return Result(metrics, self._scores.changes(), agreement, self._warnings(metrics.get("top1")))
+
+    def _warnings(self, top1: Any) -> tuple[str, ...]:
+        if top1 is None or top1.value >= NEAR_CHANCE / self._classes:
+            return ()
+        return (
+            f"FP32 accuracy is {top1.value:.1%}, near chance for {self._classes} classes: "
+            "the preprocessing or the order of classes is probably wrong.",
+        )
+
+
+def hits(scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Scores:
+    """1 where the label (N,) is among the best 1 or 5 of the scores (N, classes), 0 where not, NaN without a label.
+
+    top5 says nothing of five classes or fewer, and is left out there. A row of scores that is not finite is no hit.
+    """
+    known = labels >= 0
+    rows, own_labels = scores[known], labels[known]
+    own = rows[np.arange(len(rows)), own_labels][:, None]
+    # Rank by how many classes score higher; of equal scores those before the label's index come first, as in argmax.
+    index = np.arange(scores.shape[1])[None, :]
+    rank = ((rows > own) | ((rows == own) & (index < own_labels[:, None]))).sum(axis=1)
+    finite = np.isfinite(rows).all(axis=1)
+    found = {}
+    for name, depth in DEPTHS.items():
+        if depth == 1 or scores.shape[1] > depth:
+            values = np.full(len(labels), np.nan)
+            values[known] = (rank < depth) & finite
+            found[name] = values
+    return found
+
+
+def class_scores(output: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """An output as (N, classes) scores, trailing dimensions of 1 dropped; None when it is no classification."""
+    scores = output.reshape(output.shape[0], -1) if output.ndim > 2 and output[0].size == output.shape[1] else output
+    return scores if scores.ndim == 2 and scores.shape[1] >= 2 else None
+
+
+def class_count(outputs: Sequence[ModelInput]) -> int | None:
+    """How many classes the first output scores; None when it is no classification, or its shape does not say."""
+    _, *rest = outputs[0].shape or ("",)
+    count = rest[0] if rest and all(dimension == 1 for dimension in rest[1:]) else None
+    return count if isinstance(count, int) and count >= 2 else None
+
+
+def may_score_classes(outputs: Sequence[ModelInput]) -> bool:
+    """True if the first output's shape can be that of class scores; of a single sample it need not have a batch."""
+    shape = outputs[0].shape
+    if len(shape) < 2:
+        return not shape or (isinstance(shape[0], int) and shape[0] >= 2)
+    return class_count(outputs) is not None or (len(shape) == 2 and isinstance(shape[1], str))
+
+
+def best_of(scores: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """The best class of each row of (N, classes) and its share after Softmax; scores that are shares stay as they are.
+
+    A row that is not finite has confidence 0.
+    """
+    values = scores.astype(np.float64)
+    best = values.argmax(axis=1)
+    top = values[np.arange(len(values)), best]
+    with np.errstate(all="ignore"):
+        shares = bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3))
+        confidence = top if shares else 1 / np.exp(values - top[:, None]).sum(axis=1)
+    return best.astype(np.int32), np.nan_to_num(confidence).astype(np.float32)
+
+
+def labels_of(annotations: Sequence[Any]) -> npt.NDArray[np.int64]:
+    """Annotations as class indices, int64 (N,), -1 for None. Raises BadData for what is no whole number."""
+    for annotation in annotations:
+        if annotation is not None and not isinstance(annotation, (int, np.integer)):
+            raise BadData(
+                f"The label {annotation!r:.40} is no class index.",
+                "Give whole numbers, in the order of the model's outputs.",
+            )
+    return np.array([NO_ANSWER if annotation is None else int(annotation) for annotation in annotations], np.int64)
+
+
+def class_name(number: int, classes: Sequence[str]) -> str:
+    """What people call a class."""
+    if number < 0:
+        return "no answer"
+    return classes[number] if classes else f"class {number}"
+
+
+def check_classes(dataset: Dataset, count: int) -> None:
+    """Raise BadData when classes or labels do not fit a model that scores ``count`` classes."""
+    if dataset.annotations is None:
+        return
+    named = len(dataset.classes)
+    if named and named != count:
+        raise BadData(
+            f"{dataset.source} has {named} classes, but the model has {count} outputs.",
+            "Name the outputs' classes in order in [data] classes, or check that this is the right model.",
+        )
+    labels = labels_of(dataset.annotations)
+    worst = int(labels.max(initial=NO_ANSWER))
+    if worst >= count:
+        raise BadData(
+            f"{dataset.source} has the label {worst}, outside the model's classes 0 to {count - 1}.",
+            "Check the labels, or that this is the right model.",
+        )

@@ -1,0 +1,83 @@
+"""No task at all: how close outputs stay to FP32's, whatever they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.figures import Metric
+from quantkit.tasks.base import Outputs, Result, Task
+from quantkit.tasks.sample_scores import SampleScores
+
+
+class Fidelity(Task):
+    """Annotations are not looked at. An answer is every floating-point output as it is."""
+
+    name = "none"
+    metrics = (
+        Metric(
+            name="cosine",
+            title="cosine similarity",
+            hint="Cosine of the angle between an output and FP32's, of the worst output of each sample",
+            of_fp32=True,
+        ),
+        Metric(
+            name="largest_error",
+            title="largest error",
+            better="lower",
+            hint="Largest difference from FP32's outputs, in their own units",
+            over_samples="max",
+            of_fp32=True,
+        ),
+    )
+
+    def decode(self, outputs: Outputs) -> Outputs | None:
+        """The floating-point outputs; None where there is none."""
+        floats = {name: values for name, values in outputs.items() if values.dtype.kind == "f"}
+        return floats or None
+
+    def scorer(self) -> FidelityScorer:
+        """A new count."""
+        return FidelityScorer(self.metrics)
+
+
+class FidelityScorer:
+    """Cosine similarity and largest error of every sample, over the outputs that both models have in one shape."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._scores = SampleScores(metrics)
+
+    def update(self, answers: Outputs, reference: Outputs, annotations: Sequence[Any] | None) -> None:
+        """Count one batch of both models' outputs."""
+        shared = [name for name in reference if name in answers and answers[name].shape == reference[name].shape]
+        if not shared:
+            return
+        cosines = np.min([cosine(reference[name], answers[name]) for name in shared], axis=0)
+        errors = np.max([largest_error(reference[name], answers[name]) for name in shared], axis=0)
+        found = {"cosine": cosines, "largest_error": errors}
+        self._scores.update(found, found)
+
+    def result(self) -> Result:
+        """The mean cosine with its interval, and the largest error of all."""
+        return Result(self._scores.metrics())
+
+
+def cosine(reference: npt.NDArray[Any], own: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Σ a·b / (|a| |b|) of each sample, (N,) float64: 1 where both are zero, 0 where one is, or is not finite."""
+    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (reference, own))
+    with np.errstate(all="ignore"):
+        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        found = np.einsum("ij,ij->i", a, b) / norms
+    equal = (a == b).all(axis=1)
+    return np.where(equal, 1.0, np.where(np.isfinite(found), np.clip(found, -1, 1), 0.0))
+
+
+def largest_error(reference: npt.NDArray[Any], own: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """max |a - b| of each sample, (N,) float64; the largest float32 where the difference is not finite."""
+    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (reference, own))
+    with np.errstate(all="ignore"):
+        difference = np.where(a == b, 0.0, np.abs(a - b)).max(axis=1, initial=0.0)
+    return np.where(np.isfinite(difference), difference, float(np.finfo(np.float32).max))

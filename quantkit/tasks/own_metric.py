@@ -1,0 +1,89 @@
+"""A metric of the user's own: a Python function, named in the configuration or handed over."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantkit.core.errors import BadConfig, BadInput
+from quantkit.core.figures import Metric
+from quantkit.tasks.base import Outputs
+
+Function = Callable[[list[Any], list[Any]], Any]
+"""(outputs, annotations) of a batch's samples in, one number a sample out.
+
+An output is the sample's array, or a dict of arrays by name where the model has several outputs. An annotation is what
+the data set gives: a class index, say, or None. The function's own attributes ``better`` ("higher" or "lower") and
+``unit`` ("share", "ms" …) say how its values are read.
+"""
+
+
+@dataclass(frozen=True)
+class OwnMetric:
+    """A function and what its values mean."""
+
+    metric: Metric
+    function: Function
+
+    @classmethod
+    def of(cls, function: Function) -> OwnMetric:
+        """The metric called as the function is. Raises BadConfig for what cannot be called."""
+        if not callable(function):
+            raise BadConfig(
+                f"The metric {function!r:.40} is no function.", "Give a function of (outputs, annotations)."
+            )
+        name = getattr(function, "__name__", type(function).__name__)
+        return cls(
+            Metric(
+                name=name,
+                title=name.replace("_", " "),
+                unit=getattr(function, "unit", ""),
+                better=getattr(function, "better", "higher"),
+                hint=(getattr(function, "__doc__", None) or "").strip().split("\n")[0],
+                interval=True,
+            ),
+            function,
+        )
+
+    def values(self, outputs: Outputs, annotations: Sequence[Any]) -> Any:
+        """One float64 for each sample, (N,). Raises BadInput for a function that fails or returns something else."""
+        count = len(annotations)
+        alone = next(iter(outputs)) if len(outputs) == 1 else None
+        samples = [outputs[alone][i] if alone else {n: v[i] for n, v in outputs.items()} for i in range(count)]
+        try:
+            found = np.atleast_1d(np.asarray(self.function(samples, list(annotations)), np.float64))
+        except Exception as error:
+            raise BadInput(
+                f"The metric {self.metric.name!r} failed with {type(error).__name__}: {error}.", "Fix its function."
+            ) from error
+        if found.shape != (count,):
+            raise BadInput(
+                f"The metric {self.metric.name!r} returned shape {found.shape} for {count} samples.",
+                "Return one number for each sample.",
+            )
+        return found
+
+
+def load_function(text: str) -> Function:
+    """The function that ``package.module:name`` or ``file.py:name`` means. Raises BadConfig."""
+    place, separator, name = text.rpartition(":")
+    if not separator or not place or not name:
+        raise BadConfig(f"{text!r} names no metric.", "Write it like package.module:function or file.py:function.")
+    try:
+        if place.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(place)
+        function: Function = getattr(module, name)
+    except Exception as error:
+        raise BadConfig(f"The metric {text!r} does not load ({error}).", "Check the file and the name.") from error
+    return function

@@ -1,0 +1,82 @@
+"""Scores of single samples made into figures: intervals and paired changes, for every task that scores by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.comparison import Change, Interval
+from quantkit.core.errors import BadInput
+from quantkit.core.figures import Metric
+from quantkit.measure.intervals import mean_interval, wilson_interval
+from quantkit.measure.paired import change, mean_change
+
+Scores = Mapping[str, npt.NDArray[np.float64]]
+"""One value a sample by metric, (N,) float64; NaN where a sample cannot be scored."""
+
+
+class SampleScores:
+    """Every sample's value of every metric, and FP32's beside it: sixteen bytes a sample and metric.
+
+    A metric whose values are all 0 or 1 is a share of hits: Wilson's interval, McNemar's exact test. Any other metric
+    is a mean: Student's interval, and Student's paired test. The largest of values ("max") has no interval.
+    """
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = {metric.name: metric for metric in metrics}
+        self._own: dict[str, list[npt.NDArray[np.float64]]] = {}
+        self._reference: dict[str, list[npt.NDArray[np.float64]]] = {}
+
+    def update(self, own: Scores, reference: Scores) -> None:
+        """One batch of both models. Raises BadInput for a value that is infinite where FP32's is not."""
+        for name, values in own.items():
+            self._own.setdefault(name, []).append(np.asarray(values, np.float64))
+            self._reference.setdefault(name, []).append(np.asarray(reference.get(name, values), np.float64))
+
+    def metrics(self) -> dict[str, Interval]:
+        """The figures, in the task's order; those without a scored sample are left out."""
+        found = {}
+        for name in self._in_order():
+            values, _ = self._scored(name)
+            if values.size:
+                found[name] = _figure(self._metrics[name], values)
+        return found
+
+    def changes(self) -> dict[str, Change]:
+        """How each metric changed against FP32, but for those that measure against FP32 themselves."""
+        found = {}
+        for name in self._in_order():
+            metric = self._metrics[name]
+            own, reference = self._scored(name)
+            if metric.of_fp32 or metric.over_samples != "mean" or not own.size:
+                continue
+            loss = reference - own if metric.better == "higher" else own - reference
+            if _binary(own) and _binary(reference):
+                found[name] = change(int((loss > 0).sum()), int((loss < 0).sum()), own.size)
+            else:
+                found[name] = mean_change(loss)
+        return found
+
+    def _in_order(self) -> list[str]:
+        return [name for name in self._metrics if name in self._own]
+
+    def _scored(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        own, reference = np.concatenate(self._own[name]), np.concatenate(self._reference[name])
+        scored = ~np.isnan(own)
+        if np.isinf(own[scored]).any():
+            raise BadInput(f"The metric {name!r} is infinite for a sample.", "Return a finite number, or NaN for none.")
+        return own[scored], reference[scored]
+
+
+def _figure(metric: Metric, values: npt.NDArray[np.float64]) -> Interval:
+    if metric.over_samples == "max":
+        return Interval(value=float(values.max()))
+    if metric.is_share and _binary(values):
+        return wilson_interval(int(values.sum()), values.size)
+    return mean_interval(values)
+
+
+def _binary(values: npt.NDArray[np.float64]) -> bool:
+    return bool(np.isin(values, (0.0, 1.0)).all())
