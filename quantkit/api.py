@@ -16,6 +16,8 @@ from quantkit.core.errors import BadInput, NothingEvaluated
 from quantkit.core.files import normalized, write_text
 from quantkit.core.preprocess import DEFAULT_PRESET, Preprocess, preset
 from quantkit.core.progress import Progress, silent
+from quantkit.core.recipe import Recipe
+from quantkit.core.record import Record
 from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
 from quantkit.pipeline import run_files
@@ -24,10 +26,11 @@ from quantkit.pipeline.calibration.stage import calibrate as run_calibration
 from quantkit.pipeline.comparison.stage import compare as run_comparison
 from quantkit.pipeline.export import export as run_export
 from quantkit.pipeline.report import own_gate
-from quantkit.pipeline.run_directory import ARTIFACTS, is_run, run_config
+from quantkit.pipeline.run_directory import ARTIFACTS, is_run
+from quantkit.pipeline.run_files import run_config
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.openvino import OpenVinoSettings
-from quantkit.targets.tensorrt import DEFAULT_VERSION
+from quantkit.targets.tensorrt import DEFAULT_VERSION, TensorRTSettings
 
 if TYPE_CHECKING:
     from quantkit.reports.notebook import NotebookView
@@ -93,7 +96,7 @@ def load_comparison(folder: AnyPath) -> Comparison:
 
 
 def export(
-    calibration: Calibration,
+    calibration: Calibration | Recipe,
     target: str | Sequence[str] | None = None,
     *,
     precisions: Sequence[str] = ("int8",),
@@ -109,15 +112,23 @@ def export(
     """
     if output is not None:
         folder = Path(output)
-    elif calibration.folder is not None:
+    elif isinstance(calibration, Calibration) and calibration.folder is not None:
         folder = calibration.folder / ARTIFACTS
     else:
         raise BadInput("There is no folder to export to.", "Give output=, or calibrate with output=.")
+    settings: dict[str, Record] = {"tensorrt": TensorRTSettings(version=tensorrt)}
+    if openvino is not None:
+        settings["openvino"] = openvino
     if target is None:
-        targets = [t for t in all_targets(tensorrt, openvino).values() if t.can_export()]
+        targets = [t for t in all_targets(settings).values() if t.can_export()]
     else:
-        targets = targets_named([target] if isinstance(target, str) else target, tensorrt, openvino)
-    return run_export(calibration, targets, precisions, folder)
+        targets = targets_named([target] if isinstance(target, str) else target, settings)
+    return run_export(as_recipe(calibration), targets, precisions, folder)
+
+
+def as_recipe(calibration: Calibration | Recipe) -> Recipe:
+    """What is exported: the calibration as it is, or a recipe that was changed since."""
+    return calibration if isinstance(calibration, Recipe) else Recipe.of(calibration)
 
 
 def compare(
@@ -162,10 +173,10 @@ def compare(
         "the arguments of compare()",
     )
     if calibration.folder is not None:
-        comparison = run_comparison(config, calibration, calibration.folder / ARTIFACTS, progress)
+        comparison = run_comparison(config, Recipe.of(calibration), calibration.folder / ARTIFACTS, progress)
         return run_files.save_comparison(comparison, calibration.folder)
     with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
-        return run_comparison(config, calibration, Path(folder), progress)
+        return run_comparison(config, Recipe.of(calibration), Path(folder), progress)
 
 
 def report(comparison: Comparison, path: AnyPath, *, calibration: Calibration | None = None) -> Path:

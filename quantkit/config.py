@@ -17,7 +17,7 @@ from quantkit.core.record import Record
 from quantkit.gates import Rule
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.tensorrt.engine.plan import BuildSettings
-from quantkit.targets.tensorrt.target import DEFAULT_VERSION
+from quantkit.targets.tensorrt.target import DEFAULT_VERSION, TensorRTSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -113,7 +113,10 @@ class ReportConfig(Record):
 
 
 class Config(Record):
-    """The whole file. Paths in it are relative to it and are made absolute when it is read."""
+    """The whole file. Paths in it are relative to it and are made absolute when it is read.
+
+    ``targets`` holds the tables of installed targets, which check their own keys.
+    """
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
@@ -124,6 +127,7 @@ class Config(Record):
     export: ExportConfig = Field(default_factory=ExportConfig)
     build: BuildSettings = Field(default_factory=BuildSettings)
     openvino: OpenVinoSettings = Field(default_factory=OpenVinoSettings)
+    targets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     report: ReportConfig = Field(default_factory=ReportConfig)
     gate: list[Rule] = Field(default_factory=list)
 
@@ -149,6 +153,14 @@ class Config(Record):
         merged = self.model_dump(exclude_unset=False)
         merged[table] = merged[table] | given
         return parse_config(merged, source)
+
+    def target_settings(self) -> dict[str, Record | dict[str, Any]]:
+        """Each target's own settings: the built-in ones' tables, and ``[targets.NAME]`` of those that are installed."""
+        built_in: dict[str, Record | dict[str, Any]] = {
+            "openvino": self.openvino,
+            "tensorrt": TensorRTSettings(version=self.export.tensorrt, build=self.build),
+        }
+        return built_in | self.targets
 
     def class_names(self) -> list[str] | None:
         """The classes in output order, read from their file where they are given as one. Raises BadConfig."""

@@ -130,8 +130,8 @@ def rows(arguments: argparse.Namespace, work: Work, made: dict[str, dict[str, An
     """One row for FP32 and one for each contestant."""
     import openvino
 
-    from quantkit.measure.accuracy import wilson_interval
-    from quantkit.measure.fidelity import Fidelity
+    from quantkit.measure.intervals import wilson_interval
+    from quantkit.measure.output_noise import OutputNoise
 
     core = openvino.Core()
     pixels, labels = evaluation(arguments, work)
@@ -142,8 +142,8 @@ def rows(arguments: argparse.Namespace, work: Work, made: dict[str, dict[str, An
     for name, model in models.items():
         outputs = outputs_of(core, model, pixels)
         reference = outputs if reference is None else reference
-        fidelity = Fidelity()
-        fidelity.update({"y": reference}, {"y": outputs})
+        noise = OutputNoise()
+        noise.update({"y": reference}, {"y": outputs})
         top1 = wilson_interval(int((outputs.argmax(axis=1) == labels).sum()), len(labels))
         noted = made.get(name, {})
         found.append(
@@ -156,8 +156,8 @@ def rows(arguments: argparse.Namespace, work: Work, made: dict[str, dict[str, An
                 "top1": top1.value,
                 "top1_low": top1.low,
                 "top1_high": top1.high,
-                "agreement": fidelity.agreement,
-                "sqnr_db": fidelity.sqnr_db,
+                "agreement": float((outputs.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+                "sqnr_db": noise.sqnr_db,
                 "p50_ms": times[name],
                 "of_fastest": times[name] / fastest,
                 "seconds": noted.get("seconds"),

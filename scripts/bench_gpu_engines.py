@@ -60,7 +60,7 @@ def build(folder: Path, name: str, precision: str, batch: int, fresh: bool) -> N
     level = {"optimization_level": LEVELS[name]} if name in LEVELS else {}
     config = parse_config({"build": level}, Path(__file__).name)
     try:
-        engine = build_engines(config, calibration, place, [precision], DEVICE, [batch], fresh)[0]
+        engine = build_engines(config, calibration, place, [precision], device=DEVICE, batches=[batch], fresh=fresh)[0]
         record = engine.record.model_dump(mode="json", exclude={"layers"})
         built: dict[str, Any] = {"engine": str(engine.artifact.path), "record": record}
     except Exception as error:  # noqa: BLE001 - the other precision may still build
@@ -115,16 +115,16 @@ def one(session: Any, samples: Arrays, references: Mapping[str, Arrays], batch: 
     The SQNR is taken against FP32, and against the Q/DQ model that onnxruntime computes, which tells a wrong INT8
     engine from a model that INT8 does not suit: random weights amplify every rounding.
     """
-    from quantkit.measure.fidelity import Fidelity
     from quantkit.measure.gpu import under_load
+    from quantkit.measure.output_noise import OutputNoise
 
     rows = np.arange(batch) % len(next(iter(samples.values())))
     inputs = {name: array[rows] for name, array in samples.items()}
     found, sqnr = session.infer(inputs), {}
     for title, reference in references.items():
-        fidelity = Fidelity()
-        fidelity.update({name: array[rows] for name, array in reference.items()}, found)
-        sqnr[title] = fidelity.sqnr_db
+        noise = OutputNoise()
+        noise.update({name: array[rows] for name, array in reference.items()}, found)
+        sqnr[title] = noise.sqnr_db
     estimate = float(np.median(session.device_times(inputs, WARM_UP).with_copies)) / 1e3
     session.device_times(inputs, max(WARM_UP, round(0.5 / estimate)))
     times = session.device_times(inputs, int(np.clip(SECONDS / estimate, FEWEST, MOST)))

@@ -22,10 +22,11 @@ from bench_common import decibels, percent
 import quantkit
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Row
+from quantkit.core.recipe import Recipe
 from quantkit.datasets import Stream, open_dataset
 from quantkit.graph.model_file import open_model
 from quantkit.measure.environment import environment
-from quantkit.measure.fidelity import Fidelity
+from quantkit.measure.output_noise import OutputNoise
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import OpenVinoSettings, library
 from quantkit.targets.openvino.nncf.attention import has_attention
@@ -91,12 +92,12 @@ def nncf_steps(calibration: Calibration, data: Path) -> dict[str, float]:
     for name, (smooth, correct) in wanted.items():
         settings = OpenVinoSettings(placement=["nncf"])
         placed, _ = placed_by_nncf(
-            model, calibration, settings, saturates_u8s8(), smooth=smooth, correct_biases=correct
+            model, Recipe.of(calibration), settings, saturates_u8s8(), smooth=smooth, correct_biases=correct
         )
-        fidelity = Fidelity()
+        noise = OutputNoise()
         for expected, got in zip(reference, outputs(placed.model), strict=True):
-            fidelity.update({"output": expected}, {"output": got})
-        found[name] = round(fidelity.sqnr_db or float("inf"), 2)
+            noise.update({"output": expected}, {"output": got})
+        found[name] = round(noise.sqnr_db or float("inf"), 2)
     return found
 
 

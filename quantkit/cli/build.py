@@ -11,7 +11,7 @@ from quantkit.cli.options import Fresh, Json, Precisions, Quiet, Run, Verbose
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantkit.pipeline.build import Engine
+    from quantkit.targets.base import Engine
 
 
 def build(
@@ -50,12 +50,10 @@ def build(
     from quantkit.core.artifact import PRECISIONS
     from quantkit.core.errors import BadInput
     from quantkit.pipeline.build import build_engines
-    from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config, write_config
-    from quantkit.pipeline.run_files import load_calibration
+    from quantkit.pipeline.run_directory import ARTIFACTS, find_run
+    from quantkit.pipeline.run_files import load_calibration, run_config, write_config
 
     progress = configure(verbose, quiet)
-    if target != "tensorrt":
-        raise BadInput(f"There are no engines to build for {target!r}.", "Use --target tensorrt, or quantkit export.")
     if shape and batch_size:
         raise BadInput("Both --shape and --batch-size are given.", "Give the batches in --shape, or leave it out.")
     folder = find_run(run)
@@ -73,6 +71,7 @@ def build(
         calibration,
         folder / ARTIFACTS,
         precision or PRECISIONS,
+        target,
         device,
         batches,
         fresh,
@@ -89,18 +88,10 @@ def print_engines(engines: Sequence[Engine]) -> None:
     """A line for each engine."""
     from quantkit.cli.console import print_table, stdout
 
+    columns = list(engines[0].cells)
     rows = [
-        [
-            e.record.precision,
-            e.record.mode,
-            e.record.executed_precision,
-            f"{e.record.build_seconds:.0f}",
-            f"{e.artifact.size_bytes / 1e6:.3g}",
-            str(e.artifact.path),
-        ]
-        for e in engines
+        [*engine.cells.values(), f"{engine.artifact.size_bytes / 1e6:.3g}", str(engine.artifact.path)]
+        for engine in engines
     ]
-    print_table(["precision", "mode", "layers in", "built in s", "MB", "files"], rows, left=3)
-    where = engines[0].record.where
-    profiles = "; ".join(" ".join(f"{n}={s}" for n, s in profile.items()) for profile in engines[0].record.profiles)
-    stdout.print(f"TensorRT {where.tensorrt}, {where.gpu}, driver for CUDA {where.driver}; {profiles}", markup=False)
+    print_table([*columns, "MB", "files"], rows, left=len(columns) - 1)
+    stdout.print(engines[0].footnote, markup=False)

@@ -98,7 +98,8 @@ def calibrate(
     from quantkit.cli.settings import absolute, base_config, with_environment, with_model, with_preprocess
     from quantkit.core.errors import BadInput
     from quantkit.pipeline.calibration.stage import calibrate as run_calibration
-    from quantkit.pipeline.run_directory import is_run, run_config
+    from quantkit.pipeline.run_directory import is_run
+    from quantkit.pipeline.run_files import run_config
 
     progress = configure(verbose, quiet)
     again = model is None and data is None and config is None and output is not None and is_run(output)
@@ -139,6 +140,7 @@ def finish_calibration(
     """Export, write the report and print the result."""
     from quantkit.cli.console import print_json, stdout
     from quantkit.cli.export import artifact_list, print_artifacts
+    from quantkit.core.recipe import Recipe
     from quantkit.pipeline.export import export_all
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import ARTIFACTS
@@ -147,7 +149,7 @@ def finish_calibration(
     assert folder is not None
     artifacts = []
     if not no_export:
-        artifacts = export_all(settings, calibration, folder / ARTIFACTS, progress)
+        artifacts = export_all(settings, Recipe.of(calibration), folder / ARTIFACTS, progress)
     report = None if no_export else write_report(folder, calibration=calibration)
     if as_json:
         print_json(

@@ -75,10 +75,11 @@ def compare(
     from quantkit.cli.settings import absolute, with_environment, with_preprocess
     from quantkit.config import load_config
     from quantkit.core.files import make_folder
+    from quantkit.core.recipe import Recipe
     from quantkit.pipeline.comparison.stage import compare as run_comparison
     from quantkit.pipeline.report import write_report
-    from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config, write_config
-    from quantkit.pipeline.run_files import load_calibration, save_comparison
+    from quantkit.pipeline.run_directory import ARTIFACTS, find_run
+    from quantkit.pipeline.run_files import load_calibration, run_config, save_comparison, write_config
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
@@ -100,7 +101,7 @@ def compare(
         print_raw(settings.to_toml())
         return
     make_folder(folder)  # a run that cannot be written should say so before the measurement, not after
-    comparison = run_comparison(settings, load_calibration(folder), folder / ARTIFACTS, progress)
+    comparison = run_comparison(settings, Recipe.of(load_calibration(folder)), folder / ARTIFACTS, progress)
     comparison = save_comparison(comparison, folder)
     # Where the images are is remembered, and that nobody is to see them, but not what was measured: that must not
     # decide what the next command measures.

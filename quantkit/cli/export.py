@@ -34,16 +34,17 @@ def export(
     """Write a calibrated run's artifacts: Q/DQ ONNX, TensorRT cache and ranges, OpenVINO IR."""
     from quantkit.cli.console import configure, print_json
     from quantkit.cli.settings import with_environment
+    from quantkit.core.recipe import Recipe
     from quantkit.pipeline.export import export_all
-    from quantkit.pipeline.run_directory import ARTIFACTS, find_run, run_config, write_config
-    from quantkit.pipeline.run_files import load_calibration
+    from quantkit.pipeline.run_directory import ARTIFACTS, find_run
+    from quantkit.pipeline.run_files import load_calibration, run_config, write_config
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
     settings = with_environment(run_config(folder)).with_values("export", tensorrt=tensorrt)
     settings = settings.with_values("openvino", placement=placement or None)
     destination = output if output is not None else folder / ARTIFACTS
-    artifacts = export_all(settings, load_calibration(folder), destination, progress, target, precision)
+    artifacts = export_all(settings, Recipe.of(load_calibration(folder)), destination, progress, target, precision)
     if tensorrt is not None or placement:  # for build and compare
         remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
         write_config(folder, remembered.with_values("openvino", placement=placement or None))

@@ -69,8 +69,8 @@ def gate(
     from quantkit.core.files import write_text
     from quantkit.gates import gate as apply_rules
     from quantkit.pipeline.report import append_step_summary, write_gate, write_report
-    from quantkit.pipeline.run_directory import find_comparison, is_run, run_config
-    from quantkit.pipeline.run_files import load_calibration, load_comparison
+    from quantkit.pipeline.run_directory import find_comparison, is_run
+    from quantkit.pipeline.run_files import load_calibration, load_comparison, run_config
     from quantkit.reports.junit import junit_xml
     from quantkit.reports.markdown import markdown_summary
 

@@ -56,6 +56,9 @@ class TensorCalibration(Record):
 class Calibration(Record):
     """What ``calibration.json`` holds, and what lies beside it.
 
+    ``exclude`` are wildcards of nodes and tensors that artifacts leave in floating point. They are counted all the
+    same, but for those of them that held NaN or Inf, which ``not_finite`` names.
+
     ``collected`` is all that the pass counted, as it can be merged: ``histograms.npz`` and ``statistics.npz``.
     ``folder`` is the run directory that it was saved to or loaded from; None while it is only in memory.
     """
@@ -71,6 +74,7 @@ class Calibration(Record):
     seed: int
     method: str
     exclude: tuple[str, ...] = ()
+    not_finite: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     tensors: dict[str, TensorCalibration]
 

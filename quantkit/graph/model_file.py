@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx
+from onnx import numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from quantkit.core.errors import BadModel
@@ -46,7 +50,10 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A checked ONNX file. ``graph_only`` is the model without the data of larger weights, wherever that lies."""
+    """A checked ONNX file. ``graph_only`` is the model without the data of larger weights, wherever that lies.
+
+    ``weights`` stand in for initializers of the file, by name; see :meth:`with_weights`.
+    """
 
     path: Path
     graph_only: onnx.ModelProto
@@ -54,6 +61,7 @@ class ModelFile:
     outputs: tuple[ModelInput, ...]
     opset: int
     external_files: tuple[Path, ...]
+    weights: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
     def fixed_batch(self) -> int | None:
@@ -73,7 +81,20 @@ class ModelFile:
 
     def load(self) -> onnx.ModelProto:
         """A fresh copy with all weights, to be edited freely; the file itself is never written."""
-        return onnx.load(str(self.path))
+        proto = onnx.load(str(self.path))
+        for tensor in proto.graph.initializer:
+            if tensor.name in self.weights:
+                tensor.CopyFrom(numpy_helper.from_array(np.asarray(self.weights[tensor.name]), tensor.name))
+        return proto
+
+    def with_weights(self, weights: Mapping[str, npt.NDArray[Any]]) -> ModelFile:
+        """The same model with other values in some of its initializers. Raises BadModel when one does not fit."""
+        known = {tensor.name: tensor for tensor in self.graph_only.graph.initializer}
+        for name, values in weights.items():
+            own = known.get(name)
+            if own is None or tuple(own.dims) != values.shape:
+                raise BadModel(f"{self.path} has no weight {name!r} of shape {values.shape}.", "Name an initializer.")
+        return replace(self, weights=dict(weights))
 
 
 def open_model(path: Path) -> ModelFile:

@@ -9,8 +9,7 @@ from typing import Any
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
 from quantkit.core.errors import BadInput
 from quantkit.core.files import write_text
-from quantkit.pipeline.run_directory import run_config
-from quantkit.pipeline.run_files import load_calibration, load_comparison
+from quantkit.pipeline.run_files import load_calibration, load_comparison, run_config
 
 DIFFERENCE_FILE = "difference.html"
 

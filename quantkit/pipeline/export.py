@@ -11,12 +11,14 @@ from pathlib import Path
 from quantkit.config import Config
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BadInput, TargetRefuses
-from quantkit.core.files import atomic_folder, write_text
+from quantkit.core.errors import BadConfig, BadInput, TargetRefuses
+from quantkit.core.files import atomic_folder, digest_of, write_text
 from quantkit.core.progress import Progress, silent
+from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import ModelFile, open_model
-from quantkit.pipeline.run_directory import ARTIFACT_FILE, digest_of
+from quantkit.pipeline.run_directory import ARTIFACT_FILE
 from quantkit.targets import Target, all_targets, targets_named
+from quantkit.targets.base import PrepareRequest
 from quantkit.version import __version__
 
 log = logging.getLogger("quantkit")
@@ -31,7 +33,7 @@ def calibrated_model(calibration: Calibration) -> ModelFile:
 
 
 def export(
-    calibration: Calibration,
+    recipe: Recipe,
     targets: Sequence[Target],
     precisions: Sequence[str] | None,
     output: Path,
@@ -40,21 +42,20 @@ def export(
 ) -> list[Artifact]:
     """Write ``output/<target>/<precision>/`` for every target and each of ``precisions`` that it has (None: all).
 
-    Where a target is set to make a precision in several ways, further ones go to ``<precision>-<variant>/``.
-
-    Files that were made from the same model and ranges by the same version are left as they are. Raises BadInput;
-    ``lenient`` warns instead and leaves the artifact out, when it is one model's limitation on one target.
+    Where a target is set to make a precision in several ways, further ones go to ``<precision>-<variant>/``. Files that
+    were made from the same model and recipe by the same version are left as they are. Raises BadInput; ``lenient``
+    warns instead and leaves the artifact out, when it is one model's limitation on one target.
     """
     unknown = [precision for precision in precisions or () if precision not in PRECISIONS]
     if unknown:
-        raise BadInput(f"There is no precision {unknown[0]!r}.", f"Choose one of: {', '.join(PRECISIONS)}.")
-    model = calibrated_model(calibration)
+        raise BadConfig(f"There is no precision {unknown[0]!r}.", f"Choose one of: {', '.join(PRECISIONS)}.")
+    model = calibrated_model(recipe.calibration).with_weights(recipe.weights)
     wanted = [
         (t, p, v) for t in targets for p in t.precisions if precisions is None or p in precisions for v in t.variants(p)
     ]
     if not wanted:
         names = ", ".join(target.name for target in targets)
-        raise BadInput(
+        raise BadConfig(
             f"There is no {' or '.join(precisions or ())} artifact for {names}.", "Choose another precision."
         )
     artifacts = []
@@ -63,7 +64,7 @@ def export(
             first = variant == target.variants(precision)[0]
             folder = output / target.name / (precision if first else f"{precision}-{variant}")
             try:
-                artifact = _export_one(model, calibration, target, precision, variant, folder)
+                artifact = _export_one(model, recipe, target, precision, variant, folder)
                 artifacts.append(artifact)
                 for note in artifact.notes:
                     log.warning("%s for %s: %s", precision, target.name, note)
@@ -77,7 +78,7 @@ def export(
 
 def export_all(
     config: Config,
-    calibration: Calibration,
+    recipe: Recipe,
     output: Path,
     progress: Progress = silent,
     targets: Sequence[str] | None = None,
@@ -85,25 +86,45 @@ def export_all(
 ) -> list[Artifact]:
     """Export to the named targets (None or none: every one whose files can be written here)."""
     if targets:
-        chosen = targets_named(targets, config.export.tensorrt, config.openvino)
+        chosen = targets_named(targets, config.target_settings())
     else:
-        every = all_targets(config.export.tensorrt, config.openvino)
-        chosen = [target for target in every.values() if target.can_export()]
-    return export(calibration, chosen, precisions or None, output, progress, lenient=not targets)
+        chosen = [target for target in all_targets(config.target_settings()).values() if target.can_export()]
+    return export(recipe, chosen, precisions or None, output, progress, lenient=not targets)
+
+
+def prepare_request(
+    target: Target,
+    model: ModelFile,
+    recipe: Recipe,
+    artifacts: Path,
+    precisions: Sequence[str],
+    lenient: bool = False,
+    progress: Progress = silent,
+) -> PrepareRequest:
+    """What a target needs to make artifacts below ``artifacts`` ready; its device and batch sizes are open yet."""
+    return PrepareRequest(
+        model=model,
+        recipe=recipe,
+        precisions=precisions,
+        folder=artifacts / target.name,
+        export=lambda wanted: export(recipe, [target], wanted, artifacts, progress, lenient),
+        lenient=lenient,
+        progress=progress,
+    )
 
 
 def _export_one(
-    model: ModelFile, calibration: Calibration, target: Target, precision: str, variant: str, folder: Path
+    model: ModelFile, recipe: Recipe, target: Target, precision: str, variant: str, folder: Path
 ) -> Artifact:
-    if target.name == "onnxruntime" and precision == "fp32":
-        return target.export(model, calibration, precision, folder)  # the user's own file: nothing to write
-    fingerprint = _fingerprint(calibration, target, precision, variant)
+    if target.is_users_own(precision) and not recipe.weights:
+        return target.export(model, recipe, precision, folder)
+    fingerprint = _fingerprint(recipe, target, precision, variant)
     existing = _read(folder, fingerprint)
     if existing is not None:
         return existing
     _refuse_foreign_files(folder)
     with atomic_folder(folder) as temporary:
-        artifact = target.export(model, calibration, precision, temporary, variant)
+        artifact = target.export(model, recipe, precision, temporary, variant)
         names = [file.relative_to(temporary).as_posix() for file in artifact.files]
         record = {
             "target": target.name,
@@ -117,12 +138,9 @@ def _export_one(
     return Artifact(target.name, precision, tuple(folder / name for name in names), artifact.notes, artifact.variant)
 
 
-def _fingerprint(calibration: Calibration, target: Target, precision: str, variant: str) -> str:
+def _fingerprint(recipe: Recipe, target: Target, precision: str, variant: str) -> str:
     """A digest of all that the files depend on."""
-    ranges = {name: (r.amax, r.low, r.high) for name, r in calibration.ranges.items()} if precision == "int8" else {}
-    version = getattr(target, "version", "")
-    data = calibration.data.sha256 if precision == "int8" else ""  # whose channel means correct biases
-    return digest_of([__version__, calibration.model.sha256, ranges, list(calibration.exclude), version, data, variant])
+    return digest_of([__version__, recipe.digest(precision == "int8"), target.fingerprint(precision), variant])
 
 
 def _refuse_foreign_files(folder: Path) -> None:

@@ -15,8 +15,7 @@ from quantkit.core.files import atomic_file, write_text
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.gates.document import GATE_FILE, gate_document, read_judged
-from quantkit.pipeline.run_directory import run_config
-from quantkit.pipeline.run_files import load_calibration, load_comparison
+from quantkit.pipeline.run_files import load_calibration, load_comparison, run_config
 
 log = logging.getLogger("quantkit")
 REPORT_FILE = "report.html"

@@ -10,6 +10,7 @@ from quantkit.core.comparison import Comparison
 from quantkit.core.errors import BadInput
 from quantkit.core.files import write_text
 from quantkit.core.progress import Progress, silent
+from quantkit.core.recipe import Recipe
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.graph.model_file import open_model
@@ -53,8 +54,9 @@ def run_all(
     calibration = calibrate(config, folder, fresh=fresh, progress=progress)
     assert calibration.folder is not None
     folder = calibration.folder
-    export_all(config, calibration, folder / ARTIFACTS, progress)
-    comparison = compare(config, calibration, folder / ARTIFACTS, progress)
+    recipe = Recipe.of(calibration)
+    export_all(config, recipe, folder / ARTIFACTS, progress)
+    comparison = compare(config, recipe, folder / ARTIFACTS, progress)
     comparison = save_comparison(comparison, folder)
     result = apply_rules(comparison, config.gate, baseline)
     write_text(folder / JUNIT_FILE, junit_xml(result))

@@ -3,123 +3,24 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import ValidationError
-
-from quantkit.config import CONFIG_FILE, Config, load_config
 from quantkit.core.calibration import CALIBRATION_FILE
 from quantkit.core.comparison import COMPARISON_FILE
 from quantkit.core.errors import BadRun
-from quantkit.core.files import make_folder, write_text
-from quantkit.core.record import Record
-from quantkit.core.shard import WHOLE, Shard
-from quantkit.version import __version__
+from quantkit.core.files import make_folder
+from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest
 
-MANIFEST_FILE = "manifest.json"
 ARTIFACTS = "artifacts"
 ARTIFACT_FILE = "artifact.json"  # in each artifact's folder: what it was made from
 PART_FILE = "part.json"  # in the folder of a shard, which is no run
-COUNTING = 1  # raised when the same activations come to be counted otherwise
 LOCK = ".lock"  # held while a process writes into the folder
 PARTIAL = ".partial"  # what an interrupted calibration leaves: histograms, position and manifest
 RUNS = Path("runs")
-
-
-class Manifest(Record):
-    """``manifest.json``.
-
-    Three digests: ``settings`` of everything that decides the histograms but the samples, ``samples`` of their names
-    and sizes, ``stamp`` of their times of change, too, which a copy on another machine need not share.
-    """
-
-    schema_version: Literal[1] = 1
-    quantkit: str = __version__
-    started: str
-    model: str
-    model_sha256: str
-    data: str
-    settings: str
-    samples: str
-    stamp: str
-    shard: str = str(WHOLE)
-
-    def same_settings(self, other: Manifest) -> bool:
-        """True if both come from the same model, data and settings, if perhaps from different shards of the data."""
-        return (self.settings, self.samples) == (other.settings, other.samples)
-
-    def same_work(self, other: Manifest) -> bool:
-        """True if both make the same counts."""
-        return self.same_settings(other) and (self.stamp, self.shard) == (other.stamp, other.shard)
-
-    def of_shard(self, shard: Shard) -> Manifest:
-        """The manifest of one shard of the same work, or of the whole."""
-        return self.model_copy(update={"shard": str(shard)})
-
-
-def new_manifest(
-    config: Config, model_sha256: str, samples: Sequence[tuple[str, int, str]], shard: Shard = WHOLE
-) -> Manifest:
-    """The manifest of a calibration about to start. Everything that changes a histogram goes into its digests."""
-    settings = [
-        COUNTING,
-        version("onnxruntime"),  # another one may compute other activations
-        model_sha256,
-        config.data.samples,
-        config.data.seed,
-        config.preprocess.model_dump(mode="json"),
-        config.calibrate.tensors,
-        config.calibrate.batch_size,
-        config.calibrate.exclude,
-    ]
-    return Manifest(
-        started=now(),
-        model=str(config.model.path and config.model.path.absolute()),
-        model_sha256=model_sha256,
-        data=str(config.data.calibration),
-        settings=digest_of(settings),
-        samples=digest_of([(name, size) for name, size, _ in samples]),
-        stamp=digest_of([stamp for _, _, stamp in samples]),
-        shard=str(shard),
-    )
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def digest_of(value: Any) -> str:
-    """Hex SHA-256 of a JSON-able value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    """The folder's manifest; None where there is none that can be read."""
-    try:
-        return Manifest.model_validate_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError):
-        return None
-
-
-def write_manifest(folder: Path, manifest: Manifest, config: Config) -> None:
-    """Write ``manifest.json`` and the effective ``quantkit.toml``."""
-    make_folder(folder)
-    write_config(folder, config)
-    write_text(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1) + "\n")
-
-
-def write_config(folder: Path, config: Config) -> None:
-    """Write the effective ``quantkit.toml``."""
-    write_text(folder / CONFIG_FILE, config.to_toml())
 
 
 def is_run(folder: Path) -> bool:
@@ -237,9 +138,3 @@ def find_comparison(run: Path | None) -> Path:
     if not (folder / COMPARISON_FILE).is_file():
         raise BadRun(f"The run in {folder} is not compared yet.", "Run quantkit compare on it.")
     return folder
-
-
-def run_config(folder: Path) -> Config:
-    """The effective configuration that the run was made with; the defaults where it has none."""
-    file = folder / CONFIG_FILE
-    return load_config(file) if file.is_file() else Config()

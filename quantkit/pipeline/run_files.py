@@ -1,4 +1,4 @@
-"""The files of a run, loaded and saved: calibration, comparison, predictions."""
+"""The files of a run, loaded and saved: calibration, comparison, predictions, configuration."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from quantkit.config import CONFIG_FILE, Config, load_config
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
 from quantkit.core.errors import BadRun
@@ -87,3 +88,14 @@ def load_predictions(path: Path) -> Predictions:
     if fault := found.fault():
         raise BadRun(f"{path} is damaged ({fault}).", "Make it again with quantkit compare.")
     return found
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Write the effective ``quantkit.toml``."""
+    write_text(folder / CONFIG_FILE, config.to_toml())
+
+
+def run_config(folder: Path) -> Config:
+    """The effective configuration that the run was made with; the defaults where it has none."""
+    file = folder / CONFIG_FILE
+    return load_config(file) if file.is_file() else Config()

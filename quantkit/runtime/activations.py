@@ -33,19 +33,24 @@ class ActivationSession:
     """The model in FP32 on the CPU, with float activations as outputs: all but ``clamps``, which others tell.
 
     Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone
-    are not. ``keep`` filters them by name. ``names`` holds them in graph order. ``threads`` compute one run together.
-    Raises BadModel when no activation is left.
+    are not. ``keep`` filters them by name, and ``apart`` names those that no clamp may be told from. ``names`` holds
+    them in graph order. ``threads`` compute one run together. Raises BadModel when no activation is left.
     """
 
     def __init__(
-        self, model: ModelFile, keep: Callable[[str], bool] = lambda name: True, threads: int | None = None
+        self,
+        model: ModelFile,
+        keep: Callable[[str], bool] = lambda name: True,
+        threads: int | None = None,
+        apart: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self.float_inputs = [i.name for i in model.inputs if i.dtype.startswith("float") and keep(i.name)]
         graph = model.graph_only.graph
         given = {output.name for output in graph.output}
         wanted = [name for name in activation_names(graph) if keep(name)]
         # What a ReLU or Clip puts out can be told from what it takes in; onnxruntime need not write both to memory.
-        self.clamps = clamps_of(graph, set(wanted) | set(self.float_inputs))
+        together = {name for name in (*wanted, *self.float_inputs) if not apart(name)}
+        self.clamps = clamps_of(graph, together)
         cut = {clamp.name for clamp in self.clamps}
         asked = [name for name in wanted if name not in cut]
         more = [name for name in asked if name not in given]

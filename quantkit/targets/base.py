@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.artifact import Artifact
-from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import LayerTime
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadInput, TargetRefuses
+from quantkit.core.progress import Progress, silent
+from quantkit.core.recipe import Recipe
+from quantkit.core.record import Record
 from quantkit.graph.model_file import ModelFile
 
 
@@ -109,47 +111,114 @@ class LayerOutputs(Protocol):
         """One batch: floating-point arrays by those names, until the next batch. Raises BadInput."""
 
 
+@dataclass(frozen=True)
+class PrepareRequest:
+    """What a target is asked to make ready for a device.
+
+    ``precisions`` are wanted in this order. ``folder`` is the target's own in the run, ``batches`` are the batch sizes
+    that will be run. ``export`` writes this target's files for some precisions, or uses those that still fit. With
+    ``lenient`` a precision that the target cannot make is left out with a warning.
+    """
+
+    model: ModelFile
+    recipe: Recipe
+    precisions: Sequence[str]
+    folder: Path
+    export: Callable[[Sequence[str]], list[Artifact]]
+    device: str = ""
+    batches: Sequence[int] = (1,)
+    lenient: bool = False
+    fresh: bool = False
+    progress: Progress = silent
+
+    def on(self, device: str, batches: Sequence[int], fresh: bool = False) -> PrepareRequest:
+        """The same for one device and these batch sizes."""
+        return replace(self, device=device, batches=batches, fresh=fresh)
+
+
 class Target(Protocol):
-    """A runtime and its file formats."""
+    """A runtime and its file formats.
 
-    @property
-    def name(self) -> str:
-        """The name used on the command line and in files."""
+    Subclass it for a target of your own, and install the class under the entry-point group ``quantkit.targets``. It is
+    made with its ``Settings``: the table ``[targets.NAME]`` of ``quantkit.toml``.
 
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """The precisions it can export."""
+    ``precisions`` are those it can export. ``on_accelerator`` is true for a target whose devices may be absent, so that
+    one that nobody asked for by name may be left out. ``layers_from_export`` is true where what is loaded does not
+    tell its layers' outputs, and the exported INT8 file does.
+    """
+
+    name: str
+    precisions: tuple[str, ...]
+    Settings: type[Record] = Record
+    on_accelerator: bool = False
+    layers_from_export: bool = False
 
     def availability(self) -> Availability:
-        """True if models can be run with it here, and if not why and what to do."""
-
-    def can_export(self) -> bool:
-        """True if its files can be written here; some need no vendor library."""
+        """Whether models can be run with it here, and if not why and what to do."""
 
     def devices(self) -> tuple[str, ...]:
         """The devices it sees, most useful first; empty when it does not work here."""
 
-    def variants(self, precision: str) -> tuple[str, ...]:
-        """The ways in which it is set to make a precision; ("",) where there is but one."""
-
-    def export(
-        self, model: ModelFile, calibration: Calibration, precision: str, folder: Path, variant: str = ""
-    ) -> Artifact:
-        """Write the files for one precision into an empty ``folder``."""
+    def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
+        """Write the files for one precision into an empty ``folder``. Raises TargetRefuses, BackendMissing."""
 
     def load(self, artifact: Artifact, device: str) -> Session:
         """Load an artifact. Raises BackendMissing when the device is absent."""
 
-    def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
-        """What tensors of the user's model are in an exported INT8 artifact, rounded where they are; on the CPU."""
+    def can_export(self) -> bool:
+        """True if its files can be written here; some need no vendor library."""
+        return self.availability().works
 
-    def factors(
-        self, model: ModelFile, calibration: Calibration, artifact: Artifact
-    ) -> Mapping[str, npt.NDArray[np.float64]]:
+    def variants(self, precision: str) -> tuple[str, ...]:
+        """The ways in which it is set to make a precision; ("",) where there is but one."""
+        return ("",)
+
+    def fingerprint(self, precision: str) -> str:
+        """What, beside model and recipe, decides what its files hold; files of another one are written anew."""
+        return ""
+
+    def is_users_own(self, precision: str) -> bool:
+        """True if the artifact of a precision is the user's own file, so that nothing is written."""
+        return False
+
+    def prepare(self, request: PrepareRequest) -> list[Artifact]:
+        """Make artifacts ready to be loaded. By default those that are exported."""
+        return request.export([precision for precision in request.precisions if precision in self.precisions])
+
+    def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
+        """What tensors of the user's model are in an exported INT8 artifact, rounded where they are; on the CPU.
+
+        Raises TargetRefuses where the target does not tell.
+        """
+        raise TargetRefuses(f"{self.name} does not tell the outputs of layers.", "Nothing else depends on it.")
+
+    def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """What the channels of tensors are multiplied by in an INT8 artifact: (C,) by tensor; others are as they were.
 
         By ``quantkit.transforms.equalization``.
         """
+        return {}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a target built: the artifact to load, and the record beside it.
+
+    ``cells`` are what people are told of it, text by column, and ``footnote`` what all engines have in common.
+    """
+
+    artifact: Artifact
+    record: Record
+    cells: Mapping[str, str]
+    footnote: str = ""
+
+
+@runtime_checkable
+class BuildsEngines(Protocol):
+    """A target whose models are built for one machine before they are loaded."""
+
+    def engines(self, request: PrepareRequest) -> list[Engine]:
+        """Build an engine for each precision, or use those that still fit."""
 
 
 def canonical_device(device: str) -> str:

@@ -13,8 +13,9 @@ from quantkit.api import calibrate
 from quantkit.config import Config, parse_config
 from quantkit.core.calibration import Calibration
 from quantkit.demo.write import write_demo
-from quantkit.pipeline.build import Engine, build_engines
+from quantkit.pipeline.build import build_engines
 from quantkit.pipeline.run_directory import ARTIFACTS
+from quantkit.targets.base import Engine
 from quantkit.targets.tensorrt.engine import library
 
 SHARED = Path(__file__).parents[3] / "shared"

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
+from quantkit.core.recipe import Recipe
 from quantkit.demo.digits import load_split, upscale
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import open_model
@@ -247,7 +248,7 @@ class TestBadInput:
 def test_the_fp16_artifact_is_a_model_that_tensorrt_parses(digits: Calibration, tmp_path: Path) -> None:
     """The file that strongly typed engines come from; TensorRT 8.6 has FP16 by flag, and the types in the network."""
     model = open_model(Path(digits.model.path))
-    TensorRT().export(model, digits, "fp16", tmp_path)
+    TensorRT().export(model, Recipe.of(digits), "fp16", tmp_path)
     network, parser = parsed(library.tensorrt().Builder(library.messages()), tmp_path / "model.onnx", strong=False)
     assert network.get_input(0).dtype == network.get_output(0).dtype == library.tensorrt().float32
     del parser

@@ -10,8 +10,7 @@ import pytest
 
 from quantkit.core.calibration import DataRef, ModelRef
 from quantkit.core.comparison import GpuLoad
-from quantkit.pipeline.run_directory import run_config
-from quantkit.pipeline.run_files import load_calibration, load_comparison
+from quantkit.pipeline.run_files import load_calibration, load_comparison, run_config
 from quantkit.reports.content.commands import clocks, reproduce
 from tests.conftest import Quantkit
 from tests.reports.builders import HOSTILE, SHA, calibration, comparison, reference_row, row

@@ -12,6 +12,7 @@ from quantkit.api import calibrate
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing
+from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import open_model
 from quantkit.targets import Target
 
@@ -29,7 +30,7 @@ class RunnableTarget:
 
     def exported(self, calibration: Calibration, precision: str, folder: Path) -> Artifact:
         folder.mkdir(parents=True)
-        return self.target.export(open_model(Path(calibration.model.path)), calibration, precision, folder)
+        return self.target.export(open_model(Path(calibration.model.path)), Recipe.of(calibration), precision, folder)
 
     def test_it_works_here_and_names_its_devices(self) -> None:
         assert self.target.availability().works

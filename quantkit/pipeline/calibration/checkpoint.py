@@ -10,7 +10,7 @@ from quantkit.core.errors import BadInput, BadRun
 from quantkit.core.files import atomic_folder, recover_folder, write_text
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.files import load_collected, save_collected
-from quantkit.pipeline.run_directory import MANIFEST_FILE, Manifest, read_manifest
+from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest
 
 POSITION_FILE = "position.json"
 
@@ -19,7 +19,8 @@ POSITION_FILE = "position.json"
 class Checkpoint:
     """``done`` of the pass's positions are behind it, of which ``counted`` samples were read.
 
-    ``digests`` and ``skipped`` are the :class:`~quantkit.datasets.stream.Stream`'s, by index.
+    ``digests`` and ``skipped`` are the :class:`~quantkit.datasets.stream.Stream`'s, by index. ``not_finite`` names
+    excluded tensors that held NaN or Inf: what is counted of them is a part, and of no use.
     """
 
     collected: Collected
@@ -27,6 +28,7 @@ class Checkpoint:
     counted: int
     digests: dict[int, str]
     skipped: dict[int, str]
+    not_finite: frozenset[str] = frozenset()
 
     def merged(self, other: Checkpoint) -> Checkpoint:
         """What one pass over both shards would have left. ValueError when they saw different samples or widths.
@@ -41,6 +43,7 @@ class Checkpoint:
             self.counted + other.counted,
             self.digests | other.digests,
             self.skipped | other.skipped,
+            self.not_finite | other.not_finite,
         )
 
     def save(self, folder: Path, manifest: Manifest) -> None:
@@ -48,6 +51,7 @@ class Checkpoint:
         with atomic_folder(folder) as temporary:
             save_collected(temporary, self.collected)
             note = {"done": self.done, "counted": self.counted, "digests": self.digests, "skipped": self.skipped}
+            note["not_finite"] = sorted(self.not_finite)
             write_text(temporary / POSITION_FILE, json.dumps(note))
             write_text(temporary / MANIFEST_FILE, manifest.model_dump_json())
 
@@ -62,6 +66,7 @@ class Checkpoint:
                 int(note["counted"]),
                 {int(index): str(digest) for index, digest in note["digests"].items()},
                 {int(index): str(why) for index, why in note["skipped"].items()},
+                frozenset(map(str, note["not_finite"])),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadRun(f"{folder} is damaged ({error}).", "Calibrate again with --fresh.") from error

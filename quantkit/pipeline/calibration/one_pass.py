@@ -22,7 +22,8 @@ from quantkit.graph.channel_axes import channel_axes
 from quantkit.graph.model_file import ModelFile
 from quantkit.pipeline.calibration.checkpoint import Checkpoint, resumable
 from quantkit.pipeline.calibration.workers import Group, Worker, division, first_maxima, usable_cores
-from quantkit.pipeline.run_directory import PARTIAL, Manifest
+from quantkit.pipeline.manifest import Manifest
+from quantkit.pipeline.run_directory import PARTIAL
 from quantkit.runtime.activations import Activations, ActivationSession, Runner
 
 CHECKPOINT_SECONDS = 20
@@ -32,14 +33,20 @@ CHECKPOINT_SECONDS = 20
 class Counting:
     """What is counted and how: everything about a pass but its samples.
 
-    ``keep`` filters tensors by name; the first ``first_batch`` samples of all fix the bin widths. ``cores`` bounds the
-    threads (None: those this process may use).
+    ``keep`` filters tensors by name; those that are ``excluded`` from artifacts may hold NaN or Inf, and are left out
+    then. The first ``first_batch`` samples of all fix the bin widths. ``cores`` bounds the threads (None: those this
+    process may use).
     """
 
     model: ModelFile
     keep: Callable[[str], bool]
+    excluded: Callable[[str], bool]
     first_batch: int
     cores: int | None = None
+
+    def session(self, threads: int) -> ActivationSession:
+        """The model with its activations as outputs."""
+        return ActivationSession(self.model, self.keep, threads, self.excluded)
 
     @property
     def step(self) -> int:
@@ -64,7 +71,8 @@ def look_at_first_batch(
     """
     samples = stream.samples(range(len(stream.indices)))
     names = stream.dataset.names
-    maxima, size, only = first_maxima(runner, Group.of(samples, counting.step), counting.first_batch, names)
+    groups = Group.of(samples, counting.step)
+    maxima, size, only = first_maxima(runner, groups, counting.first_batch, names, counting.excluded)
     if not maxima:
         raise BadInput(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
     return FirstBatch(maxima, size), only
@@ -85,18 +93,18 @@ def collect(
     work (``manifest``). ``first`` spares looking at the first batch again. Raises BadInput, naming tensor and sample,
     when an activation is not finite.
     """
-    session = ActivationSession(counting.model, counting.keep, threads=1)
+    session = counting.session(threads=1)
     runner, ready = Runner(session), None
     if first is None:
         first, ready = look_at_first_batch(counting, runner, stream)
     count, threads = division(first.size, counting.cores or usable_cores())
     if threads > 1:
-        session = ActivationSession(counting.model, counting.keep, threads)
+        session = counting.session(threads)
         runner, ready = Runner(session), None
     widths, axes = first_widths(first.maxima), channel_axes(counting.model.graph_only.graph)
     samples, names = len(stream.indices), stream.dataset.names
     runners = [runner, *(Runner(session) for _ in range(count - 1))]
-    workers = [Worker(runner, widths, samples, axes, names, threads) for runner in runners]
+    workers = [Worker(runner, widths, samples, axes, names, threads, counting.excluded) for runner in runners]
 
     partial = folder / PARTIAL if folder else None
     earlier = resumable(partial, manifest) if partial else None
@@ -104,7 +112,8 @@ def collect(
     with progress("calibrating", len(work.positions), "images", work.done) as advance:
         work.run(counting.step, advance, ready)
     found = work.checkpoint()
-    return replace(found, collected=found.collected.ordered(session.names))
+    known = [name for name in session.names if name not in found.not_finite]
+    return replace(found, collected=found.collected.ordered(known))
 
 
 class _Pass:
@@ -187,6 +196,7 @@ class _Pass:
     def checkpoint(self) -> Checkpoint:
         """What has been counted; only to be asked while nothing is pending."""
         parts = [worker.collected() for worker in self._workers]
+        earlier = self._earlier.not_finite if self._earlier else frozenset[str]()
         if self._earlier:
             parts.append(self._earlier.collected)
         return Checkpoint(
@@ -194,6 +204,7 @@ class _Pass:
             *self._behind,
             self._stream.digests(),
             dict(self._stream.skipped),
+            frozenset().union(earlier, *(worker.not_finite for worker in self._workers)),
         )
 
     def _hand_over(self, pool: ThreadPoolExecutor, count: Callable[[_Task], None], task: _Task) -> None:

@@ -22,8 +22,9 @@ from quantkit.datasets.stream import check_unreadable
 from quantkit.pipeline.calibration.checkpoint import Checkpoint, resumable
 from quantkit.pipeline.calibration.one_pass import FirstBatch, collect, look_at_first_batch
 from quantkit.pipeline.calibration.stage import CountAll, Job, chosen, open_calibration_data, prepare
-from quantkit.pipeline.run_directory import MANIFEST_FILE, PARTIAL, Manifest
-from quantkit.runtime.activations import ActivationSession, Runner
+from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest
+from quantkit.pipeline.run_directory import PARTIAL
+from quantkit.runtime.activations import Runner
 
 SAMPLES_A_SHARD = 16  # small enough that a lost shard costs little, large enough to be worth loading the model for
 MOST_SHARDS = 4096
@@ -82,7 +83,7 @@ def _count(
         earlier = {shard: resumable(_place(kept, shard), manifest.of_shard(shard)) for shard in sizes}
         found = {shard: part for shard, part in earlier.items() if part is not None}
     total = reduce(Checkpoint.merged, found.values()) if found else None
-    session = ActivationSession(job.model, counting.keep, threads=1)
+    session = counting.session(threads=1)
     first = ray.put(look_at_first_batch(counting, Runner(session), stream)[0])
     names = session.names
     del session
@@ -104,7 +105,7 @@ def _count(
                 ray.cancel(unfinished)
     assert total is not None  # there is at least one shard
     check_unreadable(total.skipped, stream.names, opened.dataset.source)
-    return replace(total, collected=total.collected.ordered(names))
+    return replace(total, collected=total.collected.ordered([n for n in names if n not in total.not_finite]))
 
 
 def count_shard(config: str, manifest: str, first: FirstBatch, shard: Shard) -> Checkpoint:

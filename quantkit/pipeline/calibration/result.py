@@ -20,15 +20,8 @@ from quantkit.core.statistics.collected import Collected
 from quantkit.datasets.stream import samples_sha256
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.warnings import findings
-from quantkit.pipeline.run_directory import (
-    ARTIFACT_FILE,
-    ARTIFACTS,
-    MANIFEST_FILE,
-    PARTIAL,
-    Manifest,
-    now,
-    write_manifest,
-)
+from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, now, write_manifest
+from quantkit.pipeline.run_directory import ARTIFACT_FILE, ARTIFACTS, PARTIAL
 from quantkit.pipeline.run_files import save_calibration
 from quantkit.version import __version__
 
@@ -70,6 +63,7 @@ def finish(config: Config, manifest: Manifest, source: Source, found: Checkpoint
         seed=config.data.seed,
         method=config.calibrate.method,
         exclude=tuple(config.calibrate.exclude),
+        not_finite=tuple(sorted(found.not_finite)),
         warnings=(*source.warnings, *after),
         tensors=solved_tensors(found.collected, config, found.counted),
         collected=found.collected,

@@ -21,16 +21,9 @@ from quantkit.datasets.stream import check_unreadable
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.result import Source, finish, forget_checkpoint
 from quantkit.pipeline.calibration.stage import count, open_calibration_data, prepare, surveyed
-from quantkit.pipeline.run_directory import (
-    MANIFEST_FILE,
-    PART_FILE,
-    Manifest,
-    choose_folder,
-    own_folder,
-    read_manifest,
-    run_config,
-    write_manifest,
-)
+from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
+from quantkit.pipeline.run_directory import PART_FILE, choose_folder, own_folder
+from quantkit.pipeline.run_files import run_config
 from quantkit.runtime.activations import activation_names
 
 COUNTS = "counts"  # the folder of a part with its checkpoint
@@ -114,7 +107,9 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
             "use --ray.",
         ) from error
     check_unreadable(found.skipped, source.names, source.data)
-    found = replace(found, collected=found.collected.ordered(parts[first].order))
+    found = replace(
+        found, collected=found.collected.ordered([n for n in parts[first].order if n not in found.not_finite])
+    )
     folder = output if output is not None else choose_folder(manifest)
     with own_folder(folder):
         return finish(config, manifest, source, found, folder), config

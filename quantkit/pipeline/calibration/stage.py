@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from quantkit.calibrators import calibrators
@@ -13,6 +12,7 @@ from quantkit.config import Config
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadInput
 from quantkit.core.progress import Progress, silent
+from quantkit.core.recipe import matches
 from quantkit.core.shard import WHOLE, Shard
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.datasets.checks import warnings_before
@@ -22,18 +22,9 @@ from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.one_pass import Counting, collect
 from quantkit.pipeline.calibration.result import Source, finish, forget_checkpoint, forget_results, keep, solved_tensors
 from quantkit.pipeline.calibration.warnings import idle_patterns
-from quantkit.pipeline.run_directory import (
-    Manifest,
-    choose_folder,
-    find_same_work,
-    is_run,
-    new_manifest,
-    now,
-    own_folder,
-    read_manifest,
-    write_config,
-)
-from quantkit.pipeline.run_files import load_calibration, save_calibration
+from quantkit.pipeline.manifest import Manifest, new_manifest, now, read_manifest
+from quantkit.pipeline.run_directory import choose_folder, find_same_work, is_run, own_folder
+from quantkit.pipeline.run_files import load_calibration, save_calibration, write_config
 
 log = logging.getLogger("quantkit")
 CountAll = Callable[["Job", OpenedData, Manifest, "Path | None", Progress], Checkpoint]
@@ -67,7 +58,7 @@ def calibrate(
     if in_memory:
         source = surveyed(job, opened)
         return finish(config, manifest, source, count_all(job, opened, manifest, None, progress), None)
-    reused = None if fresh else _same_counts(manifest, folder)
+    reused = None if fresh else _same_counts(manifest, folder, config)
     if folder is None:
         folder = choose_folder(manifest)
     if reused is not None:
@@ -103,7 +94,7 @@ class Job:
         """What a pass counts, on so many ``cores``."""
 
         def excluded(name: str) -> bool:
-            return any(fnmatchcase(name, pattern) for pattern in self.config.calibrate.exclude)
+            return matches(name, self.config.calibrate.exclude)
 
         inside: set[str] = set()
         if self.config.calibrate.tensors == "quantizable":
@@ -111,9 +102,9 @@ class Job:
             inside = {name for name, after in fused.items() if not excluded(after)}
 
         def keep(name: str) -> bool:
-            return name not in inside and not excluded(name)
+            return name not in inside
 
-        return Counting(self.model, keep, self.config.calibrate.batch_size, cores)
+        return Counting(self.model, keep, excluded, self.config.calibrate.batch_size, cores)
 
 
 def prepare(config: Config) -> Job:
@@ -189,11 +180,16 @@ def _finished(folder: Path, job: Job) -> Calibration | None:
     return load_calibration(folder) if same else None
 
 
-def _same_counts(wanted: Manifest, folder: Path | None) -> Calibration | None:
-    """A run that made the same counts. Only one that is damaged in ``folder`` itself raises BadInput."""
+def _same_counts(wanted: Manifest, folder: Path | None, config: Config) -> Calibration | None:
+    """A run that made the same counts. Only one that is damaged in ``folder`` itself raises BadInput.
+
+    A tensor that was excluded and not finite is in no counts; a run that lacks one that is not excluded now is no use.
+    """
     for run in find_same_work(wanted, folder):
         try:
-            return load_calibration(run)
+            found = load_calibration(run)
+            if all(matches(name, config.calibrate.exclude) for name in found.not_finite):
+                return found
         except BadInput as error:
             if run == folder:
                 raise
@@ -208,6 +204,7 @@ def _with_ranges(calibration: Calibration, config: Config) -> Calibration:
         "created": now(),
         "model": calibration.model.model_copy(update={"path": str(config.model.path.absolute())}),
         "method": config.calibrate.method,
+        "exclude": tuple(config.calibrate.exclude),
         "tensors": solved_tensors(calibration.collected, config, calibration.samples),
     }
     return calibration.model_copy(update=update)
@@ -219,7 +216,7 @@ def _solved(calibration: Calibration, config: Config) -> Calibration:
     assert folder is not None
     solved = _with_ranges(calibration, config)
     write_config(folder, config)
-    if solved.tensors != calibration.tensors:
+    if (solved.tensors, solved.exclude) != (calibration.tensors, calibration.exclude):
         forget_results(folder, ("int8",))
     elif solved.model == calibration.model:
         return calibration

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby, repeat
+
+import numpy as np
 
 from quantkit.calibrators.collect import Collector, NotFinite, note_maxima
 from quantkit.core.errors import BadInput
@@ -43,7 +45,11 @@ class Group:
 
 
 def first_maxima(
-    runner: Runner, groups: Iterable[Group], first_batch: int, names: Sequence[str]
+    runner: Runner,
+    groups: Iterable[Group],
+    first_batch: int,
+    names: Sequence[str],
+    excluded: Callable[[str], bool] = lambda name: False,
 ) -> tuple[dict[str, float], int, tuple[Group, Activations] | None]:
     """Max|x| of every tensor over the first ``first_batch`` samples, and the bytes that one run's activations take.
 
@@ -59,7 +65,7 @@ def first_maxima(
         for sample, own in group.rows(activations):
             if left > 0:
                 with finite(sample, names):
-                    note_maxima(maxima, own, runner.clamps)
+                    note_maxima(maxima, own | _settled(own, excluded), runner.clamps)
             left -= 1
         if left <= 0:
             break
@@ -104,7 +110,10 @@ class Worker:
         axes: Mapping[str, int],
         names: Sequence[str],
         threads: int,
+        excluded: Callable[[str], bool] = lambda name: False,
     ) -> None:
+        self.not_finite: set[str] = set()
+        self._excluded = excluded
         self._runner = runner
         self._names = names
         self._collectors = [Collector(widths, samples, axes, runner.clamps) for _ in range(threads)]
@@ -116,6 +125,9 @@ class Worker:
         Raises BadInput, naming tensor and sample, when one is not finite.
         """
         for sample, own in group.rows(activations or self._runner.run(group.inputs)):
+            if broken := _settled(own, self._excluded):
+                self.not_finite |= broken.keys()
+                own = {name: array for name, array in own.items() if name not in self.not_finite}
             with finite(sample, self._names):
                 if self._pool is None:
                     self._collectors[0].observe(own, sample.position)
@@ -131,6 +143,12 @@ class Worker:
     def collected(self) -> Collected:
         """What this worker has counted so far."""
         return reduce(Collected.merged, (collector.collected() for collector in self._collectors))
+
+
+def _settled(activations: Activations, excluded: Callable[[str], bool]) -> Activations:
+    """The excluded tensors that hold NaN or Inf, with zeros in place of those: they have a width, and no count."""
+    broken = (name for name, array in activations.items() if excluded(name) and not np.isfinite(array).all())
+    return {name: np.nan_to_num(activations[name], nan=0.0, posinf=0.0, neginf=0.0) for name in broken}
 
 
 def _shares(activations: Activations, count: int) -> list[Activations]:

@@ -9,15 +9,13 @@ from pathlib import Path
 
 from quantkit.config import Config
 from quantkit.core.artifact import Artifact
-from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import model_key
-from quantkit.core.errors import BackendMissing, BadInput, NothingEvaluated, TargetRefuses
+from quantkit.core.errors import BackendMissing, NothingEvaluated, TargetRefuses
 from quantkit.core.progress import Progress
-from quantkit.pipeline.build import build_engines
-from quantkit.pipeline.export import export
+from quantkit.core.recipe import Recipe
+from quantkit.pipeline.export import calibrated_model, prepare_request
 from quantkit.targets import Session, Target, all_targets, targets_named
 from quantkit.targets.base import canonical_device
-from quantkit.targets.tensorrt import TensorRT
 
 log = logging.getLogger("quantkit")
 
@@ -45,18 +43,18 @@ class Candidate:
 
 def working_targets(config: Config) -> list[Target]:
     """The targets asked for, or all that work here."""
-    asked = targets_named(config.compare.targets, config.export.tensorrt, config.openvino)
+    asked = targets_named(config.compare.targets, config.target_settings())
     for target in asked:
         availability = target.availability()
         if not availability.works:
             raise BackendMissing(f"{target.name} cannot be measured here: {availability.reason}.", availability.hint)
-    every = all_targets(config.export.tensorrt, config.openvino)
+    every = all_targets(config.target_settings())
     return asked or [target for target in every.values() if target.availability().works]
 
 
 def candidates_of(
     config: Config,
-    calibration: Calibration,
+    recipe: Recipe,
     targets: Sequence[Target],
     artifacts: Path,
     sizes: Sequence[int],
@@ -68,28 +66,16 @@ def candidates_of(
     """
     lenient = not config.compare.targets
     precisions = list(dict.fromkeys(("fp32", *config.compare.precisions)))
+    batches = list(dict.fromkeys((1, *sizes)))  # accuracy is measured one by one
+    model = calibrated_model(recipe.calibration)
     candidates: list[Candidate] = []
     for target in targets:
         device = canonical_device(config.compare.device or target.devices()[0])
-        if isinstance(target, TensorRT) and lenient and device not in target.devices():
+        if lenient and target.on_accelerator and device not in target.devices():
             continue  # --device names one of the others'
-        if isinstance(target, TensorRT):
-            batches = list(dict.fromkeys((1, *sizes)))  # accuracy is measured one by one
-            made = []
-            for precision in precisions:
-                try:
-                    built = build_engines(
-                        config, calibration, artifacts, [precision], device, batches, progress=progress
-                    )
-                    made += [engine.artifact for engine in built]
-                except (BadInput, BackendMissing) as refusal:
-                    if not lenient:
-                        raise
-                    log.warning("No %s engine for %s: %s", precision, target.name, refusal)
-        else:
-            own = [precision for precision in precisions if precision in target.precisions]
-            made = export(calibration, [target], own, artifacts, progress, lenient=lenient)
-        candidates += _loaded(target, made, device, calibration.method, lenient)
+        request = prepare_request(target, model, recipe, artifacts, precisions, lenient, progress)
+        made = target.prepare(request.on(device, batches))
+        candidates += _loaded(target, made, device, recipe.method, lenient)
     if not candidates:
         raise NothingEvaluated("No target here can run the model.", "See the warnings above; name one with --target.")
     return candidates
@@ -103,7 +89,7 @@ def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, method: 
             session = target.load(artifact, device)
             candidates.append(Candidate(target, artifact, session, device, variant_of(artifact, method)))
         except (TargetRefuses, BackendMissing) as refusal:
-            if not lenient or (isinstance(refusal, BackendMissing) and not isinstance(target, TensorRT)):
+            if not lenient or (isinstance(refusal, BackendMissing) and not target.on_accelerator):
                 raise
             log.warning("No %s on %s: %s", artifact.precision, target.name, refusal)
     return candidates if any(candidate.is_reference for candidate in candidates) else []

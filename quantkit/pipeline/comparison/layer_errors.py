@@ -19,6 +19,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import LAYER_SAMPLES, LayerError
 from quantkit.core.errors import QuantkitError
 from quantkit.core.progress import Progress, silent
+from quantkit.core.recipe import Recipe
 from quantkit.datasets import Dataset, Stream
 from quantkit.datasets.stream import resized_batch
 from quantkit.graph.model_file import ModelFile
@@ -27,7 +28,6 @@ from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.export import export
 from quantkit.runtime.layer_outputs import Layer, OnnxOutputs, layers_of
 from quantkit.targets import LayerOutputs
-from quantkit.targets.tensorrt import TensorRT
 from quantkit.transforms.equalized import Undo
 
 BYTES_AT_ONCE = 128 * 2**20  # of FP32's outputs, and as much again of one INT8 model's
@@ -72,7 +72,7 @@ class _Study:
 
 def measure_layers(
     candidates: Sequence[Candidate],
-    calibration: Calibration,
+    recipe: Recipe,
     model: ModelFile,
     dataset: Dataset,
     indices: Sequence[int],
@@ -85,13 +85,13 @@ def measure_layers(
     Samples are fed in batches of ``batch``, and tensors looked at in groups of at most ``BYTES_AT_ONCE``. What cannot
     be measured is left out, with a warning for each, which are returned, too.
     """
-    studies, warnings = _studies(candidates, calibration, model, artifacts, progress)
+    studies, warnings = _studies(candidates, recipe, model, artifacts, progress)
     if not studies:
         return {}, warnings
     layers = layers_of(model.graph_only.graph)
     spread = np.linspace(0, len(indices) - 1, min(LAYER_SAMPLES, len(indices)))
     chosen = [indices[int(position)] for position in spread]
-    groups = _groups(layers, calibration, batch)
+    groups = _groups(layers, recipe.calibration, batch)
     signal: dict[str, float] = {}
     with progress("layers", len(groups) * len(chosen), "samples") as advance:
         for group in groups:
@@ -128,7 +128,7 @@ def measure_layers(
 
 
 def _studies(
-    candidates: Sequence[Candidate], calibration: Calibration, model: ModelFile, artifacts: Path, progress: Progress
+    candidates: Sequence[Candidate], recipe: Recipe, model: ModelFile, artifacts: Path, progress: Progress
 ) -> tuple[list[_Study], list[str]]:
     studies, warnings = [], []
     for candidate in candidates:
@@ -136,11 +136,9 @@ def _studies(
             continue
         try:
             artifact = candidate.artifact
-            if isinstance(
-                candidate.target, TensorRT
-            ):  # an engine tells nothing of its layers, the file it is from does
-                artifact = export(calibration, [candidate.target], ["int8"], artifacts, progress)[0]
-            factors = candidate.target.factors(model, calibration, artifact)
+            if candidate.target.layers_from_export:
+                artifact = export(recipe, [candidate.target], ["int8"], artifacts, progress)[0]
+            factors = candidate.target.factors(model, recipe, artifact)
             studies.append(_Study(candidate, artifact, Undo(model.graph_only.graph, factors)))
         except QuantkitError as refusal:
             warnings.append(_missing(candidate.artifact.target, refusal))

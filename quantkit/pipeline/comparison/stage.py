@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantkit.config import Config
-from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.core.errors import BadData
 from quantkit.core.progress import Progress, silent
+from quantkit.core.recipe import Recipe
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.environment import environment
@@ -50,18 +50,18 @@ class Prepared:
         return Stream(self.opened.dataset, [int(i) for i in self.opened.indices])
 
 
-def compare(config: Config, calibration: Calibration, artifacts: Path, progress: Progress = silent) -> Comparison:
+def compare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress = silent) -> Comparison:
     """Measure every configured target and precision on ``[data] evaluation``; FP32 is always among them.
 
     Missing artifacts are exported below ``artifacts`` first. Raises BadInput, BackendMissing when a target that was
     asked for does not work here, NothingEvaluated when there is none.
     """
-    prepared = prepare(config, calibration, artifacts, progress)
+    prepared = prepare(config, recipe, artifacts, progress)
     stream, candidates = prepared.stream(), prepared.candidates
     evaluation = evaluate(candidates, stream, prepared.task, prepared.own_metrics, prepared.step, progress)
     errors, unmeasured = measure_layers(
         candidates,
-        calibration,
+        recipe,
         prepared.model,
         prepared.opened.dataset,
         evaluation.readable,
@@ -88,7 +88,7 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
         data_sha256=stream.sha256(),
         samples=evaluation.samples,
         labelled=evaluation.labelled,
-        method=calibration.method,
+        method=recipe.method,
         rows=tuple(rows),
         environment=environment(gpu_of(candidates)),
         warnings=tuple(warnings),
@@ -98,16 +98,16 @@ def compare(config: Config, calibration: Calibration, artifacts: Path, progress:
     )
 
 
-def prepare(config: Config, calibration: Calibration, artifacts: Path, progress: Progress = silent) -> Prepared:
+def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress = silent) -> Prepared:
     """Open the model and the data, choose the task, and load every candidate. Raises as :func:`compare` does."""
     targets = working_targets(config)
-    model = calibrated_model(calibration)
+    model = calibrated_model(recipe.calibration)
     task, own_metrics = task_of(config, model)
     opened = open_evaluation_data(config, model, task)
     for note in opened.notes:
         log.info("%s", note)
     warnings = list(opened.warnings)
-    if opened.dataset.preprocess != calibration.preprocess:
+    if opened.dataset.preprocess != recipe.preprocess:
         warnings.append("Images are preprocessed otherwise here than they were for the calibration.")
     if model.fixed_batch and any(size not in (1, model.fixed_batch) for size in config.compare.batch_sizes):
         warnings.append(f"The model's batch size is fixed at {model.fixed_batch}; latency is measured at that.")
@@ -117,7 +117,7 @@ def prepare(config: Config, calibration: Calibration, artifacts: Path, progress:
         opened=opened,
         task=task,
         own_metrics=own_metrics,
-        candidates=candidates_of(config, calibration, targets, artifacts, sizes, progress),
+        candidates=candidates_of(config, recipe, targets, artifacts, sizes, progress),
         step=model.fixed_batch or 1,  # a batch declared dynamic is not always one inside the graph
         sizes=sizes,
         warnings=tuple(warnings),

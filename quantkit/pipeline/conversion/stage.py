@@ -25,7 +25,8 @@ from quantkit.graph.save import LARGEST_SINGLE_FILE
 from quantkit.pipeline.calibration.result import forget_checkpoint, forget_results
 from quantkit.pipeline.conversion.match import Match, completed, match
 from quantkit.pipeline.conversion.read import range_file, read_ranges_of
-from quantkit.pipeline.run_directory import MANIFEST_FILE, PARTIAL, is_run, now, own_folder
+from quantkit.pipeline.manifest import MANIFEST_FILE, now
+from quantkit.pipeline.run_directory import PARTIAL, is_run, own_folder
 from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.targets.tensorrt import DEFAULT_VERSION
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt

@@ -12,21 +12,33 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.artifact import PRECISIONS, Artifact
-from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, TargetRefuses
+from quantkit.core.recipe import Recipe
+from quantkit.core.record import Record
 from quantkit.graph.model_file import ModelFile
-from quantkit.targets.base import Availability, LayerOutputs, Session, canonical_device, failed_on, summarize_precisions
+from quantkit.targets.base import (
+    Availability,
+    LayerOutputs,
+    Session,
+    Target,
+    canonical_device,
+    failed_on,
+    summarize_precisions,
+)
 from quantkit.targets.cpu import saturates_u8s8
 
 WEIGHTED = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 
 
-class OnnxRuntime:
+class OnnxRuntime(Target):
     """The ``onnxruntime`` target; always there, because quantkit needs onnxruntime itself."""
 
     name = "onnxruntime"
     precisions = PRECISIONS
+
+    def __init__(self, settings: Record | None = None) -> None:
+        """It has nothing to set."""
 
     def availability(self) -> Availability:
         """It works wherever quantkit does."""
@@ -34,21 +46,15 @@ class OnnxRuntime:
 
         return Availability(True, onnxruntime.__version__)
 
-    def can_export(self) -> bool:
-        """Always."""
-        return True
-
     def devices(self) -> tuple[str, ...]:
         """The CPU."""
         return ("CPU",)
 
-    def variants(self, precision: str) -> tuple[str, ...]:
-        """One."""
-        return ("",)
+    def is_users_own(self, precision: str) -> bool:
+        """FP32 is."""
+        return precision == "fp32"
 
-    def export(
-        self, model: ModelFile, calibration: Calibration, precision: str, folder: Path, variant: str = ""
-    ) -> Artifact:
+    def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
         """``model.onnx``; nothing is written for FP32, which is the user's file."""
         from quantkit.graph.save import save_model
         from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
@@ -60,9 +66,7 @@ class OnnxRuntime:
             save_model(converted_to_fp16(model), folder)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())))
         seven_bit = saturates_u8s8()
-        quantized = quantized_for_onnxruntime(
-            model, calibration.ranges, calibration.exclude, calibration.channels, seven_bit
-        )
+        quantized = quantized_for_onnxruntime(model, recipe.ranges, recipe.exclude, recipe.channels, seven_bit)
         save_model(quantized, folder)
         notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
         return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
@@ -79,13 +83,11 @@ class OnnxRuntime:
 
         return OnnxOutputs.of_quantized(artifact.path, tensors)
 
-    def factors(
-        self, model: ModelFile, calibration: Calibration, artifact: Artifact
-    ) -> Mapping[str, npt.NDArray[np.float64]]:
+    def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Those of the equalization."""
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, calibration.ranges, calibration.channels).factors
+        return equalized(model, recipe.ranges, recipe.channels).factors
 
 
 class _Session:

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.artifact import PRECISIONS, Artifact
-from quantkit.core.calibration import Calibration
 from quantkit.core.errors import TargetRefuses
+from quantkit.core.recipe import Recipe
 from quantkit.core.wording import some
 from quantkit.graph.model_file import ModelFile
-from quantkit.targets.base import Availability, LayerOutputs, TimedSession, canonical_device
+from quantkit.targets.base import Availability, LayerOutputs, Target, TimedSession, canonical_device
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import devices, library
 from quantkit.targets.openvino.bisection import offending
@@ -31,18 +31,18 @@ CACHE = "cache"  # beside the precisions of artifacts/openvino/
 CHECKED_ON = "CPU"  # an INT8 model must compile there before it is handed out; other devices may be elsewhere
 
 
-class OpenVino:
+class OpenVino(Target):
     """The ``openvino`` target."""
 
     name = "openvino"
     precisions = PRECISIONS
+    Settings = OpenVinoSettings
 
     def __init__(self, settings: OpenVinoSettings | None = None) -> None:
         self.settings = settings or OpenVinoSettings()
 
-    @property
-    def version(self) -> str:
-        """What, beside the ranges, decides what its files hold."""
+    def fingerprint(self, precision: str) -> str:
+        """NNCF's settings, and the versions of both libraries."""
         made = self.settings.model_dump(include={"preset", "quantize_for", "model_type"})
         versions = [library.availability().version, library.nncf_availability().version]
         return hashlib.sha256(json.dumps([made, versions]).encode()).hexdigest()[:12]
@@ -50,10 +50,6 @@ class OpenVino:
     def availability(self) -> Availability:
         """It works where a tested openvino is."""
         return library.availability()
-
-    def can_export(self) -> bool:
-        """Where openvino works: its IR is written by the library."""
-        return self.availability().works
 
     def devices(self) -> tuple[str, ...]:
         """CPU first, then what else OpenVINO finds."""
@@ -63,9 +59,7 @@ class OpenVino:
         """INT8 has one for each placement."""
         return tuple(self.settings.placement) if precision == "int8" else ("",)
 
-    def export(
-        self, model: ModelFile, calibration: Calibration, precision: str, folder: Path, variant: str = ""
-    ) -> Artifact:
+    def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
         """``model.xml`` and ``model.bin``; an INT8 ``variant`` is a placement ("": the settings' first).
 
         What keeps an INT8 model from compiling, when FP32 does compile, is found by bisection and left in floating
@@ -80,12 +74,12 @@ class OpenVino:
         seven_bit = saturates_u8s8()
         notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
 
-        exclude = {pattern: f"excluded by {pattern!r}" for pattern in calibration.exclude}
+        exclude = {pattern: f"excluded by {pattern!r}" for pattern in recipe.exclude}
         misread = misfused(read_onnx(model.path), model.graph_only.graph)
         exclude |= {_literal(name): "OpenVINO's CPU device would compute it wrongly behind a mean" for name in misread}
 
         def quantized(more: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
-            return self._quantized(placement, model, calibration, exclude | dict(more), seven_bit)
+            return self._quantized(placement, model, recipe, exclude | dict(more), seven_bit)
 
         made, own = quantized({})
         reason = _failure(made)
@@ -111,24 +105,22 @@ class OpenVino:
         library.require_openvino()
         return OpenVinoOutputs(artifact.path, tensors)
 
-    def factors(
-        self, model: ModelFile, calibration: Calibration, artifact: Artifact
-    ) -> Mapping[str, npt.NDArray[np.float64]]:
+    def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Those of the equalization; NNCF's placement has none, for its SmoothQuant adds tensors of its own."""
         if artifact.variant == "nncf":
             return {}
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, calibration.ranges, calibration.channels).factors
+        return equalized(model, recipe.ranges, recipe.channels).factors
 
     def _quantized(
-        self, placement: str, model: ModelFile, calibration: Calibration, exclude: Mapping[str, str], seven_bit: bool
+        self, placement: str, model: ModelFile, recipe: Recipe, exclude: Mapping[str, str], seven_bit: bool
     ) -> tuple[Any, tuple[str, ...]]:
         """The INT8 ``openvino.Model`` of one placement, and notes."""
         if placement == "nncf":
             from quantkit.targets.openvino.nncf.placement import placed_by_nncf
 
-            placed, notes = placed_by_nncf(model, calibration, self.settings, seven_bit, exclude)
+            placed, notes = placed_by_nncf(model, recipe, self.settings, seven_bit, exclude)
             return placed.model, notes
         from quantkit.graph.save import MODEL_FILE, save_model
         from quantkit.qdq.placement import small_matrices
@@ -138,9 +130,7 @@ class OpenVino:
         from quantkit.transforms.prepare import ensure_names, prepared
 
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
-            quantized = quantized_for_openvino(
-                model, calibration.ranges, list(exclude), calibration.channels, seven_bit
-            )
+            quantized = quantized_for_openvino(model, recipe.ranges, list(exclude), recipe.channels, seven_bit)
             save_model(quantized, Path(temporary))
             made = read_onnx(Path(temporary) / MODEL_FILE)
             graph = prepared(model).graph

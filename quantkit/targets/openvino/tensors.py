@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from quantkit.core.calibration import Calibration
 from quantkit.core.ranges import TensorRange
+from quantkit.core.recipe import Recipe
 from quantkit.core.statistics.channels import ChannelStatistics
 
 SMOOTHED = "/nncf_smooth_quant"  # how the Multiply that SmoothQuant inserts is called
@@ -40,24 +40,24 @@ class Known:
     derived: bool = False
 
 
-def known_of(output: Any, calibration: Calibration, ranges: Mapping[str, TensorRange]) -> Known | None:
-    """What ``calibration`` knows of an ``openvino.Output``; None when nothing, so that nothing is guessed.
+def known_of(output: Any, recipe: Recipe, ranges: Mapping[str, TensorRange]) -> Known | None:
+    """What ``recipe`` knows of an ``openvino.Output``; None when nothing, so that nothing is guessed.
 
     OpenVINO's ONNX frontend keeps the names of tensors; operators that it takes apart have unnamed tensors inside.
     """
     while True:
         for name in sorted(output.get_names()):
             if name in ranges:
-                channels = calibration.channels.get(name)
+                channels = recipe.channels.get(name)
                 if channels is None or not len(channels.total):
                     return Known(ranges[name], (name,))
                 return Known(ranges[name], (name,), *_extremes(channels), channels.mean)
         node = output.get_node()
         if node.get_friendly_name().endswith(SMOOTHED):
-            return _smoothed(node, calibration, ranges)
+            return _smoothed(node, recipe, ranges)
         if node.get_type_name() not in REARRANGING:
             return None
-        source = known_of(node.input_value(0), calibration, ranges)
+        source = known_of(node.input_value(0), recipe, ranges)
         return None if source is None else replace(source, minimum=None, maximum=None, mean=None)
 
 
@@ -92,12 +92,12 @@ def _extremes(channels: ChannelStatistics) -> tuple[npt.NDArray[np.float64], npt
     return channels.minimum.astype(np.float64), channels.maximum.astype(np.float64)
 
 
-def _smoothed(node: Any, calibration: Calibration, ranges: Mapping[str, TensorRange]) -> Known | None:
+def _smoothed(node: Any, recipe: Recipe, ranges: Mapping[str, TensorRange]) -> Known | None:
     """SmoothQuant divides each channel by a constant: its extremes and mean are divided, too.
 
     The histogram counts all channels together, so the range of the smoothed tensor is that of the channels' extremes.
     """
-    source = known_of(node.input_value(0), calibration, ranges)
+    source = known_of(node.input_value(0), recipe, ranges)
     scale = _constant(node.input_value(1))
     if source is None or scale is None or source.minimum is None or source.maximum is None or source.mean is None:
         return None

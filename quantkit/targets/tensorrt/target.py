@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from quantkit.core.artifact import Artifact
-from quantkit.core.calibration import Calibration
-from quantkit.core.errors import TargetRefuses
+from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.files import write_text
+from quantkit.core.recipe import Recipe
+from quantkit.core.record import Record
 from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import ModelFile
-from quantkit.targets.base import Availability, DeviceSession, LayerOutputs
+from quantkit.targets.base import Availability, DeviceSession, Engine, LayerOutputs, PrepareRequest, Target
 from quantkit.targets.tensorrt.engine import cuda, library
+from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
 
+log = logging.getLogger("quantkit")
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
 CACHE_FILE = "calibration.cache"
 RANGES_FILE = "dynamic_ranges.txt"
-STRONG_FILE = "strongly_typed.onnx"
 
 
-class TensorRT:
-    """Writes what TensorRT 8 to 11 take, on any machine; runs engines. ``version`` stands in the cache's first line."""
+class TensorRTSettings(Record):
+    """``[export] tensorrt``, the version in the cache's first line, and ``[build]``."""
+
+    version: str = DEFAULT_VERSION
+    build: BuildSettings = Field(default_factory=BuildSettings)
+
+
+class TensorRT(Target):
+    """Writes what TensorRT 8 to 11 read, on any machine; builds and runs engines where a GPU is."""
 
     name = "tensorrt"
     precisions = ("fp16", "int8")
+    Settings = TensorRTSettings
+    on_accelerator = True
+    layers_from_export = True  # an engine tells nothing of its layers, the file it is built from does
 
-    def __init__(self, version: str = DEFAULT_VERSION) -> None:
-        self.version = version
+    def __init__(self, settings: TensorRTSettings | None = None) -> None:
+        self.settings = settings or TensorRTSettings()
 
     def availability(self) -> Availability:
         """True if engines can be built and run here."""
@@ -49,13 +64,11 @@ class TensorRT:
             return ()
         return tuple(f"{cuda.DEVICE_PREFIX}{number}" for number in range(cuda.device_count()))
 
-    def variants(self, precision: str) -> tuple[str, ...]:
-        """One."""
-        return ("",)
+    def fingerprint(self, precision: str) -> str:
+        """The version that stands in the cache."""
+        return self.settings.version
 
-    def export(
-        self, model: ModelFile, calibration: Calibration, precision: str, folder: Path, variant: str = ""
-    ) -> Artifact:
+    def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
         """For INT8: Q/DQ ``model.onnx`` (TensorRT 8.6 to 10) and ``strongly_typed.onnx`` (10 and 11),
         ``calibration.cache`` and ``dynamic_ranges.txt`` (8 to 10). For FP16: an FP16 ``model.onnx`` (10 and 11).
         """
@@ -66,16 +79,34 @@ class TensorRT:
             typed = half_precision(model)
             save_model(typed, folder)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), beyond_half(typed))
-        files, notes = _int8_models(model, calibration, folder)
-        amax = {name: tensor.amax for name, tensor in calibration.ranges.items()}
-        algorithm = MINMAX if calibration.method == "minmax" else ENTROPY
-        write_text(folder / CACHE_FILE, cache_text(amax, self.version, algorithm))
+        files, notes = _int8_models(model, recipe, folder)
+        amax = {name: tensor.amax for name, tensor in recipe.ranges.items()}
+        algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
+        write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version, algorithm))
         write_text(folder / RANGES_FILE, ranges_text(amax))
-        notes += _lacking(model, calibration)
+        notes += _lacking(model, recipe)
         return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes)
 
+    def engines(self, request: PrepareRequest) -> list[Engine]:
+        """Build ``engines/<precision>[-<mode>]/`` for each precision, or use those that still fit."""
+        from quantkit.targets.tensorrt.engine.build import build_engines
+
+        return build_engines(request, self.settings.build)
+
+    def prepare(self, request: PrepareRequest) -> list[Artifact]:
+        """Engines; one that cannot be built is left out with a warning, where the request is lenient."""
+        made = []
+        for precision in request.precisions:
+            try:
+                made += [engine.artifact for engine in self.engines(replace(request, precisions=[precision]))]
+            except (BadInput, BackendMissing) as refusal:
+                if not request.lenient:
+                    raise
+                log.warning("No %s engine for %s: %s", precision, self.name, refusal)
+        return made
+
     def load(self, artifact: Artifact, device: str) -> DeviceSession:
-        """An engine made by :func:`quantkit.pipeline.build.build_engines`. Raises BackendMissing, TargetRefuses."""
+        """An engine that :meth:`engines` built. Raises BackendMissing, TargetRefuses."""
         from quantkit.targets.tensorrt.engine.session import load_engine
 
         return load_engine(artifact.path, device)
@@ -89,16 +120,14 @@ class TensorRT:
 
         return OnnxOutputs.of_quantized(artifact.path, tensors)
 
-    def factors(
-        self, model: ModelFile, calibration: Calibration, artifact: Artifact
-    ) -> Mapping[str, npt.NDArray[np.float64]]:
+    def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Those of the equalization."""
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, calibration.ranges, calibration.channels, symmetric=True).factors
+        return equalized(model, recipe.ranges, recipe.channels, symmetric=True).factors
 
 
-def _int8_models(model: ModelFile, calibration: Calibration, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Both Q/DQ models, the one of FP32 first."""
     from quantkit.graph.save import MODEL_FILE, save_model
     from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
@@ -106,7 +135,7 @@ def _int8_models(model: ModelFile, calibration: Calibration, folder: Path) -> tu
     from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
     from quantkit.transforms.half_precision import beyond_half, quantized_half_precision
 
-    quantized = quantized_for_tensorrt(model, calibration.ranges, calibration.exclude, calibration.channels)
+    quantized = quantized_for_tensorrt(model, recipe.ranges, recipe.exclude, recipe.channels)
     save_model(with_float_matrices(fold_zero_points(quantized)), folder)
     notes: tuple[str, ...] = ()
     try:
@@ -119,14 +148,14 @@ def _int8_models(model: ModelFile, calibration: Calibration, folder: Path) -> tu
     return tuple(files), notes
 
 
-def _lacking(model: ModelFile, calibration: Calibration) -> tuple[str, ...]:
+def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:
     """A note on the tensors that --tensors quantizable left out: Q/DQ needs none of them, implicit quantization all."""
     from quantkit.graph.fused import fused_outputs
 
     lack = [
         name
         for name in fused_outputs(model.graph_only.graph)
-        if name not in calibration.ranges and not any(fnmatchcase(name, pattern) for pattern in calibration.exclude)
+        if name not in recipe.ranges and not any(fnmatchcase(name, pattern) for pattern in recipe.exclude)
     ]
     if not lack:
         return ()

@@ -14,6 +14,7 @@ import quantkit as qk
 from quantkit.core.artifact import Artifact
 from quantkit.core.comparison import Comparison, Row
 from quantkit.core.errors import TargetRefuses
+from quantkit.core.recipe import Recipe
 from quantkit.datasets import open_dataset
 from quantkit.graph.model_file import open_model
 from quantkit.pipeline.comparison import layer_errors
@@ -154,7 +155,7 @@ def test_tensorrt_tells_by_its_qdq_file_without_a_gpu(model_path: Path, images: 
     model = open_model(model_path)
     dataset = open_dataset(images, model.inputs, calibration.preprocess).dataset
     errors, warnings = layer_errors.measure_layers(
-        [candidate], calibration, model, dataset, range(len(dataset.names)), 1, tmp_path / "artifacts"
+        [candidate], Recipe.of(calibration), model, dataset, range(len(dataset.names)), 1, tmp_path / "artifacts"
     )
     assert warnings == []
     assert [error.tensor for error in errors[candidate.key]] == LAYERS
@@ -171,7 +172,7 @@ def test_reading_openvinos_layers_changes_nothing_behind_a_sum(images: Path, tmp
     calibration = qk.calibrate(tmp_path / "large.onnx", images)
     target = OpenVino()
     (tmp_path / "ir").mkdir()
-    artifact = target.export(open_model(tmp_path / "large.onnx"), calibration, "int8", tmp_path / "ir")
+    artifact = target.export(open_model(tmp_path / "large.onnx"), Recipe.of(calibration), "int8", tmp_path / "ir")
     x = {"input": np.random.default_rng(0).standard_normal((1, 3, 40, 40)).astype(np.float32)}
     alone = target.load(artifact, "CPU").infer(x)["logits"]
     read = target.layer_outputs(artifact, LAYERS).infer(x)

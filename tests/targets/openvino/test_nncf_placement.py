@@ -19,6 +19,7 @@ from quantkit.api import calibrate
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, TargetRefuses
+from quantkit.core.recipe import Recipe
 from quantkit.datasets import Stream, open_dataset
 from quantkit.graph.model_file import open_model
 from quantkit.targets.openvino import OpenVino, OpenVinoSettings, library
@@ -69,7 +70,7 @@ def activation_limits(model: Any) -> dict[str, tuple[float, float, int]]:
 def hold_the_calibrated_ranges(calibration: Calibration, preset: str) -> int:
     """Assert it on the file; how many quantizers there are."""
     settings = NNCF.model_copy(update={"preset": preset})
-    placed, notes = placed_by_nncf(open_model(Path(calibration.model.path)), calibration, settings, False)
+    placed, notes = placed_by_nncf(open_model(Path(calibration.model.path)), Recipe.of(calibration), settings, False)
     assert not placed.without_range and not notes
     found = activation_limits(placed.model)
     assert set(found) == set(placed.activations)
@@ -114,7 +115,7 @@ def test_bias_correction_brings_outputs_closer(model_path: Path, images: Path) -
     noise = {}
     for corrects in (False, True):
         model = open_model(model_path)
-        placed, _ = placed_by_nncf(model, calibration, NNCF, False, correct_biases=corrects)
+        placed, _ = placed_by_nncf(model, Recipe.of(calibration), NNCF, False, correct_biases=corrects)
         noise[corrects] = mean_error(placed.model, calibration)
         assert (placed.corrected > 0) == corrects
     assert noise[True] < noise[False]
@@ -123,15 +124,15 @@ def test_bias_correction_brings_outputs_closer(model_path: Path, images: Path) -
 def test_smooth_quant_pays_where_channels_stand_out(transformer: Calibration) -> None:
     model = open_model(Path(transformer.model.path))
     head = {"logits*": "excluded"}
-    plain, _ = placed_by_nncf(model, transformer, NNCF, False, head, smooth=False, correct_biases=False)
-    smooth, notes = placed_by_nncf(model, transformer, NNCF, False, head, correct_biases=False)
+    plain, _ = placed_by_nncf(model, Recipe.of(transformer), NNCF, False, head, smooth=False, correct_biases=False)
+    smooth, notes = placed_by_nncf(model, Recipe.of(transformer), NNCF, False, head, correct_biases=False)
     assert plain.smoothed == 0 < smooth.smoothed
     assert "SmoothQuant" in notes[0]
     assert squared_error(smooth.model, transformer) < 0.7 * squared_error(plain.model, transformer)
 
 
 def test_ranges_behind_smooth_quant_cover_every_channels_extremes(transformer: Calibration) -> None:
-    placed, _ = placed_by_nncf(open_model(Path(transformer.model.path)), transformer, NNCF, False)
+    placed, _ = placed_by_nncf(open_model(Path(transformer.model.path)), Recipe.of(transformer), NNCF, False)
     derived = [(k, knowns[0]) for k, (knowns, _) in placed.activations.items() if knowns[0].derived]
     assert derived
     for name, known in derived:
@@ -181,7 +182,7 @@ def test_a_tensor_without_a_range_is_named_and_left_alone(model_path: Path, imag
     calibration = calibrate(model_path, images)
     known = {name: tensor for name, tensor in calibration.tensors.items() if name != "relu1"}
     partial = calibration.model_copy(update={"tensors": known})
-    placed, notes = placed_by_nncf(open_model(model_path), partial, NNCF, False)
+    placed, notes = placed_by_nncf(open_model(model_path), Recipe.of(partial), NNCF, False)
     assert "relu1" in placed.without_range
     assert "relu1" in notes[0]
     assert "relu1" not in activation_limits(placed.model)
@@ -190,7 +191,7 @@ def test_a_tensor_without_a_range_is_named_and_left_alone(model_path: Path, imag
 def test_nothing_is_written_to_stdout(model_path: Path, images: Path) -> None:
     calibration = calibrate(model_path, images)
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        placed_by_nncf(open_model(model_path), calibration, NNCF, False)
+        placed_by_nncf(open_model(model_path), Recipe.of(calibration), NNCF, False)
     assert out.getvalue() == ""
 
 
@@ -212,7 +213,7 @@ def test_a_changed_nncf_fails_loudly(model_path: Path, images: Path, monkeypatch
     calibration = calibrate(model_path, images)
     monkeypatch.delattr(TensorCollector, "set_cache")
     with pytest.raises(BackendMissing, match="not as quantkit knows it") as raised:
-        placed_by_nncf(open_model(model_path), calibration, NNCF, False)
+        placed_by_nncf(open_model(model_path), Recipe.of(calibration), NNCF, False)
     assert "pip install 'nncf>=" in raised.value.hint
 
 
@@ -252,7 +253,7 @@ def test_an_operator_that_openvino_lacks_is_named(tmp_path: Path) -> None:
 
 def exported(target: OpenVino, calibration: Calibration, folder: Path) -> Artifact:
     folder.mkdir(parents=True)
-    return target.export(open_model(Path(calibration.model.path)), calibration, "int8", folder)
+    return target.export(open_model(Path(calibration.model.path)), Recipe.of(calibration), "int8", folder)
 
 
 def sample(seed: int = 0) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from quantkit.api import calibrate
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing
+from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import open_model
 from quantkit.targets.base import TimedSession
 from quantkit.targets.openvino import OpenVino, OpenVinoSettings, library
@@ -41,7 +42,9 @@ def exported(
     calibration: Calibration, precision: str, folder: Path, settings: OpenVinoSettings | None = None
 ) -> Artifact:
     folder.mkdir(parents=True)
-    return OpenVino(settings).export(open_model(Path(calibration.model.path)), calibration, precision, folder)
+    return OpenVino(settings).export(
+        open_model(Path(calibration.model.path)), Recipe.of(calibration), precision, folder
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quantkit.core.calibration import Calibration
 from quantkit.core.preprocess import Preprocess
+from quantkit.core.recipe import Recipe
 from quantkit.core.wording import some
 from quantkit.graph.fused import with_fused
 from quantkit.graph.model_file import ModelFile
@@ -23,7 +23,7 @@ from quantkit.targets.openvino.tensors import excluded_operations, known_of
 
 def placed_by_nncf(
     model: ModelFile,
-    calibration: Calibration,
+    recipe: Recipe,
     settings: OpenVinoSettings,
     seven_bit_weights: bool,
     exclude: Mapping[str, str] | None = None,
@@ -46,11 +46,11 @@ def placed_by_nncf(
         save_model(proto, Path(folder))
         converted = read_onnx(Path(folder) / MODEL_FILE)
         _simplify(converted)
-        ranges = with_fused(graph, calibration.ranges)
+        ranges = with_fused(graph, recipe.ranges)
         excluded = excluded_operations(converted, graph, exclude or {})
         statistics = nncf_adapter.Statistics(
-            known=lambda output: known_of(output, calibration, ranges),
-            static_shapes=lambda model: _static_shapes(model, calibration),
+            known=lambda output: known_of(output, recipe, ranges),
+            static_shapes=lambda model: _static_shapes(model, recipe),
         )
         transformer = settings.model_type == "transformer" or (settings.model_type == "auto" and has_attention(graph))
         placed = nncf_adapter.quantize(
@@ -83,10 +83,10 @@ def _simplify(model: Any) -> None:
     apply_moc_transformations(model, cf=True, smart_reshape=False)
 
 
-def _static_shapes(model: Any, calibration: Calibration) -> dict[tuple[str, int], tuple[int, ...]]:
+def _static_shapes(model: Any, recipe: Recipe) -> dict[tuple[str, int], tuple[int, ...]]:
     """The shape of every output for one sample, by friendly name and port; those that stay unknown are left out."""
     copy = model.clone()
-    images = calibration.preprocess if isinstance(calibration.preprocess, Preprocess) else Preprocess()
+    images = recipe.preprocess if isinstance(recipe.preprocess, Preprocess) else Preprocess()
     size = images.size
     shapes = {}
     for value in copy.inputs:

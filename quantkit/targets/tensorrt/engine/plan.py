@@ -11,6 +11,7 @@ from quantkit.core.errors import BadConfig, TargetRefuses
 from quantkit.core.record import Record
 
 Mode = Literal["auto", "implicit", "explicit", "strong"]
+STRONG_FILE = "strongly_typed.onnx"  # of the exported INT8 artifact: Q/DQ over FP16
 FIRST_STRONG = (10, 0)  # strongly typed networks, from FP16 and Q/DQ artifacts
 FIRST_ONLY_STRONG = (11, 0)  # what 11 removed: BuilderFlag.INT8 and FP16, set_dynamic_range, calibrators
 

@@ -63,3 +63,18 @@ class EngineRecord(Record):
     executed_precision: str
     without_range: tuple[str, ...] = ()
     layers: tuple[EngineLayer, ...] = Field(default_factory=tuple)
+
+    def cells(self) -> dict[str, str]:
+        """What people are told of one engine, by column."""
+        return {
+            "precision": self.precision,
+            "mode": self.mode,
+            "layers in": self.executed_precision,
+            "built in s": f"{self.build_seconds:.0f}",
+        }
+
+    def footnote(self) -> str:
+        """What the engines of one build have in common."""
+        where = self.where
+        profiles = "; ".join(" ".join(f"{name}={shapes}" for name, shapes in own.items()) for own in self.profiles)
+        return f"TensorRT {where.tensorrt}, {where.gpu}, driver for CUDA {where.driver}; {profiles}"
