@@ -17,11 +17,12 @@ from xml.etree import ElementTree
 from bench_gpu import LEVELS_NOTE, table
 
 from quantkit.core.comparison import Comparison, Row
+from quantkit.pipeline.run_files import load_comparison
 
 
 def main(out: Path, comparison: Path, bench: Path, *junit: Path) -> None:
     """Read all of them, write one page."""
-    measured = Comparison.load(comparison)
+    measured = load_comparison(comparison)
     machine = measured.environment
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     parts = [

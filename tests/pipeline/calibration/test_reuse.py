@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
+import quantkit
 from quantkit.config import Config
 from quantkit.core.calibration import Calibration
+from quantkit.core.errors import BadInput
 from quantkit.core.preprocess import PRESETS
+from quantkit.core.recipe import Recipe
 from quantkit.pipeline.calibration.stage import calibrate
 from quantkit.pipeline.export import export_all
 from quantkit.pipeline.run_files import load_calibration
@@ -106,7 +109,6 @@ def test_fresh_counts_anew(config: Config) -> None:
         "tensors",
         "samples",
         "seed",
-        "exclude",
     ],
 )
 def test_a_change_is_counted_anew(config: Config, model_path: Path, images: Path, change: str) -> None:
@@ -131,9 +133,8 @@ def test_a_change_is_counted_anew(config: Config, model_path: Path, images: Path
         onnx.save(proto, model_path)
     if change == "preprocess":
         config = config.model_copy(update={"preprocess": PRESETS["raw"]})
-    settings = {"tensors": "quantizable", "exclude": ["conv2"]}
-    if change in settings:
-        config = config.with_values("calibrate", **{change: settings[change]})
+    if change == "tensors":
+        config = config.with_values("calibrate", tensors="quantizable")
     if change in ("samples", "seed"):
         config = config.with_values("data", **{change: 12})
     second, counted = again(config)
@@ -142,6 +143,32 @@ def test_a_change_is_counted_anew(config: Config, model_path: Path, images: Path
     if change not in ("time", "image of the same time", "seed"):
         assert bits(second.folder) != bits(first)
     assert again(config)[1] == 0  # but that one is known from now on
+
+
+def test_what_is_excluded_is_counted_all_the_same(config: Config, tmp_path: Path) -> None:
+    """Leaving something out of the artifacts, or taking it in again, reads no image."""
+    (first,) = runs()
+    without, counted = again(config.with_values("calibrate", exclude=["conv2"]), first)
+    assert (counted, without.exclude) == (0, ("conv2",))
+    assert "conv2" in without.tensors
+    assert "conv2" not in Recipe.of(without).ranges
+    whole, counted = again(config, first)
+    assert (counted, whole.exclude) == (0, ())
+    assert "conv2" in Recipe.of(whole).ranges
+
+
+def test_an_excluded_tensor_may_hold_what_is_no_number(model_path: Path, images: Path, tmp_path: Path) -> None:
+    proto = tiny_model()
+    proto.graph.node.append(helper.make_node("Log", ["relu1"], ["log"], name="log"))  # of zeros: -Inf
+    proto.graph.node.append(helper.make_node("Relu", ["log"], ["behind"], name="behind"))
+    proto.graph.output.append(helper.make_tensor_value_info("behind", TensorProto.FLOAT, None))
+    onnx.save(proto, model_path)
+    excluded = quantkit.calibrate(model_path, images, exclude=["log"], output=tmp_path / "run")
+    assert excluded.not_finite == ("log",)
+    assert "log" not in excluded.tensors
+    assert excluded.tensors["behind"].low == 0  # counted by itself, though it only cuts the other off
+    with pytest.raises(BadInput, match=r"'log' holds -inf"):
+        quantkit.calibrate(model_path, images, output=tmp_path / "run")
 
 
 def test_of_several_runs_the_one_of_the_same_work_is_found(config: Config, images: Path) -> None:
@@ -162,7 +189,7 @@ def test_a_model_that_was_moved_is_exported_from_where_it_is(config: Config, mod
         assert calibration.model.path == str(tmp_path / "moved.onnx")
         assert calibration.folder is not None
         assert load_calibration(calibration.folder).model.path == str(tmp_path / "moved.onnx")
-        assert export_all(moved, calibration, tmp_path / "out", targets=["onnxruntime"], precisions=["int8"])
+        assert export_all(moved, Recipe.of(calibration), tmp_path / "out", targets=["onnxruntime"], precisions=["int8"])
 
 
 @pytest.mark.parametrize("damage", ["histograms.npz", "statistics.npz", "calibration.json"])

@@ -138,7 +138,7 @@ def test_a_dead_tensor_gets_a_scale_and_a_warning(images: Path, tmp_path: Path) 
 SLOW = """
 import sys, time
 import quantkit
-from quantkit.pipeline import collect
+from quantkit.pipeline.calibration import one_pass
 from quantkit.runtime.activations import Runner
 original = Runner.run
 def slowly(self, inputs):
@@ -146,7 +146,7 @@ def slowly(self, inputs):
     time.sleep(0.1)
     return original(self, inputs)
 Runner.run = slowly
-collect.CHECKPOINT_SECONDS = float(sys.argv[4])
+one_pass.CHECKPOINT_SECONDS = float(sys.argv[4])
 quantkit.calibrate(sys.argv[1], sys.argv[2], output=sys.argv[3])
 """
 
