@@ -16,6 +16,7 @@ from quantkit.core.files import atomic_folder, sha256_of, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
 from quantkit.graph.fused import with_fused
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.pipeline.export import calibrated_model, export
 from quantkit.pipeline.run_directory import digest_of
@@ -119,7 +120,7 @@ def _build_one(
     from quantkit.targets.tensorrt.engine import session as engine
 
     log.info("Building %s with TensorRT %s for %s; this may take minutes.", plan.folder, where.tensorrt, where.gpu)
-    ranges = with_fused(model.graph_only.graph, calibration.ranges)
+    ranges = with_fused(Graph(model.graph_only.graph), calibration.ranges)
     amax = {name: tensor.amax for name, tensor in ranges.items()}
     start = time.monotonic()
     built = builder.build(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from quantkit.targets.tensorrt.target import DEFAULT_VERSION, STRONG_FILE, TensorRT
+from quantkit.targets.tensorrt.target import DEFAULT_VERSION, STRONG_FILE, TensorRT, quantized_model
 
-__all__ = ["DEFAULT_VERSION", "STRONG_FILE", "TensorRT"]
+__all__ = ["DEFAULT_VERSION", "STRONG_FILE", "TensorRT", "quantized_model"]
