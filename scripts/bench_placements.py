@@ -24,6 +24,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Row
 from quantkit.core.recipe import Recipe
 from quantkit.datasets import Stream, open_dataset
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import open_model
 from quantkit.measure.environment import environment
 from quantkit.measure.output_noise import OutputNoise
@@ -86,7 +87,7 @@ def nncf_steps(calibration: Calibration, data: Path) -> dict[str, float]:
 
     reference = outputs(library.core().read_model(str(model.path)))
     wanted = {"ranges": (False, False), "+ bias correction": (False, True)}
-    if has_attention(model.graph_only.graph):
+    if has_attention(Graph(model.graph_only.graph)):
         wanted |= {"+ SmoothQuant": (True, True)}
     found = {}
     for name, (smooth, correct) in wanted.items():

@@ -38,8 +38,8 @@ def inspect(
 
 def _show_model(model: ModelFile, as_json: bool) -> None:
     from quantkit.cli.console import print_json, print_table, stdout
+    from quantkit.graph.graph import Graph, activation_names
     from quantkit.graph.summary import summarize
-    from quantkit.runtime.activations import activation_names
 
     summary = summarize(model)
     if as_json:
@@ -53,7 +53,7 @@ def _show_model(model: ModelFile, as_json: bool) -> None:
     )
     stdout.print(
         f"\nopset {model.opset}, {summary.parameters:,} parameters, {model.size_bytes / 1e6:.2f} MB, "
-        f"{len(activation_names(model.graph_only.graph))} activations",
+        f"{len(activation_names(Graph(model.graph_only.graph)))} activations",
         markup=False,
     )
     stdout.print(", ".join(f"{count} {name}" for name, count in summary.operators.items()), markup=False)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+LEVELS = 127  # of symmetric int8 on either side of zero
+STEPS = 255  # of 8 bits from one end to the other
+
 
 @dataclass(frozen=True)
 class TensorRange:
@@ -39,4 +42,4 @@ class TensorRange:
     @property
     def scale(self) -> float:
         """The symmetric int8 scale, amax / 127."""
-        return self.amax / 127
+        return self.amax / LEVELS

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import onnx
+from quantkit.graph.graph import Graph, operand, result
+from quantkit.graph.operators import CLAMPS
 
 FIRST = {"Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "GlobalAveragePool", "GlobalMaxPool",
          "MaxPool", "AveragePool", "PRelu", "DepthToSpace", "SpaceToDepth", "Resize"}  # fmt: skip
 LAST = {"MatMul", "Gemm", "LayerNormalization", "SkipLayerNormalization"}
 SAME = {"Add", "BiasGelu", "Cast", "Clip", "Div", "Dropout", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish",
         "Identity", "LeakyRelu", "Mul", "Pow", "Relu", "Sigmoid", "Sqrt", "Sub", "Tanh"}  # fmt: skip
-CLAMPS = {"Clip", "Relu"}  # counted with what they take, along its axis; see quantkit.graph.clamps
 
 
-def channel_axes(graph: onnx.GraphProto) -> dict[str, int]:
-    """1 for what convolutions take and give, -1 for what matrix products do; elementwise operators pass it on.
+def channel_axes(graph: Graph) -> dict[str, int]:
+    """1 for inputs and outputs of convolutions, -1 for those of matrix products; elementwise operators pass it on.
 
     Tensors that neither reaches are left out: their rank has to decide.
     """
     axes: dict[str, int] = {}
-    for node in graph.node:
+    for node in graph.nodes:
         axis = 1 if node.op_type in FIRST else -1 if node.op_type in LAST else 0
         if axis:
             for name in (*node.input[:1], *node.output[:1]):
                 axes.setdefault(name, axis)
-    for nodes in (graph.node, reversed(graph.node)):  # graphs are sorted: once forwards, once backwards
+    for nodes in (graph.nodes, reversed(graph.nodes)):  # graphs are sorted: once forwards, once backwards
         for node in nodes:
             if node.op_type not in SAME:
                 continue
@@ -35,12 +35,12 @@ def channel_axes(graph: onnx.GraphProto) -> dict[str, int]:
     return axes
 
 
-def counted_along(graph: onnx.GraphProto) -> Callable[[str], set[int]]:
-    """Tells the axes that a tensor's channels may have been counted along, by its name: mostly one.
+def counted_along(graph: Graph) -> Callable[[str], set[int]]:
+    """Returns a function from a tensor's name to the axes along which its channels may have been counted: mostly one.
 
-    Two where a ReLU or Clip, which may be counted with what it takes, is taken along another axis; 0 is for one that
-    only the tensor's rank decided.
+    There are two where a ReLU or Clip, which may be counted together with its input, has another axis than that input;
+    0 stands for an axis that only the tensor's rank decided.
     """
     axes = channel_axes(graph)
-    sources = {node.output[0]: node.input[0] for node in graph.node if node.op_type in CLAMPS}
+    sources = {result(node): operand(node, 0) for node in graph.of_type(*CLAMPS)}
     return lambda name: {axes.get(own, 0) for own in (name, sources.get(name, name))}

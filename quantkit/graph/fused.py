@@ -1,55 +1,53 @@
-"""Which activations a quantizer ever needs, and what stands in for the others."""
+"""Activations that exist only inside a fused kernel, and the tensors that stand in for them."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 import onnx
 
 from quantkit.core.ranges import TensorRange
-from quantkit.transforms.prepare import folds
+from quantkit.graph.graph import Graph, operand, result
+from quantkit.graph.operators import CLAMPS, WEIGHTED, is_default_domain
 
-FUSES_WITH_ACTIVATION = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "Add"}
-ACTIVATIONS = {"Relu", "Clip"}
+FUSES_WITH_ACTIVATION = WEIGHTED | {"Add", "BatchNormalization"}
 
 
-def fused_outputs(graph: onnx.GraphProto) -> dict[str, str]:
-    """Tensors that exist only inside a fused kernel, each with the tensor that leaves it.
+def fused_outputs(graph: Graph) -> dict[str, str]:
+    """Tensors that exist only inside a fused kernel, each with the tensor that the kernel outputs.
 
     Those are the outputs of a Conv, Gemm, BatchNormalization and the like that feed one ReLU or Clip (or, after a Conv,
-    one BatchNormalization that is folded into it) and nothing else.
+    one BatchNormalization that is folded into it) and nothing else. A graph with subgraphs has none.
     """
-    consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-    for node in graph.node:
-        for name in node.input:
-            consumers[name].append(node)
-        for attribute in node.attribute:  # a subgraph may take any tensor unseen
-            if attribute.HasField("g") or attribute.graphs:
-                return {}
-    outputs = {output.name for output in graph.output}
-    constants = {tensor.name for tensor in graph.initializer}
-    constants.update(node.output[0] for node in graph.node if node.op_type == "Constant")
-    uses = Counter(name for node in graph.node for name in node.input) + Counter(outputs)
+    if graph.has_subgraphs:
+        return {}
     fused: dict[str, str] = {}
-    for node in reversed(graph.node):
-        name = node.output[0] if node.output else ""
-        users = consumers[name]
-        if (
-            node.domain not in ("", "ai.onnx")
-            or node.op_type not in FUSES_WITH_ACTIVATION
-            or len(users) != 1
-            or name in outputs
-        ):
+    for node in reversed(graph.nodes):
+        name = result(node)
+        user = graph.only_consumer(name)
+        if user is None or not is_default_domain(node) or node.op_type not in FUSES_WITH_ACTIVATION:
             continue
-        user = users[0]
-        folded = user.op_type == "BatchNormalization" and folds(node, user, constants, uses)
-        if user.input[0] == name and (user.op_type in ACTIVATIONS or folded):
-            fused[name] = fused.get(user.output[0], user.output[0])
+        if operand(user, 0) == name and (user.op_type in CLAMPS or folding_conv(graph, user) is not None):
+            fused[name] = fused.get(result(user), result(user))
     return fused
 
 
-def with_fused(graph: onnx.GraphProto, ranges: Mapping[str, TensorRange]) -> dict[str, TensorRange]:
-    """The ranges, and for each fused tensor without one that of the tensor it becomes: what lies beyond is cut off."""
+def with_fused(graph: Graph, ranges: Mapping[str, TensorRange]) -> dict[str, TensorRange]:
+    """``ranges``, and for each fused tensor without one the range of the kernel's output: the rest is cut off."""
     derived = {name: ranges[after] for name, after in fused_outputs(graph).items() if after in ranges}
     return derived | dict(ranges)
+
+
+def folding_conv(graph: Graph, norm: onnx.NodeProto) -> onnx.NodeProto | None:
+    """The Conv that a BatchNormalization can be folded into; None for one that cannot, and for any other node.
+
+    Nothing else may see the Conv's output, no other node may use its weight, and all parameters must be constant.
+    """
+    if norm.op_type != "BatchNormalization":
+        return None
+    conv = graph.producer(operand(norm, 0))
+    if conv is None or conv.op_type != "Conv":
+        return None
+    alone = graph.only_consumer(result(conv)) is not None and graph.only_consumer(operand(conv, 1)) is not None
+    constant = all(name in graph.constants for name in (*conv.input[1:], *norm.input[1:]))
+    return conv if alone and constant else None

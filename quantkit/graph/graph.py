@@ -36,6 +36,7 @@ class Graph:
     - ``inputs``: the graph's inputs by name, without those that have an initializer.
     - ``outputs``: the names of the graph's outputs.
     - ``captured``: each tensor that a subgraph reads, with the nodes of this graph that hold such a subgraph.
+    - ``has_subgraphs``: True if a node is an If, a Loop, a Scan or the like.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
@@ -60,6 +61,7 @@ class Graph:
             for name in captured_names(node):
                 captured[name].append(node)
         self.captured: Mapping[str, Sequence[onnx.NodeProto]] = dict(captured)
+        self.has_subgraphs = any(next(subgraphs(node), None) is not None for node in self.nodes)
 
     def producer(self, name: str) -> onnx.NodeProto | None:
         """The node that computes a tensor; None for an input, an initializer or an unknown name."""

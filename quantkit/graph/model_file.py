@@ -1,4 +1,4 @@
-"""Opens an ONNX file, checks it, and says what it takes and gives."""
+"""Opens an ONNX file, checks it, and describes its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from quantkit.core.errors import BadModel
 from quantkit.core.files import sha256_of
+from quantkit.core.wording import line_of
+from quantkit.graph.graph import subgraphs
 
 OLDEST_OPSET = 11
 LARGEST_KEPT = 1024  # values of an initializer
@@ -101,7 +103,7 @@ def open_model(path: Path) -> ModelFile:
     """Read and check an ONNX file. Raises BadModel: no file, not ONNX, truncated, quantized already, opset too old."""
     proto = read_graph(path)
     external = _external_files(path, proto)
-    opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    opset = opset_of(proto)
     if opset < OLDEST_OPSET:
         raise BadModel(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
     quantized = next((n for n in proto.graph.node if n.op_type in QUANTIZED_OPS), None)
@@ -126,11 +128,16 @@ def read_graph(path: Path) -> onnx.ModelProto:
         proto = onnx.load(str(path), load_external_data=False)
     except Exception as error:
         raise BadModel(
-            f"{path} is not an ONNX model, or is truncated ({_first_line(error)}).", "Export it to ONNX again."
+            f"{path} is not an ONNX model, or is truncated ({line_of(error)}).", "Export it to ONNX again."
         ) from error
     if not proto.graph.node or not proto.opset_import or not proto.graph.output:
         raise BadModel(f"{path} is not an ONNX model, or is truncated (it has no graph).", "Export it to ONNX again.")
     return proto
+
+
+def opset_of(proto: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators that a model uses; 0 if it states none."""
+    return max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
 
 
 def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
@@ -147,13 +154,23 @@ def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
 
 
 def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy without the data of initializers too large to be shapes or scales; ``proto`` loses them, too."""
+    """A copy in which initializers of more than LARGEST_KEPT values, weights, have their name, shape and type alone.
+
+    Their data is never copied, so that this works beyond protobuf's 2 GB, too. ``proto`` is left as it is.
+    """
+    bare = onnx.ModelProto(ir_version=proto.ir_version)
+    bare.opset_import.extend(proto.opset_import)
+    bare.functions.extend(proto.functions)
+    bare.metadata_props.extend(proto.metadata_props)
+    bare.graph.name = proto.graph.name or "graph"  # which checkers want
+    for repeated in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(bare.graph, repeated).extend(getattr(proto.graph, repeated))
     for tensor in proto.graph.initializer:
         if math.prod(tensor.dims) > LARGEST_KEPT:
-            for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
-                tensor.ClearField(field)
-    # Only with the whole message goes the memory that its fields had.
-    return onnx.ModelProto.FromString(proto.SerializeToString())
+            bare.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        else:
+            bare.graph.initializer.append(tensor)
+    return bare
 
 
 def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[Path, ...]:
@@ -169,8 +186,8 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+        for inner in subgraphs(node):
+            yield from _tensors(inner)
 
 
 def _describe(value: onnx.ValueInfoProto) -> ModelInput:
@@ -180,7 +197,3 @@ def _describe(value: onnx.ValueInfoProto) -> ModelInput:
         for i, d in enumerate(tensor.shape.dim)
     )
     return ModelInput(value.name, shape, NUMPY_TYPES.get(tensor.elem_type, f"onnx type {tensor.elem_type}"))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

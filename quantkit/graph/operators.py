@@ -15,6 +15,7 @@ QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
 WEIGHTED = CONVOLUTIONS | MATRIX_PRODUCTS
+PRODUCTS = WEIGHTED - {"ConvTranspose"}  # output channels lie along one axis of the weight, groups or not
 
 CLAMPS = frozenset({"Clip", "Relu"})
 ACTIVATIONS = CLAMPS | {

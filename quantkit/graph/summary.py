@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
-from quantkit.runtime.activations import activation_names
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Summary:
             "opset": model.opset,
             "size_bytes": model.size_bytes,
             "parameters": self.parameters,
-            "activations": len(activation_names(model.graph_only.graph)),
+            "activations": len(activation_names(Graph(model.graph_only.graph))),
             "inputs": [{"name": i.name, "shape": list(i.shape), "dtype": i.dtype} for i in model.inputs],
             "outputs": [{"name": o.name, "shape": list(o.shape), "dtype": o.dtype} for o in model.outputs],
             "operators": self.operators,

@@ -1,8 +1,10 @@
-"""Where TensorRT's Q/DQ pairs go, by the rules of ``targets/tensorrt/qdq/dialect.py``; nothing is edited here."""
+"""Where Q/DQ pairs go, by the rules of ``targets/tensorrt/qdq/dialect.py``, which OpenVINO's begin with, too.
+
+Nothing is edited here.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,44 +12,50 @@ import onnx
 from onnx import TensorProto
 
 from quantkit.core.ranges import TensorRange
+from quantkit.graph.graph import Graph
+from quantkit.graph.operators import (
+    AVERAGE_POOLS,
+    CONVOLUTIONS,
+    MATRIX_PRODUCTS,
+    WEIGHTED,
+    commutes_with_rounding,
+    is_nearest_resize,
+    parts_a_tensor,
+    weight_output_axis,
+)
 
-WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-PRODUCTS = ("Gemm", "MatMul")
-SUMMING = ("Conv", "ConvTranspose")  # whose kernels take a residual sum along
-AVERAGE_POOLS = ("AveragePool", "GlobalAveragePool")
-# Q/DQ commute with these.
-RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Dropout", "Identity", "MaxPool")
 SMALLEST_MATRIX = 16  # rule 7
 SMALLEST_SCALE = 2.0**-24  # for a weight channel that is all zero; TensorRT refuses a scale of 0
 
 
 @dataclass
 class Placement:
-    """Decides which edges get a pair. Nodes must have unique names."""
+    """Decides which edges get a pair. Nodes must have unique names.
 
-    graph: onnx.GraphProto
+    - ``excluded``: names of the nodes that stay in floating point.
+    - ``edges``: those with a pair: (tensor, consuming node's name, input position).
+    - ``weights``: the weights to quantize, each with the axis of its output channels.
+    - ``with_weight``: names of the nodes that consume their weight dequantized.
+    - ``quantized``: names of the weighted nodes with pairs, and of gates' Muls.
+    - ``scale_groups``: tensors that share a scale, each with the representative of its group (rule 6).
+    """
+
+    graph: Graph
     ranges: Mapping[str, TensorRange]
     excluded: set[str]
-    edges: set[tuple[str, str, int]] = field(default_factory=set)  # (tensor, consuming node, input position)
-    weights: dict[str, int] = field(default_factory=dict)  # weight to its channel axis
-    with_weight: set[str] = field(default_factory=set)  # nodes that take their weight dequantized
-    quantized: set[str] = field(default_factory=set)  # weighted nodes with pairs, and gates' Muls
-    scale_groups: dict[str, str] = field(default_factory=dict)  # rule 6: tensor to the representative of its group
+    edges: set[tuple[str, str, int]] = field(default_factory=set)
+    weights: dict[str, int] = field(default_factory=dict)
+    with_weight: set[str] = field(default_factory=set)
+    quantized: set[str] = field(default_factory=set)
+    scale_groups: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
         # A constant needs no pair: weights have scales of their own.
-        self.ranges = {name: own for name, own in self.ranges.items() if name not in self.initializers}
-        self.producers = {name: node for node in self.graph.node for name in node.output}
-        self.consumers: dict[str, list[tuple[onnx.NodeProto, int]]] = defaultdict(list)
-        for node in self.graph.node:
-            for position, name in enumerate(node.input):
-                self.consumers[name].append((node, position))
-        self.graph_outputs = {output.name for output in self.graph.output}
+        self.ranges = {name: own for name, own in self.ranges.items() if name not in self.graph.initializers}
 
     def place(self) -> None:
         """Apply the rules to every node that is not excluded."""
-        nodes = [node for node in self.graph.node if node.name not in self.excluded]
+        nodes = [node for node in self.graph.nodes if node.name not in self.excluded]
         for node in nodes:
             if node.op_type in WEIGHTED:
                 self.place_weighted(node)
@@ -62,13 +70,13 @@ class Placement:
     def place_weighted(self, node: onnx.NodeProto) -> None:
         """Rules 1 and 7."""
         operands = node.input[:2]
-        weight = self.initializers.get(operands[1])
+        weight = self.graph.initializers.get(operands[1])
         if weight is not None:
             if weight.data_type != TensorProto.FLOAT or operands[0] not in self.ranges:
                 return
-            if node.op_type in PRODUCTS and is_small(weight):
+            if node.op_type in MATRIX_PRODUCTS and is_small(weight):
                 return
-            axis = channel_axis(node, len(weight.dims))
+            axis = weight_output_axis(node, len(weight.dims))
             if self.weights.setdefault(weight.name, axis) != axis:
                 return  # one weight used along two axes: rare, and not worth two copies
             self.with_weight.add(node.name)
@@ -80,60 +88,64 @@ class Placement:
                 self._pair(node, position)
 
     def _place_average_pool(self, node: onnx.NodeProto) -> None:
-        """Rule 4, where a pool between quantized layers gains by it: else a copy in INT8 is made for it alone."""
-        around = [user for user, _ in self.consumers[node.input[0]] if user is not node]
-        if all(map(self._takes_quantized, around)) and self.all_take_quantized(node.output[0]):
+        """Rule 4. Beside a layer in floating point, the input would be copied to INT8 for the pool alone."""
+        around = [user for user, _ in self.graph.consumers(node.input[0]) if user is not node]
+        if all(map(self._is_quantized, around)) and self.all_consumers_quantized(node.output[0]):
             self._pair(node, 0)
-            self.pair_output(node.output[0])
+            self.pair_for_consumers(node.output[0])
 
     def _place_add(self, node: onnx.NodeProto) -> None:
-        """Rule 2. Without a Conv to fuse with, a sum is worth INT8 only if all that takes it is quantized, too."""
+        """Rule 2. Without a Conv to fuse with, a sum is worth INT8 only if all its consumers are quantized, too."""
         from_conv = [self._comes_straight_from_conv(name) for name in node.input]
         skip = [1] if all(from_conv) else [position for position, conv in enumerate(from_conv) if not conv]
         if not all(node.input[position] in self.ranges for position in skip):
             return  # a bias or another constant, not a residual
-        if not any(from_conv) and not self.all_take_quantized(node.output[0]):
+        if not any(from_conv) and not self.all_consumers_quantized(node.output[0]):
             return  # such as an attention mask before Softmax, or a residual before LayerNormalization
         for position in skip:
             self._pair(node, position)
 
     def _place_concat(self, node: onnx.NodeProto) -> None:
-        """Rule 6, where what follows is quantized: a detector's boxes and scores, say, must not share a scale."""
-        if not self.all_take_quantized(node.output[0]):
+        """Rule 6, if the consumers are quantized: a detector's boxes and scores, say, must not share a scale."""
+        if not self.all_consumers_quantized(node.output[0]):
             return
         self.share_scale([*node.input, *node.output])
         for position in range(len(node.input)):
             self._pair(node, position)
-        self.pair_output(node.output[0])
+        self.pair_for_consumers(node.output[0])
 
     def _comes_straight_from_conv(self, name: str) -> bool:
-        producer = self.producers.get(name)
-        alone = len(self.consumers[name]) == 1 and name not in self.graph_outputs
-        return alone and producer is not None and producer.op_type in SUMMING and producer.name not in self.excluded
+        producer = self.graph.producer(name)
+        if producer is None or producer.op_type not in CONVOLUTIONS or producer.name in self.excluded:
+            return False
+        return self.graph.only_consumer(name) is not None
 
-    def all_take_quantized(self, name: str) -> bool:
-        """True if whatever takes a tensor has pairs on what it takes."""
-        users = [user for user, _ in self.consumers[name]]
-        return bool(users) and name not in self.graph_outputs and all(map(self._takes_quantized, users))
+    def all_consumers_quantized(self, name: str) -> bool:
+        """True if a tensor has consumers, all of them are in sight, and every one is quantized."""
+        users = [user for user, _ in self.graph.consumers(name)]
+        return bool(users) and not self.graph.must_keep(name) and all(map(self._is_quantized, users))
 
-    def _takes_quantized(self, node: onnx.NodeProto) -> bool:
-        """True if a node has pairs on what it takes, or passes values on to such."""
-        if node.op_type in (*RESHAPING, "Concat") and node.name not in self.excluded:
-            return self.all_take_quantized(node.output[0])
+    def _is_quantized(self, node: onnx.NodeProto) -> bool:
+        """True if a node has pairs on its inputs, or only passes values on to nodes that have."""
+        # A nearest Resize passes values on, too, but is not followed: in a detector's neck that would put pairs and one
+        # scale on the Concats and sums before it, which nobody has measured.
+        passes_on = moves_values(node) and not is_nearest_resize(node)
+        if (passes_on or node.op_type == "Concat") and node.name not in self.excluded:
+            return self.all_consumers_quantized(node.output[0])
         return node.name in self.quantized
 
     def _pair(self, node: onnx.NodeProto, position: int) -> None:
         if node.input[position] in self.ranges:
             self.edges.add((node.input[position], node.name, position))
 
-    def pair_output(self, name: str) -> None:
-        """A pair on a tensor, for all that takes it."""
-        for node, position in self.consumers[name]:
+    def pair_for_consumers(self, name: str) -> None:
+        """Pair a tensor for every consumer that is not excluded."""
+        for node, position in self.graph.consumers(name):
             if node.name not in self.excluded:
                 self.edges.add((name, node.name, position))
 
     def share_scale(self, names: Sequence[str]) -> None:
-        """One scale for these tensors, and for all that share one with any of them."""
+        """Give one scale to these tensors, and to all that share one with any of them."""
         roots = {self.scale_groups.get(name, name) for name in names}
         root = min(roots)
         for name, group in list(self.scale_groups.items()):
@@ -154,11 +166,12 @@ class Placement:
         return max(self.group_range(name).scale, SMALLEST_SCALE)
 
 
-def is_nearest_resize(node: onnx.NodeProto) -> bool:
-    """True if a node is a Resize that picks values and invents none."""
-    settings = {a.name: a.s for a in node.attribute}
-    invents = settings.get("coordinate_transformation_mode") == b"tf_crop_and_resize"  # what lies outside
-    return node.op_type == "Resize" and settings.get("mode", b"nearest") == b"nearest" and not invents
+def moves_values(node: onnx.NodeProto) -> bool:
+    """True if a pair behind a node may as well stand before it: they commute, and the range stays what it was.
+
+    A part of a tensor may have a smaller range, and so a pair of its own.
+    """
+    return commutes_with_rounding(node) and not parts_a_tensor(node)
 
 
 def is_small(weight: onnx.TensorProto) -> bool:
@@ -166,17 +179,7 @@ def is_small(weight: onnx.TensorProto) -> bool:
     return len(weight.dims) < 2 or min(weight.dims[-2:]) < SMALLEST_MATRIX
 
 
-def small_matrices(graph: onnx.GraphProto) -> set[str]:
+def small_matrices(graph: Graph) -> set[str]:
     """Names of the Gemms and MatMuls that rule 7 keeps in floating point."""
-    small = {tensor.name for tensor in graph.initializer if is_small(tensor)}
-    return {node.name for node in graph.node if node.op_type in PRODUCTS and node.input[1] in small}
-
-
-def channel_axis(node: onnx.NodeProto, rank: int) -> int:
-    """The axis of the weight that holds output channels."""
-    if node.op_type == "Conv":
-        return 0
-    if node.op_type == "ConvTranspose":
-        return 1
-    transposed = next((a.i for a in node.attribute if a.name == "transB"), 0) if node.op_type == "Gemm" else 0
-    return 0 if transposed else rank - 1
+    small = {name for name, tensor in graph.initializers.items() if is_small(tensor)}
+    return {node.name for node in graph.of_type(*MATRIX_PRODUCTS) if node.input[1] in small}

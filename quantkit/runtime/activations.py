@@ -17,7 +17,9 @@ import onnxruntime as ort
 
 from quantkit.core.errors import BadModel
 from quantkit.core.files import NO_SPACE
+from quantkit.core.wording import line_of
 from quantkit.graph.clamps import clamps_of
+from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
 from quantkit.runtime.session import cpu_session
 
@@ -30,7 +32,7 @@ Activations = dict[str, npt.NDArray[np.float32]]
 
 
 class ActivationSession:
-    """The model in FP32 on the CPU, with float activations as outputs: all but ``clamps``, which others tell.
+    """The model in FP32 on the CPU, with float activations as outputs: all but ``clamps``, which follow from others.
 
     Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone
     are not. ``keep`` filters them by name, and ``apart`` names those that no clamp may be told from. ``names`` holds
@@ -45,15 +47,14 @@ class ActivationSession:
         apart: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self.float_inputs = [i.name for i in model.inputs if i.dtype.startswith("float") and keep(i.name)]
-        graph = model.graph_only.graph
-        given = {output.name for output in graph.output}
+        graph = Graph(model.graph_only.graph)
         wanted = [name for name in activation_names(graph) if keep(name)]
-        # What a ReLU or Clip puts out can be told from what it takes in; onnxruntime need not write both to memory.
+        # The output of a ReLU or Clip follows from its input; onnxruntime need not write both to memory.
         together = {name for name in (*wanted, *self.float_inputs) if not apart(name)}
         self.clamps = clamps_of(graph, together)
         cut = {clamp.name for clamp in self.clamps}
         asked = [name for name in wanted if name not in cut]
-        more = [name for name in asked if name not in given]
+        more = [name for name in asked if name not in graph.outputs]
         with with_outputs(model.path, bool(model.external_files), more) as source:
             self.session = cpu_session(source, model.path.parent if model.external_files else None, threads)
         _give_back_memory()
@@ -61,10 +62,10 @@ class ActivationSession:
         self.fetched = [name for name in asked if name in floats]
         known = {*self.float_inputs, *self.fetched}
         self.clamps = [clamp for clamp in self.clamps if clamp.source in known]  # not those of integers
-        told = {clamp.name for clamp in self.clamps}
-        # What a run gave for inputs of these shapes: other runners make room for it before their first run.
+        derived = {clamp.name for clamp in self.clamps}
+        # The outputs of a run on inputs of these shapes: other runners allocate them before their first run.
         self.output_shapes: dict[Shapes, list[tuple[tuple[int, ...], np.dtype[Any]]]] = {}
-        self.names = self.float_inputs + [name for name in wanted if name in known or name in told]
+        self.names = self.float_inputs + [name for name in wanted if name in known or name in derived]
         if not self.fetched:
             raise BadModel(f"{model.path} has no float activation to measure.", "Exclude less with --exclude.")
 
@@ -82,7 +83,7 @@ class Runner:
     def run(self, inputs: Inputs) -> Activations:
         """One batch: all activations but the session's clamps, float32 arrays that the next run overwrites.
 
-        Raises BadModel when the model cannot take the batch.
+        Raises BadModel when the model cannot run on the batch.
         """
         inputs = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         shapes = tuple((name, array.shape) for name, array in sorted(inputs.items()))
@@ -115,10 +116,9 @@ class Runner:
         try:
             self._outputs = self._session.session.run(self._session.fetched, dict(inputs), options)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise BadModel(
-                f"The model failed on an input of shape {shapes} ({reason}).",
+                f"The model failed on an input of shape {shapes} ({line_of(error)}).",
                 "Check the preprocessing size and layout against the model.",
             ) from error
         self._bind([np.require(array, requirements=["C", "W"]) for array in self._outputs])
@@ -162,18 +162,3 @@ def with_outputs(file: Path, external: bool, names: Sequence[str]) -> Iterator[P
                 raise
             raise BadModel(f"There is no room for a copy of {file}.", "Free some space where TMPDIR points.") from error
         yield path
-
-
-def activation_names(graph: onnx.GraphProto) -> list[str]:
-    """Names of node outputs that depend on a graph input, in graph order."""
-    weights = {tensor.name for tensor in graph.initializer}
-    dependent = {value.name for value in graph.input if value.name not in weights}
-    names = []
-    for node in graph.node:
-        # A node with a subgraph may take tensors of this graph that its input list does not show.
-        has_subgraph = any(attribute.HasField("g") for attribute in node.attribute)
-        if has_subgraph or any(name in dependent for name in node.input):
-            produced = [name for name in node.output if name]
-            dependent.update(produced)
-            names += produced
-    return names

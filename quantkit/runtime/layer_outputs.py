@@ -1,8 +1,7 @@
-"""What layers put out, as more outputs of an ONNX file: the user's model, or one with Q/DQ pairs made from it."""
+"""The outputs of layers as outputs of an ONNX file: the user's model, or one with Q/DQ pairs made from it."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,14 @@ import numpy.typing as npt
 import onnx
 
 from quantkit.core.errors import BadModel
+from quantkit.core.wording import line_of
 from quantkit.graph.fused import fused_outputs
+from quantkit.graph.graph import Graph, activation_names, result
 from quantkit.graph.model_file import read_graph
-from quantkit.runtime.activations import FLOAT_TYPES, activation_names, with_outputs
+from quantkit.graph.operators import DEQUANTIZE, MOVING, QUANTIZE
+from quantkit.qdq.metadata import shifted
+from quantkit.runtime.activations import FLOAT_TYPES, with_outputs
 from quantkit.runtime.session import cpu_session
-from quantkit.targets.tensorrt.qdq.zero_points import shifted
-
-# What they put out, they took in.
-MOVING = {"Cast", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Shape", "Slice", "Split",
-          "Squeeze", "Tile", "Transpose", "Unsqueeze"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,14 @@ class Layer:
 
 
 def layers_of(graph: onnx.GraphProto) -> list[Layer]:
-    """The inputs and every node that computes, in graph order; what is fused into one kernel is its last node."""
-    weights = {tensor.name for tensor in graph.initializer}
-    activations, fused = set(activation_names(graph)), fused_outputs(graph)
-    found = [Layer(value.name, value.name, "Input") for value in graph.input if value.name not in weights]
-    for node in graph.node:
+    """The inputs and every node that computes, in graph order; nodes that are fused into one kernel count as the last.
+
+    Nodes that only move values are no layers.
+    """
+    view = Graph(graph)
+    activations, fused = set(activation_names(view)), fused_outputs(view)
+    found = [Layer(name, name, "Input") for name in view.inputs]
+    for node in view.nodes:
         if node.op_type not in MOVING:
             names = [name for name in node.output if name in activations and name not in fused]
             found += [Layer(node.name or name, name, node.op_type) for name in names]
@@ -48,8 +49,9 @@ def layers_of(graph: onnx.GraphProto) -> list[Layer]:
 class OnnxOutputs:
     """Floating-point tensors of an ONNX file as its outputs, computed by onnxruntime on the CPU.
 
-    ``graph`` is the file's, ``external`` says that its weights lie in other files, ``tensors`` how a wanted tensor is
-    called in it, and ``offsets`` what is added to some of them. Raises BadModel for what onnxruntime cannot load.
+    ``graph`` is the file's; ``external`` is True if its weights lie in other files. ``tensors`` maps wanted tensors to
+    their names in the file, ``offsets`` some of them to a number that is added. Raises BadModel if onnxruntime cannot
+    load the file.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class OnnxOutputs:
 
     @classmethod
     def of_quantized(cls, file: Path, tensors: Collection[str]) -> OnnxOutputs:
-        """Those of a file with Q/DQ pairs that quantkit wrote, by their names in the model that it was made from."""
+        """The tensors of a file with Q/DQ pairs that quantkit wrote, by their names in the model it was made from."""
         model = read_graph(file)
         present = {name for node in model.graph.node for name in node.output}
         moved = {name: own for name, own in shifted(model).items() if name in tensors and own[0] in present}
@@ -89,8 +91,9 @@ class OnnxOutputs:
         try:
             found = self._session.run(self._fetched, dict(inputs)) if self._fetched else []
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise BadModel(f"onnxruntime cannot compute the layers' outputs ({reason}).", "Leave it out.") from error
+            raise BadModel(
+                f"onnxruntime cannot compute the layers' outputs ({line_of(error)}).", "Leave it out."
+            ) from error
         values = dict(inputs) | dict(zip(self._fetched, found, strict=True))
         return {
             name: values[own] + np.float32(self._offsets[name]) if name in self._offsets else values[own]
@@ -99,26 +102,22 @@ class OnnxOutputs:
 
 
 def quantized_names(graph: onnx.GraphProto, tensors: Collection[str]) -> dict[str, str]:
-    """How the wanted tensors of a model are called where their INT8 values are, in the Q/DQ graph made from it.
+    """The names that the wanted tensors of a model have in the Q/DQ graph made from it, where their INT8 values are.
 
-    That is behind the tensor's pair of QuantizeLinear and DequantizeLinear, if it has one. Those not there are left
-    out.
+    That is behind the tensor's pair of QuantizeLinear and DequantizeLinear, if it has one. Tensors that are not in the
+    graph are left out.
     """
-    takers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-    for node in graph.node:
-        for name in node.input[:1]:
-            takers[name].append(node)
-    present = {value.name for value in graph.input} | {name for node in graph.node for name in node.output}
+    view = Graph(graph)
     found = {}
     for tensor in tensors:
         pairs = (
             dequantize.output[0]
-            for quantize in takers[tensor]
-            if quantize.op_type == "QuantizeLinear"
-            for dequantize in takers[quantize.output[0]]
-            if dequantize.op_type == "DequantizeLinear"
+            for quantize, position in view.consumers(tensor)
+            if quantize.op_type == QUANTIZE and position == 0
+            for dequantize, _ in view.consumers(result(quantize))
+            if dequantize.op_type == DEQUANTIZE
         )
-        name = next(pairs, tensor if tensor in present else None)
+        name = next(pairs, tensor if tensor in view.inputs or view.producer(tensor) is not None else None)
         if name is not None:
             found[tensor] = name
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from quantkit.core.errors import BadModel
+from quantkit.core.wording import line_of
 
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 ALLOW_SPINNING = "session.intra_op.allow_spinning"
@@ -33,7 +34,6 @@ def cpu_session(
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise BadModel(
-            f"onnxruntime cannot load the model ({reason}).", "Check that it runs in onnxruntime."
+            f"onnxruntime cannot load the model ({line_of(error)}).", "Check that it runs in onnxruntime."
         ) from error

@@ -1,4 +1,4 @@
-"""What every target offers."""
+"""The protocols that every target implements."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from quantkit.core.errors import BadInput, TargetRefuses
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
+from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
 
 
@@ -83,7 +84,7 @@ class DeviceSession(Session, Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """What the loaded model takes of the device's memory."""
+        """Bytes of the device's memory that the loaded model occupies."""
 
     @property
     def device_name(self) -> str:
@@ -227,11 +228,10 @@ def canonical_device(device: str) -> str:
 
 
 def failed_on(inputs: Mapping[str, npt.NDArray[Any]], runtime: str, error: Exception) -> BadInput:
-    """The error for a batch that a loaded model cannot take."""
+    """The error for a batch that a loaded model cannot run on."""
     shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
     return BadInput(
-        f"The model failed in {runtime} on an input of shape {shapes} ({reason}).",
+        f"The model failed in {runtime} on an input of shape {shapes} ({line_of(error, last=True)}).",
         "Check the data against the model; a batch that is declared dynamic may still be fixed inside it.",
     )
 

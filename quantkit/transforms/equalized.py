@@ -13,6 +13,7 @@ from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.graph.channel_axes import channel_axes
 from quantkit.graph.fused import with_fused
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.transforms.equalization import equalize
 from quantkit.transforms.prepare import ensure_names, prepared
@@ -40,16 +41,16 @@ def equalized(
     """
     proto = prepared(model)
     ensure_names(proto.graph)
-    whole = with_fused(proto.graph, ranges)
+    whole = with_fused(Graph(proto.graph), ranges)
     room = {name: TensorRange(r.amax, -r.amax, r.amax) for name, r in whole.items()} if symmetric else whole
     return Equalized(proto, whole, equalize(proto.graph, room, channels or {}))
 
 
 class Undo:
-    """Gives equalized tensors the user's model's values back."""
+    """Turns the values of equalized tensors into those that the user's model computes."""
 
     def __init__(self, graph: onnx.GraphProto, factors: Mapping[str, npt.NDArray[np.float64]]) -> None:
-        axes = channel_axes(graph)
+        axes = channel_axes(Graph(graph))
         self._factors = {name: (own.astype(np.float32), axes.get(name, 1)) for name, own in factors.items()}
 
     def __call__(self, name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -1,20 +1,22 @@
-"""Readies a model for Q/DQ: newer opset, constants as initializers, BatchNorm folded into its Conv."""
+"""Prepares a model for Q/DQ: a newer opset, constants as initializers, each BatchNormalization folded into its Conv."""
 
 from __future__ import annotations
-
-from collections import Counter
-from collections.abc import Container, Mapping
 
 import numpy as np
 import onnx
 from onnx import numpy_helper, version_converter
 
 from quantkit.core.errors import TargetRefuses
+from quantkit.graph.fused import folding_conv
+from quantkit.graph.graph import Graph, attribute, held_tensor, subgraphs, unique_name
 from quantkit.graph.model_file import ModelFile
 
 QDQ_OPSET = 13  # the first with per-channel QuantizeLinear
 FREE_INITIALIZERS = 4  # the first IR version whose initializers need not be inputs
-OWN_SUFFIXES = ("_scale", "_zero_point", "_quantized", "_dequantized", "_folded_bias")
+# What the names of our own constants end in; those of Q/DQ are given by quantkit.qdq.metadata.
+SCALE, ZERO_POINT, QUANTIZED, DEQUANTIZED = "_scale", "_zero_point", "_quantized", "_dequantized"
+FOLDED_BIAS = "_folded_bias"
+OWN_SUFFIXES = (SCALE, ZERO_POINT, QUANTIZED, DEQUANTIZED, FOLDED_BIAS)
 
 
 def prepared(model: ModelFile) -> onnx.ModelProto:
@@ -29,7 +31,7 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
                 f"Export it with opset {QDQ_OPSET} or newer.",
             ) from error
     constants_to_initializers(proto.graph)
-    _only_true_inputs(proto.graph)
+    drop_constant_inputs(proto)
     proto.ir_version = max(proto.ir_version, FREE_INITIALIZERS)
     clear_names(proto.graph)
     fold_batch_norms(proto.graph)
@@ -42,33 +44,34 @@ def ensure_names(graph: onnx.GraphProto) -> None:
     seen: set[str] = set()
     for number, node in enumerate(graph.node):
         if not node.name or node.name in seen:
-            name = f"{node.op_type}_{number}"
-            while name in taken:
-                name += "_"
-            node.name = name
-            taken.add(name)
+            node.name = unique_name(taken, f"{node.op_type}_{number}")
+            taken.add(node.name)
         seen.add(node.name)
 
 
-def _only_true_inputs(graph: onnx.GraphProto) -> None:
-    """Drop inputs that are initializers, as older exporters list them: a changed weight would have to be fed."""
-    constants = {tensor.name for tensor in graph.initializer}
-    kept = [value for value in graph.input if value.name not in constants]
-    del graph.input[:]
-    graph.input.extend(kept)
+def drop_constant_inputs(proto: onnx.ModelProto) -> None:
+    """Drop graph inputs that are initializers, as older exporters list them.
+
+    As inputs they could be fed, so that a changed weight would have to be, and FP16 conversion would leave them alone.
+    """
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    kept = [value for value in proto.graph.input if value.name not in constants]
+    if len(kept) < len(proto.graph.input):
+        del proto.graph.input[:]
+        proto.graph.input.extend(kept)
+        proto.ir_version = max(proto.ir_version, FREE_INITIALIZERS)
 
 
 def constants_to_initializers(graph: onnx.GraphProto) -> None:
-    """Replace Constant nodes that hold a tensor by initializers."""
+    """Replace the Constant nodes that hold a tensor or numbers by initializers."""
     kept = []
     for node in graph.node:
-        value = next((a for a in node.attribute if a.name == "value"), None)
-        if node.op_type == "Constant" and value is not None:
-            tensor = graph.initializer.add()
-            tensor.CopyFrom(value.t)
-            tensor.name = node.output[0]
-        else:
+        tensor = held_tensor(node)
+        if tensor is None:
             kept.append(node)
+            continue
+        graph.initializer.append(tensor)
+        graph.initializer[-1].name = node.output[0]
     del graph.node[:]
     graph.node.extend(kept)
 
@@ -93,46 +96,33 @@ def clear_names(graph: onnx.GraphProto) -> None:
 def _rename_uses(graph: onnx.GraphProto, renamed: dict[str, str]) -> None:
     for node in graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                _rename_uses(inner, renamed)
+        for inner in subgraphs(node):
+            _rename_uses(inner, renamed)
 
 
 def fold_batch_norms(graph: onnx.GraphProto) -> None:
     """Fold each inference BatchNormalization into the Conv that alone feeds it; the Conv takes over its output name."""
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    producers = {node.output[0]: node for node in graph.node if node.op_type == "Conv"}
-    uses = Counter(name for node in graph.node for name in node.input) + Counter(o.name for o in graph.output)
-    kept = []
-    for node in graph.node:
-        conv = producers.get(node.input[0]) if node.op_type == "BatchNormalization" else None
-        if conv is None or not folds(conv, node, weights, uses):
-            kept.append(node)
-            continue
-        scale, shift, mean, variance = (
-            numpy_helper.to_array(weights[name]).astype(np.float64) for name in node.input[1:5]
-        )
-        epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
-        gain = scale / np.sqrt(variance + epsilon)
-        weight = numpy_helper.to_array(weights[conv.input[1]])
-        bias = numpy_helper.to_array(weights[conv.input[2]]) if len(conv.input) > 2 else np.zeros_like(mean)
-        folded = (weight * gain.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
-        offset = ((bias - mean) * gain + shift).astype(weight.dtype)
-        weights[conv.input[1]].CopyFrom(numpy_helper.from_array(folded, conv.input[1]))
-        bias_name = f"{node.output[0]}_folded_bias"
-        graph.initializer.append(numpy_helper.from_array(offset, bias_name))
-        del conv.input[2:]
-        conv.input.append(bias_name)
-        conv.output[0] = node.output[0]
-        producers[conv.output[0]] = conv
+    view = Graph(graph)
+    folded = [(conv, node) for node in view.nodes if (conv := folding_conv(view, node)) is not None]
+    for conv, norm in folded:
+        _fold(graph, view, conv, norm)
+    gone = {id(norm) for _, norm in folded}
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(node for node in view.nodes if id(node) not in gone)
 
 
-def folds(conv: onnx.NodeProto, norm: onnx.NodeProto, constants: Container[str], uses: Mapping[str, int]) -> bool:
-    """True if a BatchNormalization can be folded into the node before it: a Conv that feeds nothing else.
-
-    The weight must be that Conv's alone, and all parameters constant. ``uses`` counts takers, the graph's outputs too.
-    """
-    constant = all(name in constants for name in (*conv.input[1:], *norm.input[1:]))
-    return conv.op_type == "Conv" and constant and uses[conv.output[0]] == 1 == uses[conv.input[1]]
+def _fold(graph: onnx.GraphProto, view: Graph, conv: onnx.NodeProto, norm: onnx.NodeProto) -> None:
+    scale, shift, mean, variance = (
+        numpy_helper.to_array(view.initializers[name]).astype(np.float64) for name in norm.input[1:5]
+    )
+    gain = scale / np.sqrt(variance + attribute(norm, "epsilon", 1e-5))
+    weight = numpy_helper.to_array(view.initializers[conv.input[1]])
+    bias = numpy_helper.to_array(view.initializers[conv.input[2]]) if len(conv.input) > 2 else np.zeros_like(mean)
+    folded = (weight * gain.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
+    offset = ((bias - mean) * gain + shift).astype(weight.dtype)
+    view.initializers[conv.input[1]].CopyFrom(numpy_helper.from_array(folded, conv.input[1]))
+    bias_name = f"{norm.output[0]}{FOLDED_BIAS}"
+    graph.initializer.append(numpy_helper.from_array(offset, bias_name))
+    del conv.input[2:]
+    conv.input.append(bias_name)
+    conv.output[0] = norm.output[0]

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import quantkit as qk
 from quantkit.graph.channel_axes import channel_axes
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import open_model
 from quantkit.runtime.activations import ActivationSession, Runner
 from tests.conftest import tiny_model
@@ -118,12 +119,12 @@ MIXED = model_of(  # as a vision transformer's start: convolution, then tokens
     ],
 )
 def test_channels_are_where_the_operators_have_them(model: bytes, axes: dict[str, int | None]) -> None:
-    found = channel_axes(onnx.load_from_string(model).graph)
+    found = channel_axes(Graph(onnx.load_from_string(model).graph))
     assert {name: found.get(name) for name in axes} == axes
 
 
 def test_a_residual_network_counts_channels_first_throughout() -> None:
-    found = channel_axes(tiny_model().graph)
+    found = channel_axes(Graph(tiny_model().graph))
     names = ("input", "conv1", "bn1", "relu1", "conv2", "add", "relu2", "pool")
     assert {name: found[name] for name in names} == dict.fromkeys(names, 1)
     assert (found["flat"], found["logits"]) == (-1, -1)
@@ -140,7 +141,7 @@ def test_the_statistics_are_those_of_each_channel(tmp_path: Path, model: bytes) 
     every = [{name: a.copy() for name, a in runner.run({"x": sample[None]}).items()} for sample in samples]
     for activations in every:
         activations |= {c.name: activations[c.source].clip(c.low, c.high) for c in runner.clamps}
-    axes = channel_axes(onnx.load_from_string(model).graph)
+    axes = channel_axes(Graph(onnx.load_from_string(model).graph))
     assert set(calibration.channels) == set(every[0])
     for name, channels in calibration.channels.items():
         array = np.concatenate([activations[name] for activations in every])

@@ -10,19 +10,21 @@ from onnx import TensorProto, helper, numpy_helper
 import quantkit as qk
 from quantkit.core.statistics.clamp import Clamp
 from quantkit.graph.clamps import clamps_of
+from quantkit.graph.graph import Graph
 from quantkit.runtime import activations
 from tests.golden.cases import mixed
 from tests.pipeline.calibration.counts import bits
 
 
-def graph(*nodes: onnx.NodeProto, constants: dict[str, float] | None = None) -> onnx.GraphProto:
-    return helper.make_graph(
+def graph(*nodes: onnx.NodeProto, constants: dict[str, float] | None = None) -> Graph:
+    own = helper.make_graph(
         nodes,
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 4])],
         [numpy_helper.from_array(np.array(v, np.float32), n) for n, v in (constants or {}).items()],
     )
+    return Graph(own)
 
 
 def test_relu_and_clip_of_constant_bounds_are_told_from_their_input() -> None:

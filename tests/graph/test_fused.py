@@ -15,6 +15,7 @@ import quantkit as qk
 from quantkit.core.ranges import TensorRange
 from quantkit.formats.tensorrt_cache import parse_cache
 from quantkit.graph.fused import fused_outputs, with_fused
+from quantkit.graph.graph import Graph
 from quantkit.targets.onnxruntime.target import OnnxRuntime
 from tests.conftest import Quantkit, tiny_model
 
@@ -67,13 +68,13 @@ def test_what_only_feeds_its_activation_is_fused(nodes: tuple[Node, ...], fused:
         model.graph.node[1].attribute.append(helper.make_attribute("kernel_shape", [2, 2]))
     else:
         model = graph_of(*nodes)
-    assert fused_outputs(model.graph) == fused
+    assert fused_outputs(Graph(model.graph)) == fused
 
 
 def test_outputs_of_the_graph_are_not_fused() -> None:
     nodes = (CONV, NORM, ("Relu", ["norm"], "y"))
-    assert fused_outputs(graph_of(*nodes, outputs=("conv",)).graph) == {"norm": "y"}
-    assert fused_outputs(graph_of(*nodes, outputs=("norm",)).graph) == {"conv": "norm"}
+    assert fused_outputs(Graph(graph_of(*nodes, outputs=("conv",)).graph)) == {"norm": "y"}
+    assert fused_outputs(Graph(graph_of(*nodes, outputs=("norm",)).graph)) == {"conv": "norm"}
 
 
 def test_nothing_is_fused_beside_a_subgraph_that_may_take_anything() -> None:
@@ -85,7 +86,7 @@ def test_nothing_is_fused_beside_a_subgraph_that_may_take_anything() -> None:
         [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
     )
     model.graph.node.append(helper.make_node("If", ["flag"], ["z"], then_branch=branch, else_branch=branch))
-    assert fused_outputs(model.graph) == {}
+    assert fused_outputs(Graph(model.graph)) == {}
 
 
 UNFOLDED: dict[str, tuple[Node, ...]] = {
@@ -108,11 +109,11 @@ UNFOLDED: dict[str, tuple[Node, ...]] = {
 
 @pytest.mark.parametrize("case", UNFOLDED)
 def test_a_batch_norm_that_is_not_folded_keeps_its_convs_range(case: str) -> None:
-    assert "conv" not in fused_outputs(graph_of(*UNFOLDED[case]).graph)
+    assert "conv" not in fused_outputs(Graph(graph_of(*UNFOLDED[case]).graph))
 
 
 def test_a_fused_tensor_takes_the_range_of_what_it_becomes_unless_it_has_its_own() -> None:
-    graph = graph_of(CONV, NORM, ("Relu", ["norm"], "y")).graph
+    graph = Graph(graph_of(CONV, NORM, ("Relu", ["norm"], "y")).graph)
     after, own = TensorRange(2.0, 0.0, 2.0), TensorRange(3.0, -3.0, 1.0)
     assert with_fused(graph, {"y": after}) == {"conv": after, "norm": after, "y": after}
     assert with_fused(graph, {"y": after, "norm": own}) == {"conv": after, "norm": own, "y": after}
@@ -180,7 +181,7 @@ def test_the_same_nodes_are_quantized_and_as_well(tmp_path: Path, target: str, c
     a, b = quantized(every, target), quantized(fewer, target)
     assert nodes_of(a) == nodes_of(b)
     scales, others = scales_of(a), scales_of(b)
-    fused = fused_outputs(onnx.load(tmp_path / "model.onnx").graph)
+    fused = fused_outputs(Graph(onnx.load(tmp_path / "model.onnx").graph))
     for name, scale in scales.items():
         # A fused tensor's own range is wider than what its activation lets through; then its scale may be smaller.
         assert others[name] <= scale * 1.001 if name.removesuffix("_scale") in fused else True

@@ -10,8 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.core.errors import BadInput
 from quantkit.core.statistics.clamp import Clamp
+from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import open_model
-from quantkit.runtime.activations import ActivationSession, Runner, activation_names
+from quantkit.runtime.activations import ActivationSession, Runner
 from tests.conftest import tiny_model
 
 
@@ -122,7 +123,7 @@ def test_constants_and_integers_are_no_activations(tmp_path: Path) -> None:
         [numpy_helper.from_array(np.ones(4, np.float32), "weight")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    assert activation_names(model.graph) == ["shape", "out"]
+    assert activation_names(Graph(model.graph)) == ["shape", "out"]
     session = ActivationSession(open_model(saved(model, tmp_path / "m.onnx")))
     assert session.names == ["input", "out"]
 

@@ -18,7 +18,7 @@ from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.runtime.activations import ActivationSession, Runner
 from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-from quantkit.transforms.fp16 import converted_to_fp16
+from quantkit.transforms.half_precision import half_precision
 from tests.conftest import tiny_model
 
 X = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
@@ -332,6 +332,6 @@ def test_an_excluded_node_keeps_its_float_weight_even_when_shared(tmp_path: Path
 
 
 def test_the_fp16_model_is_valid_too(tiny: tuple) -> None:
-    converted = converted_to_fp16(tiny[0])
+    converted = half_precision(tiny[0])
     onnx.checker.check_model(converted, full_check=True)
     assert sqnr(run(tiny[0].load()), run(converted)) > 45

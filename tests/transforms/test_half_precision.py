@@ -19,13 +19,13 @@ from quantkit.core.ranges import TensorRange
 from quantkit.graph import save
 from quantkit.graph.model_file import open_model
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-from quantkit.transforms.half_precision import (
+from quantkit.targets.tensorrt.qdq.strongly_typed import (
     LARGEST_SCALE,
-    beyond_half,
-    half_precision,
+    beyond_scales,
     half_scale,
     quantized_half_precision,
 )
+from quantkit.transforms.half_precision import beyond_half, half_precision
 from tests.conftest import tiny_model
 from tests.targets.test_qdq import initializer, ranges_of, sqnr
 
@@ -132,7 +132,7 @@ def tokens() -> dict[str, np.ndarray]:
 @exact_half
 def test_the_tiny_model_in_both_forms(model_path: Path) -> None:
     model = open_model(model_path)
-    half = half_precision(model)
+    half = half_precision(model, strongly_typed=True)
     check(half)
     assert half.opset_import[0].version == 13
     assert sqnr(run(model.load(), {"input": X}), run(half, {"input": X})) > 45
@@ -153,7 +153,7 @@ def test_the_tiny_model_in_both_forms(model_path: Path) -> None:
             assert constants[node.input[1]] == TensorProto.FLOAT16
             assert constants[node.input[2]] == TensorProto.INT8
     assert TensorProto.FLOAT not in constants.values()
-    assert beyond_half(typed) == ()
+    assert beyond_scales(typed) == ()
 
 
 @exact_half
@@ -161,7 +161,7 @@ def test_the_tiny_model_in_both_forms(model_path: Path) -> None:
 def test_a_transformer(opset: int, tmp_path: Path) -> None:
     model = open_model(saved(transformer(opset), tmp_path))
     reference = run(model.load(), tokens())
-    half = half_precision(model)
+    half = half_precision(model, strongly_typed=True)
     check(half)
     assert sqnr(reference, run(half, tokens())) > 45
     assert beyond_half(half) == ("Beyond FP16, so cut to ±65504: 1 constants (lowest).",)
@@ -188,7 +188,7 @@ def test_a_range_beyond_fp16_ends_where_fp16_does(tmp_path: Path) -> None:
     amax = {"x": 1.0, "far": 3.4e38, "both": 3.4e38, "out": 3.4e38}
     ranges = {name: TensorRange.symmetric(value, -value, value) for name, value in amax.items()}
     typed = quantized_half_precision(quantized_for_tensorrt(model, ranges))
-    assert any(note.startswith("Calibrated beyond FP16: ") and "far" in note for note in beyond_half(typed))
+    assert any(note.startswith("Calibrated beyond FP16: ") and "far" in note for note in beyond_scales(typed))
     x = np.zeros((1, 16), np.float32)
     x[0, 1:3] = 1, 0.5
     assert np.allclose(run(typed, {"x": x}), -65504 * x, atol=40)
@@ -277,7 +277,7 @@ def test_odd_corners(tmp_path: Path) -> None:
     graph.input.append(helper.make_tensor_value_info("high", TensorProto.FLOAT, []))
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=3)
     model = open_model(saved(proto, tmp_path))
-    half = half_precision(model)
+    half = half_precision(model, strongly_typed=True)
     check(half, islands=2)  # CumSum's input and output
     assert [value.name for value in half.graph.input] == ["x"]
     x = {"x": np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)}
@@ -293,7 +293,7 @@ def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
     model = open_model(tmp_path / "m.onnx")
-    half = half_precision(model)
+    half = half_precision(model, strongly_typed=True)
     check(half, islands=2)
     assert sqnr(run(model.load(), {"input": X}), run(half, {"input": X})) > 45
 
@@ -311,7 +311,7 @@ def test_types_that_do_not_agree_are_refused(tmp_path: Path) -> None:
     )
     model = open_model(saved(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), tmp_path))
     with pytest.raises(TargetRefuses, match="FP16"):
-        half_precision(model)
+        half_precision(model, strongly_typed=True)
 
 
 @pytest.mark.slow
@@ -338,13 +338,13 @@ def test_real_models(name: str, shared: Path, tmp_path: Path) -> None:
         return np.concatenate([session.run(None, feed)[0] for feed in feeds])
 
     reference = outputs(model.load())
-    half = half_precision(model)
+    half = half_precision(model, strongly_typed=True)
     check(half)
     assert sqnr(reference, outputs(half)) > 45
     quantized = quantized_for_tensorrt(model, ranges)
     typed = quantized_half_precision(quantized)
     check(typed)
-    assert beyond_half(typed) == ()
+    assert beyond_scales(typed) == ()
     before, after = sqnr(reference, outputs(quantized)), sqnr(reference, outputs(typed))
     assert before > 22
     assert after > before - 2

@@ -19,6 +19,7 @@ from quantkit.core.shard import Shard
 from quantkit.core.statistics.collected import Collected
 from quantkit.datasets import Stream
 from quantkit.graph.channel_axes import channel_axes
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.pipeline.calibration.checkpoint import Checkpoint, resumable
 from quantkit.pipeline.calibration.workers import Group, Worker, division, first_maxima, usable_cores
@@ -101,7 +102,7 @@ def collect(
     if threads > 1:
         session = counting.session(threads)
         runner, ready = Runner(session), None
-    widths, axes = first_widths(first.maxima), channel_axes(counting.model.graph_only.graph)
+    widths, axes = first_widths(first.maxima), channel_axes(Graph(counting.model.graph_only.graph))
     samples, names = len(stream.indices), stream.dataset.names
     runners = [runner, *(Runner(session) for _ in range(count - 1))]
     workers = [Worker(runner, widths, samples, axes, names, threads, counting.excluded) for runner in runners]

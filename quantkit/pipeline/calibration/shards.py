@@ -18,13 +18,13 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.record import Record, read_record
 from quantkit.core.shard import WHOLE, Shard
 from quantkit.datasets.stream import check_unreadable
+from quantkit.graph.graph import Graph, activation_names
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.result import Source, finish, forget_checkpoint
 from quantkit.pipeline.calibration.stage import count, open_calibration_data, prepare, surveyed
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
 from quantkit.pipeline.run_directory import PART_FILE, choose_folder, own_folder
 from quantkit.pipeline.run_files import run_config
-from quantkit.runtime.activations import activation_names
 
 COUNTS = "counts"  # the folder of a part with its checkpoint
 log = logging.getLogger("quantkit")
@@ -75,7 +75,7 @@ def calibrate_shard(
         found = count(job, opened, manifest, shard, folder, progress)
         (folder / MANIFEST_FILE).unlink(missing_ok=True)  # until all is there, nothing vouches for it
         found.save(folder / COUNTS, manifest)
-        order = (*(i.name for i in job.model.inputs), *activation_names(job.model.graph_only.graph))
+        order = (*(i.name for i in job.model.inputs), *activation_names(Graph(job.model.graph_only.graph)))
         part = Part(number=shard.number, of=shard.of, source=source, order=order)
         write_text(folder / PART_FILE, part.model_dump_json(indent=1) + "\n")
         write_manifest(folder, manifest, config)

@@ -17,6 +17,7 @@ from quantkit.core.shard import WHOLE, Shard
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.datasets.checks import warnings_before
 from quantkit.graph.fused import fused_outputs
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.one_pass import Counting, collect
@@ -98,7 +99,7 @@ class Job:
 
         inside: set[str] = set()
         if self.config.calibrate.tensors == "quantizable":
-            fused = fused_outputs(self.model.graph_only.graph)
+            fused = fused_outputs(Graph(self.model.graph_only.graph))
             inside = {name for name, after in fused.items() if not excluded(after)}
 
         def keep(name: str) -> bool:

@@ -10,8 +10,8 @@ from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.extent import Extent
 from quantkit.core.statistics.histogram import Histogram
 from quantkit.core.wording import some
+from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
-from quantkit.runtime.activations import activation_names
 
 GROWTH = 0.05  # of a tensor's range, in the last tenth of the images: less happens to any set
 LONE = 1.5  # times the runner-up's max|x|: then one image sets the range
@@ -20,7 +20,7 @@ LONE = 1.5  # times the runner-up's max|x|: then one image sets the range
 def idle_patterns(model: ModelFile, exclude: Sequence[str]) -> list[str]:
     """A sentence on wildcards that match nothing."""
     graph = model.graph_only.graph
-    excludable = [*activation_names(graph), *(i.name for i in model.inputs), *(node.name for node in graph.node)]
+    excludable = [*activation_names(Graph(graph)), *(i.name for i in model.inputs), *(node.name for node in graph.node)]
     idle = [pattern for pattern in exclude if not any(fnmatchcase(name, pattern) for name in excludable)]
     return [f"--exclude matches no node or tensor: {some(idle)}."] if idle else []
 

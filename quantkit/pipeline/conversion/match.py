@@ -1,4 +1,4 @@
-"""Ranges that came from elsewhere held against the model they are for."""
+"""Compares imported ranges with the model that they are for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from quantkit.core.ranges import TensorRange
 from quantkit.formats.imported import Imported
 from quantkit.graph.float_tensors import float_tensors, needed_tensors
 from quantkit.graph.fused import fused_outputs
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
-from quantkit.graph.sign import never_negative
+from quantkit.graph.operators import never_negative
 
 PARSERS_OWN = re.compile(r"\(Unnamed (Layer|ITensor)\* \d+\)")  # names that TensorRT's ONNX parser makes up
 ENOUGH = 0.5  # share of names in common below which the ranges are another model's
@@ -22,8 +23,9 @@ class Match:
     """Which names model and ranges share. All in the order of the model or of the source.
 
     ``tensors`` are the model's float inputs and activations. ``fused`` are those without a range that exist only inside
-    a fused kernel, and take that of what leaves it; ``missing`` have none. Of the source's other names ``parsers_own``
-    were made up by TensorRT's parser, ``constants`` are the model's constants and integers, ``foreign`` not in it.
+    a fused kernel, and get that of the kernel's output; ``missing`` have none. Of the source's other names,
+    ``parsers_own`` were made up by TensorRT's parser, ``constants`` are the model's constants and integers, ``foreign``
+    not in it.
     """
 
     tensors: tuple[str, ...]
@@ -36,10 +38,10 @@ class Match:
 
 def match(imported: Imported, model: ModelFile, source: str) -> Match:
     """Compare the names. Raises BadInput when hardly any are in common: then the ranges are another model's."""
-    graph = model.graph_only.graph
+    graph = Graph(model.graph_only.graph)
     tensors = float_tensors(model.graph_only)
     known = set(tensors)
-    graph_names = {t.name for t in graph.initializer} | {name for node in graph.node for name in node.output}
+    graph_names = set(graph.initializers) | {name for node in graph.nodes for name in node.output}
     others = [name for name in imported.ranges if name not in known]
     parsers_own = tuple(name for name in others if PARSERS_OWN.match(name))
     constants = tuple(name for name in others if name in graph_names)
@@ -64,7 +66,7 @@ def match(imported: Imported, model: ModelFile, source: str) -> Match:
 
 def completed(imported: Imported, model: ModelFile) -> Imported:
     """With low = 0 for tensors of which only amax is known and that can never be negative."""
-    unsigned = never_negative(model.graph_only.graph) & imported.symmetric
+    unsigned = never_negative(Graph(model.graph_only.graph)) & imported.symmetric
     ranges = {
         name: TensorRange.asymmetric(0.0, range_.amax) if name in unsigned else range_
         for name, range_ in imported.ranges.items()

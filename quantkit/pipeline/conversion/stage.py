@@ -20,6 +20,7 @@ from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, header_of, text_wit
 from quantkit.formats.tensors_data import MIN_MAX, tensors_data_text
 from quantkit.graph.float_tensors import float_tensors
 from quantkit.graph.fused import with_fused
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.graph.save import LARGEST_SINGLE_FILE
 from quantkit.pipeline.calibration.result import forget_checkpoint, forget_results
@@ -28,9 +29,7 @@ from quantkit.pipeline.conversion.read import range_file, read_ranges_of
 from quantkit.pipeline.manifest import MANIFEST_FILE, now
 from quantkit.pipeline.run_directory import PARTIAL, is_run, own_folder
 from quantkit.pipeline.run_files import load_calibration, save_calibration
-from quantkit.targets.tensorrt import DEFAULT_VERSION
-from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
+from quantkit.targets.tensorrt import DEFAULT_VERSION, quantized_model
 from quantkit.version import __version__
 
 FORMS = ("qdq", "ranges", "cache", "json", "tensors-data")
@@ -101,7 +100,7 @@ def convert(
         )
     if model is None or matched is None or output is None or to not in ("qdq", "json"):
         if model and matched and matched.fused:
-            ranges = with_fused(model.graph_only.graph, ranges)
+            ranges = with_fused(Graph(model.graph_only.graph), ranges)
             notes.append(f"Tensors inside fused kernels ({some(matched.fused)}) get the range of what leaves them.")
         text = _text(imported, ranges, to, version, algorithm)
         if output is not None:
@@ -109,7 +108,7 @@ def convert(
         return Conversion(imported, ranges, matched, tuple(notes), text, output)
     ranges = {name: ranges[name] for name in matched.tensors if name in ranges}
     if to == "qdq":
-        _write_model(with_float_matrices(quantized_for_tensorrt(model, ranges, imported.exclude)), output)
+        _write_model(quantized_model(model, ranges, imported.exclude), output)
     else:
         _write_run(imported, ranges, model, file, calibration, tuple(notes), output)
     return Conversion(imported, ranges, matched, tuple(notes), output=output)

@@ -2,14 +2,14 @@
 
 onnxruntime's own ``QDQQuantizer`` places the pairs; the ranges are quantkit's. All activations are u8 because
 onnxruntime falls back to floating-point Convs where u8 and s8 meet. In a model with LayerNormalization, a transformer,
-only what matrix products and Convs take is quantized: the residual sums between them have outliers that u8 cannot hold.
+only the inputs of matrix products and Convs are quantized: the residual sums between them have outliers that u8 cannot
+hold.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -20,7 +20,10 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
+from quantkit.graph.operators import PRODUCTS
+from quantkit.qdq.exclusion import excluded_nodes
 from quantkit.qdq.insertion import as_rounded
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
@@ -31,9 +34,7 @@ QUANTIZED_TYPES = (
     "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
 
-PRODUCTS = ("Conv", "Gemm", "MatMul")
 SEVEN_BITS, EIGHT_BITS = 64, 127  # largest magnitude of a weight, as onnxruntime's quantizer rounds it
-ARITHMETIC = ("Add", "Concat", "Conv", "ConvTranspose", "Gemm", "MatMul", "Mul")  # all their inputs are values
 
 
 def quantized_for_onnxruntime(
@@ -50,7 +51,7 @@ def quantized_for_onnxruntime(
     """
     start = equalized(model, ranges, channels)
     proto, ranges = start.proto, start.ranges
-    excluded = excluded_nodes(proto.graph, exclude, ranges)
+    excluded = excluded_nodes(Graph(proto.graph), exclude, ranges)
     levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
     weighted = {node.name for node in proto.graph.node if node.op_type in PRODUCTS} - set(excluded)
     means = means_after(channels or {}, start.factors)
@@ -68,11 +69,11 @@ def quantized_for_onnxruntime(
         ),
         nodes_to_quantize=[],
         nodes_to_exclude=excluded,
-        op_types_to_quantize=list(PRODUCTS if products_only else QUANTIZED_TYPES),
+        op_types_to_quantize=sorted(PRODUCTS) if products_only else list(QUANTIZED_TYPES),
         extra_options={
             "ActivationSymmetric": False,
             "WeightSymmetric": True,
-            "OpTypesToExcludeOutputQuantization": list(PRODUCTS) if products_only else [],
+            "OpTypesToExcludeOutputQuantization": sorted(PRODUCTS) if products_only else [],
         },
     )
     root = logging.getLogger()
@@ -87,19 +88,7 @@ def quantized_for_onnxruntime(
         ) from error
     finally:
         root.setLevel(level)
-    quantizer.model.topological_sort()  # it appends pairs at the end, which onnxruntime takes but the standard does not
+    quantizer.model.topological_sort()  # it appends pairs at the end, which the standard does not allow
     result: onnx.ModelProto = quantizer.model.model
     result.producer_name = "quantkit"
     return result
-
-
-def excluded_nodes(graph: onnx.GraphProto, exclude: Sequence[str], ranges: Collection[str]) -> list[str]:
-    """Names of nodes that a wildcard names, by node or output, or that compute with a tensor without a range."""
-    known = set(ranges) | {tensor.name for tensor in graph.initializer} | {""}
-    return [
-        node.name
-        for node in graph.node
-        if any(fnmatchcase(name, pattern) for pattern in exclude for name in (node.name, *node.output))
-        or not any(name in ranges for name in node.output)
-        or any(name not in known for name in (node.input if node.op_type in ARITHMETIC else node.input[:1]))
-    ]

@@ -15,7 +15,9 @@ from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.errors import BackendMissing, TargetRefuses
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
+from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
+from quantkit.graph.operators import WEIGHTED
 from quantkit.targets.base import (
     Availability,
     LayerOutputs,
@@ -27,7 +29,7 @@ from quantkit.targets.base import (
 )
 from quantkit.targets.cpu import saturates_u8s8
 
-WEIGHTED = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+FLOATING = WEIGHTED | {"FusedConv", "FusedGemm", "FusedMatMul"}
 INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 
 
@@ -58,12 +60,12 @@ class OnnxRuntime(Target):
         """``model.onnx``; nothing is written for FP32, which is the user's file."""
         from quantkit.graph.save import save_model
         from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
-        from quantkit.transforms.fp16 import converted_to_fp16
+        from quantkit.transforms.half_precision import half_precision
 
         if precision == "fp32":
             return Artifact(self.name, precision, (model.path, *model.external_files))
         if precision == "fp16":
-            save_model(converted_to_fp16(model), folder)
+            save_model(half_precision(model), folder)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())))
         seven_bit = saturates_u8s8()
         quantized = quantized_for_onnxruntime(model, recipe.ranges, recipe.exclude, recipe.channels, seven_bit)
@@ -106,9 +108,9 @@ class _Session:
             try:
                 self._session = ort.InferenceSession(str(artifact.path), options, providers=["CPUExecutionProvider"])
             except Exception as error:
-                reason = str(error).strip().splitlines()[0]
                 raise TargetRefuses(
-                    f"onnxruntime cannot load {artifact.path} ({reason}).", "Check that the model runs in onnxruntime."
+                    f"onnxruntime cannot load {artifact.path} ({line_of(error)}).",
+                    "Check that the model runs in onnxruntime.",
                 ) from error
             self.executed_precision = _executed_precision(optimized)
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -131,6 +133,6 @@ def _executed_precision(optimized: Path) -> str:
     for node in graph.node:
         if node.op_type in INTEGER:
             counts["int8"] += 1
-        elif node.op_type in WEIGHTED:
+        elif node.op_type in FLOATING:
             counts["f16" if half & set(node.input) else "f32"] += 1
     return summarize_precisions(counts)

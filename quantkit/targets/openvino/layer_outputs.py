@@ -9,7 +9,8 @@ from typing import Any
 import numpy.typing as npt
 
 from quantkit.core.errors import TargetRefuses
-from quantkit.qdq.insertion import dequantized_name
+from quantkit.core.wording import line_of
+from quantkit.qdq.metadata import dequantized_name
 from quantkit.targets.base import failed_on
 from quantkit.targets.openvino import library
 from quantkit.targets.openvino.layers import WEIGHTED
@@ -90,7 +91,7 @@ class _Part:
 
     def _refusal(self, error: Exception) -> TargetRefuses:
         return TargetRefuses(
-            f"OpenVINO cannot compile {self._path} with its layers' outputs ({_last_line(error)}).",
+            f"OpenVINO cannot compile {self._path} with its layers' outputs ({line_of(error, last=True)}).",
             "Nothing else depends on it.",
         )
 
@@ -99,7 +100,9 @@ def _read(path: Path) -> Any:
     try:
         return library.core().read_model(str(path))
     except RuntimeError as error:
-        raise TargetRefuses(f"OpenVINO cannot read {path} ({_last_line(error)}).", "Export it again.") from error
+        raise TargetRefuses(
+            f"OpenVINO cannot read {path} ({line_of(error, last=True)}).", "Export it again."
+        ) from error
 
 
 def _named(model: Any) -> dict[str, Any]:
@@ -157,7 +160,3 @@ def _adds_constant(node: Any) -> bool:
         if behind.get_type_name() == "Constant":
             return True
     return False
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]

@@ -1,18 +1,18 @@
 """Q/DQ for OpenVINO: asymmetric u8 activations, per-channel s8 weights, no more pairs than the CPU's kernels use.
 
-The rules are those of ``targets/tensorrt/qdq/dialect.py`` but its last, for OpenVINO, too, fuses what follows a Conv
-or a matrix product (a ReLU, the next layer's rounding) into its kernel. LayerNormalization, Softmax, GELU and residual
-sums of a transformer stay in floating point by them. Beyond:
+Rules 1 to 7 of ``targets/tensorrt/qdq/dialect.py`` hold here, too, for OpenVINO fuses the layers behind a Conv or a
+matrix product (a ReLU, the next layer's rounding) into its kernel as well. LayerNormalization, Softmax, GELU and
+residual sums of a transformer stay in floating point by them. Further rules:
 
-1. A Conv of at most 64 products a value that takes an image of at most 64×64 pixels keeps floating point. Rounding the
-   image costs more accuracy than any other rounding, and INT8 gains nothing there. On larger images it does: 8 %
-   of MobileNetV2's time at 224×224.
+1. A Conv of at most 64 products a value stays in floating point if its input is an image of at most 64×64 pixels.
+   Rounding the image costs more accuracy than any other rounding, and INT8 gains nothing there. On larger images it
+   does: 8 % of MobileNetV2's time at 224×224.
 2. A residual Add gets a pair on both inputs, for only so the CPU computes a Conv and the Add behind it in one kernel
    (7 % of ResNet-50's time), but on the skip input alone where the sum has at most 16,384 values: that much stays in
    the first caches in floating point, too, and is rounded once less.
 3. A pair behind a MaxPool goes before it. The outputs are the same to the bit, and the pool moves bytes.
-4. A MatMul of two activations, as in attention, takes both without zero-points: s8, or u8 from zero. With a zero-point
-   the CPU computes it in floating point. Pairs go before a Transpose, which the kernel of attention takes along.
+4. A MatMul of two activations, as in attention, has both without zero-points: s8, or u8 from zero. With a zero-point
+   the CPU computes it in floating point. Pairs go before a Transpose, which the kernel of attention includes.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from quantkit.core.ranges import TensorRange
+from quantkit.core.ranges import LEVELS, STEPS, TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
+from quantkit.graph.operators import WEIGHTED, commutes_with_rounding
+from quantkit.qdq.exclusion import excluded_nodes
 from quantkit.qdq.insertion import as_rounded, insert_pairs
-from quantkit.qdq.placement import SMALLEST_SCALE, WEIGHTED, Placement
-from quantkit.targets.onnxruntime.qdq import excluded_nodes
+from quantkit.qdq.placement import SMALLEST_SCALE, Placement
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
 from quantkit.transforms.equalized import equalized
 
 FEW_PRODUCTS, SMALL_IMAGE = 64, 64 * 64  # rule 1
 SMALL_SUM = 16_384  # rule 2: 64 KiB
-STEPS = 255
-SEVEN_BITS, EIGHT_BITS = 63, 127  # largest magnitude of a weight
+SEVEN_BIT_LEVELS = 63  # largest magnitude of a weight
 
 
 def quantized_for_openvino(
@@ -52,9 +53,9 @@ def quantized_for_openvino(
     is for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits. Raises TargetRefuses.
     """
     start = equalized(model, ranges, channels)
-    proto, graph, ranges = start.proto, start.proto.graph, start.ranges
-    levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
-    unpaired = {name for node in graph.node if node.op_type in WEIGHTED for name in node.output}
+    proto, graph, ranges = start.proto, Graph(start.proto.graph), start.ranges
+    levels = SEVEN_BIT_LEVELS if seven_bit_weights else LEVELS
+    unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}
     excluded = set(excluded_nodes(graph, exclude, unpaired | set(ranges))) | image_layers(graph)
     placement = Placement(graph, ranges, excluded)
     placement.place()
@@ -62,29 +63,27 @@ def quantized_for_openvino(
     pair_sums(placement, small_sums(model))
     pair_before_pools(placement)
     means = means_after(channels or {}, start.factors)
-    correct_biases(graph, placement.with_weight, means, lambda weight, axis: as_rounded(weight, axis, levels))
+    correct_biases(proto.graph, placement.with_weight, means, lambda weight, axis: as_rounded(weight, axis, levels))
 
     def scheme(name: str) -> tuple[np.float32, np.int8 | np.uint8]:
         if name in symmetric and placement.group_range(name).low < 0:
             return np.float32(placement.scale(name)), np.int8(0)
         return affine(placement.group_range(name))
 
-    insert_pairs(placement, scheme, levels)
+    insert_pairs(proto.graph, placement, scheme, levels)
     proto.producer_name = "quantkit"
     return proto
 
 
-def image_layers(graph: onnx.GraphProto) -> set[str]:
+def image_layers(graph: Graph) -> set[str]:
     """Names of the Convs that rule 1 keeps in floating point."""
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    inputs = {value.name for value in graph.input if 0 < _pixels(value) <= SMALL_IMAGE} - set(constants)
+    inputs = {name for name, value in graph.inputs.items() if 0 < _pixels(value) <= SMALL_IMAGE}
     return {
         node.name
-        for node in graph.node
-        if node.op_type == "Conv"
-        and node.input[0] in inputs
-        and node.input[1] in constants
-        and math.prod(constants[node.input[1]].dims[1:]) <= FEW_PRODUCTS
+        for node in graph.of_type("Conv")
+        if node.input[0] in inputs
+        and node.input[1] in graph.initializers
+        and math.prod(graph.initializers[node.input[1]].dims[1:]) <= FEW_PRODUCTS
     }
 
 
@@ -108,22 +107,22 @@ def small_sums(model: ModelFile) -> set[str]:
 def pair_sums(placement: Placement, small: set[str]) -> None:
     """Apply rule 2 to the Adds that have a pair on one input."""
     paired = {node for _, node, _ in placement.edges}
-    for node in placement.graph.node:
-        if node.op_type == "Add" and node.name in paired and node.output[0] not in small:
+    for node in placement.graph.of_type("Add"):
+        if node.name in paired and node.output[0] not in small:
             placement.edges |= {
                 (name, node.name, position) for position, name in enumerate(node.input) if name in placement.ranges
             }
 
 
 def pair_before_pools(placement: Placement) -> None:
-    """Apply rule 3 where the pool is all that takes its input, and all that takes the pool takes it through a pair."""
-    ranges = dict(placement.ranges)
-    for node in placement.graph.node:
-        if node.op_type != "MaxPool" or node.name in placement.excluded:
-            continue
+    """Apply rule 3 to a MaxPool that is the only consumer of its input and has paired consumers alone."""
+    ranges, graph = dict(placement.ranges), placement.graph
+    for node in graph.of_type("MaxPool"):
         source, pooled = node.input[0], node.output[0]
-        uses = {(pooled, user.name, position) for user, position in placement.consumers[pooled]}
-        alone = len(placement.consumers[source]) == 1 and not placement.graph_outputs & {source, pooled}
+        if node.name in placement.excluded or not commutes_with_rounding(node):
+            continue
+        uses = {(pooled, user.name, position) for user, position in graph.consumers(pooled)}
+        alone = graph.only_consumer(source) is not None and not graph.must_keep(pooled)
         if alone and uses and uses <= placement.edges and pooled not in placement.scale_groups:
             placement.edges -= uses
             placement.edges.add((source, node.name, 0))
@@ -132,17 +131,18 @@ def pair_before_pools(placement: Placement) -> None:
 
 
 def place_products(placement: Placement) -> set[str]:
-    """Apply rule 4; the tensors whose pairs have no zero-point are returned."""
+    """Apply rule 4, and return the tensors whose pairs have no zero-point."""
     symmetric = set()
-    for node in placement.graph.node:
-        if node.op_type != "MatMul" or node.name not in placement.quantized or node.name in placement.with_weight:
+    graph = placement.graph
+    for node in graph.of_type("MatMul"):
+        if node.name not in placement.quantized or node.name in placement.with_weight:
             continue
         for position, name in enumerate(node.input):
             if (name, node.name, position) not in placement.edges:
                 continue
             edge = (name, node.name, position)
-            producer = placement.producers.get(name)
-            alone = len(placement.consumers[name]) == 1 and name not in placement.graph_outputs
+            producer = graph.producer(name)
+            alone = graph.only_consumer(name) is not None
             transposed = alone and producer is not None and producer.op_type == "Transpose"
             if producer is not None and transposed and producer.input[0] in placement.ranges:
                 placement.edges.discard(edge)

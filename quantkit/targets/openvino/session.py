@@ -12,6 +12,7 @@ import numpy.typing as npt
 from quantkit.core.artifact import Artifact
 from quantkit.core.comparison import LayerTime
 from quantkit.core.errors import TargetRefuses
+from quantkit.core.wording import line_of
 from quantkit.targets.base import RequestTimes, failed_on
 from quantkit.targets.openvino import library
 from quantkit.targets.openvino.devices import configuration, runtime_of
@@ -35,7 +36,7 @@ class OpenVinoSession:
             self._model = library.core().read_model(str(artifact.path))
         except RuntimeError as error:
             raise TargetRefuses(
-                f"OpenVINO cannot read {artifact.path} ({_last_line(error)}).", "Export it again."
+                f"OpenVINO cannot read {artifact.path} ({line_of(error, last=True)}).", "Export it again."
             ) from error
         self._meant = meant_int8(self._model) if artifact.precision == "int8" else {}
         self._adders = bias_adders(self._model) if self._meant else {}
@@ -147,7 +148,7 @@ class OpenVinoSession:
             return library.core().compile_model(model, self._device, dict(config))
         except RuntimeError as error:
             raise TargetRefuses(
-                f"OpenVINO cannot compile {self._path} for {self._device} ({_last_line(error)}).",
+                f"OpenVINO cannot compile {self._path} for {self._device} ({line_of(error, last=True)}).",
                 "Leave that precision out.",
             ) from error
 
@@ -157,7 +158,3 @@ def _fill(request: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
     tensor = library.openvino().Tensor
     for name, array in inputs.items():
         request.set_tensor(name, tensor(np.ascontiguousarray(array), shared_memory=False))
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]

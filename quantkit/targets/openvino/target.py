@@ -15,7 +15,8 @@ import numpy.typing as npt
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.recipe import Recipe
-from quantkit.core.wording import some
+from quantkit.core.wording import line_of, some
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.targets.base import Availability, LayerOutputs, Target, TimedSession, canonical_device
 from quantkit.targets.cpu import saturates_u8s8
@@ -75,7 +76,7 @@ class OpenVino(Target):
         notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
 
         exclude = {pattern: f"excluded by {pattern!r}" for pattern in recipe.exclude}
-        misread = misfused(read_onnx(model.path), model.graph_only.graph)
+        misread = misfused(read_onnx(model.path), Graph(model.graph_only.graph))
         exclude |= {_literal(name): "OpenVINO's CPU device would compute it wrongly behind a mean" for name in misread}
 
         def quantized(more: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
@@ -133,8 +134,9 @@ class OpenVino(Target):
             quantized = quantized_for_openvino(model, recipe.ranges, list(exclude), recipe.channels, seven_bit)
             save_model(quantized, Path(temporary))
             made = read_onnx(Path(temporary) / MODEL_FILE)
-            graph = prepared(model).graph
-            ensure_names(graph)
+            proto = prepared(model)
+            ensure_names(proto.graph)
+            graph = Graph(proto.graph)
             left = {_literal(name): SMALL_IMAGE for name in image_layers(graph)}
             left |= {_literal(name): SMALL_MATRIX for name in small_matrices(graph)}
             mark_excluded(made, excluded_operations(made, graph, left | dict(exclude)))
@@ -169,7 +171,7 @@ def _failure(model: Any) -> str | None:
     try:
         library.core().compile_model(model, CHECKED_ON, {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
-        return (str(error).strip().splitlines() or ["no reason given"])[-1][:300]
+        return line_of(error, last=True)
     return None
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from quantkit.core.ranges import TensorRange
 from quantkit.core.recipe import Recipe
 from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.graph.graph import Graph
 
 SMOOTHED = "/nncf_smooth_quant"  # how the Multiply that SmoothQuant inserts is called
-# Operators that put out values that they take in: no range can be wider after them. The first input is the data.
+# OpenVINO's operators whose output values are all values of the first input: no range can be wider after them.
 REARRANGING = {
     "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Gather", "Slice", "StridedSlice", "Split", "VariadicSplit", "Tile",
     "Broadcast", "MaxPool", "ReduceMax", "DepthToSpace", "SpaceToDepth", "ShuffleChannels", "ReverseSequence",
@@ -25,7 +25,7 @@ REARRANGING = {
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of one output.
+    """What the calibration knows of one output.
 
     ``tensors`` names the calibrated tensors behind it. ``minimum``, ``maximum`` and ``mean`` are those of its channels,
     float64 of shape (C,); None where channels were not counted or have been rearranged. ``derived`` says that the range
@@ -61,16 +61,16 @@ def known_of(output: Any, recipe: Recipe, ranges: Mapping[str, TensorRange]) -> 
         return None if source is None else replace(source, minimum=None, maximum=None, mean=None)
 
 
-def excluded_operations(model: Any, graph: onnx.GraphProto, exclude: Mapping[str, str]) -> dict[str, str]:
+def excluded_operations(model: Any, graph: Graph, exclude: Mapping[str, str]) -> dict[str, str]:
     """Friendly names of the operations of an ``openvino.Model`` that excluded ONNX nodes became, with the reason.
 
     ``exclude`` maps wildcards, which name ONNX nodes or their outputs, to reasons. The operations are those between a
     node's inputs and its outputs.
     """
-    tensors = {name for node in graph.node for name in node.output} | {value.name for value in graph.input}
+    tensors = {name for node in graph.nodes for name in node.output} | set(graph.inputs)
     outputs = {name: out for op in model.get_ops() for out in op.outputs() for name in out.get_names()}
     found: dict[str, str] = {}
-    for node in graph.node:
+    for node in graph.nodes:
         pattern = next((p for p in exclude for n in (node.name, *node.output) if fnmatchcase(n, p)), None)
         if pattern is None:
             continue

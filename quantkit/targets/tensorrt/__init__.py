@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from quantkit.targets.tensorrt.target import DEFAULT_VERSION, TensorRT, TensorRTSettings
+from quantkit.targets.tensorrt.target import DEFAULT_VERSION, TensorRT, TensorRTSettings, quantized_model
 
-__all__ = ["DEFAULT_VERSION", "TensorRT", "TensorRTSettings"]
+__all__ = ["DEFAULT_VERSION", "TensorRT", "TensorRTSettings", "quantized_model"]

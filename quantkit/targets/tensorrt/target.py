@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 from pydantic import Field
 
 from quantkit.core.artifact import Artifact
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.files import write_text
+from quantkit.core.ranges import TensorRange
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
 from quantkit.core.wording import some
@@ -76,7 +78,7 @@ class TensorRT(Target):
         from quantkit.transforms.half_precision import beyond_half, half_precision
 
         if precision == "fp16":
-            typed = half_precision(model)
+            typed = half_precision(model, strongly_typed=True)
             save_model(typed, folder)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), beyond_half(typed))
         files, notes = _int8_models(model, recipe, folder)
@@ -127,13 +129,24 @@ class TensorRT(Target):
         return equalized(model, recipe.ranges, recipe.channels, symmetric=True).factors
 
 
+def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude: Sequence[str]) -> onnx.ModelProto:
+    """The Q/DQ model that TensorRT 8.6 to 10 parse, from ranges alone, with every zero-point at 0.
+
+    Nodes whose name or output matches ``exclude`` stay in floating point. Raises TargetRefuses.
+    """
+    from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
+    from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
+
+    return with_float_matrices(quantized_for_tensorrt(model, ranges, exclude))
+
+
 def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Both Q/DQ models, the one of FP32 first."""
     from quantkit.graph.save import MODEL_FILE, save_model
     from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
+    from quantkit.targets.tensorrt.qdq.strongly_typed import beyond_scales, quantized_half_precision
     from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
-    from quantkit.transforms.half_precision import beyond_half, quantized_half_precision
 
     quantized = quantized_for_tensorrt(model, recipe.ranges, recipe.exclude, recipe.channels)
     save_model(with_float_matrices(fold_zero_points(quantized)), folder)
@@ -141,7 +154,7 @@ def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[
     try:
         typed = quantized_half_precision(quantized)
         save_model(typed, folder, STRONG_FILE)
-        notes = tuple(f"{STRONG_FILE}: {note}" for note in beyond_half(typed))
+        notes = tuple(f"{STRONG_FILE}: {note}" for note in beyond_scales(typed))
     except TargetRefuses as refusal:
         notes = (f"{STRONG_FILE} was not written: {refusal.what}",)
     files = sorted(folder.iterdir(), key=lambda file: (not file.name.startswith(MODEL_FILE), file.name))
@@ -151,10 +164,11 @@ def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[
 def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:
     """A note on the tensors that --tensors quantizable left out: Q/DQ needs none of them, implicit quantization all."""
     from quantkit.graph.fused import fused_outputs
+    from quantkit.graph.graph import Graph
 
     lack = [
         name
-        for name in fused_outputs(model.graph_only.graph)
+        for name in fused_outputs(Graph(model.graph_only.graph))
         if name not in recipe.ranges and not any(fnmatchcase(name, pattern) for pattern in recipe.exclude)
     ]
     if not lack:

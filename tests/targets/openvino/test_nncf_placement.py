@@ -21,6 +21,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, TargetRefuses
 from quantkit.core.recipe import Recipe
 from quantkit.datasets import Stream, open_dataset
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import open_model
 from quantkit.targets.openvino import OpenVino, OpenVinoSettings, library
 from quantkit.targets.openvino.frontend import read_onnx
@@ -142,8 +143,8 @@ def test_ranges_behind_smooth_quant_cover_every_channels_extremes(transformer: C
 
 
 def test_a_transformer_is_told_by_its_attention() -> None:
-    assert has_attention(transformer_model().graph)
-    assert not has_attention(tiny_model().graph)
+    assert has_attention(Graph(transformer_model().graph))
+    assert not has_attention(Graph(tiny_model().graph))
 
 
 @pytest.mark.parametrize("placement", ["qdq", "nncf"])

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.errors import BackendMissing
+from quantkit.core.ranges import LEVELS
+from quantkit.qdq.placement import SMALLEST_SCALE
 from quantkit.targets.openvino import library
 from quantkit.targets.openvino.nncf.fake_quantize import union
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.openvino.tensors import SMOOTHED, Known
-
-LEAST_SCALE = 2.0**-24  # of a dead channel's weights: a scale may not be zero
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _weight_statistic(node: Any, point: Any, config: Any, operations: Mapping[st
     values = get_const_value_as_numpy_tensor(constant)
     kept = {axis % values.ndim for axis in get_weight_channel_axes(node)} if config.per_channel else set()
     axes = tuple(axis for axis in range(values.ndim) if axis not in kept)
-    amax = np.maximum(np.abs(values).max(axis=axes, keepdims=True), LEAST_SCALE * 127)
+    amax = np.maximum(np.abs(values).max(axis=axes, keepdims=True), SMALLEST_SCALE * LEVELS)
     return MinMaxTensorStatistic(_tensor(-amax), _tensor(amax))
 
 

@@ -1,34 +1,24 @@
-"""True if a model is a transformer, as NNCF's model type means it."""
+"""Tells transformers from other models, as NNCF's model type means them."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-
-import onnx
+from quantkit.graph.graph import Graph
 
 PASSING = {"Dropout", "Cast", "Identity", "Reshape", "Transpose", "Mul", "Where"}
 FUSED = {"Attention", "MultiHeadAttention", "GroupQueryAttention"}
 
 
-def has_attention(graph: onnx.GraphProto) -> bool:
-    """True if a Softmax weighs values in a MatMul, or attention is an operator."""
-    takers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-    constants = {tensor.name for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            constants.update(node.output)
-        for name in node.input:
-            takers[name].append(node)
-    for node in graph.node:
-        if node.op_type in FUSED:
-            return True
-        waiting, seen = (list(node.output) if node.op_type == "Softmax" else []), set()
-        while waiting:
-            name = waiting.pop()
-            for taker in takers[name]:
-                if taker.op_type == "MatMul" and not constants & set(taker.input):
-                    return True
-                if taker.op_type in PASSING and id(taker) not in seen:
-                    seen.add(id(taker))
-                    waiting += taker.output
+def has_attention(graph: Graph) -> bool:
+    """True if the output of a Softmax weighs values in a MatMul, or attention is an operator."""
+    if next(graph.of_type(*FUSED), None) is not None:
+        return True
+    waiting = [name for node in graph.of_type("Softmax") for name in node.output]
+    seen = set()
+    while waiting:
+        for user, _ in graph.consumers(waiting.pop()):
+            if user.op_type == "MatMul" and not any(name in graph.constants for name in user.input):
+                return True
+            if user.op_type in PASSING and id(user) not in seen:
+                seen.add(id(user))
+                waiting += user.output
     return False

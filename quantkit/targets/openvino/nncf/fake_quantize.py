@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantkit.core.ranges import TensorRange
+from quantkit.core.ranges import STEPS, TensorRange
 
-LEVELS = 256  # of activations; INT8 kernels take no other number
-STEPS = LEVELS - 1
 NARROWEST = 8e-4  # an asymmetric range below this is widened by as much on each side
 LEAST_AMAX = 8e-5  # a symmetric one is at least this
 

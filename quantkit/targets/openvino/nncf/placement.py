@@ -11,6 +11,7 @@ from quantkit.core.preprocess import Preprocess
 from quantkit.core.recipe import Recipe
 from quantkit.core.wording import some
 from quantkit.graph.fused import with_fused
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.targets.openvino import library
 from quantkit.targets.openvino.frontend import read_onnx
@@ -41,7 +42,7 @@ def placed_by_nncf(
 
     library.require_nncf()
     proto = prepared(model)
-    graph = proto.graph
+    graph = Graph(proto.graph)
     with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
         save_model(proto, Path(folder))
         converted = read_onnx(Path(folder) / MODEL_FILE)

@@ -14,6 +14,7 @@ from quantkit.core.files import atomic_folder, digest_of, sha256_of, write_text
 from quantkit.core.recipe import Recipe
 from quantkit.core.wording import some
 from quantkit.graph.fused import with_fused
+from quantkit.graph.graph import Graph
 from quantkit.targets.base import Engine, PrepareRequest
 from quantkit.targets.tensorrt.engine import cuda, library
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings, Plan, plan_for
@@ -97,7 +98,7 @@ def _build_one(
 
     log.info("Building %s with TensorRT %s for %s; this may take minutes.", *place.told)
     plan, recipe = place.plan, request.recipe
-    ranges = with_fused(request.model.graph_only.graph, recipe.ranges)
+    ranges = with_fused(Graph(request.model.graph_only.graph), recipe.ranges)
     amax = {name: tensor.amax for name, tensor in ranges.items()}
     timing_cache = place.folder.parent / TIMING_CACHE
     start = time.monotonic()

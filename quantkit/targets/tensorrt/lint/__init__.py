@@ -9,18 +9,19 @@ from __future__ import annotations
 import onnx
 
 from quantkit.core.errors import BadInput
+from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
 from quantkit.targets.tensorrt.lint.finding import RULES, Finding
 from quantkit.targets.tensorrt.lint.fusions import fusions
 from quantkit.targets.tensorrt.lint.layers import layers
 from quantkit.targets.tensorrt.lint.pairs import INTEGER_OPERATORS, pairs
 from quantkit.targets.tensorrt.lint.values import values
-from quantkit.targets.tensorrt.lint.view import DEQUANTIZE, QUANTIZE, View
+from quantkit.targets.tensorrt.lint.view import View
 
 
 def lint(model: onnx.ModelProto) -> list[Finding]:
     """What is wrong with the Q/DQ of a model, worst first. Raises BadInput when it has none, or is damaged."""
     view = View(model)
-    if not any(node.op_type in {QUANTIZE, DEQUANTIZE} | INTEGER_OPERATORS for node in view.nodes):
+    if not any(node.op_type in {QUANTIZE, DEQUANTIZE} | INTEGER_OPERATORS for node in view.graph.nodes):
         raise BadInput(
             "The model holds no QuantizeLinear and no DequantizeLinear.",
             "Give a model with Q/DQ pairs, such as artifacts/tensorrt/int8/model.onnx.",

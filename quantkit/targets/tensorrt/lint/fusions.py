@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import onnx
 
+from quantkit.graph.graph import label, operand, result
+from quantkit.graph.operators import ACTIVATIONS, CONVOLUTIONS, QUANTIZE, WEIGHTED
 from quantkit.targets.tensorrt.lint.finding import Finding
-from quantkit.targets.tensorrt.lint.view import ACTIVATIONS, QUANTIZE, WEIGHTED, View, label, operand, result
-
-SUMMING = ("Conv", "ConvTranspose")  # whose INT8 kernels take a residual along
+from quantkit.targets.tensorrt.lint.view import View
 
 
 def fusions(view: View) -> Iterator[Finding]:
@@ -39,13 +39,13 @@ def _straight(view: View, name: str) -> onnx.NodeProto | None:
     """The weighted layer that a tensor comes from, through its bias or BatchNormalization alone, and for one user."""
     tensor = view.unpaired(name)
     for _ in range(3):
-        takers = view.consumers[tensor]
+        direct = view.consumers(tensor)
         users = [
-            user for node in takers for user in (view.users_after_pair(node) if node.op_type == QUANTIZE else [node])
+            user for node in direct for user in (view.users_after_pair(node) if node.op_type == QUANTIZE else [node])
         ]
-        if len(takers) > 1 or len(users) > 1 or tensor in view.outputs:
+        if len(direct) > 1 or len(users) > 1 or tensor in view.graph.outputs:
             return None
-        node = view.producers.get(tensor)
+        node = view.graph.producer(tensor)
         if node is None or node.op_type in WEIGHTED:
             return node
         if node.op_type != "BatchNormalization" and not _adds_bias(view, node):
@@ -61,8 +61,8 @@ def _adds_bias(view: View, node: onnx.NodeProto) -> bool:
 
 def _inside(view: View) -> Iterator[Finding]:
     """No pair between a weighted layer and the activation, normalization or bias that its kernel computes, too."""
-    for node in view.all(QUANTIZE):
-        layer = view.producers.get(operand(node, 0))
+    for node in view.graph.of_type(QUANTIZE):
+        layer = view.graph.producer(operand(node, 0))
         if layer is None or layer.op_type not in WEIGHTED:
             continue
         for user in view.users_after_pair(node):
@@ -77,11 +77,11 @@ def _inside(view: View) -> Iterator[Finding]:
 
 def _clips(view: View) -> Iterator[Finding]:
     """Measured with TensorRT 8.6 on an H200: see ``qdq/saturating_clips.py``."""
-    for clip in view.all("Clip"):
+    for clip in view.graph.of_type("Clip"):
         conv = view.maker(operand(clip, 0))
-        if conv is None or conv.op_type not in SUMMING or view.in_int8(conv):
+        if conv is None or conv.op_type not in CONVOLUTIONS or view.in_int8(conv):
             continue
-        if any(user.op_type == QUANTIZE for user in view.given_to(clip)):
+        if any(user.op_type == QUANTIZE for user in view.users_of_outputs(clip)):
             what = (
                 f"Clip {label(clip)!r} stands between {conv.op_type} {label(conv)!r}, in floating point, and a pair: "
                 "TensorRT 8.6 gave wrong answers for that."
@@ -91,7 +91,7 @@ def _clips(view: View) -> Iterator[Finding]:
 
 def _residual_adds(view: View) -> Iterator[Finding]:
     """A pair on the skip input, and none on the branch that comes straight from a Conv."""
-    for add in view.all("Add"):
+    for add in view.graph.of_type("Add"):
         straight, skips = residual_inputs(view, add)
         paired = [name for name in straight if view.dequantize(name) is not None]
         if straight and len(paired) == len(straight):
@@ -103,7 +103,7 @@ def _residual_adds(view: View) -> Iterator[Finding]:
             yield Finding("pair-on-fused-branch", (label(add), *map(label, layers)), what)
         elif is_fused(view, add):
             layers = [layer for name in straight if (layer := _straight(view, name)) is not None]
-            if not any(layer.op_type in SUMMING for layer in layers):
+            if not any(layer.op_type in CONVOLUTIONS for layer in layers):
                 continue  # a matrix product adds no INT8 residual; before a LayerNormalization it is wanted whole
             bare = [name for name in skips if view.dequantize(name) is None]
             if bare or len(straight) - len(paired) > 1:
@@ -113,8 +113,8 @@ def _residual_adds(view: View) -> Iterator[Finding]:
 
 
 def _sums(view: View) -> Iterator[Finding]:
-    """A sum that no Conv takes along keeps what it takes in floating point, though nothing that takes it needs that."""
-    for add in view.all("Add"):
+    """A sum that no Conv is fused with keeps its inputs in floating point, though none of its users needs that."""
+    for add in view.graph.of_type("Add"):
         straight, others = residual_inputs(view, add)
         bare = [name for name in others if view.dequantize(name) is None]
         shared = [name for name in bare if any(user.op_type == QUANTIZE for user in view.users(view.origin(name)))]
@@ -127,13 +127,13 @@ def _sums(view: View) -> Iterator[Finding]:
 
 
 def _is_only_rounded(view: View, add: onnx.NodeProto) -> bool:
-    """True if all that takes a sum quantizes it, or is a sum of which that is true."""
-    given = {view.origin(name) for name in view.outputs}
+    """True if every user of a sum quantizes it, or is a sum of which that is true."""
+    outputs = {view.origin(name) for name in view.graph.outputs}
     waiting, seen = [add], {id(add)}
     while waiting:
         node = waiting.pop()
-        users = view.given_to(node)
-        if not users or given.intersection(node.output):
+        users = view.users_of_outputs(node)
+        if not users or outputs.intersection(node.output):
             return False
         for user in users:
             if user.op_type == "Add" and len(view.activations(user)) == 2:
@@ -147,9 +147,9 @@ def _is_only_rounded(view: View, add: onnx.NodeProto) -> bool:
 
 def _batch_norms(view: View) -> Iterator[Finding]:
     """TensorRT fuses it, but a weight that was quantized before has scales that do not know its gain."""
-    for norm in view.all("BatchNormalization"):
-        layer = view.producers.get(operand(norm, 0))
-        if layer is not None and layer.op_type in ("Conv", "ConvTranspose") and view.in_int8(layer):
+    for norm in view.graph.of_type("BatchNormalization"):
+        layer = view.graph.producer(operand(norm, 0))
+        if layer is not None and layer.op_type in CONVOLUTIONS and view.in_int8(layer):
             what = (
                 f"BatchNormalization {label(norm)!r} follows the quantized {layer.op_type} {label(layer)!r}: it is "
                 f"fused, and {result(layer)!r} is of INT32 sums before it."

@@ -6,23 +6,21 @@ from collections.abc import Iterator
 
 import onnx
 
-from quantkit.targets.tensorrt.lint.finding import Finding
-from quantkit.targets.tensorrt.lint.fusions import is_fused, residual_inputs
-from quantkit.targets.tensorrt.lint.view import (
+from quantkit.graph.graph import attribute, label, operand
+from quantkit.graph.operators import (
     ACTIVATIONS,
     AVERAGE_POOLS,
     DEQUANTIZE,
+    MATRIX_PRODUCTS,
     POINTWISE,
     QUANTIZE,
     WEIGHTED,
-    View,
-    commutes,
-    integer,
-    label,
-    operand,
 )
+from quantkit.qdq.placement import SMALLEST_MATRIX
+from quantkit.targets.tensorrt.lint.finding import Finding
+from quantkit.targets.tensorrt.lint.fusions import is_fused, residual_inputs
+from quantkit.targets.tensorrt.lint.view import View, passes_values_on
 
-SMALLEST_MATRIX = 16
 FEWEST_CHANNELS = 16
 NORMALIZATIONS = {"GroupNormalization", "InstanceNormalization", "LayerNormalization", "LogSoftmax", "Softmax"}
 INSIDE_NORMALIZATION = {"Exp", "Pow", "Reciprocal", "Sqrt"}
@@ -32,7 +30,7 @@ ELSEWHERE = WEIGHTED | NORMALIZATIONS | INSIDE_NORMALIZATION | NO_LAYERS
 
 def layers(view: View) -> Iterator[Finding]:
     """All rules of this file."""
-    for node in view.nodes:
+    for node in view.graph.nodes:
         if node.op_type in WEIGHTED:
             yield from _half_quantized(view, node)
             if view.in_int8(node):
@@ -42,7 +40,7 @@ def layers(view: View) -> Iterator[Finding]:
             yield from _concat(view, node)
         if in_normalization(view, node):
             yield from _normalization(view, node)
-        elif node.op_type not in ELSEWHERE and not commutes(node):
+        elif node.op_type not in ELSEWHERE and not passes_values_on(node):
             yield from _one_sided(view, node)
 
 
@@ -64,7 +62,7 @@ def _half_quantized(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 def _closes_a_layer(view: View, tensor: str) -> bool:
     """True if a tensor's pair is the one behind a layer that runs in INT8 for its own part, such as a pool."""
-    maker = view.producers.get(view.unpaired(tensor))
+    maker = view.graph.producer(view.unpaired(tensor))
     if maker is None or maker.op_type in ELSEWHERE:
         return False
     inputs = view.activations(maker)
@@ -75,34 +73,34 @@ def _too_small(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
     dims = view.dims(operand(node, 1))
     if dims is None or len(dims) < 2:
         return
-    if node.op_type in ("Gemm", "MatMul"):
+    if node.op_type in MATRIX_PRODUCTS:
         if min(dims[-2:]) < SMALLEST_MATRIX:
             what = f"{node.op_type} {label(node)!r} is in INT8 with a weight of only {dims[-2]} x {dims[-1]}."
             yield Finding("small-matrix", (label(node),), what)
         return
-    group = integer(node, "group", 1)
+    group = attribute(node, "group", 1)
     first, second = dims[0], dims[1] * group
-    taken, given = (second, first) if node.op_type == "Conv" else (first, second)
-    if not 1 < group == taken and min(taken, given) < FEWEST_CHANNELS:
-        what = f"{node.op_type} {label(node)!r} is in INT8 with {taken} input and {given} output channels."
+    inputs, outputs = (second, first) if node.op_type == "Conv" else (first, second)
+    if not 1 < group == inputs and min(inputs, outputs) < FEWEST_CHANNELS:
+        what = f"{node.op_type} {label(node)!r} is in INT8 with {inputs} input and {outputs} output channels."
         yield Finding("few-channels", (label(node),), what)
 
 
 def _depthwise(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
-    """A depthwise Conv has INT8 kernels only if what it puts out, its activation included, is INT8.
+    """A depthwise Conv has INT8 kernels only if its output, its activation included, is INT8.
 
     Measured with TensorRT 8.6 on an H200: EfficientNet-B4 before rule 8 of ``qdq/dialect.py``.
     """
     dims = view.dims(operand(node, 1))
-    if node.op_type != "Conv" or dims is None or not 1 < integer(node, "group", 1) == dims[0]:
+    if node.op_type != "Conv" or dims is None or not 1 < attribute(node, "group", 1) == dims[0]:
         return
-    given = view.activated(node)
-    users = view.users(given)
+    output = view.activated(node)
+    users = view.users(output)
     floating = [user for user in users if user.op_type not in (QUANTIZE, "Add")]
     if floating or not users:
-        taken = f"{floating[0].op_type} {label(floating[0])!r} takes" if floating else "the model puts out"
+        reads = f"{floating[0].op_type} {label(floating[0])!r} takes" if floating else "the model outputs"
         what = (
-            f"Depthwise Conv {label(node)!r} is in INT8, but {taken} {given!r} in floating point: TensorRT 8.6 "
+            f"Depthwise Conv {label(node)!r} is in INT8, but {reads} {output!r} in floating point: TensorRT 8.6 "
             "dequantizes its weight each time, and runs it in floating point."
         )
         yield Finding("depthwise-to-float", (label(node), *map(label, floating[:1])), what)
@@ -110,7 +108,7 @@ def _depthwise(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 def _concat(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
     pairs = [pair for name in view.activations(node) if (pair := view.dequantize(name)) is not None]
-    after = [user for user in view.given_to(node) if user.op_type == QUANTIZE]
+    after = [user for user in view.users_of_outputs(node) if user.op_type == QUANTIZE]
     ends = [*pairs, *after]
     if pairs and any(not view.same_scale(ends[0], other) for other in ends[1:]):
         what = f"Concat {label(node)!r} joins tensors of different scales, so that some are quantized again."
@@ -128,8 +126,8 @@ def in_normalization(view: View, node: onnx.NodeProto) -> bool:
 
 
 def _after(view: View, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The nodes that compute with what a node gives, through pairs."""
-    direct = view.given_to(node)
+    """The nodes that compute with a node's outputs, through pairs."""
+    direct = view.users_of_outputs(node)
     through = [user for quantize in direct if quantize.op_type == QUANTIZE for user in view.users_after_pair(quantize)]
     return [user for user in direct if user.op_type != QUANTIZE] + through
 
@@ -159,7 +157,7 @@ def _one_sided(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
             return
         yield Finding("pair-on-one-side", (label(node), *map(label, pairs)), what)
     elif node.op_type in AVERAGE_POOLS and not pairs:
-        after = [user for user in view.given_to(node) if user.op_type == QUANTIZE]
+        after = [user for user in view.users_of_outputs(node) if user.op_type == QUANTIZE]
         if after:
             what = f"{called} has a pair on its output but none on its input, and runs in floating point."
             yield Finding("pair-on-one-side", (label(node), *map(label, after)), what)
@@ -169,7 +167,7 @@ def _reported_as_fusion(view: View, node: onnx.NodeProto) -> bool:
     """True if another rule has said that this pair keeps the layer out of a fusion."""
     if residual_inputs(view, node)[0]:
         return all(view.dequantize(name) is not None for name in residual_inputs(view, node)[0])
-    makers = [view.producers.get(view.unpaired(name)) for name in view.activations(node)]
+    makers = [view.graph.producer(view.unpaired(name)) for name in view.activations(node)]
     single = len(makers) == 1 and node.op_type in ACTIVATIONS | {"Add"}
     return single and makers[0] is not None and makers[0].op_type in WEIGHTED
 

@@ -1,4 +1,4 @@
-"""Reads a model to be linted: whatever made it, and without the weights that lie outside."""
+"""Reads a model to be linted: whatever made it, and without weights in external files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx.external_data_helper import load_external_data_for_tensor, uses_extern
 
 from quantkit.core.errors import BadInput
 from quantkit.graph.model_file import external_file_of, read_graph
-from quantkit.targets.tensorrt.lint.view import DEQUANTIZE, QUANTIZE
+from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
 
 
 def read_quantized(path: Path) -> onnx.ModelProto:

@@ -9,13 +9,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from quantkit.graph.graph import attribute, label, operand
+from quantkit.graph.operators import CONVOLUTIONS, DEQUANTIZE, QUANTIZE, WEIGHTED, weight_output_axis
 from quantkit.targets.tensorrt.lint.finding import Finding
-from quantkit.targets.tensorrt.lint.view import DEQUANTIZE, QUANTIZE, View, integer, label, operand
+from quantkit.targets.tensorrt.lint.view import View
 
 NEWEST_OPSET_OF_8 = 17
 FP16_SCALES_OPSET = 19
 NEWER_TYPES = {"INT4", "FLOAT8E4M3FN", "FLOAT4E2M1"}
-WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1}
 
 
 def values(view: View) -> Iterator[Finding]:
@@ -31,7 +32,7 @@ def values(view: View) -> Iterator[Finding]:
 def _scales(view: View) -> Iterator[Finding]:
     """Every scale is a constant, finite number above zero. One finding a scale, for Q and DQ share it."""
     users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-    for node in view.all(QUANTIZE, DEQUANTIZE):
+    for node in view.graph.of_type(QUANTIZE, DEQUANTIZE):
         users[operand(node, 1)].append(node)
     for name, nodes in users.items():
         labels = tuple(map(label, nodes))
@@ -43,7 +44,7 @@ def _scales(view: View) -> Iterator[Finding]:
             wrong = scale[~fine]
             what = f"{len(wrong)} of {scale.size} scales in {name!r} are not finite and above zero: {wrong[0]:g}."
             yield Finding("scale-not-positive", labels, what)
-        tensor = view.tensors.get(view.origin(name))
+        tensor = view.stored(name)
         half = tensor is not None and tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
         if half and view.opset < FP16_SCALES_OPSET:
             what = f"The scale {name!r} is no FP32, which ONNX allows from opset {FP16_SCALES_OPSET}, not {view.opset}."
@@ -53,10 +54,10 @@ def _scales(view: View) -> Iterator[Finding]:
 def _zero_points(view: View) -> Iterator[Finding]:
     """Every zero-point is 0: TensorRT quantizes symmetrically. One finding a zero-point."""
     users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-    for node in view.all(QUANTIZE, DEQUANTIZE):
+    for node in view.graph.of_type(QUANTIZE, DEQUANTIZE):
         if operand(node, 2):
             users[operand(node, 2)].append(node)
-        elif node.op_type == QUANTIZE and not integer(node, "output_dtype", 0):
+        elif node.op_type == QUANTIZE and not attribute(node, "output_dtype", 0):
             what = f"{operand(node, 0)!r} has no zero-point, which means UINT8 in ONNX and INT8 in TensorRT."
             yield Finding("no-zero-point", (label(node),), what)
     for name, nodes in users.items():
@@ -69,7 +70,7 @@ def _zero_points(view: View) -> Iterator[Finding]:
 def _types(view: View) -> Iterator[Finding]:
     """Quantized values are INT8, or a type that only TensorRT 10 and newer know; biases are not quantized at all."""
     newer: dict[str, list[str]] = defaultdict(list)
-    for node in view.all(QUANTIZE, DEQUANTIZE):
+    for node in view.graph.of_type(QUANTIZE, DEQUANTIZE):
         number = view.quantized_type(node)
         maker = view.maker(operand(node, 0))
         if number in (None, TensorProto.INT8) or (node.op_type == DEQUANTIZE and maker and maker.op_type == QUANTIZE):
@@ -80,8 +81,8 @@ def _types(view: View) -> Iterator[Finding]:
             newer[name].append(label(node))
         elif number == TensorProto.INT32 and node.op_type == DEQUANTIZE:
             what = f"{tensor!r} is INT32 with a DequantizeLinear, as a bias is; TensorRT does not parse that."
-            yield Finding("quantized-bias", (label(node), *(label(user) for user in view.given_to(node))), what)
-        elif operand(node, 2) or integer(node, "output_dtype", 0) or tensor in view.constants:
+            yield Finding("quantized-bias", (label(node), *(label(user) for user in view.users_of_outputs(node))), what)
+        elif operand(node, 2) or attribute(node, "output_dtype", 0) or tensor in view.constants:
             what = f"{tensor!r} is quantized as {name}; TensorRT takes that for INT8, or refuses it."
             yield Finding("type-not-int8", (label(node),), what)
     for name, labels in newer.items():
@@ -90,12 +91,12 @@ def _types(view: View) -> Iterator[Finding]:
 
 def _axes(view: View) -> Iterator[Finding]:
     """Activations have one scale; weights one, or one for each output channel."""
-    for node in view.all(QUANTIZE, DEQUANTIZE):
+    for node in view.graph.of_type(QUANTIZE, DEQUANTIZE):
         scale, tensor = view.scale(node), operand(node, 0)
         if scale is None or scale.size <= 1:
             continue
-        stored = view.tensors.get(view.origin(operand(node, 1)))
-        if integer(node, "block_size", 0) or (stored is not None and len(stored.dims) > 1):
+        stored = view.stored(operand(node, 1))
+        if attribute(node, "block_size", 0) or (stored is not None and len(stored.dims) > 1):
             what = f"{tensor!r} has a scale for each block of values, for which TensorRT 10 or newer is needed."
             yield Finding("block-quantized", (label(node),), what)
         elif tensor in view.constants:
@@ -109,7 +110,7 @@ def _weight_axis(view: View, node: onnx.NodeProto, count: int) -> Iterator[Findi
     dims = view.dims(operand(node, 0))
     if dims is None:
         return
-    axis = integer(node, "axis", 1)
+    axis = attribute(node, "axis", 1)
     axis += len(dims) if axis < 0 else 0
     if not 0 <= axis < len(dims) or dims[axis] != count:
         what = f"The weight {operand(node, 0)!r} of shape {dims} has {count} scales along axis {axis}."
@@ -117,14 +118,14 @@ def _weight_axis(view: View, node: onnx.NodeProto, count: int) -> Iterator[Findi
         return
     if node.op_type == QUANTIZE:
         return
-    for user in view.consumers[node.output[0]]:  # a Transpose between them would move the axis
-        if operand(user, 1) != node.output[0]:
+    for user in view.consumers(node.output[0]):  # a Transpose between them would move the axis
+        if operand(user, 1) != node.output[0] or user.op_type not in WEIGHTED:
             continue
+        wanted = weight_output_axis(user, len(dims))
         says = f"The weight of {user.op_type} {label(user)!r} has its scales along axis {axis}"
-        if axis != WEIGHT_AXIS.get(user.op_type, axis):
-            what = f"{says}; its output channels are axis {WEIGHT_AXIS[user.op_type]}."
+        if axis != wanted and user.op_type in CONVOLUTIONS:
+            what = f"{says}; its output channels are axis {wanted}."
             yield Finding("weight-axis", (label(node), label(user)), what)
-        transposed = user.op_type == "Gemm" and integer(user, "transB", 0)
-        if user.op_type in ("Gemm", "MatMul") and axis != len(dims) - (2 if transposed else 1):
+        elif axis != wanted:
             what = f"{says}, which is summed over, so that it runs in floating point."
             yield Finding("weight-axis-summed", (label(node), label(user)), what)

@@ -1,70 +1,70 @@
-"""A graph with Q/DQ pairs, as the rules look at it."""
+"""What the rules ask of a graph with Q/DQ pairs."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, numpy_helper
-from onnx.external_data_helper import uses_external_data
+from onnx import TensorProto
 
-from quantkit.core.errors import BadInput
-from quantkit.graph.uses import captured
-from quantkit.qdq.placement import is_nearest_resize
+from quantkit.graph.graph import Graph, attribute, operand, result
+from quantkit.graph.model_file import opset_of
+from quantkit.graph.operators import (
+    ACTIVATIONS,
+    DEQUANTIZE,
+    POINTWISE,
+    QUANTIZE,
+    WEIGHTED,
+    commutes_with_rounding,
+    parts_a_tensor,
+)
 
-QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
-WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-# Layers over which TensorRT moves Q and DQ, for they only choose and move values.
-COMMUTING = {
-    "Cast", "DepthToSpace", "Dropout", "Expand", "Flatten", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth",
-    "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
-}  # fmt: skip
-ACTIVATIONS = {
-    "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "PRelu", "Relu", "Selu", "Sigmoid",
-    "Softplus", "Swish", "Tanh",
-}  # fmt: skip
-POINTWISE = ACTIVATIONS | {"Add", "Div", "Mul", "Sub"}
-AVERAGE_POOLS = {"AveragePool", "GlobalAveragePool"}
+SEVERAL_ACTIVATIONS = POINTWISE | WEIGHTED | {"Concat", "Max", "Min", "Sum"}
 
 
 class View:
-    """Who makes and who takes each tensor, looking through layers that commute with Q/DQ. Main graph only."""
+    """A graph as its pairs see it: through the layers that only pass values on. Main graph only.
+
+    ``constants`` are the names of all tensors that a builder folds, beside the graph's own constants.
+    """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        graph = model.graph
-        self.nodes = list(graph.node)
-        self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
-        self.outputs = {value.name for value in graph.output}
-        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
-        self.producers = {name: node for node in self.nodes for name in node.output if name}
-        self.consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-        for node in self.nodes:
-            value = next((a for a in node.attribute if a.name == "value"), None)
-            if node.op_type == "Constant" and value is not None and node.output:
-                self.tensors[node.output[0]] = value.t
-            for name in {*node.input, *captured(node)}:
-                self.consumers[name].append(node)
-        self.constants = set(self.tensors)
-        for node in self.nodes:  # what a builder folds, in the order of the graph
-            foldable = node.op_type in COMMUTING | {QUANTIZE, DEQUANTIZE}
+        self.graph = Graph(model.graph)
+        self.opset = opset_of(model)
+        self.constants = set(self.graph.constants)
+        for node in self.graph.nodes:  # a graph is sorted
+            foldable = passes_values_on(node) or node.op_type in (QUANTIZE, DEQUANTIZE)
             if foldable and node.input and all(not name or name in self.constants for name in node.input):
                 self.constants.update(node.output)
 
-    def all(self, *op_types: str) -> Iterator[onnx.NodeProto]:
-        """The nodes of these types."""
-        return (node for node in self.nodes if node.op_type in op_types)
-
     def origin(self, tensor: str) -> str:
-        """The tensor that becomes this one by moving values about."""
-        way = self.way(tensor)
-        return operand(self.producers[way[-1]], 0) if way else tensor
+        """The tensor whose values, or some of them, this one has."""
+        return self._followed(tensor, passes_values_on)[-1]
+
+    def whole(self, tensor: str) -> str:
+        """The tensor whose values, all of them, this one has: a part of a tensor is a tensor of its own."""
+        return self._followed(tensor, lambda node: passes_values_on(node) and not parts_a_tensor(node))[-1]
+
+    def between(self, tensor: str) -> list[onnx.NodeProto]:
+        """The layers that pass values on between a tensor and its origin, the last one first."""
+        producers = (self.graph.producer(name) for name in self._followed(tensor, passes_values_on)[:-1])
+        return [node for node in producers if node is not None]
+
+    def _followed(self, tensor: str, passes: Callable[[onnx.NodeProto], bool]) -> list[str]:
+        """A tensor and those before it, as long as layers between pass values on."""
+        found = {tensor: None}  # in order; a damaged graph may go in circles
+        while (node := self.graph.producer(tensor)) is not None and passes(node):
+            tensor = operand(node, 0)
+            if tensor in found:
+                break
+            found[tensor] = None
+        return list(found)
 
     def maker(self, tensor: str) -> onnx.NodeProto | None:
-        """The node whose values these are."""
-        return self.producers.get(self.origin(tensor))
+        """The node that computes a tensor's values."""
+        return self.graph.producer(self.origin(tensor))
 
     def dequantize(self, tensor: str) -> onnx.NodeProto | None:
         """The DequantizeLinear that the tensor comes from; None where it is in floating point."""
@@ -72,15 +72,20 @@ class View:
         return node if node is not None and node.op_type == DEQUANTIZE else None
 
     def unpaired(self, tensor: str) -> str:
-        """The tensor that a pair on this one quantizes; without a pair the one whose values these are."""
+        """The tensor that a pair on this one quantizes; without a pair its origin."""
         node = self.dequantize(tensor)
         quantize = None if node is None else self.maker(operand(node, 0))
         if quantize is None or quantize.op_type != QUANTIZE:
             return self.origin(tensor)
         return self.origin(operand(quantize, 0))
 
+    def consumers(self, tensor: str) -> list[onnx.NodeProto]:
+        """The nodes that consume a tensor, each once, those with a subgraph that reads it included."""
+        nodes = [*(node for node, _ in self.graph.consumers(tensor)), *self.graph.captured.get(tensor, ())]
+        return list({id(node): node for node in nodes}.values())
+
     def users(self, tensor: str) -> list[onnx.NodeProto]:
-        """The nodes that compute with the tensor's values."""
+        """The nodes that compute with a tensor's values."""
         found: dict[int, onnx.NodeProto] = {}
         waiting, seen = [tensor], set()
         while waiting:
@@ -88,61 +93,52 @@ class View:
             if name in seen:
                 continue
             seen.add(name)
-            for node in self.consumers[name]:
-                if commutes(node) and operand(node, 0) == name:
+            for node in self.consumers(name):
+                if passes_values_on(node) and operand(node, 0) == name:
                     waiting.extend(node.output)
                 else:
                     found[id(node)] = node
         return list(found.values())
 
-    def way(self, tensor: str) -> list[str]:
-        """The tensors between this one, included, and its origin, not included: what commuting layers give."""
-        found: dict[str, None] = {}  # in order; a damaged graph may go in circles
-        while tensor not in found and (node := self.producers.get(tensor)) is not None and commutes(node):
-            found[tensor] = None
-            tensor = operand(node, 0)
-        return list(found)
-
-    def given_to(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """The nodes that compute with what a node gives."""
+    def users_of_outputs(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """The nodes that compute with a node's outputs."""
         return [user for name in node.output for user in self.users(name)]
 
     def users_after_pair(self, quantize: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """The nodes that compute with what a QuantizeLinear and its DequantizeLinear give."""
-        return [user for node in self.given_to(quantize) if node.op_type == DEQUANTIZE for user in self.given_to(node)]
+        """The nodes that compute with the outputs of a QuantizeLinear and its DequantizeLinear."""
+        dequantizers = (node for node in self.users_of_outputs(quantize) if node.op_type == DEQUANTIZE)
+        return [user for node in dequantizers for user in self.users_of_outputs(node)]
 
     def activations(self, node: onnx.NodeProto) -> list[str]:
         """The inputs that are no constants; of other than pointwise layers and Concat the first alone."""
-        inputs = (
-            node.input if node.op_type in POINTWISE | WEIGHTED | {"Concat", "Sum", "Max", "Min"} else node.input[:1]
-        )
+        inputs = node.input if node.op_type in SEVERAL_ACTIVATIONS else node.input[:1]
         return [name for name in inputs if name and name not in self.constants]
 
     def activated(self, node: onnx.NodeProto) -> str:
-        """What a node gives, behind the activations that it is fused with: one by one, x · sigmoid(x) included."""
-        given = result(node)
+        """A node's output behind the activations that it is fused with: one by one, x · sigmoid(x) included."""
+        output = result(node)
         seen: set[str] = set()  # a damaged graph may go in circles
-        while given not in seen and (users := self.users(given)):
-            seen.add(given)
+        while output not in seen and (users := self.users(output)):
+            seen.add(output)
             gates = [user for user in users if user.op_type in ACTIVATIONS]
             products = [user for user in users if user.op_type == "Mul"]
             if len(users) == len(gates) == 1:
-                given = result(gates[0])
+                output = result(gates[0])
             elif len(users) == 2 and gates and products and result(gates[0]) in products[0].input:
-                given = result(products[0])
+                output = result(products[0])
             else:
                 break
-        return given
+        return output
 
     def in_int8(self, node: onnx.NodeProto) -> bool:
         """True if a Conv, ConvTranspose, Gemm or MatMul has pairs on both operands."""
         return node.op_type in WEIGHTED and all(self.dequantize(operand(node, i)) is not None for i in (0, 1))
 
     def ends_quantized(self, node: onnx.NodeProto) -> bool:
-        """True if what a node gives is quantized before anything else than a fused pointwise layer takes it."""
+        """True if a node's output is quantized before anything else than a fused pointwise layer consumes it."""
         waiting, seen = [node], {id(node)}
         while waiting:
-            for user in self.given_to(waiting.pop()):
+            for user in self.users_of_outputs(waiting.pop()):
                 if user.op_type == QUANTIZE:
                     return True
                 if user.op_type in POINTWISE and id(user) not in seen:
@@ -150,15 +146,14 @@ class View:
                     waiting.append(user)
         return False
 
+    def stored(self, name: str) -> onnx.TensorProto | None:
+        """The constant of the graph that a constant is made from; None for other tensors."""
+        return self.graph.constants.get(self.origin(name))
+
     def array(self, name: str) -> npt.NDArray[np.float64] | None:
-        """The numbers of a constant, flat; None when it is no constant, or its data is not here."""
-        tensor = self.tensors.get(self.origin(name))
-        if tensor is None or uses_external_data(tensor):
-            return None
-        try:
-            return np.asarray(numpy_helper.to_array(tensor), np.float64).reshape(-1)
-        except Exception as error:
-            raise BadInput(f"The constant {name!r} is damaged ({error}).", "Write the model again.") from error
+        """The numbers of a constant, flat; None when it is no constant, or its data is not here. Raises BadModel."""
+        values = self.graph.array(self.origin(name))
+        return None if values is None else np.asarray(values, np.float64).reshape(-1)
 
     def scale(self, node: onnx.NodeProto) -> npt.NDArray[np.float64] | None:
         """The scales of a QuantizeLinear or DequantizeLinear, flat; None when they are not known."""
@@ -173,19 +168,19 @@ class View:
         """The shape of a constant behind Q, DQ, Cast and Transpose; None where something else reshapes it."""
         permutations = []
         seen: set[str] = set()
-        while tensor not in self.tensors and tensor not in seen:
+        while tensor not in self.graph.constants and tensor not in seen:
             seen.add(tensor)
-            node = self.producers.get(tensor)
+            node = self.graph.producer(tensor)
             if node is None or node.op_type not in (QUANTIZE, DEQUANTIZE, "Cast", "Identity", "Transpose"):
                 return None
             if node.op_type == "Transpose":
-                permutations.append(next((list(a.ints) for a in node.attribute if a.name == "perm"), None))
+                permutations.append(attribute(node, "perm", []))
             tensor = operand(node, 0)
-        if tensor not in self.tensors:
+        if tensor not in self.graph.constants:
             return None
-        dims = list(self.tensors[tensor].dims)
+        dims = list(self.graph.constants[tensor].dims)
         for order in reversed(permutations):
-            order = list(reversed(range(len(dims)))) if order is None else order
+            order = order or list(reversed(range(len(dims))))
             if sorted(order) != list(range(len(dims))):
                 return None
             dims = [dims[i] for i in order]
@@ -193,38 +188,22 @@ class View:
 
     def quantized_type(self, node: onnx.NodeProto) -> int | None:
         """The onnx type of a Q's output or a DQ's input; None when it is not known. ONNX's default is UINT8."""
-        zero_point = self.tensors.get(self.origin(operand(node, 2)))
+        zero_point = self.stored(operand(node, 2))
         if zero_point is not None:
             return int(zero_point.data_type)
         if node.op_type == DEQUANTIZE:
-            stored = self.tensors.get(self.origin(operand(node, 0)))
+            stored = self.stored(operand(node, 0))
             if stored is not None:
                 return int(stored.data_type)
             quantize = self.maker(operand(node, 0))
             return self.quantized_type(quantize) if quantize is not None and quantize.op_type == QUANTIZE else None
-        return integer(node, "output_dtype", 0) or (TensorProto.UINT8 if not operand(node, 2) else None)
+        return attribute(node, "output_dtype", 0) or (None if operand(node, 2) else TensorProto.UINT8)
 
 
-def commutes(node: onnx.NodeProto) -> bool:
-    """True if TensorRT moves Q and DQ over a layer."""
-    return node.op_type in COMMUTING or is_nearest_resize(node)
+def passes_values_on(node: onnx.NodeProto) -> bool:
+    """True if a node computes nothing: pairs commute with it, or it is a Cast.
 
-
-def operand(node: onnx.NodeProto, position: int) -> str:
-    """An input's name; empty when it is left out."""
-    return node.input[position] if position < len(node.input) else ""
-
-
-def result(node: onnx.NodeProto) -> str:
-    """The first output's name."""
-    return node.output[0] if node.output else ""
-
-
-def label(node: onnx.NodeProto) -> str:
-    """What a node is called: by its name, or its output."""
-    return node.name or result(node) or node.op_type
-
-
-def integer(node: onnx.NodeProto, name: str, default: int) -> int:
-    """An integer attribute."""
-    return next((int(a.i) for a in node.attribute if a.name == name), default)
+    A Cast is looked through, for FP16 models have many and scales may stand behind one, but TensorRT moves no pair over
+    it.
+    """
+    return commutes_with_rounding(node) or node.op_type == "Cast"

@@ -6,32 +6,30 @@ params.weights.type() != DataType::kINT8", measured on an H200). Strongly typed 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-MATRIX_PRODUCTS = {"Gemm", "MatMul"}
+from quantkit.graph.graph import Graph, attribute
+from quantkit.graph.operators import DEQUANTIZE, MATRIX_PRODUCTS, QUANTIZE
 
 
 def with_float_matrices(quantized: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which every INT8 weight that only matrix products take is quantized from FP32 by the graph itself.
+    """A copy in which the graph itself quantizes, from FP32, every INT8 weight that only matrix products consume.
 
     The FP32 values are multiples of the scale, so that quantizing them gives the INT8 weight again, to the bit.
     """
     model = onnx.ModelProto()
     model.CopyFrom(quantized)
-    takers: dict[str, set[str]] = defaultdict(set)
-    for node in model.graph.node:
-        for name in node.input:
-            takers[name].add(node.op_type)
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    graph = Graph(model.graph)
     nodes = []
-    for node in model.graph.node:
-        weight = weights.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
-        if weight is not None and takers[node.output[0]] and takers[node.output[0]] <= MATRIX_PRODUCTS:
-            nodes.append(_quantize(weight, node, weights))
+    for node in graph.nodes:
+        weight = graph.initializers.get(node.input[0]) if node.op_type == DEQUANTIZE else None
+        users = {user.op_type for user, _ in graph.consumers(node.output[0])} if weight is not None else set()
+        if weight is not None and users and users <= MATRIX_PRODUCTS:
+            nodes.append(_quantize(weight, node, graph.initializers))
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -39,15 +37,15 @@ def with_float_matrices(quantized: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _quantize(
-    weight: onnx.TensorProto, dequantize: onnx.NodeProto, weights: dict[str, onnx.TensorProto]
+    weight: onnx.TensorProto, dequantize: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]
 ) -> onnx.NodeProto:
     """Put FP32 in the weight's place; the node that makes INT8 of it takes over the weight's name."""
-    axis = next((a.i for a in dequantize.attribute if a.name == "axis"), 1)
-    scale = numpy_helper.to_array(weights[dequantize.input[1]])
+    axis = attribute(dequantize, "axis", 1)
+    scale = numpy_helper.to_array(constants[dequantize.input[1]])
     values = numpy_helper.to_array(weight)
     shape = [-1 if position == axis % values.ndim else 1 for position in range(values.ndim)] if scale.ndim else []
     name, source = weight.name, f"{weight.name}_from"
     weight.CopyFrom(numpy_helper.from_array((values * scale.reshape(shape)).astype(np.float32), source))
     return helper.make_node(
-        "QuantizeLinear", [source, *dequantize.input[1:]], [name], name=f"{dequantize.name}_Quantize", axis=axis
+        QUANTIZE, [source, *dequantize.input[1:]], [name], name=f"{dequantize.name}_Quantize", axis=axis
     )

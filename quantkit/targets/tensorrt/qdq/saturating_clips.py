@@ -7,56 +7,45 @@ Clip's place.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
-
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
-from quantkit.graph.clamps import bounds_of
-from quantkit.graph.uses import captured, drop_unused_constants
-from quantkit.targets.tensorrt.qdq.chains import commutes
-
-LARGEST = 127  # of s8
+from quantkit.core.ranges import LEVELS
+from quantkit.graph.graph import Graph, drop_unused_constants, operand
+from quantkit.graph.operators import QUANTIZE, clip_bounds, commutes_with_rounding
 
 
 def relus_for_clips(graph: onnx.GraphProto) -> None:
-    """Turn each Clip from 0 into a ReLU where all that takes it is quantized to s8 that ends no higher than the Clip.
+    """Turn each Clip from 0 into a ReLU if all its consumers quantize it to s8 that ends no higher than the Clip.
 
-    Layers between that only move values, such as a MaxPool, make no difference: TensorRT moves pairs over them. What
-    the graph gives stays equal to the bit.
+    Layers between that commute with rounding, such as a MaxPool, make no difference: TensorRT moves pairs over them.
+    The outputs of the graph stay equal to the bit.
     """
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    takers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-    for node in graph.node:
-        for name in node.input:
-            takers[name].append(node)
-    kept = {output.name for output in graph.output} | {name for node in graph.node for name in captured(node)}
-    for node in graph.node:
-        bounds = bounds_of(node, constants) if node.op_type == "Clip" else None
+    view = Graph(graph)
+    for node in view.of_type("Clip"):
+        bounds = clip_bounds(node, view.constants)
         if bounds is None or bounds[0] != 0:
             continue
-        moved, last = [node.output[0]], []  # what its values are called; what computes with them
+        moved, last = [node.output[0]], []  # the names of its values; the nodes that compute with them
         for name in moved:
-            for taker in takers[name]:
-                if commutes(taker) and taker.input[0] == name:
-                    moved += filter(None, taker.output)
+            for user, position in view.consumers(name):
+                if commutes_with_rounding(user) and position == 0:
+                    moved += filter(None, user.output)
                 else:
-                    last.append(taker)
-        if last and kept.isdisjoint(moved) and all(saturates(taker, constants, bounds[1]) for taker in last):
+                    last.append(user)
+        in_sight = not any(view.must_keep(name) for name in moved)
+        if last and in_sight and all(_saturates(view, user, bounds[1]) for user in last):
             node.op_type = "Relu"
             del node.input[1:], node.attribute[:]
     drop_unused_constants(graph)
 
 
-def saturates(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto], highest: float) -> bool:
-    """True if a node is a QuantizeLinear to s8 with zero-point 0 that makes of this value its largest."""
-    if node.op_type != "QuantizeLinear" or len(node.input) < 3:
+def _saturates(graph: Graph, node: onnx.NodeProto, highest: float) -> bool:
+    """True if a node is a QuantizeLinear to s8 with zero-point 0 that rounds this value to its largest."""
+    if node.op_type != QUANTIZE:
         return False
-    scale, zero_point = (constants.get(name) for name in node.input[1:3])
-    if scale is None or zero_point is None or zero_point.data_type != onnx.TensorProto.INT8:
+    scales, zero_points = graph.array(operand(node, 1)), graph.array(operand(node, 2))
+    if scales is None or zero_points is None or zero_points.dtype != np.int8 or zero_points.any():
         return False
-    scales = numpy_helper.to_array(scale).astype(np.float32)
-    rounded = np.rint(np.float32(highest) / scales)
-    return bool((rounded >= LARGEST).all()) and not numpy_helper.to_array(zero_point).any()
+    rounded = np.rint(np.float32(highest) / scales.astype(np.float32))
+    return bool((rounded >= LEVELS).all())

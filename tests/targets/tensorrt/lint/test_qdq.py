@@ -15,7 +15,7 @@ from quantkit.targets.tensorrt.lint import lint
 from quantkit.targets.tensorrt.lint.finding import RULES
 from quantkit.targets.tensorrt.lint.read import read_quantized
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-from quantkit.transforms.half_precision import quantized_half_precision
+from quantkit.targets.tensorrt.qdq.strongly_typed import quantized_half_precision
 from tests.targets.tensorrt.lint import test_places as test_lint_places
 from tests.targets.tensorrt.lint import test_sound as test_lint_sound
 from tests.targets.tensorrt.lint import test_values as test_lint_values

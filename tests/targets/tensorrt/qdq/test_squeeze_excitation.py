@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.core.ranges import TensorRange
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import open_model
 from quantkit.targets.tensorrt.lint import lint
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
@@ -67,17 +68,17 @@ def paired(model: onnx.ModelProto, name: str) -> list[bool]:
 
 @pytest.mark.parametrize("pool", ["GlobalAveragePool", "GlobalMaxPool", "ReduceMean"])
 def test_both_convs_behind_a_global_pool_are_found_and_no_other(pool: str) -> None:
-    assert one_pixel_convs(block(pool).graph) == {"squeeze", "excite"}
+    assert one_pixel_convs(Graph(block(pool).graph)) == {"squeeze", "excite"}
 
 
 def test_a_pool_that_leaves_pixels_is_no_squeeze() -> None:
-    assert one_pixel_convs(block("AveragePool").graph) == set()
-    assert gates_of(block("AveragePool").graph) == []
+    assert one_pixel_convs(Graph(block("AveragePool").graph)) == set()
+    assert gates_of(Graph(block("AveragePool").graph)) == []
 
 
 def test_what_may_add_pixels_ends_it() -> None:
-    assert one_pixel_convs(block(middle="Tile").graph) == {"squeeze"}
-    assert gates_of(block(middle="Tile").graph) == []
+    assert one_pixel_convs(Graph(block(middle="Tile").graph)) == {"squeeze"}
+    assert gates_of(Graph(block(middle="Tile").graph)) == []
 
 
 @pytest.mark.parametrize("axes", [[1, 2, 3], [2], []])
@@ -87,17 +88,17 @@ def test_a_mean_over_other_axes_is_no_squeeze(axes: list[int]) -> None:
     del pool.attribute[:]
     if axes:
         pool.attribute.append(helper.make_attribute("axes", axes))
-    assert one_pixel_convs(model.graph) == set()
+    assert one_pixel_convs(Graph(model.graph)) == set()
 
 
 @pytest.mark.parametrize("swapped", [True, False])
 def test_a_gate_is_known_by_what_it_is_computed_from(swapped: bool) -> None:
-    [gate] = gates_of(block(swapped=swapped).graph)
+    [gate] = gates_of(Graph(block(swapped=swapped).graph))
     assert (gate.mul.name, gate.scaled, gate.gate) == ("scale", "c", "g")
     assert {conv.name for conv in gate.convs} == {"squeeze", "excite"}
     other = block()
     next(node for node in other.graph.node if node.name == "scale").input[0] = "input"
-    assert gates_of(other.graph) == []
+    assert gates_of(Graph(other.graph)) == []
 
 
 @pytest.mark.parametrize("pool", ["GlobalAveragePool", "ReduceMean"])

@@ -14,10 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.core.ranges import TensorRange
 from quantkit.graph.model_file import open_model
+from quantkit.qdq.metadata import SHIFTED, shifted
 from quantkit.qdq.reader import read_qdq
 from quantkit.runtime.layer_outputs import OnnxOutputs
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-from quantkit.targets.tensorrt.qdq.zero_points import SHIFTED, fold_zero_points, shifted
+from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
 
 C = 16
 X = np.random.default_rng(1).standard_normal((2, C, 8, 8)).astype(np.float32)

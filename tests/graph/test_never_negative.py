@@ -6,24 +6,24 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
 
-from quantkit.graph.float_tensors import float_tensors, needed_tensors
-from quantkit.graph.sign import never_negative
-from tests.conftest import tiny_model
+from quantkit.graph.graph import Graph
+from quantkit.graph.operators import never_negative
 from tests.golden.cases import mixed
 
 Node = tuple[str, list[str], dict[str, object]]
 
 
-def graph_of(*nodes: Node) -> onnx.GraphProto:
+def graph_of(*nodes: Node) -> Graph:
     """Nodes whose outputs are y0, y1, ...; x is the input, zero, low and weights (some negative) are constants."""
     constants = {"zero": 0.0, "low": -0.5, "six": 6.0}
-    return helper.make_graph(
+    own = helper.make_graph(
         [helper.make_node(kind, inputs, [f"y{i}"], **rest) for i, (kind, inputs, rest) in enumerate(nodes)],
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 8, 8])],
         [helper.make_tensor_value_info(f"y{len(nodes) - 1}", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in constants.items()],
     )
+    return Graph(own)
 
 
 RELU: Node = ("Relu", ["x"], {})
@@ -57,21 +57,10 @@ def test_what_is_never_negative(nodes: tuple[Node, ...], expected: set[str]) -> 
 def test_what_is_said_never_to_be_negative_is_not() -> None:
     data, inputs = mixed()
     model = onnx.ModelProto.FromString(data)
-    names = sorted(never_negative(model.graph))
+    names = sorted(never_negative(Graph(model.graph)))
     assert names == ["averaged", "clipped", "flat", "gate", "global", "pooled", "stem_relu", "sum_relu"]
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for sample in inputs[:20]:
         assert all(array.min() >= 0 for array in session.run(None, {"input": sample[None]}))
-
-
-def test_float_tensors_are_inputs_and_float_activations() -> None:
-    model = tiny_model()
-    names = ["input", "conv1", "bn1", "relu1", "conv2", "add", "relu2", "pool", "flat", "logits"]
-    assert float_tensors(model) == names
-    assert needed_tensors(model.graph, names) == ["input", "relu1", "flat"]
-    model.graph.node.append(helper.make_node("Shape", ["flat"], ["shape"]))
-    model.graph.node.append(helper.make_node("MyOwn", ["flat"], ["unknown"], domain="plugins"))
-    model.opset_import.append(helper.make_opsetid("plugins", 1))
-    assert float_tensors(model) == [*names, "unknown"]

@@ -1,0 +1,104 @@
+"""INT8 models whose own tensors say the precision, as strongly typed networks want it.
+
+TensorRT 11 has no FP16 and INT8 builder flags any more, and 10 can do without them (``kSTRONGLY_TYPED``): every layer
+runs in the type that the ONNX gives its tensors. So an FP16 engine comes from a model of FP16 tensors, and INT8 from
+Q/DQ between FP16 tensors. A DequantizeLinear outputs the type of its scale, so the scales are FP16, too, which ONNX
+has from opset 19. Inputs and outputs stay FP32, with one Cast each.
+https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/quantized-types-explicit-quantization.html
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper, version_converter
+
+from quantkit.core.errors import TargetRefuses
+from quantkit.core.wording import some
+from quantkit.graph.graph import Graph, attribute
+from quantkit.graph.model_file import opset_of
+from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
+from quantkit.transforms.half_precision import LARGEST_HALF, beyond_half, half_constants, strongly_typed_half
+
+FP16_SCALES_OPSET = 19
+FP16_SCALES_IR = 9  # the first with opset 19
+LARGEST_SCALE = LARGEST_HALF / 128  # dequantizes -128 to the lowest number of FP16, not to -Inf; exact in FP16
+SMALLEST_NORMAL = 2.0**-14
+
+
+def quantized_half_precision(quantized: onnx.ModelProto) -> onnx.ModelProto:
+    """Q/DQ over FP16 from the output of ``quantized_for_tensorrt``; ``quantized`` itself is left as it is.
+
+    Opset 19 or newer. Scales are FP16, int8 weights and zero points stay int8; all else is FP16. Raises TargetRefuses.
+    """
+    proto = _upgraded(quantized)
+    _round_scales(proto.graph)
+    return strongly_typed_half(proto, "The Q/DQ model")
+
+
+def beyond_scales(half: onnx.ModelProto) -> tuple[str, ...]:
+    """Warnings for constants and calibrated ranges of a ``quantized_half_precision`` model that lie outside FP16."""
+    notes = list(beyond_half(half))
+    constants = {name: value for name, value in half_constants(half.graph) if value.size}
+    scales = {node.input[0]: node.input[1] for node in Graph(half.graph).of_type(QUANTIZE)}
+    large = [x for x, scale in scales.items() if scale in constants and constants[scale].max() >= LARGEST_SCALE]
+    if large:
+        notes.append(f"Calibrated beyond FP16: {len(large)} tensors ({some(large)}); their values may become infinite.")
+    return tuple(notes)
+
+
+def _upgraded(quantized: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that may hold FP16 scales."""
+    opset = opset_of(quantized)
+    if opset >= FP16_SCALES_OPSET:
+        proto = onnx.ModelProto()
+        proto.CopyFrom(quantized)
+    else:
+        try:
+            proto = version_converter.convert_version(quantized, FP16_SCALES_OPSET)
+        except Exception as error:
+            raise TargetRefuses(
+                f"The Q/DQ model has opset {opset}, FP16 scales need {FP16_SCALES_OPSET}, and it cannot be upgraded "
+                f"({error}).",
+                f"Export the model with opset {FP16_SCALES_OPSET}.",
+            ) from error
+    proto.ir_version = max(proto.ir_version, FP16_SCALES_IR)
+    return proto
+
+
+def _round_scales(graph: onnx.GraphProto) -> None:
+    """Make every scale a number of FP16, and quantize the int8 weights anew for it.
+
+    Scales are rounded to the nearest, so that weights grow and shrink alike, by 0.05 % at most, which no other int8
+    value would repair. Below 2⁻¹⁴ they are rounded up: nothing is cut off, and none becomes zero, which TensorRT
+    refuses. Those have fewer digits, but then values of that size have no more in FP16. A range beyond FP16, such as
+    that of an attention mask of -3.4e38, ends where FP16 does.
+    """
+    view = Graph(graph)
+    constants = view.initializers
+    axes: dict[str, tuple[str, int]] = {}  # int8 weight to its scale and axis
+    scales = set()
+    for node in view.of_type(QUANTIZE, DEQUANTIZE):
+        scales.add(node.input[1])
+        if node.op_type == DEQUANTIZE and node.input[0] in constants:
+            axes[node.input[0]] = (node.input[1], attribute(node, "axis", 1))
+    exact = {name: numpy_helper.to_array(constants[name]).astype(np.float64) for name in scales if name in constants}
+    rounded = {name: half_scale(scale) for name, scale in exact.items()}
+    for name, scale in rounded.items():
+        constants[name].CopyFrom(numpy_helper.from_array(scale.astype(np.float32), name))
+    for weight, (name, axis) in axes.items():
+        values = numpy_helper.to_array(constants[weight])
+        if name in exact and values.dtype == np.int8:
+            shape = [-1 if i == axis % values.ndim else 1 for i in range(values.ndim)] if exact[name].size > 1 else []
+            change = (exact[name] / rounded[name].astype(np.float64)).reshape(shape)
+            anew = np.clip(np.rint(values * change), -128, 127).astype(np.int8)
+            constants[weight].CopyFrom(numpy_helper.from_array(anew, weight))
+
+
+def half_scale(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float16]:
+    """FP16 scales for positive ones: the nearest; below 2⁻¹⁴, where FP16 is coarse, the next above; 511.75 at most."""
+    cut = np.minimum(values, LARGEST_SCALE)
+    half = cut.astype(np.float16)
+    up = (half < cut) & (cut < SMALLEST_NORMAL)
+    return np.where(up, np.nextafter(half, np.float16(np.inf)), half)

@@ -1,0 +1,139 @@
+"""The tensors of a graph whose channels can be scaled so that the model computes the same.
+
+A factor per channel is moved from a tensor's producer into the weights of its consumers. It is so moved only where a
+channel's extremes are known well: behind a LayerNormalization, and between the bounds of a Clip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from quantkit.graph.graph import Graph, attribute, operand
+from quantkit.graph.operators import AVERAGE_POOLS, GLOBAL_POOLS, PRODUCTS, clip_bounds, weight_output_axis
+
+# The output has the input's channels, each multiplied by the same factor; that of a pool only along axis 1.
+PASSING = {"Dropout", "Identity"}
+POOLS = AVERAGE_POOLS | GLOBAL_POOLS | {"MaxPool"}
+SHAPE_ONLY = {"Shape", "Size"}  # they read no values
+
+
+@dataclass
+class Site:
+    """A tensor that can be scaled, with the layers that scale it and those that undo that.
+
+    ``tensors`` are all that carry its factors, ``constants`` those that take them up, as (node, input position), and
+    ``consumers`` the weighted layers that undo them. The channels of ``start`` must stay in its range. ``highest`` is
+    the upper bound of a Clip.
+    """
+
+    tensors: list[str]
+    consumers: list[onnx.NodeProto]
+    constants: list[tuple[onnx.NodeProto, int]]
+    start: str
+    highest: float = np.inf
+
+    @property
+    def is_clipped(self) -> bool:
+        """True for the output of a Clip, with channels along axis 1; a LayerNormalization has them along the last."""
+        return self.highest < np.inf
+
+
+def site_of(graph: Graph, node: onnx.NodeProto) -> Site | None:
+    """The site that starts with a node's output; None if it cannot be scaled, or if nothing would gain by it."""
+    site = _normalized(graph, node) or _clipped(graph, node)
+    if site is None or not _follow(graph, site.tensors[-1], site, not site.is_clipped):
+        return None
+    return site if site.consumers else None
+
+
+def weight_of(graph: Graph, node: onnx.NodeProto) -> npt.NDArray[np.float32] | None:
+    """The constant weight of a Conv, Gemm or MatMul as (O, I / groups, taps); None for any other node."""
+    if not _has_weight(graph, node):
+        return None
+    values = numpy_helper.to_array(graph.constants[operand(node, 1)])
+    if weight_output_axis(node, values.ndim) == 1:
+        values = values.T
+    shaped: npt.NDArray[np.float32] = values.reshape(*values.shape[:2], -1)
+    return shaped
+
+
+def _has_weight(graph: Graph, node: onnx.NodeProto) -> bool:
+    tensor = graph.constants.get(operand(node, 1))
+    if tensor is None or tensor.data_type != TensorProto.FLOAT or node.op_type not in PRODUCTS:
+        return False
+    if node.op_type == "Conv":
+        return len(tensor.dims) > 2
+    return len(tensor.dims) == 2 and not (node.op_type == "Gemm" and attribute(node, "transA", 0))
+
+
+def _normalized(graph: Graph, node: onnx.NodeProto) -> Site | None:
+    """The output of a LayerNormalization, or of its last step where it is spelled out: times a constant, plus one."""
+    if node.op_type == "LayerNormalization" and len(node.input) > 1:
+        positions = range(1, len(node.input))
+        fits = all(_is_vector(graph, node.input[i]) for i in positions)
+        return Site([node.output[0]], [], [(node, i) for i in positions], node.output[0]) if fits else None
+    if node.op_type != "Add" or len(node.input) != 2:
+        return None
+    shift = [i for i, name in enumerate(node.input) if _is_vector(graph, name)]
+    gain = graph.producer(node.input[1 - shift[0]]) if len(shift) == 1 else None
+    if gain is None or gain.op_type != "Mul" or graph.only_consumer(gain.output[0]) is None:
+        return None
+    scale = [i for i, name in enumerate(gain.input) if _is_vector(graph, name)]
+    source = graph.producer(gain.input[1 - scale[0]]) if len(scale) == 1 else None
+    if source is None or source.op_type != "Div":
+        return None
+    return Site([node.output[0]], [], [(gain, scale[0]), (node, shift[0])], node.output[0])
+
+
+def _clipped(graph: Graph, node: onnx.NodeProto) -> Site | None:
+    """The output of a Clip to 0..b behind a Conv; both bounds stay, so no channel may grow beyond b."""
+    bounds = clip_bounds(node, graph.constants)
+    if bounds is None or bounds[0] != 0 or not 0 < bounds[1] < np.inf:
+        return None
+    conv = graph.producer(node.input[0])
+    if conv is None or conv.op_type != "Conv" or graph.only_consumer(conv.output[0]) is None:
+        return None
+    if not all(name in graph.constants for name in conv.input[1:]):
+        return None
+    constants = [(conv, i) for i in range(1, len(conv.input))]
+    return Site([conv.output[0], node.output[0]], [], constants, node.output[0], bounds[1])
+
+
+def _follow(graph: Graph, name: str, site: Site, last: bool) -> bool:
+    """Collect the consumers of a tensor; False if one of them cannot undo the factors.
+
+    ``last`` says that the channels lie along the last axis, which matrix products add up; Convs add up axis 1.
+    """
+    if graph.must_keep(name):
+        return False
+    for node, position in graph.consumers(name):
+        if node.op_type in SHAPE_ONLY:
+            continue
+        flattened = node.op_type == "Flatten" and attribute(node, "axis", 1) == 1 and _is_pooled(graph, name)
+        passing = node.op_type in PASSING or (not last and (node.op_type in POOLS or flattened))
+        if position == 0 and passing and len(node.output) == 1:
+            site.tensors.append(node.output[0])
+            if not _follow(graph, node.output[0], site, last or flattened):
+                return False
+        elif position == 0 and _has_weight(graph, node) and (node.op_type == "Conv") != last:
+            site.consumers.append(node)
+        else:
+            return False
+    return True
+
+
+def _is_pooled(graph: Graph, name: str) -> bool:
+    producer = graph.producer(name)
+    return producer is not None and producer.op_type in GLOBAL_POOLS
+
+
+def _is_vector(graph: Graph, name: str) -> bool:
+    tensor = graph.constants.get(name)
+    if tensor is None or tensor.data_type != TensorProto.FLOAT:
+        return False
+    return len(tensor.dims) == 1 and tensor.dims[0] > 1
