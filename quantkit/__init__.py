@@ -11,59 +11,113 @@ from typing import TYPE_CHECKING, Any
 from quantkit.version import __version__
 
 if TYPE_CHECKING:
-    from quantkit.api import calibrate, compare, export, gate, load_calibration, load_comparison, merge, report, show
+    from quantkit.api import build, calibrate, compare, convert, export, lint, merge, run
+    from quantkit.core.artifact import Artifact
     from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
-    from quantkit.core.errors import BackendMissing, BadInput, GateFailed, NothingEvaluated, QuantkitError
-    from quantkit.core.preprocess import Preprocess
+    from quantkit.core.errors import (
+        BackendMissing,
+        BadConfig,
+        BadData,
+        BadInput,
+        BadModel,
+        BadRun,
+        GateFailed,
+        NothingEvaluated,
+        QuantkitError,
+        TargetRefuses,
+    )
+    from quantkit.core.figures import Metric
+    from quantkit.core.preprocess import Preparation, Preprocess
     from quantkit.core.ranges import TensorRange
+    from quantkit.core.recipe import Recipe
     from quantkit.core.statistics.histogram import Histogram
     from quantkit.gates import GateResult, Rule
+    from quantkit.results import gate, load_calibration, load_comparison, report, show
 
 _HOMES = {
     "quantkit.api": (
+        "build",
         "calibrate",
         "compare",
+        "convert",
         "export",
+        "lint",
+        "merge",
+        "run",
+    ),
+    "quantkit.results": (
         "gate",
         "load_calibration",
         "load_comparison",
-        "merge",
         "report",
         "show",
     ),
+    "quantkit.core.artifact": ("Artifact",),
     "quantkit.core.calibration": ("Calibration",),
     "quantkit.core.comparison": ("Comparison",),
-    "quantkit.core.errors": ("BackendMissing", "BadInput", "GateFailed", "NothingEvaluated", "QuantkitError"),
-    "quantkit.core.statistics.histogram": ("Histogram",),
-    "quantkit.core.preprocess": ("Preprocess",),
+    "quantkit.core.errors": (
+        "BackendMissing",
+        "BadConfig",
+        "BadData",
+        "BadInput",
+        "BadModel",
+        "BadRun",
+        "GateFailed",
+        "NothingEvaluated",
+        "QuantkitError",
+        "TargetRefuses",
+    ),
+    "quantkit.core.figures": ("Metric",),
+    "quantkit.core.preprocess": (
+        "Preparation",
+        "Preprocess",
+    ),
     "quantkit.core.ranges": ("TensorRange",),
-    "quantkit.gates": ("GateResult", "Rule"),
+    "quantkit.core.recipe": ("Recipe",),
+    "quantkit.core.statistics.histogram": ("Histogram",),
+    "quantkit.gates": (
+        "GateResult",
+        "Rule",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Artifact",
     "BackendMissing",
+    "BadConfig",
+    "BadData",
     "BadInput",
+    "BadModel",
+    "BadRun",
     "Calibration",
     "Comparison",
     "GateFailed",
     "GateResult",
     "Histogram",
+    "Metric",
     "NothingEvaluated",
+    "Preparation",
     "Preprocess",
     "QuantkitError",
+    "Recipe",
     "Rule",
+    "TargetRefuses",
     "TensorRange",
     "__version__",
+    "build",
     "calibrate",
     "compare",
+    "convert",
     "export",
     "gate",
+    "lint",
     "load_calibration",
     "load_comparison",
     "merge",
     "report",
+    "run",
     "show",
 ]
 

@@ -1,48 +1,54 @@
-"""The Python API: the stages as plain functions over values and paths."""
+"""The Python API: what each verb of the command line does, as plain functions over values and paths."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from quantkit.config import DEFAULT_METHOD, DEFAULT_SAMPLES, load_config, parse_config
+from quantkit.calibrators.percentile import DEFAULT_PERCENTILE
+from quantkit.config import DEFAULT_METHOD, DEFAULT_SAMPLES, Config, load_config, parse_config
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
-from quantkit.core.errors import BadInput, NothingEvaluated
-from quantkit.core.files import normalized, write_text
-from quantkit.core.preprocess import DEFAULT_PRESET, Preprocess, preset
+from quantkit.core.errors import BadConfig
+from quantkit.core.files import normalized
+from quantkit.core.preprocess import DEFAULT_PRESET, Preparation, Preprocess, preset
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
-from quantkit.gates import GateResult, Rule
-from quantkit.gates import gate as apply_rules
 from quantkit.pipeline import run_files
+from quantkit.pipeline.build import Wanted, build_engines
 from quantkit.pipeline.calibration.shards import merge as merge_parts
 from quantkit.pipeline.calibration.stage import calibrate as run_calibration
+from quantkit.pipeline.comparison.stage import FromPython
 from quantkit.pipeline.comparison.stage import compare as run_comparison
+from quantkit.pipeline.conversion.stage import Conversion
+from quantkit.pipeline.conversion.stage import convert as run_conversion
 from quantkit.pipeline.export import export as run_export
-from quantkit.pipeline.report import own_gate
-from quantkit.pipeline.run_directory import ARTIFACTS, is_run
-from quantkit.pipeline.run_files import run_config
+from quantkit.pipeline.run import Outcome, run_all
+from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.targets import all_targets, targets_named
+from quantkit.targets.base import Engine
 from quantkit.targets.openvino import OpenVinoSettings
 from quantkit.targets.tensorrt import DEFAULT_VERSION, TensorRTSettings
-
-if TYPE_CHECKING:
-    from quantkit.reports.notebook import NotebookView
+from quantkit.targets.tensorrt.lint import lint_file
+from quantkit.targets.tensorrt.lint.finding import Finding
+from quantkit.tasks import AUTO
 
 AnyPath = str | PathLike[str]
+Metric = str | Callable[[list[Any], list[Any]], Any]
+"""A metric of your own: ``file.py:function``, ``package.module:function``, or the function itself."""
 
 
 def calibrate(
     model: AnyPath,
-    data: AnyPath,
+    data: AnyPath | Iterable[Any],
     *,
     method: str = DEFAULT_METHOD,
+    percentile: float = DEFAULT_PERCENTILE,
     samples: int = DEFAULT_SAMPLES,
     batch_size: int = 1,
     preprocess: str | Preprocess = DEFAULT_PRESET,
@@ -55,44 +61,66 @@ def calibrate(
 ) -> Calibration:
     """Find the range of every float activation of an ONNX model.
 
-    ``data`` is a folder of images (in class folders or flat), a text file that lists them, an .npy or an .npz.
-    ``samples`` bounds how many are used; ``batch_size`` first ones fix the histograms' bin widths, as TensorRT's batch
-    does. ``tensors`` "quantizable" leaves out those that no Q/DQ or IR quantizes. ``exclude`` holds wildcards for nodes
-    and tensors to leave in floating point. With ``output`` the result is
-    kept in that run directory, and what it already holds of the same work is used again unless ``fresh``; without it
-    everything stays in memory. Raises BadInput.
+    Args:
+        model: The ONNX file.
+        data: A folder of images (in class folders or flat), a text file that lists them, an .npy or an .npz; or
+            samples of your own: a NumPy array, a dict of arrays by input name, or an iterable of arrays, dicts or
+            (inputs, label) pairs, such as a list, a generator, a torch DataLoader or a Hugging Face Dataset.
+        method: "mse-robust", "entropy", "percentile", "minmax" or any other of ``docs/calibrators.md``.
+        percentile: Percent of the values that the percentile methods keep.
+        samples: How many are used at most. An iterable is read from its start; of files and arrays a seeded choice is
+            made.
+        batch_size: How many first samples fix the histograms' bin widths, as TensorRT's batch does.
+        preprocess: A preset's name, or what is done to images.
+        tensors: "all", or "quantizable" to leave out those that no Q/DQ or IR quantizes.
+        exclude: Wildcards for nodes and tensors to leave in floating point.
+        seed: Of the choice of samples.
+        output: A run directory to keep the result in; what it holds of the same work is used again. None keeps
+            everything in memory.
+        fresh: Use nothing that an earlier run left.
+        progress: Told how far it is; silent by default.
+
+    Returns:
+        The ranges, and the histograms that they come from.
+
+    Raises:
+        BadInput: The model, the data or a setting is wrong; a subclass says which.
     """
     config = parse_config(
         {
             "model": {"path": normalized(Path(model))},
-            "data": {"calibration": normalized(Path(data)), "samples": samples, "seed": seed},
+            "data": {"calibration": _path_of(data), "samples": samples, "seed": seed},
             "preprocess": preset(preprocess) if isinstance(preprocess, str) else preprocess,
-            "calibrate": {"method": method, "batch_size": batch_size, "tensors": tensors, "exclude": list(exclude)},
+            "calibrate": {
+                "method": method,
+                "percentile": percentile,
+                "batch_size": batch_size,
+                "tensors": tensors,
+                "exclude": list(exclude),
+            },
         },
         "the arguments of calibrate()",
     )
     folder = None if output is None else Path(output)
-    return run_calibration(config, folder, in_memory=folder is None, fresh=fresh, progress=progress)
+    given = None if _path_of(data) is not None else data
+    return run_calibration(config, folder, in_memory=folder is None, fresh=fresh, progress=progress, data=given)
 
 
 def merge(parts: Sequence[AnyPath], output: AnyPath | None = None) -> Calibration:
-    """The calibration of a whole set from its shards' folders, as ``quantkit calibrate --shard`` writes them.
+    """Make one calibration of shards, to the bit of every count what one machine would have made.
 
-    It equals, to the bit of every count, what one machine would have made. ``output`` defaults to a new run under
-    ``runs/``. Raises BadInput.
+    Args:
+        parts: The shards' folders, as ``quantkit calibrate --shard`` writes them.
+        output: The run directory; None picks a new one under ``runs/``.
+
+    Returns:
+        The calibration of the whole set.
+
+    Raises:
+        BadInput: A part is missing, damaged or of other work.
     """
     calibration, _ = merge_parts([Path(part) for part in parts], None if output is None else Path(output))
     return calibration
-
-
-def load_calibration(folder: AnyPath) -> Calibration:
-    """The calibration of a run directory, with its histograms. Raises BadRun."""
-    return run_files.load_calibration(Path(folder))
-
-
-def load_comparison(folder: AnyPath) -> Comparison:
-    """The comparison of a run directory. Raises BadRun."""
-    return run_files.load_comparison(Path(folder))
 
 
 def export(
@@ -106,16 +134,21 @@ def export(
 ) -> list[Artifact]:
     """Write what targets run: ``output/<target>/<precision>/``.
 
-    ``target`` None means every target that can be exported here; ``output`` defaults to the run's ``artifacts``.
-    ``tensorrt`` is the version that stands in the calibration cache, ``openvino`` how IR is made. Raises BadInput, or
-    BackendMissing when a target's library is needed and not installed.
+    Args:
+        calibration: The ranges; or a :class:`Recipe`, whose ranges, exclusions and weights may differ from them.
+        target: One name or several; None means every target that can be exported here.
+        precisions: "fp32", "fp16" or "int8".
+        output: The folder; None means the run's ``artifacts``.
+        tensorrt: The version that stands in the calibration cache.
+        openvino: How IR is made.
+
+    Returns:
+        An artifact for every target, precision and placement.
+
+    Raises:
+        BadInput: A name is unknown, or a target cannot express the model (TargetRefuses).
+        BackendMissing: A target's library is needed and not installed.
     """
-    if output is not None:
-        folder = Path(output)
-    elif isinstance(calibration, Calibration) and calibration.folder is not None:
-        folder = calibration.folder / ARTIFACTS
-    else:
-        raise BadInput("There is no folder to export to.", "Give output=, or calibrate with output=.")
     settings: dict[str, Record] = {"tensorrt": TensorRTSettings(version=tensorrt)}
     if openvino is not None:
         settings["openvino"] = openvino
@@ -123,45 +156,121 @@ def export(
         targets = [t for t in all_targets(settings).values() if t.can_export()]
     else:
         targets = targets_named([target] if isinstance(target, str) else target, settings)
-    return run_export(as_recipe(calibration), targets, precisions, folder)
+    recipe = _recipe_of(calibration)
+    return run_export(recipe, targets, precisions, _artifacts_of(recipe, output))
 
 
-def as_recipe(calibration: Calibration | Recipe) -> Recipe:
-    """What is exported: the calibration as it is, or a recipe that was changed since."""
-    return calibration if isinstance(calibration, Recipe) else Recipe.of(calibration)
+def build(
+    calibration: Calibration | Recipe,
+    *,
+    target: str = "tensorrt",
+    precisions: Sequence[str] = PRECISIONS,
+    mode: str = "auto",
+    shapes: Sequence[str] = (),
+    batch_sizes: Sequence[int] = (1,),
+    workspace_mb: int | None = None,
+    optimization_level: int | None = None,
+    device: str = "cuda:0",
+    output: AnyPath | None = None,
+    fresh: bool = False,
+    progress: Progress = silent,
+) -> list[Engine]:
+    """Build a target's engines on this machine.
+
+    Args:
+        calibration: The ranges, or a :class:`Recipe`.
+        target: A target that has engines.
+        precisions: "fp32", "tf32", "fp16" or "int8".
+        mode: Where INT8 comes from: "auto", "implicit", "explicit" or "strong".
+        shapes: Optimization profiles of dynamic inputs, such as ``"x=1x3x224x224:8x3x224x224:32x3x224x224"``.
+        batch_sizes: Without ``shapes``, a profile for each of these.
+        workspace_mb: MiB of scratch memory at most; None means all there is.
+        optimization_level: 0 builds fastest, 5 runs fastest; None means TensorRT's 3.
+        device: The GPU.
+        output: The folder that artifacts lie in; None means the run's ``artifacts``.
+        fresh: Build anew what is there and still fits.
+        progress: Told how far it is; silent by default.
+
+    Returns:
+        The engines, in the order of ``precisions``.
+
+    Raises:
+        BadInput: A setting is wrong, or the target cannot express the model (TargetRefuses).
+        BackendMissing: TensorRT or a GPU is missing.
+    """
+    settings = {
+        "mode": mode,
+        "shapes": list(shapes),
+        "workspace_mb": workspace_mb,
+        "optimization_level": optimization_level,
+    }
+    config = parse_config({"build": settings}, "the arguments of build()")
+    recipe = _recipe_of(calibration)
+    wanted = Wanted(target, precisions, () if shapes else batch_sizes, device, fresh)
+    return build_engines(config, recipe, _artifacts_of(recipe, output), wanted, progress)
 
 
 def compare(
-    calibration: Calibration,
-    data: AnyPath,
+    calibration: Calibration | Recipe,
+    data: AnyPath | Iterable[Any],
     *,
+    task: str = AUTO,
+    metrics: Sequence[Metric] = (),
     targets: Sequence[str] = (),
     precisions: Sequence[str] = PRECISIONS,
     samples: int | None = None,
+    preprocess: str | Preprocess | None = None,
     classes: Sequence[str] | None = None,
+    labels: AnyPath | None = None,
     batch_sizes: Sequence[int] = (1,),
     device: str | None = None,
     openvino: OpenVinoSettings | None = None,
     progress: Progress = silent,
 ) -> Comparison:
-    """Measure accuracy, fidelity and latency of each precision on each target, on this machine.
+    """Measure quality, fidelity and latency of each precision on each target, on this machine.
 
-    ``targets`` empty means all that work here; FP32 is always measured, as the reference. ``samples`` None means all of
-    ``data``. ``classes`` names the outputs in order; without it the class folders, sorted, do. Latency is
-    measured at each of ``batch_sizes``, on ``device`` (None: each target's first). ``openvino`` says how IR
-    is made and run; of several placements in it each is measured. A calibration that lies
-    in a run directory gets its artifacts and ``comparison.json`` there. Raises BadInput, BackendMissing,
-    NothingEvaluated.
+    FP32 is always measured, as the reference. A calibration that lies in a run directory gets its artifacts and
+    ``comparison.json`` there.
+
+    Args:
+        calibration: The ranges, or a :class:`Recipe`.
+        data: Samples to evaluate on, in any form that :func:`calibrate` takes.
+        task: "classification", "none" (fidelity alone), an installed one, or "auto".
+        metrics: Metrics of your own; see ``docs/tasks.md``.
+        targets: Names; none means all that work here.
+        precisions: "fp32", "fp16" or "int8".
+        samples: How many are used at most; None means all.
+        preprocess: A preset's name, or what is done to images; None means what the calibration did.
+        classes: Names of the outputs, in order; None means the class folders, sorted.
+        labels: A CSV of file,class for a flat folder.
+        batch_sizes: Those that latency is measured at.
+        device: Where; None means each target's first.
+        openvino: How IR is made and run; of several placements in it each is measured.
+        progress: Told how far it is; silent by default.
+
+    Returns:
+        A row for each target, precision and batch size.
+
+    Raises:
+        BadInput: The data or a setting is wrong, or does not fit the model.
+        BackendMissing: A target that was asked for does not work here.
+        NothingEvaluated: No sample could be read.
     """
+    recipe = _recipe_of(calibration)
+    chosen = recipe.preprocess if preprocess is None else preprocess
+    if isinstance(chosen, Preparation):  # of samples that are no images: the data set's own affair
+        chosen = DEFAULT_PRESET
     config = parse_config(
         {
             "data": {
-                "evaluation": normalized(Path(data)),
+                "evaluation": _path_of(data),
                 "eval_samples": samples,
                 "classes": None if classes is None else list(classes),
-                "seed": calibration.seed,
+                "labels": None if labels is None else normalized(Path(labels)),
+                "seed": recipe.calibration.seed,
             },
-            "preprocess": calibration.preprocess,
+            "preprocess": preset(chosen) if isinstance(chosen, str) else chosen,
+            "task": {"name": task, "metrics": [metric for metric in metrics if isinstance(metric, str)]},
             "compare": {
                 "targets": list(targets),
                 "precisions": list(precisions),
@@ -172,75 +281,98 @@ def compare(
         },
         "the arguments of compare()",
     )
-    if calibration.folder is not None:
-        comparison = run_comparison(config, Recipe.of(calibration), calibration.folder / ARTIFACTS, progress)
-        return run_files.save_comparison(comparison, calibration.folder)
-    with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
-        return run_comparison(config, Recipe.of(calibration), Path(folder), progress)
-
-
-def report(comparison: Comparison, path: AnyPath, *, calibration: Calibration | None = None) -> Path:
-    """Write the HTML report.
-
-    A comparison from a run directory brings its calibration's histograms along, the rules that it was judged by, and
-    whether thumbnails are shown. Raises BadInput for a run directory that cannot be read.
-    """
-    from quantkit.reports.html import html_report
-
-    calibration, judged, thumbnails = _run_of(comparison, calibration)
-    write_text(Path(path), html_report(calibration, comparison, judged, thumbnails))
-    return Path(path)
-
-
-def show(
-    comparison: Comparison, *, calibration: Calibration | None = None, thumbnails: bool | None = None
-) -> NotebookView:
-    """The report, to be the last line of a notebook's cell, with what :func:`report` takes from a run directory.
-
-    ``thumbnails`` False shows no pictures of samples, None those that the run allows. Raises BadInput for a run
-    directory that cannot be read.
-    """
-    from quantkit.reports.html import html_report
-    from quantkit.reports.markdown import markdown_summary
-    from quantkit.reports.notebook import NotebookView
-
-    calibration, judged, allowed = _run_of(comparison, calibration)
-    page = html_report(calibration, comparison, judged, allowed if thumbnails is None else thumbnails)
-    return NotebookView(page, markdown_summary(comparison, judged, calibration))
-
-
-def _run_of(
-    comparison: Comparison, calibration: Calibration | None
-) -> tuple[Calibration | None, GateResult | None, bool]:
-    """Calibration, gate and whether to show thumbnails, of the run that a comparison lies in, if in any.
-
-    A ``calibration`` that is given stands in for the run's.
-    """
-    folder = comparison.folder
-    if folder is None or not is_run(folder):
-        return calibration, None, True
-    return (
-        calibration or run_files.load_calibration(folder),
-        own_gate(folder, comparison),
-        run_config(folder).report.thumbnails,
+    given = FromPython(
+        data=None if _path_of(data) is not None else data,
+        metrics=[metric for metric in metrics if not isinstance(metric, str)],
     )
+    folder = recipe.calibration.folder
+    if folder is not None:
+        comparison = run_comparison(config, recipe, folder / ARTIFACTS, progress, given)
+        return run_files.save_comparison(comparison, folder)
+    with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
+        return run_comparison(config, recipe, Path(temporary), progress, given)
 
 
-def gate(
-    comparison: Comparison | AnyPath,
-    rules: AnyPath | Sequence[Rule],
+def run(
+    config: AnyPath | Config,
+    *,
+    output: AnyPath | None = None,
     baseline: Comparison | AnyPath | None = None,
-) -> GateResult:
-    """Judge a comparison (or a run directory, or a ``comparison.json``) by rules, or by the ``[[gate]]`` of a file.
+    fresh: bool = False,
+    progress: Progress = silent,
+) -> Outcome:
+    """Do all of it: calibrate, export, compare, report, gate.
 
-    ``baseline`` is what rules against a baseline compare with. Raises BadInput for files that cannot be read and for a
-    baseline that is missing, NothingEvaluated when there are no rules.
+    Args:
+        config: A ``quantkit.toml``, or a ``pyproject.toml`` with ``[tool.quantkit]``.
+        output: The run directory; None picks a new one under ``runs/``.
+        baseline: An earlier comparison, run directory or ``comparison.json``, for rules against a baseline.
+        fresh: Use nothing that an earlier run left.
+        progress: Told how far it is; silent by default.
+
+    Returns:
+        The run's folder, its comparison, and how the gate judged it.
+
+    Raises:
+        BadInput: The configuration, the model or the data is wrong.
+        BackendMissing: A target that was asked for does not work here.
+        NothingEvaluated: No sample could be read.
     """
-    if not isinstance(comparison, Comparison):
-        comparison = run_files.load_comparison(Path(comparison))
+    settings = config if isinstance(config, Config) else load_config(Path(config))
     if baseline is not None and not isinstance(baseline, Comparison):
         baseline = run_files.load_comparison(Path(baseline))
-    chosen = load_config(Path(rules)).gate if isinstance(rules, (str, PathLike)) else list(rules)
-    if not chosen:
-        raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables to the configuration.")
-    return apply_rules(comparison, chosen, baseline)
+    return run_all(settings, None if output is None else Path(output), fresh, progress, baseline)
+
+
+def convert(
+    source: AnyPath,
+    to: str,
+    *,
+    model: AnyPath | None = None,
+    output: AnyPath | None = None,
+    tensorrt: str | None = None,
+    algorithm: str | None = None,
+) -> Conversion:
+    """Turn TensorRT caches, dynamic ranges, onnxruntime's TensorsData and Q/DQ models into one another.
+
+    Args:
+        source: A calibration cache, ``name:amax`` lines, TensorsData, a run directory or a Q/DQ model.
+        to: "qdq", "ranges", "cache", "json" (a run directory) or "tensors-data".
+        model: The floating-point ONNX model; "qdq" and "json" need it, all are checked with it.
+        output: What to write; None leaves the text in the result.
+        tensorrt: The version in a cache; None means the source's, or 8.6.0.
+        algorithm: "entropy" or "minmax" in a cache; None means the source's, or entropy.
+
+    Returns:
+        The ranges, the text, and notes on what could not be carried over.
+
+    Raises:
+        BadInput: The source cannot be read, or the form is unknown or lacks what it needs.
+    """
+    paths = [None if path is None else Path(path) for path in (model, output)]
+    return run_conversion(Path(source), to, paths[0], paths[1], tensorrt, algorithm)
+
+
+def lint(model: AnyPath) -> list[Finding]:
+    """What breaks TensorRT's rules in a model's Q/DQ pairs, worst first, whichever tool placed them.
+
+    Raises BadInput for a file that cannot be read or holds no pair.
+    """
+    return lint_file(Path(model))
+
+
+def _path_of(data: Any) -> Path | None:
+    """A path as the absolute one; None for samples of Python's own."""
+    return normalized(Path(data)) if isinstance(data, (str, PathLike)) else None
+
+
+def _recipe_of(calibration: Calibration | Recipe) -> Recipe:
+    return calibration if isinstance(calibration, Recipe) else Recipe.of(calibration)
+
+
+def _artifacts_of(recipe: Recipe, output: AnyPath | None) -> Path:
+    if output is not None:
+        return Path(output)
+    if recipe.calibration.folder is None:
+        raise BadConfig("There is no folder to write to.", "Give output=, or calibrate with output=.")
+    return recipe.calibration.folder / ARTIFACTS

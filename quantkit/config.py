@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from quantkit.calibrators.percentile import DEFAULT_PERCENTILE
 from quantkit.core.artifact import KNOWN_PRECISIONS, PRECISIONS
 from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
@@ -58,11 +59,11 @@ class CalibrateConfig(Record):
 
     ``tensors`` is "all", or "quantizable" to leave out what no Q/DQ or IR quantizes (a Conv output that only feeds its
     ReLU). ``batch_size`` is how many first samples fix the histograms' bin width (TensorRT's batch size). ``exclude``
-    holds wildcards for nodes and tensors that stay in floating point and are not measured.
+    holds wildcards for nodes and tensors that stay in floating point; they are counted all the same.
     """
 
     method: str = DEFAULT_METHOD
-    percentile: float = Field(default=99.99, gt=0, le=100)
+    percentile: float = Field(default=DEFAULT_PERCENTILE, gt=0, le=100)
     tensors: Literal["all", "quantizable"] = "all"
     batch_size: int = Field(default=1, gt=0)
     exclude: list[str] = Field(default_factory=list)
@@ -236,7 +237,14 @@ def _absolute(config: Config, folder: Path) -> Config:
         for key in ("calibration", "evaluation", "labels", "classes")
         if isinstance(value := getattr(config.data, key), Path)
     }
-    return config.model_copy(update={"model": model, "data": config.data.model_copy(update=paths)})
+    metrics = [str(normalized(folder / text)) if ".py:" in text else text for text in config.task.metrics]
+    return config.model_copy(
+        update={
+            "model": model,
+            "data": config.data.model_copy(update=paths),
+            "task": config.task.model_copy(update={"metrics": metrics}),
+        }
+    )
 
 
 def _known_keys(location: tuple[int | str, ...]) -> str:

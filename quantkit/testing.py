@@ -28,9 +28,9 @@ def assert_gate(
     that cannot be told, pass. Returns what was judged. Raises BadInput for files that cannot be read.
     """
     __tracebackhide__ = True
-    from quantkit.api import gate
     from quantkit.core.errors import NothingEvaluated
     from quantkit.reports.wording import measured, subject, worst_first
+    from quantkit.results import gate
 
     try:
         result = gate(run, rules, baseline)

@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.recipe import Recipe
+from quantkit.pipeline.build import Wanted
+
 BATCHES = (1, 32)
 PRECISIONS = ("fp16", "int8")
 LEVELS = {"efficientnet_b4": 2}  # of the builder's optimization, where the default (3) takes over 8 minutes an engine
@@ -60,7 +63,9 @@ def build(folder: Path, name: str, precision: str, batch: int, fresh: bool) -> N
     level = {"optimization_level": LEVELS[name]} if name in LEVELS else {}
     config = parse_config({"build": level}, Path(__file__).name)
     try:
-        engine = build_engines(config, calibration, place, [precision], device=DEVICE, batches=[batch], fresh=fresh)[0]
+        engine = build_engines(
+            config, Recipe.of(calibration), place, Wanted("tensorrt", [precision], [batch], DEVICE, fresh)
+        )[0]
         record = engine.record.model_dump(mode="json", exclude={"layers"})
         built: dict[str, Any] = {"engine": str(engine.artifact.path), "record": record}
     except Exception as error:  # noqa: BLE001 - the other precision may still build

@@ -49,7 +49,8 @@ def build(
     from quantkit.cli.settings import with_environment
     from quantkit.core.artifact import PRECISIONS
     from quantkit.core.errors import BadInput
-    from quantkit.pipeline.build import build_engines
+    from quantkit.core.recipe import Recipe
+    from quantkit.pipeline.build import Wanted, build_engines
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run
     from quantkit.pipeline.run_files import load_calibration, run_config, write_config
 
@@ -64,19 +65,10 @@ def build(
         "optimization_level": optimization_level,
     }
     settings = with_environment(run_config(folder)).with_values("build", **given)
-    calibration = load_calibration(folder)
-    batches = batch_size or ([] if settings.build.shapes else [1])
-    engines = build_engines(
-        settings,
-        calibration,
-        folder / ARTIFACTS,
-        precision or PRECISIONS,
-        target,
-        device,
-        batches,
-        fresh,
-        progress,
+    wanted = Wanted(
+        target, precision or PRECISIONS, batch_size or ([] if settings.build.shapes else [1]), device, fresh
     )
+    engines = build_engines(settings, Recipe.of(load_calibration(folder)), folder / ARTIFACTS, wanted, progress)
     write_config(folder, run_config(folder).with_values("build", **given))  # for compare
     if as_json:
         print_json([{"engine": str(e.artifact.path)} | e.record.model_dump(mode="json") for e in engines])

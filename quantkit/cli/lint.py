@@ -31,17 +31,10 @@ def lint(
     read, or holds no pair. -v names every place.
     """
     from quantkit.cli.console import configure, print_json
-    from quantkit.core.errors import BadInput
-    from quantkit.targets.tensorrt.lint import lint as lint_model
-    from quantkit.targets.tensorrt.lint.read import read_quantized
+    from quantkit.targets.tensorrt.lint import lint_file
 
     configure(verbose, quiet)
-    try:
-        findings = lint_model(read_quantized(model))
-    except BadInput as error:
-        if str(model) in error.what:
-            raise
-        raise BadInput(f"{model}: {error.what}", error.hint) from error
+    findings = lint_file(model)
     counts = Counter(finding.severity for finding in findings)
     if as_json:
         places = [

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy.typing as npt
 
+from quantkit.core.by_value import ByValue
+
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class Predictions(ByValue):
     """Answers of N samples by K models; what an answer is, the task says.
 
     ``names`` are the samples', relative to the data; ``classes`` the outputs', empty where they have none; ``labels``

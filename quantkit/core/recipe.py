@@ -22,8 +22,9 @@ class Recipe:
     """Ranges, exclusions and weights that every target's artifacts are made from.
 
     ``ranges`` are those of tensors that may be quantized. Nodes and tensors that a wildcard of ``exclude`` names stay
-    in floating point. ``weights`` stand in for initializers of the model, by name, in their own shape and dtype. A
-    stage between calibration and export, such as tuning, hands over a changed copy; neither of the two knows of it.
+    in floating point. ``weights`` stand in for initializers of the model in what is quantized, by name, in their own
+    shape and dtype; FP32 and FP16 stay the user's model. A stage between calibration and export, such as tuning, hands
+    over a changed copy; neither of the two knows of it.
     """
 
     calibration: Calibration
@@ -39,10 +40,10 @@ class Recipe:
         return cls(calibration, kept, patterns)
 
     def digest(self, quantized: bool) -> str:
-        """Hex SHA-256 of all that decides an artifact; ranges decide those alone that are ``quantized``."""
-        weights = {name: hashlib.sha256(values.tobytes()).hexdigest() for name, values in self.weights.items()}
+        """Hex SHA-256 of all that decides an artifact; ranges and weights decide those alone that are ``quantized``."""
         if not quantized:
-            return digest_of([self.calibration.model.sha256, weights])
+            return digest_of([self.calibration.model.sha256])
+        weights = {name: hashlib.sha256(values.tobytes()).hexdigest() for name, values in self.weights.items()}
         ranges = {name: (own.amax, own.low, own.high) for name, own in self.ranges.items()}
         data = self.calibration.data.sha256  # whose channel means correct biases
         return digest_of([self.calibration.model.sha256, weights, ranges, list(self.exclude), data])

@@ -37,6 +37,7 @@ class ArrayDataset:
     """
 
     source: str
+    file: Path | None
     arrays: Mapping[str, npt.NDArray[Any]]
     annotations: Sequence[Any] | None
     classes: Sequence[str]
@@ -46,8 +47,10 @@ class ArrayDataset:
     names: Sequence[str] = field(default=())
 
     def stamp(self, index: int) -> str:
-        """Size and times of change of the file, its own and its entry's."""
-        status = Path(self.source).stat()
+        """Size and times of change of the file, its own and its entry's; in memory the digest."""
+        if self.file is None:
+            return self.digest(index).hex()
+        status = self.file.stat()
         return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
     def size(self, index: int) -> int:
@@ -79,26 +82,35 @@ class ArrayDataset:
         return sample, digest.digest()
 
 
-def open_arrays(path: Path, input_names: Sequence[str]) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any] | None]:
-    """Memory-mapped arrays by model input, and the labels if the file has any. Raises BadData.
+def open_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The memory-mapped arrays of a file by name; that of an .npy has none. Raises BadData.
 
-    An .npy feeds the model's only input. An .npz is keyed by input name (one unnamed array serves a single input) and
-    may hold labels. Its members are unpacked to a temporary folder first, so that they can be mapped.
+    Members of an .npz are unpacked to a temporary folder first, so that they can be mapped.
     """
     try:
-        members = {"": _map(path)} if path.suffix == ".npy" else _unpack(path)
+        return {"": _map(path)} if path.suffix == ".npy" else _unpack(path)
     # RuntimeError: an encrypted archive, or (as its subclass) one of an unknown compression.
     except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise BadData(f"There is no room to unpack {path}.", "Free some space where TMPDIR points.") from error
         raise BadData(f"{path} is not a readable {path.suffix} file.", "Write it with numpy.save or savez.") from error
+
+
+def by_input(
+    members: Mapping[str, npt.NDArray[Any]], input_names: Sequence[str], source: str
+) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any] | None]:
+    """Arrays by model input, and the labels if there are any. Raises BadData.
+
+    Arrays are keyed by input name; one of another name serves a single input.
+    """
+    members = dict(members)
     labels = next((members.pop(key) for key in LABEL_KEYS if key in members and key not in input_names), None)
     if len(members) == 1 and len(input_names) == 1:
         members = {input_names[0]: next(iter(members.values()))}
     missing = [name for name in input_names if name not in members]
     if missing:
         raise BadData(
-            f"{path} has no array for the model input {missing[0]!r}; it holds {', '.join(members) or 'nothing'}.",
+            f"{source} has no array for the model input {missing[0]!r}; it holds {', '.join(members) or 'nothing'}.",
             f"Save an .npz with the keys {', '.join(input_names)}.",
         )
     arrays = {name: members[name] for name in input_names}
@@ -106,7 +118,7 @@ def open_arrays(path: Path, input_names: Sequence[str]) -> tuple[dict[str, npt.N
     if labels is not None:
         counts["labels"] = labels.size
     if len(set(counts.values())) != 1 or 0 in counts.values():
-        raise BadData(f"The arrays of {path} differ in length or are empty: {counts}.", "Give one row per sample.")
+        raise BadData(f"The arrays of {source} differ in length or are empty: {counts}.", "Give one row per sample.")
     return arrays, labels
 
 
@@ -119,28 +131,39 @@ class ArrayFile:
 
     def open(self, request: Request) -> Source:
         """Its rows. Raises BadData for what is damaged, or does not fit the model's inputs."""
-        path = request.path
-        arrays, labels = open_arrays(path, [i.name for i in request.inputs])
-        notes: list[str] = []
-        images = {i.name for i in request.inputs if holds_images(arrays[i.name], i)}
-        preprocess = request.preprocess
-        for spec in request.inputs:
-            if spec.name in images:
-                preprocess = fit(request.preprocess, spec, notes)
-            else:
-                check_rows(arrays[spec.name], spec, str(path))
-                notes.append(f"{spec.name} is fed as it stands in {path.name}, without preprocessing.")
-        dataset = ArrayDataset(
-            source=str(path),
-            arrays=arrays,
-            annotations=None if labels is None else annotations_of(labels, request, str(path)),
-            classes=tuple(request.classes or ()),
-            dtypes={i.name: i.dtype for i in request.inputs},
-            image_inputs=frozenset(images),
-            preprocess=preprocess,
-            names=[f"{path.name}[{i}]" for i in range(len(next(iter(arrays.values()))))],
-        )
-        return Source(dataset, shuffled=False, notes=tuple(notes))
+        return arrays_source(open_arrays(request.path), request, str(request.path), request.path)
+
+
+def arrays_source(
+    members: Mapping[str, npt.NDArray[Any]], request: Request, source: str, file: Path | None = None
+) -> Source:
+    """Arrays of a ``file``, or of a program's memory, which errors call ``source``. Raises BadData."""
+    if request.labels is not None:
+        raise BadData(f"A labels file names image files; {source} has none.", "Put the labels beside the arrays.")
+    arrays, labels = by_input(members, [i.name for i in request.inputs], source)
+    called = file.name if file else source
+    notes: list[str] = []
+    images = {i.name for i in request.inputs if holds_images(arrays[i.name], i)}
+    preprocess = request.preprocess
+    for spec in request.inputs:
+        if spec.name in images:
+            preprocess = fit(request.preprocess, spec, notes)
+        else:
+            check_rows(arrays[spec.name], spec, source)
+            notes.append(f"{spec.name} is fed as it stands in {called}, without preprocessing.")
+    count = len(next(iter(arrays.values())))
+    dataset = ArrayDataset(
+        source=source,
+        file=file,
+        arrays=arrays,
+        annotations=None if labels is None else annotations_of(labels, request, source),
+        classes=tuple(request.classes or ()),
+        dtypes={i.name: i.dtype for i in request.inputs},
+        image_inputs=frozenset(images),
+        preprocess=preprocess,
+        names=[f"{file.name}[{i}]" if file else f"sample {i}" for i in range(count)],
+    )
+    return Source(dataset, shuffled=False, notes=tuple(notes))
 
 
 def holds_images(array: npt.NDArray[Any], spec: ModelInput) -> bool:

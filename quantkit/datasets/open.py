@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.arrays import ArrayFile
 from quantkit.datasets.base import Dataset, Kind, Request, Source, class_indices
 from quantkit.datasets.images import ImageFolder, ImageList
+from quantkit.datasets.iterable import open_iterable
 from quantkit.datasets.select import balanced_choice
 from quantkit.graph.model_file import ModelInput
 
@@ -25,8 +27,13 @@ KINDS: dict[str, Kind] = {"arrays": ArrayFile(), "image folder": ImageFolder(), 
 
 @dataclass(frozen=True)
 class OpenedData:
-    """A data set and the chosen samples in order. ``notes`` say how it is read, ``warnings`` what is odd about it."""
+    """A data set and the chosen samples in order.
 
+    ``location`` is its absolute path, or says what it was read from. ``notes`` say how it is read, ``warnings`` what is
+    odd about it.
+    """
+
+    location: str
     dataset: Dataset
     indices: npt.NDArray[np.int64]
     notes: tuple[str, ...]
@@ -34,7 +41,7 @@ class OpenedData:
 
 
 def open_dataset(
-    path: Path,
+    data: Any,
     inputs: Sequence[ModelInput],
     preprocess: Preprocess,
     samples: int | None = None,
@@ -42,20 +49,37 @@ def open_dataset(
     classes: Sequence[str] | None = None,
     labels: Path | None = None,
 ) -> OpenedData:
-    """Open a folder, text list, .npy, .npz or what an installed kind reads, for a model with these ``inputs``.
+    """Open samples for a model with these ``inputs``.
 
-    ``samples`` None means all. An ordered source is taken from its start; of anything else a seeded, class-balanced
-    choice is made. Raises BadData.
+    Args:
+        data: The Path of a folder, text list, .npy, .npz or what an installed kind reads; or Python's own samples, for
+            which see :func:`~quantkit.datasets.iterable.open_iterable`.
+        inputs: The model's inputs.
+        preprocess: What is done to images.
+        samples: How many are used; None means all. An ordered source is taken from its start; of anything else a
+            seeded, class-balanced choice is made.
+        seed: Of that choice.
+        classes: Names of the model's outputs, in order.
+        labels: A file of annotations.
+
+    Raises:
+        BadData: Nothing is there, or it does not fit the model.
+        BadConfig: An installed kind does not load.
     """
-    if not path.exists():
-        raise BadData(f"There is no file or folder {path}.", "Check --data.")
-    kind = next((kind for kind in _kinds().values() if kind.matches(path)), None)
+    if not isinstance(data, Path):
+        request = Request(Path(), inputs, preprocess, classes, labels)
+        source = open_iterable(data, request, samples)
+        return choose(source, samples, seed, source.dataset.source)
+    if not data.exists():
+        raise BadData(f"There is no file or folder {data}.", "Check --data.")
+    kind = next((kind for kind in _kinds().values() if kind.matches(data)), None)
     if kind is None:
-        raise BadData(f"{path} is neither a file nor a folder.", "Give a folder of images, a text list, .npy or .npz.")
-    return choose(kind.open(Request(path, inputs, preprocess, classes, labels)), samples, seed)
+        raise BadData(f"{data} is neither a file nor a folder.", "Give a folder of images, a text list, .npy or .npz.")
+    source = kind.open(Request(data, inputs, preprocess, classes, labels))
+    return choose(source, samples, seed, str(Path(source.dataset.source).absolute()))
 
 
-def choose(source: Source, samples: int | None, seed: int) -> OpenedData:
+def choose(source: Source, samples: int | None, seed: int, location: str) -> OpenedData:
     """The samples of an opened source that are used; ``samples`` None means all."""
     dataset, warnings = source.dataset, source.warnings
     available = len(dataset.names)
@@ -66,7 +90,7 @@ def choose(source: Source, samples: int | None, seed: int) -> OpenedData:
         indices = np.arange(available)[:samples]
     else:
         indices = balanced_choice(class_indices(dataset.annotations), available, samples, seed)
-    return OpenedData(dataset, indices, source.notes, warnings)
+    return OpenedData(location, dataset, indices, source.notes, warnings)
 
 
 def _kinds() -> dict[str, Kind]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from quantkit.config import Config
-from quantkit.core.calibration import Calibration
+from quantkit.core.artifact import PRECISIONS
 from quantkit.core.errors import BadConfig
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
@@ -15,24 +16,29 @@ from quantkit.targets import targets_named
 from quantkit.targets.base import BuildsEngines, Engine
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which engines to build; those that are there and still fit are used again unless ``fresh``."""
+
+    target: str = "tensorrt"
+    precisions: Sequence[str] = PRECISIONS
+    batches: Sequence[int] = (1,)
+    device: str = "cuda:0"
+    fresh: bool = False
+
+
 def build_engines(
-    config: Config,
-    calibration: Calibration,
-    artifacts: Path,
-    precisions: Sequence[str],
-    target: str = "tensorrt",
-    device: str = "cuda:0",
-    batches: Sequence[int] = (1,),
-    fresh: bool = False,
-    progress: Progress = silent,
+    config: Config, recipe: Recipe, artifacts: Path, wanted: Wanted, progress: Progress = silent
 ) -> list[Engine]:
-    """Build an engine for every precision, or use those below ``artifacts`` that still fit unless ``fresh``.
+    """Build an engine for every precision, below ``artifacts``.
 
     Raises BadConfig for a target without engines, BadInput, TargetRefuses, BackendMissing.
     """
-    (chosen,) = targets_named([target], config.target_settings())
+    (chosen,) = targets_named([wanted.target], config.target_settings())
     if not isinstance(chosen, BuildsEngines):
-        raise BadConfig(f"There are no engines to build for {target!r}.", "Use --target tensorrt, or quantkit export.")
-    model, recipe = calibrated_model(calibration), Recipe.of(calibration)
-    request = prepare_request(chosen, model, recipe, artifacts, precisions, progress=progress)
-    return chosen.engines(request.on(device, batches, fresh=fresh))
+        raise BadConfig(
+            f"There are no engines to build for {wanted.target!r}.", "Use --target tensorrt, or quantkit export."
+        )
+    model = calibrated_model(recipe.calibration)
+    request = prepare_request(chosen, model, recipe, artifacts, wanted.precisions, progress=progress)
+    return chosen.engines(request.on(wanted.device, wanted.batches, fresh=wanted.fresh))

@@ -49,7 +49,8 @@ def export(
     unknown = [precision for precision in precisions or () if precision not in PRECISIONS]
     if unknown:
         raise BadConfig(f"There is no precision {unknown[0]!r}.", f"Choose one of: {', '.join(PRECISIONS)}.")
-    model = calibrated_model(recipe.calibration).with_weights(recipe.weights)
+    model = calibrated_model(recipe.calibration)
+    quantized = model.with_weights(recipe.weights)
     wanted = [
         (t, p, v) for t in targets for p in t.precisions if precisions is None or p in precisions for v in t.variants(p)
     ]
@@ -64,7 +65,8 @@ def export(
             first = variant == target.variants(precision)[0]
             folder = output / target.name / (precision if first else f"{precision}-{variant}")
             try:
-                artifact = _export_one(model, recipe, target, precision, variant, folder)
+                source = quantized if precision == "int8" else model
+                artifact = _export_one(source, recipe, target, precision, variant, folder)
                 artifacts.append(artifact)
                 for note in artifact.notes:
                     log.warning("%s for %s: %s", precision, target.name, note)
@@ -116,7 +118,7 @@ def prepare_request(
 def _export_one(
     model: ModelFile, recipe: Recipe, target: Target, precision: str, variant: str, folder: Path
 ) -> Artifact:
-    if target.is_users_own(precision) and not recipe.weights:
+    if target.is_users_own(precision):
         return target.export(model, recipe, precision, folder)
     fingerprint = _fingerprint(recipe, target, precision, variant)
     existing = _read(folder, fingerprint)

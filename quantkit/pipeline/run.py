@@ -15,11 +15,12 @@ from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.graph.model_file import open_model
 from quantkit.pipeline.calibration.stage import calibrate
-from quantkit.pipeline.comparison.stage import compare, open_evaluation_data, task_of
+from quantkit.pipeline.comparison.stage import compare, open_evaluation_data
 from quantkit.pipeline.export import export_all
 from quantkit.pipeline.report import write_gate, write_report
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import save_comparison
+from quantkit.tasks import task_for
 
 JUNIT_FILE = "junit.xml"
 
@@ -49,8 +50,8 @@ def run_all(
     if baseline is None and any(rule.against == "baseline" for rule in config.gate):
         raise BadInput("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
     model = open_model(config.model.path)
-    task, _ = task_of(config, model)
-    open_evaluation_data(config, model, task)  # labels that do not fit should not wait for the end
+    # Labels that do not fit should not wait for the end.
+    open_evaluation_data(config, model, task_for(config.task.name, model.outputs))
     calibration = calibrate(config, folder, fresh=fresh, progress=progress)
     assert calibration.folder is not None
     folder = calibration.folder

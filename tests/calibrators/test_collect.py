@@ -15,7 +15,6 @@ from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.files import load_collected, save_collected
 from quantkit.core.statistics.histogram import BINS
 from tests.calibrators.counting import collected, histogram_of
-from tests.core.test_histogram import same
 
 WHOLE = (-np.inf, np.inf)  # cut off nowhere
 RNG = np.random.default_rng(7)
@@ -86,7 +85,7 @@ def test_both_kernels_and_a_plain_loop_agree(
             collector.observe({"x": sample}, position)
         found.append(collector.collected())
     compiled, plain = found
-    assert same(compiled.histograms["x"], plain.histograms["x"])
+    assert compiled.histograms["x"] == plain.histograms["x"]
     assert compiled.extents == plain.extents
     a, b = compiled.channels["x"], plain.channels["x"]
     assert np.array_equal(a.minimum, b.minimum)
@@ -136,7 +135,7 @@ def test_what_only_cuts_a_tensor_off_is_counted_with_it(
         apart.observe({"x": sample, "y": sample.clip(low, high)}, position)
     a, b = together.collected(), apart.collected()
     for name in ("x", "y"):
-        assert same(a.histograms[name], b.histograms[name])
+        assert a.histograms[name] == b.histograms[name]
         assert a.histograms[name].moving == b.histograms[name].moving
         assert np.array_equal(a.channels[name].total, b.channels[name].total)
         assert np.array_equal(a.channels[name].minimum, b.channels[name].minimum)
@@ -194,7 +193,7 @@ def test_any_division_of_the_images_merges_to_the_same_bits(
     merged: Collected = parts.pop(-1 if backwards else 0)
     while parts:
         merged = parts.pop().merged(merged) if backwards else merged.merged(parts.pop(0))
-    assert same(merged.histograms["x"], whole.histograms["x"])
+    assert merged.histograms["x"] == whole.histograms["x"]
     assert merged.histograms["x"].moving == whole.histograms["x"].moving
     assert merged.extents == whole.extents
     a, b = merged.channels["x"], whole.channels["x"]
@@ -227,7 +226,7 @@ def test_files_give_back_what_was_collected(tmp_path) -> None:  # type: ignore[n
     found = collected(samples[0], samples)
     save_collected(tmp_path, found)
     loaded = load_collected(tmp_path)
-    assert same(loaded.histograms["x"], found.histograms["x"])
+    assert loaded.histograms["x"] == found.histograms["x"]
     assert loaded.histograms["x"].moving == found.histograms["x"].moving
     assert loaded.extents == found.extents
     assert np.array_equal(loaded.channels["x"].total, found.channels["x"].total)

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from quantkit.core.errors import BadInput
 from quantkit.core.statistics.files import load_histograms, save_histograms
-from quantkit.core.statistics.histogram import BINS, Histogram
+from quantkit.core.statistics.histogram import BINS
 from tests.calibrators.counting import histogram_of
 
 VALUES = hnp.arrays(
@@ -18,14 +18,6 @@ VALUES = hnp.arrays(
     st.integers(1, 60),
     elements=st.floats(-1e4, 1e4, width=32, allow_nan=False) | st.sampled_from([0.0, 1.0, 2.0, -1.0, 4.0, -0.0]),
 )
-
-
-def same(a: Histogram, b: Histogram) -> bool:
-    return (
-        np.array_equal(a.negative, b.negative)
-        and np.array_equal(a.positive, b.positive)
-        and (a.width, a.minimum, a.maximum) == (b.width, b.minimum, b.maximum)
-    )
 
 
 @given(first=VALUES, rest=st.lists(VALUES, min_size=2, max_size=4))
@@ -39,8 +31,8 @@ def test_any_split_merges_to_the_counts_of_one_pass(first: np.ndarray, rest: lis
     backward = parts[-1]
     for part in reversed(parts[:-1]):
         backward = part.merged(backward)
-    assert same(forward, whole)
-    assert same(backward, whole)
+    assert forward == whole
+    assert backward == whole
 
 
 @given(first=VALUES, rest=VALUES)
@@ -80,7 +72,7 @@ def test_saving_and_loading_gives_the_same(tmp_path: Path) -> None:
     save_histograms(tmp_path / "h.npz", {"a: ü/\n": histogram})
     loaded = load_histograms(tmp_path / "h.npz")
     assert list(loaded) == ["a: ü/\n"]
-    assert same(loaded["a: ü/\n"], histogram)
+    assert loaded["a: ü/\n"] == histogram
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"junk"])

@@ -12,8 +12,9 @@ import pytest
 from quantkit.api import calibrate
 from quantkit.config import Config, parse_config
 from quantkit.core.calibration import Calibration
+from quantkit.core.recipe import Recipe
 from quantkit.demo.write import write_demo
-from quantkit.pipeline.build import build_engines
+from quantkit.pipeline.build import Wanted, build_engines
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.targets.base import Engine
 from quantkit.targets.tensorrt.engine import library
@@ -49,7 +50,12 @@ def built(
 ) -> list[Engine]:
     """Engines of a calibration that lies in a run directory."""
     assert calibration.folder is not None
-    return build_engines(config(**build), calibration, calibration.folder / ARTIFACTS, precisions, batches=batches)
+    return build_engines(
+        config(**build),
+        Recipe.of(calibration),
+        calibration.folder / ARTIFACTS,
+        Wanted(precisions=precisions, batches=batches),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.by_value import ByValue
+
 
 @dataclass(frozen=True, eq=False)
-class ChannelStatistics:
+class ChannelStatistics(ByValue):
     """Minimum, maximum and mean of every channel, exact to merge.
 
     ``minimum`` and ``maximum`` are float32 of shape (C,), in the tensor's units. ``total`` is int64 of shape (C,): the

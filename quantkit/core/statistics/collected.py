@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from quantkit.core.by_value import ByValue
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.extent import Extent
 from quantkit.core.statistics.histogram import Histogram
@@ -14,7 +15,7 @@ Part = TypeVar("Part", Histogram, ChannelStatistics, Extent)
 
 
 @dataclass(frozen=True, eq=False)
-class Collected:
+class Collected(ByValue):
     """Histograms, channel statistics and extents, all by tensor name and in graph order."""
 
     histograms: dict[str, Histogram]

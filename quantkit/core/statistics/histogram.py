@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.by_value import ByValue
 from quantkit.core.statistics.moving import MovingExtremes
 
 Counts = npt.NDArray[np.int64]
@@ -16,7 +17,7 @@ DEAD_WIDTH = 2.0**-24  # bin width of a tensor that was all zero in the first ba
 
 
 @dataclass(frozen=True, eq=False)
-class Histogram:
+class Histogram(ByValue):
     """Counts of x < 0 and of x >= 0 by magnitude, with the exact signed extremes.
 
     ``negative`` and ``positive`` are int64 of shape (2049,): bin k < 2048 counts k*width <= |x| < (k+1)*width, and bin

@@ -111,7 +111,7 @@ def _count(
 def count_shard(config: str, manifest: str, first: FirstBatch, shard: Shard) -> Checkpoint:
     """The task: count one shard on one core. Raises BadInput when this machine has other data or another model."""
     job = prepare(Config.model_validate_json(config))
-    opened = open_calibration_data(job.config, job.model)
+    opened = open_calibration_data(job)
     own, asked = job.manifest(opened), Manifest.model_validate_json(manifest)
     if not own.same_settings(asked):
         raise BadInput(

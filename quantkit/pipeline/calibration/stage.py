@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from quantkit.calibrators import calibrators
 from quantkit.config import Config
@@ -38,23 +39,24 @@ def calibrate(
     fresh: bool = False,
     progress: Progress = silent,
     count_all: CountAll | None = None,
+    data: Any = None,
 ) -> Calibration:
     """Find the range of every float activation and keep the result in a run directory.
 
     ``folder`` None picks one under ``runs/``; ``in_memory`` keeps everything out of files. Histograms that the folder
     or any run under ``runs/`` already holds for the same model, data and settings are used again, so that another
     method reads no image, and an interrupted pass goes on; ``fresh`` starts over. ``count_all`` counts elsewhere than
-    in this process. Raises BadInput.
+    in this process. ``data`` are Python's own samples, in place of ``[data] calibration``. Raises BadInput.
     """
     count_all = count_all or count_here
-    job = prepare(config)
-    if folder is not None and not fresh and not job.data.exists():
+    job = prepare(config, data)
+    if folder is not None and not fresh and isinstance(job.data, Path) and not job.data.exists():
         earlier = _finished(folder, job)
         if earlier is not None:
             log.warning("%s is gone; the run's own histograms are used.", job.data)
             with own_folder(folder):
                 return _solved(earlier, config)
-    opened = open_calibration_data(config, job.model)
+    opened = open_calibration_data(job)
     manifest = job.manifest(opened)
     if in_memory:
         source = surveyed(job, opened)
@@ -78,18 +80,22 @@ def calibrate(
 
 @dataclass(frozen=True)
 class Job:
-    """A configuration whose parts are known to be there, and the model it names."""
+    """A configuration whose parts are known to be there, and the model it names.
+
+    ``data`` is a path, or Python's own samples.
+    """
 
     config: Config
     model: ModelFile
     model_sha256: str
-    data: Path
+    data: Any
 
     def manifest(self, opened: OpenedData, shard: Shard = WHOLE) -> Manifest:
         """What identifies the counts that this job makes of these samples."""
         data = opened.dataset
         samples = [(data.names[i], data.size(i), data.stamp(i)) for i in opened.indices]
-        return new_manifest(self.config, self.model_sha256, samples, shard)
+        manifest = new_manifest(self.config, self.model_sha256, samples, shard)
+        return manifest if isinstance(self.data, Path) else manifest.model_copy(update={"data": opened.location})
 
     def counting(self, cores: int | None = None) -> Counting:
         """What a pass counts, on so many ``cores``."""
@@ -108,7 +114,7 @@ class Job:
         return Counting(self.model, keep, excluded, self.config.calibrate.batch_size, cores)
 
 
-def prepare(config: Config) -> Job:
+def prepare(config: Config, data: Any = None) -> Job:
     """Check the method, the model and that data is named, before any long work. Raises BadInput."""
     methods = calibrators(config.calibrate.percentile)
     if config.calibrate.method not in methods:
@@ -117,18 +123,19 @@ def prepare(config: Config) -> Job:
         )
     if config.model.path is None:
         raise BadInput("No model is given.", "Name an ONNX file, or set [model] path in quantkit.toml.")
-    if config.data.calibration is None:
+    data = config.data.calibration if data is None else data
+    if data is None:
         raise BadInput("No calibration data is given.", "Give --data, or set [data] calibration in quantkit.toml.")
     model = open_model(config.model.path)
-    return Job(config, model, model.sha256(), config.data.calibration)
+    return Job(config, model, model.sha256(), data)
 
 
-def open_calibration_data(config: Config, model: ModelFile) -> OpenedData:
+def open_calibration_data(job: Job) -> OpenedData:
     """The calibration samples that the configuration chooses. Raises BadInput."""
-    assert config.data.calibration is not None
+    config = job.config
     return open_dataset(
-        config.data.calibration,
-        model.inputs,
+        job.data,
+        job.model.inputs,
         config.preprocess,
         config.data.samples,
         config.data.seed,
@@ -166,7 +173,7 @@ def surveyed(job: Job, opened: OpenedData) -> Source:
     for warning in warnings:
         log.warning("%s", warning)
     return Source(
-        data=str(Path(opened.dataset.source).absolute()),
+        data=opened.location,
         names=tuple(opened.dataset.names[i] for i in indices),
         preprocess=opened.dataset.preprocess,
         warnings=tuple(warnings),

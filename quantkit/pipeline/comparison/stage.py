@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from quantkit.config import Config
 from quantkit.core.comparison import Comparison
@@ -26,6 +27,17 @@ from quantkit.tasks import Task, task_for
 from quantkit.tasks.own_metric import OwnMetric, load_function
 
 log = logging.getLogger("quantkit")
+
+
+@dataclass(frozen=True)
+class FromPython:
+    """What a program passes that no configuration can name: ``data`` are samples, ``metrics`` functions of the user's.
+
+    Each stands beside what the configuration says or, of ``data``, in its place.
+    """
+
+    data: Any = None
+    metrics: Sequence[Callable[..., Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -50,13 +62,15 @@ class Prepared:
         return Stream(self.opened.dataset, [int(i) for i in self.opened.indices])
 
 
-def compare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress = silent) -> Comparison:
+def compare(
+    config: Config, recipe: Recipe, artifacts: Path, progress: Progress = silent, given: FromPython | None = None
+) -> Comparison:
     """Measure every configured target and precision on ``[data] evaluation``; FP32 is always among them.
 
     Missing artifacts are exported below ``artifacts`` first. Raises BadInput, BackendMissing when a target that was
     asked for does not work here, NothingEvaluated when there is none.
     """
-    prepared = prepare(config, recipe, artifacts, progress)
+    prepared = prepare(config, recipe, artifacts, progress, given or FromPython())
     stream, candidates = prepared.stream(), prepared.candidates
     evaluation = evaluate(candidates, stream, prepared.task, prepared.own_metrics, prepared.step, progress)
     errors, unmeasured = measure_layers(
@@ -84,7 +98,7 @@ def compare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress 
         log.warning("%s", warning)
     return Comparison(
         model=str(prepared.model.path),
-        data=str(Path(stream.dataset.source).absolute()),
+        data=prepared.opened.location,
         data_sha256=stream.sha256(),
         samples=evaluation.samples,
         labelled=evaluation.labelled,
@@ -98,12 +112,13 @@ def compare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress 
     )
 
 
-def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress = silent) -> Prepared:
+def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress, given: FromPython) -> Prepared:
     """Open the model and the data, choose the task, and load every candidate. Raises as :func:`compare` does."""
     targets = working_targets(config)
     model = calibrated_model(recipe.calibration)
-    task, own_metrics = task_of(config, model)
-    opened = open_evaluation_data(config, model, task)
+    task = task_for(config.task.name, model.outputs)
+    own_metrics = own_metrics_of(config, given.metrics)
+    opened = open_evaluation_data(config, model, task, given.data)
     for note in opened.notes:
         log.info("%s", note)
     warnings = list(opened.warnings)
@@ -124,18 +139,18 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress 
     )
 
 
-def task_of(config: Config, model: ModelFile) -> tuple[Task, tuple[OwnMetric, ...]]:
-    """The configured task, and the user's own metrics. Raises BadConfig where one does not load."""
-    own = tuple(OwnMetric.of(load_function(text)) for text in config.task.metrics)
-    return task_for(config.task.name, model.outputs), own
+def own_metrics_of(config: Config, functions: Sequence[Callable[..., Any]]) -> tuple[OwnMetric, ...]:
+    """The user's own metrics. Raises BadConfig where one does not load."""
+    return tuple(OwnMetric.of(one) for one in (*map(load_function, config.task.metrics), *functions))
 
 
-def open_evaluation_data(config: Config, model: ModelFile, task: Task) -> OpenedData:
+def open_evaluation_data(config: Config, model: ModelFile, task: Task, data: Any = None) -> OpenedData:
     """The evaluation samples, their annotations checked against the model's outputs. Raises BadData."""
-    if config.data.evaluation is None:
+    data = config.data.evaluation if data is None else data
+    if data is None:
         raise BadData("No evaluation data is given.", "Give --data, or set [data] evaluation in quantkit.toml.")
     opened = open_dataset(
-        config.data.evaluation,
+        data,
         model.inputs,
         config.preprocess,
         config.data.eval_samples,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison, Row
@@ -15,10 +16,12 @@ SETTINGS = "quantkit.toml"
 def reproduce(calibration: Calibration, comparison: Comparison | None) -> list[str]:
     """The shell commands that make this run again, in the folder ``again``; empty where the records do not tell.
 
+    Samples that a Python program gave are nowhere to be read again.
+
     They hold what ``calibration.json`` and ``comparison.json`` say. The rest (preprocessing, percentile, shapes …) is
     in the run's ``quantkit.toml``, which they name. Ranges that were imported come from no calibration.
     """
-    if calibration.folder is None or not calibration.samples:
+    if calibration.folder is None or not calibration.samples or not Path(calibration.data.path).is_absolute():
         return []
     settings = calibration.folder.absolute() / SETTINGS
     if not settings.is_file():
@@ -28,7 +31,7 @@ def reproduce(calibration: Calibration, comparison: Comparison | None) -> list[s
     line += ["--method", calibration.method, "--batch-size", str(calibration.batch_size)]
     line += [part for pattern in calibration.exclude for part in ("--exclude", pattern)]
     commands = [shlex.join([*line, "-o", AGAIN])]
-    if comparison is not None and comparison.rows:
+    if comparison is not None and comparison.rows and Path(comparison.data).is_absolute():
         commands.append(shlex.join(["quantkit", "compare", AGAIN, *_measured(comparison)]))
     return commands
 

@@ -63,7 +63,7 @@ def flawed(tmp_path: Path) -> Path:
 def passed(model: Path, data: Path, cores: int, folder: Path | None = None, **calibrate: object) -> Checkpoint:
     """One pass over everything on so many cores."""
     job = prepare(configured(model, data, **calibrate))
-    opened = open_calibration_data(job.config, job.model)
+    opened = open_calibration_data(job)
     return passes.collect(job.counting(cores), chosen(opened), WHOLE, folder, job.manifest(opened), silent)
 
 
@@ -151,7 +151,7 @@ def test_the_input_is_counted_to_the_value(tmp_path: Path) -> None:
 def test_groups_are_whole_runs_of_positions_padded_to_the_batch(tmp_path: Path, flawed: Path) -> None:
     onnx.save(tiny_model(), tmp_path / "m.onnx")
     job = prepare(configured(tmp_path / "m.onnx", flawed))
-    stream = chosen(open_calibration_data(job.config, job.model))
+    stream = chosen(open_calibration_data(job))
     groups = list(Group.of(stream.samples(range(30)), 4))
     (lost,) = stream.skipped
     assert [len(group.inputs["input"]) for group in groups] == [4] * 8
@@ -175,7 +175,7 @@ def test_a_value_that_is_not_finite_ends_the_pass_and_is_named(
     onnx.save(tiny_model(), tmp_path / "m.onnx")
     np.save(tmp_path / "x.npy", values)
     job = prepare(configured(tmp_path / "m.onnx", tmp_path / "x.npy"))
-    first = open_calibration_data(job.config, job.model).indices[0]
+    first = open_calibration_data(job).indices[0]
     values[np.arange(40) != first] = np.nan  # the first batch is sound, and then every worker meets one
     np.save(tmp_path / "x.npy", values)
     with pytest.raises(BadInput) as error:
@@ -188,7 +188,7 @@ def test_a_pass_on_one_core_goes_on_on_four(tmp_path: Path, model_path: Path, im
     whole = passed(model_path, images, 2)
     (tmp_path / "run").mkdir()
     job = prepare(configured(model_path, images))
-    opened = open_calibration_data(job.config, job.model)
+    opened = open_calibration_data(job)
     manifest = job.manifest(opened)
     with pytest.raises(KeyboardInterrupt):
         interrupted = Counted(interrupt_after=after)

@@ -77,6 +77,11 @@ def build_engines(request: PrepareRequest, settings: BuildSettings) -> list[Engi
 def _source(plan: Plan, request: PrepareRequest) -> Path:
     """The ONNX file that the plan is for; exported where it is not the model itself."""
     if plan.source == "model":
+        if plan.int8 and request.recipe.weights:
+            raise TargetRefuses(
+                "Implicit INT8 is built from the model itself, whose weights the recipe changes.",
+                "Use --mode explicit.",
+            )
         return request.model.path
     exported = request.export([plan.precision])[0]
     if plan.source != "strongly_typed":

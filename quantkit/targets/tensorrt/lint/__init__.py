@@ -6,6 +6,8 @@ asserts. docs/tensorrt-qdq.md describes every rule.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx
 
 from quantkit.core.errors import BadInput
@@ -14,8 +16,19 @@ from quantkit.targets.tensorrt.lint.finding import RULES, Finding
 from quantkit.targets.tensorrt.lint.fusions import fusions
 from quantkit.targets.tensorrt.lint.layers import layers
 from quantkit.targets.tensorrt.lint.pairs import INTEGER_OPERATORS, pairs
+from quantkit.targets.tensorrt.lint.read import read_quantized
 from quantkit.targets.tensorrt.lint.values import values
 from quantkit.targets.tensorrt.lint.view import View
+
+
+def lint_file(path: Path) -> list[Finding]:
+    """The same of an ONNX file. Raises BadInput, which names it."""
+    try:
+        return lint(read_quantized(path))
+    except BadInput as error:
+        if str(path) in error.what:
+            raise
+        raise BadInput(f"{path}: {error.what}", error.hint) from error
 
 
 def lint(model: onnx.ModelProto) -> list[Finding]:

@@ -1,0 +1,101 @@
+"""The Python API over what was measured: load it, show it, judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantkit.api import AnyPath
+from quantkit.config import load_config
+from quantkit.core.calibration import Calibration
+from quantkit.core.comparison import Comparison
+from quantkit.core.errors import NothingEvaluated
+from quantkit.core.files import write_text
+from quantkit.gates import GateResult, Rule
+from quantkit.gates import gate as apply_rules
+from quantkit.pipeline import run_files
+from quantkit.pipeline.report import own_gate
+from quantkit.pipeline.run_directory import is_run
+from quantkit.pipeline.run_files import run_config
+
+if TYPE_CHECKING:
+    from quantkit.reports.notebook import NotebookView
+
+
+def load_calibration(folder: AnyPath) -> Calibration:
+    """The calibration of a run directory, with its histograms. Raises BadRun."""
+    return run_files.load_calibration(Path(folder))
+
+
+def load_comparison(folder: AnyPath) -> Comparison:
+    """The comparison of a run directory. Raises BadRun."""
+    return run_files.load_comparison(Path(folder))
+
+
+def report(comparison: Comparison, path: AnyPath, *, calibration: Calibration | None = None) -> Path:
+    """Write the HTML report.
+
+    A comparison from a run directory brings its calibration's histograms along, the rules that it was judged by, and
+    whether thumbnails are shown. Raises BadInput for a run directory that cannot be read.
+    """
+    from quantkit.reports.html import html_report
+
+    calibration, judged, thumbnails = _run_of(comparison, calibration)
+    write_text(Path(path), html_report(calibration, comparison, judged, thumbnails))
+    return Path(path)
+
+
+def show(
+    comparison: Comparison, *, calibration: Calibration | None = None, thumbnails: bool | None = None
+) -> NotebookView:
+    """The report, to be the last line of a notebook's cell, with what :func:`report` takes from a run directory.
+
+    ``thumbnails`` False shows no pictures of samples, None those that the run allows. Raises BadInput for a run
+    directory that cannot be read.
+    """
+    from quantkit.reports.html import html_report
+    from quantkit.reports.markdown import markdown_summary
+    from quantkit.reports.notebook import NotebookView
+
+    calibration, judged, allowed = _run_of(comparison, calibration)
+    page = html_report(calibration, comparison, judged, allowed if thumbnails is None else thumbnails)
+    return NotebookView(page, markdown_summary(comparison, judged, calibration))
+
+
+def _run_of(
+    comparison: Comparison, calibration: Calibration | None
+) -> tuple[Calibration | None, GateResult | None, bool]:
+    """Calibration, gate and whether to show thumbnails, of the run that a comparison lies in, if in any.
+
+    A ``calibration`` that is given stands in for the run's.
+    """
+    folder = comparison.folder
+    if folder is None or not is_run(folder):
+        return calibration, None, True
+    return (
+        calibration or run_files.load_calibration(folder),
+        own_gate(folder, comparison),
+        run_config(folder).report.thumbnails,
+    )
+
+
+def gate(
+    comparison: Comparison | AnyPath,
+    rules: AnyPath | Sequence[Rule],
+    baseline: Comparison | AnyPath | None = None,
+) -> GateResult:
+    """Judge a comparison (or a run directory, or a ``comparison.json``) by rules, or by the ``[[gate]]`` of a file.
+
+    ``baseline`` is what rules against a baseline compare with. Raises BadInput for files that cannot be read and for a
+    baseline that is missing, NothingEvaluated when there are no rules.
+    """
+    if not isinstance(comparison, Comparison):
+        comparison = run_files.load_comparison(Path(comparison))
+    if baseline is not None and not isinstance(baseline, Comparison):
+        baseline = run_files.load_comparison(Path(baseline))
+    chosen = load_config(Path(rules)).gate if isinstance(rules, (str, PathLike)) else list(rules)
+    if not chosen:
+        raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables to the configuration.")
+    return apply_rules(comparison, chosen, baseline)
