@@ -15,23 +15,23 @@ import numpy as np
 from quantkit.calibrators.mse import mse
 from quantkit.calibrators.mse_asymmetric import mse_asymmetric
 from quantkit.core.ranges import TensorRange
-from quantkit.core.statistics.extent import Extent
 from quantkit.core.statistics.histogram import Counts, Histogram
 
 FEWEST = 100  # images
-STRANGE = 1.5  # times the runner-up's largest value
 
 
 def mse_robust(histogram: Histogram) -> TensorRange:
     """amax as :func:`~quantkit.calibrators.mse.mse` finds it for s8, low and high as
     :func:`~quantkit.calibrators.mse_asymmetric.mse_asymmetric` does for u8."""
-    ends = mse_asymmetric(histogram)
-    return TensorRange(mse(histogram).amax, ends.low, ends.high)
+    usual = without_strange_image(histogram)
+    ends = mse_asymmetric(usual)
+    return TensorRange(mse(usual).amax, ends.low, ends.high)
 
 
-def without_strange_image(histogram: Histogram, extent: Extent | None) -> Histogram:
+def without_strange_image(histogram: Histogram) -> Histogram:
     """The histogram up to what a second image reaches, if one image reaches 1.5 times as far; else as it is."""
-    if extent is None or extent.runner_up <= 0 or histogram.largest <= STRANGE * extent.runner_up:
+    extent = histogram.extent
+    if histogram.samples < FEWEST or extent.runner_up <= 0 or not extent.is_strange:
         return histogram
     bound = extent.runner_up
     last = int(np.ceil(bound / histogram.width))

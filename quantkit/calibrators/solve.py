@@ -13,21 +13,20 @@ from quantkit.calibrators.minmax import minmax
 from quantkit.calibrators.moving_average import moving_average
 from quantkit.calibrators.mse import mse
 from quantkit.calibrators.mse_asymmetric import mse_asymmetric
-from quantkit.calibrators.mse_robust import mse_robust, without_strange_image
+from quantkit.calibrators.mse_robust import mse_robust
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE, percentile
 from quantkit.calibrators.percentile_asymmetric import percentile_asymmetric
 from quantkit.core.errors import BadInput
 from quantkit.core.ranges import TensorRange
-from quantkit.core.statistics.extent import Extent
 from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
 
 ENTRY_POINT_GROUP = "quantkit.calibrators"
-ROBUST = "mse-robust"  # the one method that does not see what only one strange image holds
 
 
 class Calibrator(Protocol):
     """A pure function from one histogram, with at least one non-zero value, to the range of that tensor.
 
+    The histogram says which image holds the largest values (``extent``), and of how many ``samples``.
     One that finds only amax returns ``TensorRange.symmetric(amax, histogram.minimum, histogram.maximum)``, one that
     finds both ends ``TensorRange.asymmetric(low, high)``; all in the tensor's units.
     """
@@ -50,7 +49,7 @@ def calibrators(percent: float = DEFAULT_PERCENTILE) -> dict[str, Calibrator]:
         "entropy-asymmetric": entropy_asymmetric,
         "mse": mse,
         "mse-asymmetric": mse_asymmetric,
-        ROBUST: mse_robust,
+        "mse-robust": mse_robust,
     }
     third_party = {
         point.name: _loaded(point) for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in builtin
@@ -68,22 +67,15 @@ def _loaded(point: EntryPoint) -> Calibrator:
     return calibrator
 
 
-def solve(
-    histogram: Histogram, methods: Mapping[str, Calibrator], extent: Extent | None = None
-) -> dict[str, TensorRange]:
+def solve(histogram: Histogram, methods: Mapping[str, Calibrator]) -> dict[str, TensorRange]:
     """The range of one tensor by every method. Raises BadInput for a method that fails or returns something else.
-
-    ``extent`` tells which image holds the largest values; without it ``mse-robust`` takes them all for ordinary ones.
 
     A dead tensor (all zeros) gets the histogram's own smallest top edge, 2⁻¹³, so that no scale is ever zero.
     """
     if histogram.is_dead or histogram.total == 0:
         floor = DEAD_WIDTH * BINS
         return dict.fromkeys(methods, TensorRange(amax=floor, low=0.0, high=floor))
-    usual = without_strange_image(histogram, extent)
-    return {
-        name: _checked(name, calibrator, usual if name == ROBUST else histogram) for name, calibrator in methods.items()
-    }
+    return {name: _checked(name, calibrator, histogram) for name, calibrator in methods.items()}
 
 
 def _checked(name: str, calibrator: Calibrator, histogram: Histogram) -> TensorRange:
@@ -97,8 +89,8 @@ def _checked(name: str, calibrator: Calibrator, histogram: Histogram) -> TensorR
     if not isinstance(found, TensorRange):
         raise BadInput(
             f"The calibrator {name!r} returned {found!r:.60}, which is not a TensorRange.",
-            "Let it return TensorRange.symmetric(amax, histogram.minimum, histogram.maximum) or "
-            "TensorRange.asymmetric(low, high), both of quantkit.core.ranges.",
+            "Let it return quantkit.TensorRange.symmetric(amax, histogram.minimum, histogram.maximum) or "
+            "quantkit.TensorRange.asymmetric(low, high).",
         )
     # Plain floats: NumPy's may be of another precision, and JSON does not take them.
     return TensorRange(float(found.amax), float(found.low), float(found.high))

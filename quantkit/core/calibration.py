@@ -83,8 +83,8 @@ class Calibration(Record):
 
     @property
     def histograms(self) -> Mapping[str, Histogram]:
-        """The histogram of every tensor."""
-        return self.collected.histograms
+        """The histogram of every tensor, as calibrators get it."""
+        return self.collected.complete(self.samples)
 
     @property
     def channels(self) -> Mapping[str, ChannelStatistics]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from quantkit.core.by_value import ByValue
@@ -29,6 +29,13 @@ class Collected(ByValue):
             _merged(self.channels, other.channels),
             _merged(self.extents, other.extents),
         )
+
+    def complete(self, samples: int) -> dict[str, Histogram]:
+        """The histograms as calibrators get them: with their extents, and how many ``samples`` were counted."""
+        return {
+            name: replace(histogram, extent=self.extents.get(name, Extent()), samples=samples)
+            for name, histogram in self.histograms.items()
+        }
 
     def ordered(self, names: Sequence[str]) -> Collected:
         """The same with the tensors in the order of ``names``, which must hold all of them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+STRANGE = 1.5  # times the runner-up's max|x|: then one image is unlike all others, and sets the range
 LATE = 0.1  # share of the images, the last ones, that should not widen a range any more
 
 
@@ -27,6 +28,11 @@ class Extent:
         """One image's contribution: the ``position``-th of ``samples``."""
         early = (minimum, maximum) if position < samples - max(int(samples * LATE), 1) else (math.inf, -math.inf)
         return cls(*early, max(-minimum, maximum), position)
+
+    @property
+    def is_strange(self) -> bool:
+        """True if one image reaches more than 1.5 times as far as any other."""
+        return self.runner_up >= 0 and self.largest > STRANGE * self.runner_up
 
     def covers(self, minimum: float, maximum: float) -> bool:
         """True if an image with these extremes, wherever it stands, changes nothing."""

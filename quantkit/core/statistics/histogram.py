@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.by_value import ByValue
+from quantkit.core.statistics.extent import Extent
 from quantkit.core.statistics.moving import MovingExtremes
 
 Counts = npt.NDArray[np.int64]
@@ -25,6 +26,9 @@ class Histogram(ByValue):
     exactly where those values belong, so that merging is associative and commutative; clamping them into bin 2047
     would make the result depend on the order. ``minimum`` and ``maximum`` are the signed extremes seen, ``moving``
     their moving average over the images.
+
+    ``extent`` tells which image holds the largest values of all ``samples``; calibrators get it filled in, and while
+    counts are still being merged it is empty.
     """
 
     negative: Counts
@@ -33,6 +37,8 @@ class Histogram(ByValue):
     minimum: float
     maximum: float
     moving: MovingExtremes = field(default_factory=MovingExtremes)
+    extent: Extent = field(default_factory=Extent)
+    samples: int = 0
 
     @property
     def total(self) -> int:

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from quantkit.calibrators import calibrators, solve
-from quantkit.calibrators.mse_robust import FEWEST
 from quantkit.config import Config
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
 from quantkit.core.errors import BadInput
@@ -89,8 +88,8 @@ def solved_tensors(collected: Collected, config: Config, samples: int) -> dict[s
     methods = calibrators(config.calibrate.percentile)
     chosen = config.calibrate.method
     tensors = {}
-    for name, histogram in collected.histograms.items():
-        candidates = solve(histogram, methods, collected.extents.get(name) if samples >= FEWEST else None)
+    for name, histogram in collected.complete(samples).items():
+        candidates = solve(histogram, methods)
         best = candidates[chosen]
         tensors[name] = TensorCalibration(
             amax=best.amax,

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from quantkit.core.statistics.collected import Collected
-from quantkit.core.statistics.extent import Extent
+from quantkit.core.statistics.extent import STRANGE, Extent
 from quantkit.core.statistics.histogram import Histogram
 from quantkit.core.wording import some
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
 
 GROWTH = 0.05  # of a tensor's range, in the last tenth of the images: less happens to any set
-LONE = 1.5  # times the runner-up's max|x|: then one image sets the range
 
 
 def idle_patterns(model: ModelFile, exclude: Sequence[str]) -> list[str]:
@@ -61,13 +60,13 @@ def _grown(histograms: Mapping[str, Histogram], extents: Mapping[str, Extent], s
 def _lone_images(extents: Mapping[str, Extent], names: Sequence[str]) -> list[str]:
     by_image: dict[int, list[str]] = defaultdict(list)
     for name, extent in extents.items():
-        if extent.runner_up >= 0 and extent.largest > LONE * extent.runner_up:
+        if extent.is_strange:
             by_image[extent.position].append(name)
     images = sorted(by_image, key=lambda position: -len(by_image[position]))
     listed = [f"{names[position]} ({some(by_image[position])})" for position in images]
     if not listed:
         return []
     return [
-        f"A single image sets the min-max range of {sum(map(len, by_image.values()))} tensors, at over {LONE} times "
+        f"A single image sets the min-max range of {sum(map(len, by_image.values()))} tensors, at over {STRANGE} times "
         f"what any other reaches: {'; '.join(listed[:3])}{' and others' if len(listed) > 3 else ''}."
     ]
