@@ -17,6 +17,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from tests.packages import install  # noqa: F401 - a fixture
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 CLASSES = ("blue", "green", "red")
 

@@ -1,4 +1,8 @@
-"""From activations to ranges: collect, then solve. One algorithm, one file."""
+"""From activations to ranges: collect what a model computes into histograms, then solve each for its range.
+
+One algorithm, one file; ``solve.py`` has the table, and a solver is a pure function from a histogram to a range.
+May import ``core`` alone.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,5 @@
-"""Value types: frozen, no I/O but their own save and load. Imports nothing of quantkit but itself."""
+"""What every other package speaks of: frozen value types, errors, metrics, atomic files.
+
+Values do no I/O; ``files.py`` and ``record.py`` write and read.
+Imports nothing of quantkit but itself.
+"""

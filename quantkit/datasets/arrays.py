@@ -116,7 +116,8 @@ def by_input(
     arrays = {name: members[name] for name in input_names}
     counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if labels is not None:
-        counts["labels"] = labels.size
+        per_row = labels.ndim > 1 and labels.size not in counts.values()  # boxes, say, of each sample
+        counts["labels"] = len(labels) if per_row else labels.size
     if len(set(counts.values())) != 1 or 0 in counts.values():
         raise BadData(f"The arrays of {source} differ in length or are empty: {counts}.", "Give one row per sample.")
     return arrays, labels
@@ -180,10 +181,16 @@ def check_rows(array: npt.NDArray[Any], spec: ModelInput, source: str) -> None:
         )
 
 
-def annotations_of(labels: npt.NDArray[Any], request: Request, source: str) -> list[int]:
-    """Class indices. Raises BadData for what is no whole number, or beyond the classes."""
+def annotations_of(labels: npt.NDArray[Any], request: Request, source: str) -> list[Any]:
+    """One annotation a row: whole numbers are class indices, anything else is the task's to judge.
+
+    Raises BadData for a class index beyond the classes.
+    """
+    if labels.ndim > 1 and labels.size != len(labels):
+        return list(labels)
     if labels.dtype.kind not in "iu":
-        raise BadData(f"The labels in {source} are {labels.dtype}.", "Save integer class indices.")
+        flat: list[Any] = labels.reshape(-1).tolist()
+        return flat
     found: list[int] = labels.reshape(-1).tolist()
     count = len(request.classes) if request.classes else None
     worst = max(found) if count is not None and max(found) >= count else min(found)

@@ -1,4 +1,8 @@
-"""OpenVINO: IR files by two placements of FakeQuantize, and what truly runs."""
+"""OpenVINO: IR files by two placements of FakeQuantize, and what truly runs.
+
+``target.py`` is the target; ``qdq.py`` its dialect, ``nncf/`` the second placement, the rest what its devices need.
+May import what every target may; see ``quantkit.targets``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""TensorRT: files from any machine, engines where a GPU and TensorRT are."""
+"""TensorRT: files from any machine, engines where a GPU and TensorRT are.
+
+``target.py`` is the target; ``qdq/`` its dialect, ``lint/`` its rules for any Q/DQ, ``engine/`` builds and runs.
+May import what every target may; see ``quantkit.targets``.
+"""
 
 from __future__ import annotations
 

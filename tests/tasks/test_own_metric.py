@@ -1,0 +1,113 @@
+"""A metric of the user's own, the one of docs/tasks.md among them, stands wherever top-1 does."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import quantkit as package
+from quantkit.core.errors import BadConfig, BadInput
+from quantkit.tasks.own_metric import OwnMetric, load_function
+from tests.conftest import Quantkit
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the docs are not here")
+def test_the_ten_lines_of_the_docs_work_as_they_stand(
+    invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path
+) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (settings,) = (
+        block for block in re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "gate" in block
+    )
+    (file,) = set(re.findall(r"(\w+\.py):right_share", text))
+    (tmp_path / file).write_text(code)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    common = (
+        f'[model]\npath = "{model_path.name}"\n[data]\ncalibration = "{images.name}"\nevaluation = "{images.name}"\n'
+    )
+    (tmp_path / "quantkit.toml").write_text(common + '[compare]\ntargets = ["onnxruntime"]\n' + settings)
+
+    done = invoked("run", "-o", "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Right share" in done.stdout
+    assert "drop.right_share" in done.stdout  # the gate's line
+    record = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [metric["name"] for metric in record["metrics"]] == ["top1", "top5", "right_share"]
+    for row in record["rows"]:
+        figure = row["metrics"]["right_share"]
+        assert 0 < figure["low"] < figure["value"] < figure["high"] < 1
+    assert record["rows"][-1]["changes"]["right_share"]
+    assert "right share" in (tmp_path / "out" / "report.html").read_text()
+    assert "Right share" in (tmp_path / "out" / "summary.md").read_text()
+    rules = json.loads((tmp_path / "out" / "gate.json").read_text())
+    assert "drop.right_share" in json.dumps(rules)
+
+    settings = settings.replace("0.01", "-0.9")  # no row is that much better than FP32
+    (tmp_path / "gates.toml").write_text(settings)
+    assert invoked("gate", "out", "--gates", "gates.toml").returncode == 1
+
+
+def test_a_function_is_handed_over(model_path: Path, images: Path) -> None:
+    def spread(outputs: list[np.ndarray], annotations: list[Any]) -> list[float]:
+        return [float(scores.max() - scores.min()) for scores in outputs]
+
+    spread.better = "lower"  # type: ignore[attr-defined]
+    calibration = package.calibrate(model_path, images)
+    compared = package.compare(calibration, images, targets=["onnxruntime"], metrics=[spread], task="none")
+    assert [metric.name for metric in compared.metrics] == ["cosine", "largest_error", "spread"]
+    fp32, int8 = (next(row for row in compared.rows if row.precision == name) for name in ("fp32", "int8"))
+    worse = int8.metrics["spread"].value - fp32.metrics["spread"].value
+    assert int8.drop["spread"] == pytest.approx(worse)
+
+
+def measured(function: Callable[..., Any]) -> Any:
+    outputs = {"a": np.ones((3, 2)), "b": np.zeros((3, 1))}
+    return OwnMetric.of(function).values(outputs, [0, None, 2])
+
+
+def test_several_outputs_come_by_name() -> None:
+    assert measured(lambda outputs, _: [one["a"].sum() + one["b"].sum() for one in outputs]).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda outputs, annotations: 1 / 0, "failed with ZeroDivisionError: division by zero"),
+        (lambda outputs, annotations: [1.0], r"returned shape \(1,\) for 3 samples"),
+        (lambda outputs, annotations: "high", "failed with ValueError"),
+    ],
+)
+def test_one_that_fails_is_named(function: Callable[..., Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        measured(function)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("right_share", "names no metric"),
+        ("nosuch.py:right_share", "does not load"),
+        ("math:nosuch", "does not load"),
+        ("math:pi", "is no function"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_told(text: str, message: str) -> None:
+    with pytest.raises(BadConfig, match=message):
+        OwnMetric.of(load_function(text))
+
+
+def test_an_infinite_value_is_no_figure(model_path: Path, images: Path) -> None:
+    calibration = package.calibrate(model_path, images)
+    with pytest.raises(BadInput, match="is infinite for a sample"):
+        package.compare(
+            calibration, images, targets=["onnxruntime"], metrics=[lambda outputs, _: [np.inf for _ in outputs]]
+        )
