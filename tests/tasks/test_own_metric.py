@@ -46,7 +46,7 @@ def test_the_ten_lines_of_the_docs_work_as_they_stand(
         figure = row["metrics"]["right_share"]
         assert 0 < figure["low"] < figure["value"] < figure["high"] < 1
     assert record["rows"][-1]["changes"]["right_share"]
-    assert "right share" in (tmp_path / "out" / "report.html").read_text()
+    assert "Right share" in (tmp_path / "out" / "report.html").read_text()
     assert "Right share" in (tmp_path / "out" / "summary.md").read_text()
     rules = json.loads((tmp_path / "out" / "gate.json").read_text())
     assert "drop.right_share" in json.dumps(rules)
