@@ -13,11 +13,15 @@ Install = Callable[..., Path]
 
 
 def write_package(site: Path, module: str, code: str, group: str, points: dict[str, str]) -> None:
-    """Put ``module``.py with entry points of ``group``, ``module:attribute`` by name, into the folder ``site``."""
+    """Put ``module``.py with entry points of ``group`` into the folder ``site``.
+
+    ``points`` are attributes of the module, or ``other.module:attribute``, by name.
+    """
     information = site / f"{module}-1.0.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    lines = "".join(f"{name} = {module}:{attribute}\n" for name, attribute in points.items())
+    places = {name: at if ":" in at else f"{module}:{at}" for name, at in points.items()}
+    lines = "".join(f"{name} = {place}\n" for name, place in places.items())
     (information / "entry_points.txt").write_text(f"[{group}]\n{lines}")
     (site / f"{module}.py").write_text(code)
 
