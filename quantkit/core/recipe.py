@@ -21,8 +21,8 @@ from quantkit.core.statistics.channels import ChannelStatistics
 class Recipe:
     """Ranges, exclusions and weights that every target's artifacts are made from.
 
-    ``ranges`` are those of tensors that may be quantized. Nodes and tensors that a wildcard of ``exclude`` names stay
-    in floating point. ``weights`` stand in for initializers of the model in what is quantized, by name, in their own
+    Nodes and tensors that a wildcard of ``exclude`` names stay in floating point; ``ranges`` are those of the other
+    tensors. ``weights`` stand in for initializers of the model in what is quantized, by name, in their own
     shape and dtype; FP32 and FP16 stay the user's model. A stage between calibration and export, such as tuning, hands
     over a changed copy; neither of the two knows of it.
     """
@@ -35,9 +35,11 @@ class Recipe:
     @classmethod
     def of(cls, calibration: Calibration, exclude: Sequence[str] | None = None) -> Recipe:
         """The calibration as it is; ``exclude`` stands in for its own wildcards."""
-        patterns = tuple(calibration.exclude if exclude is None else exclude)
-        kept = {name: own for name, own in calibration.ranges.items() if not matches(name, patterns)}
-        return cls(calibration, kept, patterns)
+        return cls(calibration, calibration.ranges, tuple(calibration.exclude if exclude is None else exclude))
+
+    def __post_init__(self) -> None:
+        kept = {name: own for name, own in self.ranges.items() if not matches(name, self.exclude)}
+        object.__setattr__(self, "ranges", kept)
 
     def digest(self, quantized: bool) -> str:
         """Hex SHA-256 of all that decides an artifact; ranges and weights decide those alone that are ``quantized``."""

@@ -1,0 +1,107 @@
+"""A stage between calibrate and export changes ranges, exclusions and weights; neither of the two knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import quantkit
+from quantkit import Recipe, TensorRange
+from quantkit.config import Config, parse_config
+from quantkit.core.progress import silent
+from quantkit.pipeline.comparison.evaluate import evaluate
+from quantkit.pipeline.comparison.stage import FromPython, prepare
+from tests.conftest import tiny_model
+
+
+@pytest.fixture
+def recipe(model_path: Path, images: Path) -> Recipe:
+    return Recipe.of(quantkit.calibrate(model_path, images))
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Callable[[Recipe, str], onnx.ModelProto]:
+    def run(recipe: Recipe, precision: str = "int8") -> onnx.ModelProto:
+        (artifact,) = quantkit.export(recipe, "onnxruntime", precisions=[precision], output=tmp_path / "out")
+        return onnx.load(str(artifact.path))
+
+    return run
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+Exported = Callable[..., onnx.ModelProto]
+
+
+def test_ranges(recipe: Recipe, exported: Exported) -> None:
+    before = constants(exported(recipe))["input_scale"]
+    own = recipe.ranges["input"]
+    wider = replace(recipe, ranges={**recipe.ranges, "input": TensorRange(2 * own.amax, 2 * own.low, 2 * own.high)})
+    assert constants(exported(wider))["input_scale"] == pytest.approx(2 * before)
+    assert recipe.calibration.ranges["input"] == own
+
+
+def test_exclusions(recipe: Recipe, exported: Exported) -> None:
+    def quantized(model: onnx.ModelProto) -> set[str]:
+        return {name.removesuffix("_quantized") for name in constants(model) if name.endswith("_quantized")}
+
+    assert "w2" in quantized(exported(recipe))
+    without = replace(recipe, exclude=("conv2",))
+    assert "conv2" not in without.ranges
+    assert "w2" not in quantized(exported(without))
+    assert "w2" in quantized(exported(recipe))  # and back again
+
+
+def test_weights(recipe: Recipe, exported: Exported) -> None:
+    own = constants(tiny_model())["w2"]
+    doubled = replace(recipe, weights={"w2": own * np.float32(2)})
+    before, after = constants(exported(recipe)), constants(exported(doubled))
+    assert after["w2_scale"] == pytest.approx(2 * before["w2_scale"], rel=1e-3)
+    assert np.array_equal(constants(exported(doubled, "fp32"))["w2"], own)  # FP32 stays the user's own
+
+
+def test_weights_that_the_model_has_not_are_refused(recipe: Recipe, exported: Exported) -> None:
+    for weights in ({"nosuch": np.zeros(3, np.float32)}, {"w2": np.zeros(3, np.float32)}):
+        with pytest.raises(quantkit.BadInput, match=next(iter(weights))):
+            exported(replace(recipe, weights=weights))
+
+
+def test_every_target_takes_a_changed_recipe(recipe: Recipe, tmp_path: Path) -> None:
+    own = constants(tiny_model())["w2"]
+    changed = replace(recipe, exclude=("conv1",), weights={"w2": own[::-1].copy()})
+    artifacts = quantkit.export(changed, output=tmp_path / "out")
+    assert len(artifacts) == len({artifact.target for artifact in artifacts}) >= 2
+
+
+def test_evaluation_alone_judges_recipes(recipe: Recipe, images: Path, tmp_path: Path) -> None:
+    """What tuning does: prepare and evaluate many, and neither time them nor write rows."""
+    config: Config = parse_config(
+        {
+            "data": {"evaluation": images},
+            "preprocess": recipe.preprocess,
+            "compare": {"targets": ["onnxruntime"], "precisions": ["int8"]},
+        },
+        "the test",
+    )
+
+    def sqnr(tried: Recipe) -> float:
+        prepared = prepare(config, tried, tmp_path / "out", silent, FromPython())
+        found = evaluate(prepared.candidates, prepared.stream(), prepared.task)
+        (quantized,) = (one.key for one in prepared.candidates if not one.is_reference)
+        value = found.sqnr_db[quantized]
+        assert value is not None
+        return value
+
+    coarse = replace(
+        recipe, ranges={n: TensorRange(9 * r.amax, 9 * r.low, 9 * r.high) for n, r in recipe.ranges.items()}
+    )
+    assert sqnr(recipe) > sqnr(coarse) + 6
+    assert sqnr(replace(recipe, exclude=("*",))) > 90
