@@ -18,7 +18,7 @@ from quantkit.targets.openvino.qdq import quantized_for_openvino
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 from quantkit.transforms.equalized import Undo, equalized
 from tests.conftest import tiny_model
-from tests.transforms.test_equalization import MODELS, data, measured, run
+from tests.graphs.scalable import MODELS, data, measured, run
 
 DIALECTS = [quantized_for_onnxruntime, quantized_for_openvino, quantized_for_tensorrt]
 LAYERS = ["input", "relu1", "conv2", "relu2", "pool", "logits"]
