@@ -31,6 +31,18 @@ def test_layers_are_what_computes_after_fusion() -> None:
     assert layers[-1].name == "fc"
 
 
+def test_nodes_that_only_move_values_are_no_layers() -> None:
+    text = """g (float[1,4,4,4] x) => (float[n] out) <int64[2] some = {0, 1}> {
+        a = Relu (x)
+        b = DepthToSpace <blocksize = 2> (a)
+        c = SpaceToDepth <blocksize = 2> (b)
+        d = Gather <axis = 1> (c, some)
+        e = Pad (d, pads)
+        out = Abs (e)
+    }"""
+    assert [layer.tensor for layer in layers_of(onnx.parser.parse_graph(text))] == ["x", "a", "out"]
+
+
 def test_nodes_without_a_name_are_called_by_their_tensor() -> None:
     proto = tiny_model()
     for node in proto.graph.node:

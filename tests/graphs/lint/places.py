@@ -272,6 +272,48 @@ def output(g: Builder) -> str:
     return g.pair(g.conv(g.pair("x"), "out"))
 
 
+def split(g: Builder, source: str, scales: tuple[float, float]) -> list[str]:
+    """Two halves of a tensor, each with a pair of its own."""
+    g.nodes.append(helper.make_node("Split", [source], ["left", "right"], name="split", axis=2))
+    return [g.conv(g.pair(half, scale), f"c_{half}") for half, scale in zip(("left", "right"), scales, strict=True)]
+
+
+@case()
+def parts_with_ranges_of_their_own(g: Builder) -> list[str]:
+    return split(g, g.add("Relu", "x", to="r"), (0.1, 0.2))
+
+
+@case(("requantized", "right_q"), ("needless-pair", "split"))
+def parts_of_a_tensor_that_was_quantized_before(g: Builder) -> list[str]:
+    return split(g, g.pair("x"), (0.1, 0.2))
+
+
+@case(("quantized-twice", "r_q"))
+def a_whole_tensor_moved_and_quantized_with_another_scale(g: Builder) -> list[str]:
+    r = g.add("Relu", "x", to="r")
+    deep = g.add("SpaceToDepth", r, to="deep", blocksize=2)
+    return [g.conv(g.pair(r), "a"), g.conv(g.pair(deep, 0.2), "out", inputs=64)]
+
+
+@case()
+def a_cast_between_pairs_of_one_scale(g: Builder) -> str:
+    """No pair moves over a Cast, so that neither is needless."""
+    g.nodes.append(helper.make_node("Cast", [g.pair("x")], ["half"], name="half", to=TensorProto.FLOAT16))
+    return g.conv(g.pair("half"), "out")
+
+
+@case()
+def an_input_through_a_gather(g: Builder) -> str:
+    rows = g.add("Gather", g.pair("x"), g.constant("rows", [0, 2], np.int64), to="rows_of_x", axis=2)
+    return g.conv(rows, "out")
+
+
+@case(("pair-on-one-side", "pool"), ("half-quantized", "out"))
+def a_pool_with_indices(g: Builder) -> str:
+    g.nodes.append(helper.make_node("MaxPool", [g.pair("x")], ["pool", "i"], name="pool", kernel_shape=[2, 2]))
+    return g.conv("pool", "out")
+
+
 @case(("pair-in-normalization", "in_if"))
 def taken_in_a_subgraph(g: Builder) -> str:
     """What a subgraph takes is used: no Conv and Add fusion, no crash."""
