@@ -14,7 +14,7 @@ Found = set[tuple[str, str]]
 
 
 class Builder:
-    """Builds a graph line by line. ``x`` is its input; a node is called as what it gives."""
+    """Builds a graph line by line. ``x`` is its input; a node has the name of its output."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
