@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quantkit.graph.graph import Graph, operand, result
+from quantkit.graph.graph import Graph, operand
 from quantkit.graph.operators import CLAMPS
 
 FIRST = {"Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "GlobalAveragePool", "GlobalMaxPool",
@@ -42,5 +42,10 @@ def counted_along(graph: Graph) -> Callable[[str], set[int]]:
     0 stands for an axis that only the tensor's rank decided.
     """
     axes = channel_axes(graph)
-    sources = {result(node): operand(node, 0) for node in graph.of_type(*CLAMPS)}
-    return lambda name: {axes.get(own, 0) for own in (name, sources.get(name, name))}
+
+    def along(name: str) -> set[int]:
+        node = graph.producer(name)
+        source = operand(node, 0) if node is not None and node.op_type in CLAMPS else name
+        return {axes.get(own, 0) for own in (name, source)}
+
+    return along

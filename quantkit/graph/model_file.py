@@ -17,7 +17,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from quantkit.core.errors import BadModel
 from quantkit.core.files import sha256_of
 from quantkit.core.wording import line_of
-from quantkit.graph.graph import subgraphs
+from quantkit.graph.graph import Graph, subgraphs
 
 OLDEST_OPSET = 11
 LARGEST_KEPT = 1024  # values of an initializer
@@ -106,13 +106,13 @@ def open_model(path: Path) -> ModelFile:
     opset = opset_of(proto)
     if opset < OLDEST_OPSET:
         raise BadModel(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
-    quantized = next((n for n in proto.graph.node if n.op_type in QUANTIZED_OPS), None)
+    graph = Graph(proto.graph)
+    quantized = next(graph.of_type(*QUANTIZED_OPS), None)
     if quantized is not None:
         raise BadModel(
             f"{path} is quantized already ({quantized.op_type} {quantized.name!r}).", "Give the floating-point model."
         )
-    weights = {t.name for t in proto.graph.initializer}
-    inputs = tuple(_describe(v) for v in proto.graph.input if v.name not in weights)
+    inputs = tuple(map(_describe, graph.inputs.values()))
     if not inputs:
         raise BadModel(f"{path} has no inputs.", "Export it with its input as a graph input.")
     return ModelFile(path, without_weights(proto), inputs, tuple(map(_describe, proto.graph.output)), opset, external)

@@ -1,5 +1,6 @@
 """Q/DQ pairs: what every dialect shares.
 
-Where pairs go, how they get into a graph, and how scales are read out of one.
+Which nodes stay in floating point, where pairs go and how they get into a graph; what a Q/DQ file says of itself, and
+how ranges are read out of one.
 May import ``core``, ``graph``, ``transforms`` and ``formats``.
 """

@@ -19,7 +19,7 @@ from quantkit.core.errors import BadInput
 from quantkit.core.ranges import LEVELS, STEPS
 from quantkit.core.wording import some
 from quantkit.formats.imported import Imported, from_bounds
-from quantkit.graph.graph import Graph, activation_names, attribute, operand
+from quantkit.graph.graph import Graph, activation_names, attribute, operand, result
 from quantkit.graph.model_file import external_file_of
 from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
 from quantkit.qdq.metadata import FROM_ZERO, dequantized_name, shifted
@@ -70,7 +70,6 @@ class _Reading:
         self.bounds: dict[str, tuple[float, float]] = {}
         self.two_sided: set[str] = set()
         self._source, self._folder, self._known = source, folder, known
-        self._dequantized = {n.input[0]: n.output[0] for n in self.graph.of_type(DEQUANTIZE) if n.input and n.output}
         offsets = shifted(model).items()
         self._from_zero = {f"{name}{FROM_ZERO}": name for name, (own, _) in offsets if own == dequantized_name(name)}
         # Names of tensors, in order: with scales per channel, with several scales, with scales that cannot be read.
@@ -110,7 +109,8 @@ class _Reading:
         unpaired = _followed(quantize.input[0], self._before_pair)
         copied = _followed(quantize.input[0], self._before_copy)
         candidates = [name.removesuffix(ORT_SUFFIX) for name in unpaired + copied]
-        candidates += [self._dequantized[name] for name in quantize.output[:1] if name in self._dequantized]
+        users = self.graph.consumers(result(quantize))
+        candidates += [result(user) for user, position in users if user.op_type == DEQUANTIZE and position == 0]
         return next((name for name in candidates if name in self._known), unpaired[-1].removesuffix(ORT_SUFFIX))
 
     def _bounds_of(self, quantize: onnx.NodeProto) -> tuple[float, float, bool] | None:

@@ -17,15 +17,15 @@ from quantkit.graph.model_file import ModelFile, without_weights
 from quantkit.transforms.prepare import drop_constant_inputs
 
 LARGEST_HALF = 65504.0
-ONLY_SLOW_IN_ONNXRUNTIME = {"Max", "Min"}  # left in FP32 by the converter for its own kernels' sake
+BLOCKED_FOR_ONNXRUNTIME = {"Max", "Min"}  # the converter leaves them in FP32 for the sake of onnxruntime's kernels
 
 
 def half_precision(model: ModelFile, strongly_typed: bool = False) -> onnx.ModelProto:
     """The model in FP16 with FP32 inputs and outputs, at its own opset. Raises TargetRefuses.
 
     Operators without an FP16 form (TopK, CumSum, NonMaxSuppression, RoiAlign) stay in FP32 between casts.
-    ``strongly_typed`` is for runtimes that compute each layer in the type of its tensors; see ``strongly_typed_half``.
-    Without it operators for which onnxruntime lacks FP16 kernels stay in FP32, too.
+    Without ``strongly_typed`` the model is for onnxruntime, for whose kernels' sake Max and Min stay in FP32, too. With
+    it the model is for runtimes that compute each layer in the type of its tensors; see ``strongly_typed_half``.
     """
     if strongly_typed:
         return strongly_typed_half(model.load(), str(model.path))
@@ -50,11 +50,11 @@ def strongly_typed_half(proto: onnx.ModelProto, called: str) -> onnx.ModelProto:
         inferred = shape_inference.infer_shapes(without_weights(proto))
         del proto.graph.value_info[:]
         proto.graph.value_info.extend(inferred.graph.value_info)
-        half = _converted(proto, ONLY_SLOW_IN_ONNXRUNTIME, infer=False)
+        half = _converted(proto, BLOCKED_FOR_ONNXRUNTIME, infer=False)
         shape_inference.infer_shapes(without_weights(half), check_type=True, strict_mode=True)
     except Exception as error:
         raise TargetRefuses(
-            f"{called} cannot be converted to FP16 ({error or type(error).__name__}).",
+            f"{called} cannot be converted to FP16 ({str(error) or type(error).__name__}).",
             "Build it in FP32, or convert it with the tool that exported it.",
         ) from error
     return half

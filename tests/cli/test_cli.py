@@ -56,19 +56,22 @@ def test_vendor_packages_are_imported_only_inside_their_target() -> None:
 def test_imports_go_only_downwards() -> None:
     layers = {
         "core": 0,
-        "formats": 1,
-        "model": 2,
-        "datasets": 3,
-        "calibrators": 4,
-        "targets": 5,
-        "measure": 6,
-        "gates": 7,
-        "config": 8,
-        "reports": 8,
-        "pipeline": 9,
-        "demo": 9,
-        "api": 10,
-        "cli": 11,
+        "graph": 1,
+        "formats": 2,
+        "transforms": 3,
+        "qdq": 4,
+        "runtime": 5,
+        "datasets": 6,
+        "calibrators": 7,
+        "targets": 8,
+        "measure": 9,
+        "gates": 10,
+        "config": 11,
+        "reports": 11,
+        "pipeline": 12,
+        "demo": 12,
+        "api": 13,
+        "cli": 14,
     }
     root = Path(quantkit_package.__file__).parent
     for file in root.rglob("*.py"):
@@ -78,6 +81,13 @@ def test_imports_go_only_downwards() -> None:
             if own is not None and words[:1] == ["from"] and words[1].startswith("quantkit."):
                 other = layers.get(words[1].split(".")[1], 0)
                 assert other <= own, f"{file.relative_to(root)} imports upwards: {line.strip()}"
+
+
+def test_a_dialect_is_its_targets_own() -> None:
+    root = Path(quantkit_package.__file__).parent
+    for file in root.rglob("*.py"):
+        if file.relative_to(root).parts[:2] != ("targets", "tensorrt"):
+            assert "quantkit.targets.tensorrt.qdq" not in file.read_text(encoding="utf-8"), file
 
 
 def test_doctor_tells_what_works(quantkit: Quantkit) -> None:

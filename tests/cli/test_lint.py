@@ -14,8 +14,8 @@ from quantkit.graph.model_file import open_model
 from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 from tests.conftest import Quantkit, tiny_model
-from tests.targets.tensorrt.lint.lint_graphs import Graph
-from tests.targets.test_qdq import X, ranges_of
+from tests.graphs.lint.builder import Builder
+from tests.graphs.quantized import X, ranges_of
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_errors_are_listed_by_rule_and_exit_1(quantkit: Quantkit, folder: Path) 
 
 
 def test_long_lists_are_cut_short(quantkit: Quantkit, tmp_path: Path) -> None:
-    graph = Graph()
+    graph = Builder()
     x = graph.pair("x")
     graph.outputs += [graph.conv(x, f"out{number}", outputs=8) for number in range(12)]
     onnx.save(graph.model(), tmp_path / "m.onnx")

@@ -18,7 +18,7 @@ from quantkit.targets.openvino.qdq import quantized_for_openvino
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 from quantkit.transforms.equalized import Undo, equalized
 from tests.conftest import tiny_model
-from tests.transforms.test_equalization import MODELS, data, measured, run
+from tests.graphs.scalable import MODELS, data, measured, run
 
 DIALECTS = [quantized_for_onnxruntime, quantized_for_openvino, quantized_for_tensorrt]
 LAYERS = ["input", "relu1", "conv2", "relu2", "pool", "logits"]
@@ -29,6 +29,18 @@ def test_layers_are_what_computes_after_fusion() -> None:
     assert [layer.tensor for layer in layers] == LAYERS
     assert [layer.kind for layer in layers] == ["Input", "Relu", "Conv", "Relu", "GlobalAveragePool", "Gemm"]
     assert layers[-1].name == "fc"
+
+
+def test_nodes_that_only_move_values_are_no_layers() -> None:
+    text = """g (float[1,4,4,4] x) => (float[n] out) <int64[2] some = {0, 1}> {
+        a = Relu (x)
+        b = DepthToSpace <blocksize = 2> (a)
+        c = SpaceToDepth <blocksize = 2> (b)
+        d = Gather <axis = 1> (c, some)
+        e = Pad (d, pads)
+        out = Abs (e)
+    }"""
+    assert [layer.tensor for layer in layers_of(onnx.parser.parse_graph(text))] == ["x", "a", "out"]
 
 
 def test_nodes_without_a_name_are_called_by_their_tensor() -> None:

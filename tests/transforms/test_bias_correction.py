@@ -53,3 +53,34 @@ def test_means_are_used_along_the_axis_they_were_counted_on(name: str) -> None:
     correct_biases(graph, {"y"}, {layer.input[0]: np.ones(SIZE)}, lambda weight, axis: np.rint(weight))
     bias = next(numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name == "b")
     assert bool(bias.any()) == corrected
+
+
+def test_a_bias_that_a_subgraph_reads_is_left_alone() -> None:
+    branch = "{ z = Neg (b) }"
+    graph = onnx.parser.parse_graph(
+        f"""g (float[1,8,2,2] x) => (float[1,8,2,2] y, float[8] z)
+        <bool yes = {{1}}, float[8] b = {{0, 0, 0, 0, 0, 0, 0, 0}}> {{
+            n = Conv (x, w)
+            y = Conv (n, w, b)
+            z = If (yes) <then_branch = t () => (float[8] z) {branch}, else_branch = e () => (float[8] z) {branch}>
+        }}"""
+    )
+    graph.node[1].name = "y"
+    graph.initializer.append(numpy_helper.from_array(RNG.standard_normal((8, 8, 1, 1)).astype(np.float32), "w"))
+    for captured in (True, False):
+        if not captured:
+            graph.node.remove(graph.node[2])
+        correct_biases(graph, {"y"}, {"n": np.ones(SIZE)}, lambda weight, axis: np.rint(weight))
+        bias = next(numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name == "b")
+        assert bool(bias.any()) != captured
+
+
+def test_a_product_with_a_vector_has_no_channels_to_correct() -> None:
+    graph = onnx.parser.parse_graph(
+        "g (float[4,8] x) => (float[4] z) <float[8] w = {1,2,3,4,5,6,7,8}, float[4] b = {1, 1, 1, 1}> "
+        "{ n = Relu (x)  y = MatMul (n, w)  z = Add (y, b) }"
+    )
+    graph.node[1].name = "y"
+    before = graph.SerializeToString()
+    correct_biases(graph, {"y"}, {"n": np.ones(SIZE)}, lambda weight, axis: np.rint(weight) + 1)
+    assert graph.SerializeToString() == before

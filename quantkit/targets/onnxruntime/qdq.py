@@ -50,13 +50,13 @@ def quantized_for_onnxruntime(
     is for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits. Raises TargetRefuses.
     """
     start = equalized(model, ranges, channels)
-    proto, ranges = start.proto, start.ranges
-    excluded = excluded_nodes(Graph(proto.graph), exclude, ranges)
+    proto, ranges, graph = start.proto, start.ranges, Graph(start.proto.graph)
+    excluded = excluded_nodes(graph, exclude, ranges)
     levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
-    weighted = {node.name for node in proto.graph.node if node.op_type in PRODUCTS} - set(excluded)
+    weighted = {node.name for node in graph.of_type(*PRODUCTS)} - set(excluded)
     means = means_after(channels or {}, start.factors)
     correct_biases(proto.graph, weighted, means, lambda weight, axis: as_rounded(weight, axis, levels))
-    products_only = any(node.op_type == "LayerNormalization" for node in proto.graph.node)
+    products_only = next(graph.of_type("LayerNormalization"), None) is not None
     quantizer = QDQQuantizer(
         proto,
         per_channel=True,

@@ -1,4 +1,4 @@
-"""What the layers of an IR put out, as more outputs of it."""
+"""The outputs of an IR's layers, as more outputs of it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ROUNDING = ("FakeQuantize", "Convert", "Subtract", "Multiply")
 class OpenVinoOutputs:
     """Floating-point tensors of the ONNX model that an IR was made from, computed on the CPU device.
 
-    OpenVINO's ONNX frontend keeps the names of tensors. One that is rounded is taken behind that, but for what a Conv
-    or a product gives to nothing but a residual sum: the CPU computes both in one kernel, and rounds nothing between.
-    Reading out what a sum takes hinders that kernel, so that such tensors come from a second run, for the others to be
-    what they are when nothing is read. Raises TargetRefuses for an IR that cannot be read, and when it is run for one
+    OpenVINO's ONNX frontend keeps the names of tensors. A tensor that is rounded is read behind that, unless it goes
+    from a Conv or a product into a residual sum alone: the CPU computes both in one kernel, and rounds nothing between.
+    Reading the inputs of a sum prevents that kernel, so that such tensors come from a second run: the others are then
+    what they are when nothing is read. Raises TargetRefuses for an IR that cannot be read, and, when it is run, for one
     that does not compile with more outputs.
     """
 
@@ -53,7 +53,7 @@ class _Part:
         places = {_key(output): place for place, output in enumerate(own)}
         self._positions = {}
         for name in tensors:
-            # Of a Q/DQ model, what DequantizeLinear puts out keeps its name, and FakeQuantize puts out integers.
+            # Of a Q/DQ model, the output of DequantizeLinear keeps its name; that of FakeQuantize is of integers.
             rounded = outputs.get(dequantized_name(name)) or _rounded(outputs[name])
             output = outputs[name] if _fuses_with_sum(outputs[name]) else rounded
             key = _key(output)
@@ -121,20 +121,20 @@ def _key(output: Any) -> tuple[str, int]:
 
 
 def _rounded(output: Any) -> Any:
-    """The output of the FakeQuantize that takes a tensor, or the tensor's own."""
-    for taker in output.get_target_inputs():
-        node = taker.get_node()
-        if node.get_type_name() == "FakeQuantize" and taker.get_index() == 0:
+    """The output of the FakeQuantize that consumes a tensor, or else the tensor."""
+    for target in output.get_target_inputs():
+        node = target.get_node()
+        if node.get_type_name() == "FakeQuantize" and target.get_index() == 0:
             return node.output(0)
     return output
 
 
 def _into_sum(output: Any) -> bool:
-    """True if a sum of two activations takes a tensor, rounded or not."""
+    """True if a sum of two activations consumes a tensor, rounded or not."""
     waiting = [output]
     while waiting:
-        for taker in waiting.pop().get_target_inputs():
-            node = taker.get_node()
+        for target in waiting.pop().get_target_inputs():
+            node = target.get_node()
             if node.get_type_name() == "Add" and not _adds_constant(node):
                 return True
             if node.get_type_name() in ROUNDING:

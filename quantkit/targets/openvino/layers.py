@@ -54,7 +54,7 @@ def meant_int8(model: Any) -> dict[str, str]:
 
 
 def bias_adders(model: Any) -> dict[str, str]:
-    """What takes an operation's name in the runtime where the two are one layer: the Add of its bias, to the operation.
+    """The names that a layer may have in the runtime, each with its operation: its own, and that of its bias's Add.
 
     By friendly name, for every operation of ``meant_int8``. The Add of a Gemm lies behind a factor, alpha.
     """
@@ -62,13 +62,13 @@ def bias_adders(model: Any) -> dict[str, str]:
     for operation in model.get_ops():
         if operation.get_type_name() not in WEIGHTED:
             continue
-        taker = _only_taker(operation)
-        while taker is not None and taker.get_type_name() == "Multiply" and _with_constant(taker):
-            taker = _only_taker(taker)
+        consumer = _only_consumer(operation)
+        while consumer is not None and consumer.get_type_name() == "Multiply" and _with_constant(consumer):
+            consumer = _only_consumer(consumer)
         name = operation.get_friendly_name()
         found[name.removesuffix(BIAS_ADDED)] = name
-        if taker is not None and taker.get_type_name() == "Add" and _with_constant(taker):
-            found[taker.get_friendly_name()] = name
+        if consumer is not None and consumer.get_type_name() == "Add" and _with_constant(consumer):
+            found[consumer.get_friendly_name()] = name
     return found
 
 
@@ -141,9 +141,9 @@ def _no_kernel(info: Mapping[str, str]) -> str:
     return f"the device has no INT8 kernel for this {info.get('layerType', 'layer')}"
 
 
-def _only_taker(node: Any) -> Any:
-    takers = list(node.output(0).get_target_inputs())
-    return takers[0].get_node() if len(takers) == 1 else None
+def _only_consumer(node: Any) -> Any:
+    targets = list(node.output(0).get_target_inputs())
+    return targets[0].get_node() if len(targets) == 1 else None
 
 
 def _with_constant(node: Any) -> bool:

@@ -100,7 +100,7 @@ def small_sums(model: ModelFile) -> set[str]:
         for value in (*graph.value_info, *graph.output)
         if len(value.type.tensor_type.shape.dim) > 1
     }
-    names = (node.output[0] for node in graph.node if node.op_type == "Add")
+    names = (node.output[0] for node in Graph(graph).of_type("Add"))
     return {name for name in names if 0 < sizes.get(name, 0) <= SMALL_SUM}
 
 

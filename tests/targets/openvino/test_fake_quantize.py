@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantkit.core.ranges import TensorRange
-from quantkit.targets.openvino.nncf.fake_quantize import STEPS, Limits, limits_of, union
+from quantkit.core.ranges import STEPS, TensorRange
+from quantkit.targets.openvino.nncf.fake_quantize import Limits, limits_of, union
 
 ends = st.floats(0, 1e4, allow_nan=False, width=32)
 

@@ -30,7 +30,7 @@ from quantkit.targets.openvino.nncf.attention import has_attention
 from quantkit.targets.openvino.nncf.fake_quantize import limits_of
 from quantkit.targets.openvino.nncf.placement import placed_by_nncf
 from tests.conftest import tiny_model
-from tests.targets.openvino.transformer import transformer_model
+from tests.graphs.vision_transformer import transformer_model
 from tests.targets.template import RunnableTarget
 
 pytest.importorskip("openvino")

@@ -100,6 +100,23 @@ def test_what_others_take_whole_is_not_rounded_for_the_pool(tmp_path: Path) -> N
     assert set(quantized(pooled(tmp_path, helper.make_node("Relu", ["c"], ["r"], name="r")))) == {"x", "p"}
 
 
+def test_the_pair_stays_behind_a_pool_whose_indices_are_used(tmp_path: Path) -> None:
+    """Rounding makes ties, so that the indices of rounded values are others."""
+    pool = helper.make_node("MaxPool", ["c"], ["p", "i"], name="p", kernel_shape=[2, 2], strides=[2, 2])
+    weights = {"w7": RNG.standard_normal((16, 3, 7, 7)), "w": RNG.standard_normal((16, 16, 3, 3))}
+    nodes = [conv("c", "x", "w7"), pool, conv("y", "p", "w"), helper.make_node("Cast", ["i"], ["where"], to=1)]
+    model = opened(tmp_path, nodes, [1, 3, 8, 8], **weights)
+    assert set(quantized(model)) == {"x", "p"}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ("c", "i"))
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(model.SerializeToString(), options)
+    x = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    c, indices = session.run(["c", "i"], {"x": x})
+    windows = c.reshape(16, 4, 2, 4, 2).transpose(0, 1, 3, 2, 4).reshape(16, 4, 4, 4)
+    np.testing.assert_array_equal(c.reshape(-1)[indices[0]], windows.max(axis=-1))
+
+
 def test_products_of_activations_have_no_zero_point_and_their_pairs_go_before_the_transpose(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "wq"], ["q"], name="q"),

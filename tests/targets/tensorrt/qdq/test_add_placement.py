@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from quantkit.core.ranges import TensorRange
 from quantkit.graph.model_file import open_model
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-from tests.targets.test_qdq import block, dequantized_inputs, quantized_block
+from tests.graphs.blocks import block, conv
+from tests.graphs.quantized import dequantized_inputs, quantized_block
 
 LENGTH, WIDTH = 8, 16
 
@@ -92,10 +93,6 @@ def test_products_of_two_activations_are_quantized(quantized: onnx.ModelProto) -
     """Left in floating point they made INT8 of a BERT-Base slower than FP16 on an H200."""
     for name in ("scores", "context"):
         assert dequantized_inputs(quantized, name) == [True, True]
-
-
-def conv(source: str, weight: str, output: str) -> onnx.NodeProto:
-    return helper.make_node("Conv", [source, weight], [output], name=output)
 
 
 @pytest.mark.parametrize("swapped", [False, True])

@@ -14,8 +14,8 @@ from quantkit.core.ranges import TensorRange
 from quantkit.graph.model_file import open_model
 from quantkit.targets.tensorrt.lint import lint
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-from tests.targets.tensorrt.qdq.test_add_placement import conv
-from tests.targets.test_qdq import block, dequantized_inputs, initializer, quantized_block, sqnr
+from tests.graphs.blocks import block, conv, sigmoid
+from tests.graphs.quantized import dequantized_inputs, initializer, quantized_block, sqnr
 
 DOUBLED = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "factors")
 MOVES = {
@@ -31,10 +31,6 @@ MOVES = {
         coordinate_transformation_mode="tf_crop_and_resize",
     ),
 }
-
-
-def sigmoid(source: str, output: str) -> onnx.NodeProto:
-    return helper.make_node("Sigmoid", [source], [output], name=output)
 
 
 def residual(source: str, number: int) -> list[onnx.NodeProto]:

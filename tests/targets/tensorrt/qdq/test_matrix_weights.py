@@ -15,7 +15,7 @@ from quantkit.qdq.reader import read_qdq
 from quantkit.targets.tensorrt.lint import lint
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
-from tests.targets.test_qdq import run
+from tests.graphs.quantized import run
 
 
 @pytest.fixture

@@ -87,3 +87,49 @@ def test_layers_that_move_values_to_the_pair_make_no_difference(and_out: str, ki
     assert model.graph.node[0].op_type == kind
     after = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+MOVES = {
+    "Slice": ("moved = Slice (image, two, six, two)", "Relu"),
+    "Split": ("moved, rest = Split <axis = 2> (image, halves)", "Relu"),
+    "Gather": ("moved = Gather <axis = 2> (image, two)", "Relu"),
+    "DepthToSpace": ("moved = DepthToSpace <blocksize = 2> (image)", "Relu"),
+    "SpaceToDepth": ("moved = SpaceToDepth <blocksize = 5> (image)", "Relu"),
+    "Tile": ("moved = Tile (image, twice)", "Relu"),
+    "AveragePool": ("moved = AveragePool <kernel_shape = [2, 2]> (image)", "Clip"),
+    "MaxPool with indices": ("moved, places = MaxPool <kernel_shape = [2, 2]> (image)", "Clip"),
+    "Cast": ("half = Cast <to = 10> (image)  moved = Cast <to = 1> (half)", "Clip"),
+}
+
+
+@pytest.mark.parametrize("kind", MOVES)
+def test_all_layers_that_commute_with_rounding_are_looked_through(kind: str) -> None:
+    body, expected = MOVES[kind]
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 13]> g (float[1000] x) => (float[a, b, c, d] z)
+        <float low = {{0}}, float high = {{6}}, float scale = {{0.047244}}, int8 zero = {{0}}, int64[1] two = {{2}},
+         int64[4] shape = {{1, 4, 10, 25}}, int64[2] halves = {{5, 5}}, int64[1] six = {{6}},
+         int64[4] twice = {{1, 1, 2, 2}}> {{
+            c = Clip (x, low, high)
+            image = Reshape (c, shape)
+            {body}
+            q = QuantizeLinear (moved, scale, zero)
+            z = DequantizeLinear (q, scale, zero)
+        }}"""
+    )
+    x = np.random.default_rng(0).uniform(-20, 20, 1000).astype(np.float32)
+    before = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    relus_for_clips(model.graph)
+    assert model.graph.node[0].op_type == expected
+    (after,) = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    np.testing.assert_array_equal(before[0], after)
+    assert after.max() == 127 * np.float32(0.047244)
+
+
+def test_bounds_that_are_numbers_in_constant_nodes_are_bounds() -> None:
+    model = clipped(6 / 127)
+    del model.graph.initializer[:2]
+    for name, value in (("low", 0.0), ("high", 6.0)):
+        model.graph.node.insert(0, helper.make_node("Constant", [], [name], value_float=value))
+    relus_for_clips(model.graph)
+    assert next(node.op_type for node in model.graph.node if node.op_type != "Constant") == "Relu"

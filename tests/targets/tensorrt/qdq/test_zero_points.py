@@ -19,6 +19,7 @@ from quantkit.qdq.reader import read_qdq
 from quantkit.runtime.layer_outputs import OnnxOutputs
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
+from tests.graphs.quantized import sqnr
 
 C = 16
 X = np.random.default_rng(1).standard_normal((2, C, 8, 8)).astype(np.float32)
@@ -206,10 +207,6 @@ def unsigned(model: onnx.ModelProto, tops: Mapping[str, float]) -> onnx.ModelPro
     return found
 
 
-def sqnr(reference: np.ndarray, other: np.ndarray) -> float:
-    return float(10 * np.log10((reference**2).sum() / ((reference - other) ** 2).sum()))
-
-
 @pytest.mark.parametrize("build", FOLDED)
 def test_the_folded_model_computes_what_u8_would(build: Any, tmp_path: Path) -> None:
     plain, ranges = quantized(build, tmp_path)
@@ -236,6 +233,12 @@ def test_where_it_would_not_be_exact_nothing_changes(build: Any, tmp_path: Path)
 
 def test_a_tensor_that_the_model_puts_out_keeps_its_values(tmp_path: Path) -> None:
     plain, _ = quantized(behind_one, tmp_path, "y", "t")
+    assert fold_zero_points(plain) == plain
+
+
+def test_a_dequantized_tensor_that_is_an_output_keeps_its_values(tmp_path: Path) -> None:
+    plain, _ = quantized(behind_one, tmp_path)
+    plain.graph.output.append(onnx.helper.make_empty_tensor_value_info("t_dequantized"))
     assert fold_zero_points(plain) == plain
 
 

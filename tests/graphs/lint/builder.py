@@ -13,8 +13,8 @@ from quantkit.targets.tensorrt.lint import lint
 Found = set[tuple[str, str]]
 
 
-class Graph:
-    """Builds a graph line by line. ``x`` is its input; a node is called as what it gives."""
+class Builder:
+    """Builds a graph line by line. ``x`` is its input; a node has the name of its output."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -72,27 +72,27 @@ class Graph:
         return helper.make_model(graph, opset_imports=opsets)
 
 
-class Cases(dict[str, tuple[Callable[[Graph], object], Found]]):
+class Cases(dict[str, tuple[Callable[[Builder], object], Found]]):
     """Builders of graphs by name, with the rules that each graph breaks and the node at fault."""
 
-    def case(self, *found: tuple[str, str]) -> Callable[[Callable[[Graph], object]], Callable[[Graph], object]]:
+    def case(self, *found: tuple[str, str]) -> Callable[[Callable[[Builder], object]], Callable[[Builder], object]]:
         """A graph that ends in what the function returns, and the rules it breaks."""
 
-        def register(build: Callable[[Graph], object]) -> Callable[[Graph], object]:
+        def register(build: Callable[[Builder], object]) -> Callable[[Builder], object]:
             self[build.__name__] = build, set(found)
             return build
 
         return register
 
 
-def findings(build: Callable[[Graph], object]) -> Found:
-    graph = Graph()
+def findings(build: Callable[[Builder], object]) -> Found:
+    graph = Builder()
     end = build(graph)
     graph.outputs += [end] if isinstance(end, str) else list(end)  # type: ignore[call-overload]
     return {(f.rule, f.nodes[0] if f.nodes else "") for f in lint(graph.model())}
 
 
-def layer_norm(g: Graph, x: str) -> str:
+def layer_norm(g: Builder, x: str) -> str:
     mean = g.add("ReduceMean", x, to="mean", axes=[-1])
     centred = g.add("Sub", x, mean, to="centred")
     square = g.add("Pow", centred, g.constant("two", 2), to="square")
@@ -101,5 +101,5 @@ def layer_norm(g: Graph, x: str) -> str:
     return g.add("Div", centred, root, to="normal")
 
 
-def batch_norm(g: Graph, x: str) -> str:
+def batch_norm(g: Builder, x: str) -> str:
     return g.add("BatchNormalization", x, *(g.constant(name, np.ones(16)) for name in "gbmv"), to="norm")

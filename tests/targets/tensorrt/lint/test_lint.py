@@ -16,13 +16,19 @@ from quantkit.targets.tensorrt.lint.finding import RULES
 from quantkit.targets.tensorrt.lint.read import read_quantized
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 from quantkit.targets.tensorrt.qdq.strongly_typed import quantized_half_precision
-from tests.targets.tensorrt.lint import test_places as test_lint_places
-from tests.targets.tensorrt.lint import test_sound as test_lint_sound
-from tests.targets.tensorrt.lint import test_values as test_lint_values
-from tests.targets.tensorrt.lint.lint_graphs import Graph
-from tests.targets.test_qdq import ranges_of, tiny  # noqa: F401 - a fixture
+from tests.graphs.lint import CASES, places, sound, values
+from tests.graphs.lint.builder import Builder, findings
+from tests.graphs.quantized import ranges_of
 
-CASES = test_lint_sound.CASES | test_lint_values.CASES | test_lint_places.CASES
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_graph_breaks_these_rules_and_no_others(name: str) -> None:
+    build, expected = CASES[name]
+    assert findings(build) == expected
+
+
+def test_no_two_cases_have_one_name() -> None:
+    assert len(CASES) == len(sound.CASES) + len(values.CASES) + len(places.CASES)
 
 
 def test_every_rule_has_its_case() -> None:
@@ -39,20 +45,20 @@ def test_every_rule_is_documented() -> None:
         assert section.lower().startswith(severity), rule
 
 
-def test_a_finding_says_what_is_wrong_and_how_to_mend_it(tiny: tuple) -> None:  # noqa: F811
+def test_a_finding_says_what_is_wrong_and_how_to_mend_it(tiny: tuple) -> None:
     for finding in lint(quantized_for_onnxruntime(*tiny)):
         assert finding.what.endswith(".")
         assert finding.hint.endswith(".")
         assert finding.nodes
 
 
-def test_our_own_models_have_no_errors(tiny: tuple) -> None:  # noqa: F811
+def test_our_own_models_have_no_errors(tiny: tuple) -> None:
     quantized = quantized_for_tensorrt(*tiny)
     for model in (quantized, quantized_half_precision(quantized)):
         assert {f.rule for f in lint(model)} <= {"few-channels", "newer-opset"}
 
 
-def test_the_onnxruntime_dialect_is_told_apart(tiny: tuple) -> None:  # noqa: F811
+def test_the_onnxruntime_dialect_is_told_apart(tiny: tuple) -> None:
     found = lint(quantized_for_onnxruntime(*tiny))
     rules = {f.rule for f in found}
     assert {"zero-point-not-zero", "type-not-int8", "quantized-bias", "pair-on-fused-branch"} <= rules
@@ -75,8 +81,8 @@ def test_a_model_without_pairs_is_bad_input(model_path: Path) -> None:
 
 
 def test_scales_in_an_external_file_are_read(tmp_path: Path) -> None:
-    graph = Graph()
-    graph.outputs.append(str(test_lint_values.a_dead_channel(graph)))
+    graph = Builder()
+    graph.outputs.append(str(values.a_dead_channel(graph)))
     onnx.save(graph.model(), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
     assert {f.rule for f in lint(read_quantized(tmp_path / "m.onnx"))} == {"scale-not-positive"}
     (tmp_path / "m.data").unlink()
@@ -85,8 +91,8 @@ def test_scales_in_an_external_file_are_read(tmp_path: Path) -> None:
 
 
 def test_scales_outside_the_folder_are_not_read(tmp_path: Path) -> None:
-    graph = Graph()
-    graph.outputs.append(str(test_lint_sound.chain(graph)))
+    graph = Builder()
+    graph.outputs.append(str(sound.chain(graph)))
     (tmp_path / "in").mkdir()
     onnx.save(
         graph.model(), tmp_path / "in" / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0
@@ -101,7 +107,7 @@ def test_scales_outside_the_folder_are_not_read(tmp_path: Path) -> None:
         read_quantized(tmp_path / "in" / "m.onnx")
 
 
-def test_damaged_models_are_bad_input_or_linted(tiny: tuple, tmp_path: Path) -> None:  # noqa: F811
+def test_damaged_models_are_bad_input_or_linted(tiny: tuple, tmp_path: Path) -> None:
     """Bytes turned over and nodes rewired, loops among them: never a traceback, and never for ever."""
     quantized = quantized_for_onnxruntime(*tiny)
     rng = np.random.default_rng(0)
@@ -127,8 +133,8 @@ def test_damaged_models_are_bad_input_or_linted(tiny: tuple, tmp_path: Path) -> 
 
 
 def test_activations_in_a_circle_are_gone_round_once() -> None:
-    graph = Graph()
-    graph.outputs.append(str(test_lint_places.a_depthwise_conv_at_the_end(graph)))
+    graph = Builder()
+    graph.outputs.append(str(places.a_depthwise_conv_at_the_end(graph)))
     model = graph.model()
     relu = next(node for node in model.graph.node if node.op_type == "Relu")
     model.graph.node.append(onnx.helper.make_node("Tanh", list(relu.output), list(relu.input)))

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from quantkit.core.wording import LONGEST_LINE, line_of
+
+
+def test_one_line_stands_for_an_error() -> None:
+    error = ValueError("\nwhat happened\nwhere\n")
+    assert line_of(error) == "what happened"
+    assert line_of(error, last=True) == "where"
+    assert len(line_of(ValueError("x" * 9999))) == LONGEST_LINE
+
+
+def test_an_error_without_a_message_is_called_by_its_type() -> None:
+    for error in (KeyboardInterrupt(), RuntimeError(""), ValueError(" \n ")):
+        assert line_of(error) == line_of(error, last=True) == type(error).__name__

@@ -1,0 +1,1 @@
+"""Graphs that several test modules build, and what they look at in quantized ones."""
