@@ -53,43 +53,6 @@ def test_vendor_packages_are_imported_only_inside_their_target() -> None:
                     assert line.startswith("    "), f"{file} imports {package} at the top"
 
 
-def test_imports_go_only_downwards() -> None:
-    layers = {
-        "core": 0,
-        "graph": 1,
-        "formats": 2,
-        "transforms": 3,
-        "qdq": 4,
-        "runtime": 5,
-        "datasets": 6,
-        "calibrators": 7,
-        "targets": 8,
-        "measure": 9,
-        "gates": 10,
-        "config": 11,
-        "reports": 11,
-        "pipeline": 12,
-        "demo": 12,
-        "api": 13,
-        "cli": 14,
-    }
-    root = Path(quantkit_package.__file__).parent
-    for file in root.rglob("*.py"):
-        own = layers.get(file.relative_to(root).parts[0].removesuffix(".py"))
-        for line in file.read_text(encoding="utf-8").splitlines():
-            words = line.split()
-            if own is not None and words[:1] == ["from"] and words[1].startswith("quantkit."):
-                other = layers.get(words[1].split(".")[1], 0)
-                assert other <= own, f"{file.relative_to(root)} imports upwards: {line.strip()}"
-
-
-def test_a_dialect_is_its_targets_own() -> None:
-    root = Path(quantkit_package.__file__).parent
-    for file in root.rglob("*.py"):
-        if file.relative_to(root).parts[:2] != ("targets", "tensorrt"):
-            assert "quantkit.targets.tensorrt.qdq" not in file.read_text(encoding="utf-8"), file
-
-
 def test_doctor_tells_what_works(quantkit: Quantkit) -> None:
     document = json.loads(quantkit("doctor", "--json").stdout)
     assert document["targets"]["onnxruntime"]["works"]

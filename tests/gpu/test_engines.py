@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.recipe import Recipe
+from quantkit.core.releases import release_of
 from quantkit.demo.digits import load_split, upscale
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import open_model
@@ -206,7 +207,7 @@ class TestBadInput:
     def test_a_damaged_timing_cache_is_made_anew(self, digits: Calibration, tmp_path: Path) -> None:
         (tmp_path / "timing.cache").write_bytes(b"no timing cache" * 99)
         model = open_model(Path(digits.model.path))
-        plan = plan_for("fp16", "auto", library.version_of(library.tensorrt().__version__))
+        plan = plan_for("fp16", "auto", release_of(library.tensorrt().__version__))
         settings = BuildSettings(optimization_level=0)
         made = builder.build(
             model.path, plan, profiles_for(model, [], [1]), settings, {}, (), tmp_path / "timing.cache"
@@ -239,7 +240,7 @@ class TestBadInput:
                 TensorRT().load(engine.artifact, device)
 
     def test_strong_typing_before_it_was_there(self, digits: Calibration) -> None:
-        if library.version_of(library.tensorrt().__version__) >= (10, 0):
+        if release_of(library.tensorrt().__version__) >= (10, 0):
             pytest.skip("this TensorRT has it")
         with pytest.raises(TargetRefuses, match="no strongly typed networks"):
             built(digits, ["int8"], mode="strong")

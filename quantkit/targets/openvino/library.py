@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from quantkit.core.errors import BackendMissing
+from quantkit.core.releases import Release, release_of
 from quantkit.targets.base import Availability
 
-Release = tuple[int, int]
 # First tested, and the first that is not: openvino's API is public, nncf's own parts that nncf_adapter.py uses are not.
 OPENVINO: tuple[Release, Release] = ((2025, 0), (2026, 5))
 NNCF: tuple[Release, Release] = ((3, 0), (3, 5))
@@ -87,12 +87,6 @@ def nncf() -> Any:
     # Its own set_log_level would silence every handler that others gave its logger, for what else they handle, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return package
-
-
-def release_of(text: str) -> Release:
-    """The first two numbers of a version such as "2026.4.1-22012-…"; (0, 0) when it has none."""
-    parts = text.replace("-", ".").split(".")
-    return (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit() else (0, 0)
 
 
 def _missing(name: str, tested: tuple[Release, Release]) -> Availability | None:

@@ -18,6 +18,7 @@ from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing
 from quantkit.core.recipe import Recipe
+from quantkit.core.releases import release_of
 from quantkit.graph.model_file import open_model
 from quantkit.targets.base import TimedSession
 from quantkit.targets.openvino import OpenVino, OpenVinoSettings, library
@@ -51,7 +52,7 @@ def exported(
     ("text", "release"), [("2026.4.1-22012-abc", (2026, 4)), ("3.4.0", (3, 4)), ("3.5.0.dev1", (3, 5)), ("x", (0, 0))]
 )
 def test_a_version_is_read_by_its_first_two_numbers(text: str, release: tuple[int, int]) -> None:
-    assert library.release_of(text) == release
+    assert release_of(text) == release
 
 
 @pytest.mark.parametrize("name", ["openvino", "nncf"])
@@ -72,7 +73,7 @@ def test_an_untested_version_is_an_error_with_the_range_and_the_pip_command(
 def test_the_installed_versions_are_tested_ones() -> None:
     assert library.availability().works
     for name, bounds in (("openvino", library.OPENVINO), ("nncf", library.NNCF)):
-        assert bounds[0] <= library.release_of(metadata.version(name)) < bounds[1]
+        assert bounds[0] <= release_of(metadata.version(name)) < bounds[1]
 
 
 def test_a_missing_nncf_ends_with_3_and_the_pip_command(

@@ -12,6 +12,7 @@ from quantkit.core.artifact import KNOWN_PRECISIONS, Artifact
 from quantkit.core.errors import BadConfig, TargetRefuses
 from quantkit.core.files import atomic_folder, digest_of, sha256_of, write_text
 from quantkit.core.recipe import Recipe
+from quantkit.core.releases import release_of
 from quantkit.core.wording import some
 from quantkit.graph.fused import with_fused
 from quantkit.graph.graph import Graph
@@ -59,7 +60,7 @@ def build_engines(request: PrepareRequest, settings: BuildSettings) -> list[Engi
     library.require()
     number = cuda.select(request.device)
     where = here(number)
-    release = library.version_of(where.tensorrt)
+    release = release_of(where.tensorrt)
     plans = [plan_for(precision, settings.mode, release) for precision in request.precisions]
     built = []
     for plan in plans:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from quantkit.core.errors import BackendMissing
+from quantkit.core.releases import release_of
 from quantkit.targets.base import Availability
 from quantkit.targets.tensorrt.engine import cuda
 
@@ -38,17 +39,11 @@ def availability() -> Availability:
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         return Availability(False, reason=f"TensorRT does not import ({error})", hint=install_command())
     found: str = trt.__version__
-    if not OLDEST <= version_of(found) < (FIRST_UNSUPPORTED,):
+    if not OLDEST <= release_of(found) < (FIRST_UNSUPPORTED,):
         return Availability(False, found, f"TensorRT {found} is not one that quantkit drives", install_command())
     if not cuda.device_count():
         return Availability(False, found, "there is no NVIDIA GPU, or no driver for it", "Check it with nvidia-smi.")
     return Availability(True, found)
-
-
-def version_of(text: str) -> tuple[int, int]:
-    """Major and minor of "8.6.0" or "10.16.1.11"."""
-    major, minor, *_ = (int(part) for part in f"{text}.0".split(".") if part.isdigit())
-    return major, minor
 
 
 def require() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from quantkit.core.errors import BackendMissing
+from quantkit.core.releases import release_of
 from quantkit.targets.tensorrt.engine import builder, library
 from quantkit.targets.tensorrt.engine.plan import BuildSettings, plan_for
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.skipif(library.availability().works, reason="there is a
 
 
 def test_a_cuda_that_does_not_start_is_told(model_path: Path, tmp_path: Path) -> None:
-    plan = plan_for("fp32", "auto", library.version_of(library.tensorrt().__version__))
+    plan = plan_for("fp32", "auto", release_of(library.tensorrt().__version__))
     with pytest.raises(BackendMissing, match=r"TensorRT does not start .*CUDA initialization failure"):
         builder.build(model_path, plan, [], BuildSettings(), {}, (), tmp_path / "timing.cache")
 

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from quantkit.core.errors import BadInput, TargetRefuses
-from quantkit.targets.tensorrt.engine import library
+from quantkit.core.releases import release_of
 from quantkit.targets.tensorrt.engine.plan import Mode, Plan, plan_for
 
 WEAK = [(8, 6), (9, 3), (10, 0), (10, 16)]
@@ -94,4 +94,4 @@ def test_every_plan_of_a_release_has_a_folder_of_its_own() -> None:
     [("8.6.0", (8, 6)), ("8.6.1.6", (8, 6)), ("10.16.1.11", (10, 16)), ("11.4.0.106", (11, 4)), ("11", (11, 0))],
 )
 def test_versions(text: str, release: tuple[int, int]) -> None:
-    assert library.version_of(text) == release
+    assert release_of(text) == release
