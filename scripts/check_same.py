@@ -6,7 +6,7 @@ AFTER is the checkout that this file lies in. Both sides run at the same time, a
 each needs its compiled counting kernel. Subjects are the demo, two models of SHARED, and the graphs of
 check_same_graphs.py. Exits 0 when all is the same, 1 when anything differs, 2 for bad usage.
 
-Every file must be equal byte for byte, but for what check_same_files.py names.
+Every file must be equal byte for byte, but for what check_same_files.py and check_same_meant.py name.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from pathlib import Path
 
 import check_same_graphs
 from check_same_files import difference
-
-# Differences that are meant: (subject, file, reason); the first two are wildcards.
-MENDED: tuple[tuple[str, str, str], ...] = ()
+from check_same_meant import MENDED
 
 METHODS = (
     "minmax", "moving-average", "percentile", "percentile-asymmetric", "entropy", "entropy-asymmetric", "mse",

@@ -2,7 +2,7 @@
 
 Every file must be equal byte for byte, but for this:
 
-- .npz: the members are compared, for an archive holds the time.
+- .npz: the arrays are compared, for an archive holds the time.
 - calibration.json, manifest.json and artifact.json: without the keys of IGNORED, times and digests of our own.
 - All text: without what NOISE matches (times, temporary folders) and without the path of the side's own folder.
 - OpenVINO's .xml: without the numbers in names that OpenVINO makes up, such as Constant_1370. They count all that was
@@ -17,12 +17,12 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import zipfile
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import check_same_meant
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -64,12 +64,13 @@ def difference(pair: tuple[Path, Path], folders: Sequence[Path]) -> tuple[str | 
         return onnx_difference(*map(onnx.load_from_string, contents)), []
     if old.suffix not in TEXT:
         return bytes_difference(*contents, old), []
-    texts = [quiet(content.decode(), folder) for content, folder in zip(contents, folders, strict=True)]
+    texts = [check_same_meant.reworded(quiet(c.decode(), f)) for c, f in zip(contents, folders, strict=True)]
     if old.name in IGNORED:
         documents = [json.loads(text) for text in texts]
         for document in documents:
             for key in IGNORED[old.name]:
                 document.pop(key, None)
+        check_same_meant.documents(documents[0], documents[1], new)
         return value_difference(*documents), []
     if old.suffix == ".xml" and texts[0] != texts[1]:
         texts = [renumbered(text) for text in texts]
@@ -134,14 +135,18 @@ def bytes_difference(old: bytes, new: bytes, path: Path) -> str:
 
 def npz_difference(old: Path, new: Path) -> str | None:
     """The first array that differs in name, dtype, shape or value."""
-    with zipfile.ZipFile(old) as a, zipfile.ZipFile(new) as b:
-        if a.namelist() != b.namelist():
-            return f"arrays: {list_difference(a.namelist(), b.namelist())}"
-        differing = next((name for name in a.namelist() if a.read(name) != b.read(name)), None)
-    if differing is None:
-        return None
-    name = differing.removesuffix(".npy")
-    return f"array {name}: {array_difference(np.load(old)[name], np.load(new)[name])}"
+    before = dict(np.load(old))
+    after = check_same_meant.arrays(before, dict(np.load(new)), new)
+    if list(before) != list(after):
+        return f"arrays: {list_difference(list(before), list(after))}"
+    for name, values in before.items():
+        if (
+            values.dtype != after[name].dtype
+            or values.shape != after[name].shape
+            or values.tobytes() != after[name].tobytes()
+        ):
+            return f"array {name}: {array_difference(values, after[name])}"
+    return None
 
 
 def array_difference(old: np.ndarray, new: np.ndarray) -> str:
