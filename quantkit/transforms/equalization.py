@@ -26,7 +26,7 @@ from quantkit.core.ranges import LEVELS, STEPS, TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.graph.graph import Graph, attribute, drop_unused_constants, names_in, operand, unique_name
 from quantkit.graph.operators import weight_output_axis
-from quantkit.transforms.equalization_sites import Site, site_of, weight_of
+from quantkit.transforms.equalization_sites import EqualizationSite, site_of, weight_of
 
 FEWEST_CLIPPED, FEWEST_NORMALIZED = 100, 16  # images
 LARGEST_FACTOR = 64.0
@@ -66,7 +66,7 @@ def means_after(channels: Mapping[str, ChannelStatistics], factors: Mapping[str,
 
 
 def _factors(
-    graph: Graph, site: Site, ranges: Mapping[str, TensorRange], channels: Mapping[str, ChannelStatistics]
+    graph: Graph, site: EqualizationSite, ranges: Mapping[str, TensorRange], channels: Mapping[str, ChannelStatistics]
 ) -> Floats | None:
     """The factors with the least expected error of the consumers' outputs; None for none."""
     measured = list(dict.fromkeys([site.start, *(node.input[0] for node in site.consumers)]))
@@ -146,7 +146,7 @@ class _Term:
         return (of_input + of_weight) / max(float((self.energy * square).sum(dtype=np.float64)), 1e-30)
 
 
-def _apply(graph: onnx.GraphProto, view: Graph, site: Site, factors: Floats, names: set[str]) -> None:
+def _apply(graph: onnx.GraphProto, view: Graph, site: EqualizationSite, factors: Floats, names: set[str]) -> None:
     """Multiply the producer's constants by the factors, and divide the consumers' weights by them.
 
     Each node gets constants of its own, for others may share those that it had; ``names`` are in use, and updated.

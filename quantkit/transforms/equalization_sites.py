@@ -23,7 +23,7 @@ SHAPE_ONLY = {"Shape", "Size"}  # they read no values
 
 
 @dataclass
-class Site:
+class EqualizationSite:
     """A tensor that can be scaled, with the layers that scale it and those that undo that.
 
     ``tensors`` are all that carry its factors, ``constants`` those that take them up, as (node, input position), and
@@ -43,7 +43,7 @@ class Site:
         return self.highest < np.inf
 
 
-def site_of(graph: Graph, node: onnx.NodeProto) -> Site | None:
+def site_of(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
     """The site that starts with a node's output; None if it cannot be scaled, or if nothing would gain by it."""
     site = _normalized(graph, node) or _clipped(graph, node)
     if site is None or not _follow(graph, site.tensors[-1], site, not site.is_clipped):
@@ -71,12 +71,12 @@ def _has_weight(graph: Graph, node: onnx.NodeProto) -> bool:
     return len(tensor.dims) == 2 and not (node.op_type == "Gemm" and attribute(node, "transA", 0))
 
 
-def _normalized(graph: Graph, node: onnx.NodeProto) -> Site | None:
+def _normalized(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
     """The output of a LayerNormalization, or of its last step where it is spelled out: times a constant, plus one."""
     if node.op_type == "LayerNormalization" and len(node.input) > 1:
         positions = range(1, len(node.input))
         fits = all(_is_vector(graph, node.input[i]) for i in positions)
-        return Site([node.output[0]], [], [(node, i) for i in positions], node.output[0]) if fits else None
+        return EqualizationSite([node.output[0]], [], [(node, i) for i in positions], node.output[0]) if fits else None
     if node.op_type != "Add" or len(node.input) != 2:
         return None
     shift = [i for i, name in enumerate(node.input) if _is_vector(graph, name)]
@@ -87,10 +87,10 @@ def _normalized(graph: Graph, node: onnx.NodeProto) -> Site | None:
     source = graph.producer(gain.input[1 - scale[0]]) if len(scale) == 1 else None
     if source is None or source.op_type != "Div":
         return None
-    return Site([node.output[0]], [], [(gain, scale[0]), (node, shift[0])], node.output[0])
+    return EqualizationSite([node.output[0]], [], [(gain, scale[0]), (node, shift[0])], node.output[0])
 
 
-def _clipped(graph: Graph, node: onnx.NodeProto) -> Site | None:
+def _clipped(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
     """The output of a Clip to 0..b behind a Conv; both bounds stay, so no channel may grow beyond b."""
     bounds = clip_bounds(node, graph.constants)
     if bounds is None or bounds[0] != 0 or not 0 < bounds[1] < np.inf:
@@ -101,10 +101,10 @@ def _clipped(graph: Graph, node: onnx.NodeProto) -> Site | None:
     if not all(name in graph.constants for name in conv.input[1:]):
         return None
     constants = [(conv, i) for i in range(1, len(conv.input))]
-    return Site([conv.output[0], node.output[0]], [], constants, node.output[0], bounds[1])
+    return EqualizationSite([conv.output[0], node.output[0]], [], constants, node.output[0], bounds[1])
 
 
-def _follow(graph: Graph, name: str, site: Site, last: bool) -> bool:
+def _follow(graph: Graph, name: str, site: EqualizationSite, last: bool) -> bool:
     """Collect the consumers of a tensor; False if one of them cannot undo the factors.
 
     ``last`` says that the channels lie along the last axis, which matrix products add up; Convs add up axis 1.

@@ -28,7 +28,7 @@ log = logging.getLogger("quantkit")
 RESULTS = ("comparison.json", "predictions.npz", "gate.json", "report.html", "summary.md", "junit.xml")
 
 
-class Source(Record):
+class Origin(Record):
     """What a calibration says of its data beside the counts.
 
     ``names`` are the chosen samples', in order; ``warnings`` were raised before the pass.
@@ -40,7 +40,7 @@ class Source(Record):
     warnings: tuple[str, ...] = ()
 
 
-def finish(config: Config, manifest: Manifest, source: Source, found: Checkpoint, folder: Path | None) -> Calibration:
+def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint, folder: Path | None) -> Calibration:
     """The calibration of a whole set of samples, saved in ``folder``. Raises BadInput when none could be read."""
     if not found.counted:
         raise BadInput(f"No sample of {source.data} could be read.", "Check the files.")

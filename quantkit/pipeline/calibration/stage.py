@@ -22,7 +22,7 @@ from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.one_pass import Counting, collect
-from quantkit.pipeline.calibration.result import Source, finish, forget_checkpoint, forget_results, keep, solved_tensors
+from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint, forget_results, keep, solved_tensors
 from quantkit.pipeline.calibration.warnings import idle_patterns
 from quantkit.pipeline.manifest import Manifest, new_manifest, now, read_manifest
 from quantkit.pipeline.run_directory import choose_folder, find_same_work, is_run, own_folder
@@ -160,7 +160,7 @@ def count_here(job: Job, opened: OpenedData, manifest: Manifest, folder: Path | 
     return count(job, opened, manifest, WHOLE, folder, progress)
 
 
-def surveyed(job: Job, opened: OpenedData) -> Source:
+def surveyed(job: Job, opened: OpenedData) -> Origin:
     """The samples' names and preprocessing, and every warning to be had before the pass, which is logged."""
     for note in opened.notes:
         log.info("%s", note)
@@ -172,7 +172,7 @@ def surveyed(job: Job, opened: OpenedData) -> Source:
     ]
     for warning in warnings:
         log.warning("%s", warning)
-    return Source(
+    return Origin(
         data=opened.location,
         names=tuple(opened.dataset.names[i] for i in indices),
         preprocess=opened.dataset.preprocess,

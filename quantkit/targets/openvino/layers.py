@@ -82,7 +82,7 @@ def executed_precision(runtime_model: Any) -> str:
     return summarize_precisions(counts)
 
 
-def layers_of(
+def executed_layers(
     runtime_model: Any, means: Mapping[str, float], meant: Mapping[str, str], adders: Mapping[str, str]
 ) -> tuple[LayerTime, ...]:
     """The layers that run, in order. ``means`` are milliseconds by the layer's name, ``meant`` is of ``meant_int8``,

@@ -16,7 +16,7 @@ from quantkit.core.wording import line_of
 from quantkit.targets.base import RequestTimes, failed_on
 from quantkit.targets.openvino import library
 from quantkit.targets.openvino.devices import configuration, runtime_of
-from quantkit.targets.openvino.layers import bias_adders, executed_precision, layers_of, meant_int8
+from quantkit.targets.openvino.layers import bias_adders, executed_layers, executed_precision, meant_int8
 from quantkit.targets.openvino.settings import OpenVinoSettings
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -115,7 +115,7 @@ class OpenVinoSession:
             for info in request.profiling_info:
                 taken[info.node_name] = taken.get(info.node_name, 0.0) + info.real_time.total_seconds() * 1e3
         means = {name: total / repeats for name, total in taken.items()}
-        return layers_of(compiled.get_runtime_model(), means, self._meant, self._adders)
+        return executed_layers(compiled.get_runtime_model(), means, self._meant, self._adders)
 
     def _first_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes to compile for before anything is fed: one sample, where only the batch is dynamic; else none."""

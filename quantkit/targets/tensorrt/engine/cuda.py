@@ -100,12 +100,12 @@ class Memory:
         array: npt.NDArray[Any] = np.frombuffer(memoryview(raw), np.dtype(dtype), count)
         return array.reshape(shape)
 
-    def upload(self, size: int, stream: Stream) -> None:
+    def upload(self, size: int, stream: CudaStream) -> None:
         """Copy the first ``size`` bytes to the device, when the stream comes to it."""
         kind = runtime().cudaMemcpyKind.cudaMemcpyHostToDevice
         checked(runtime().cudaMemcpyAsync(self.device, self._pinned, size, kind, stream.handle), "copying inputs")
 
-    def download(self, size: int, stream: Stream) -> None:
+    def download(self, size: int, stream: CudaStream) -> None:
         """Copy the first ``size`` bytes back, when the stream comes to it."""
         kind = runtime().cudaMemcpyKind.cudaMemcpyDeviceToHost
         checked(runtime().cudaMemcpyAsync(self._pinned, self.device, size, kind, stream.handle), "copying outputs")
@@ -123,7 +123,7 @@ class Memory:
             self.close()
 
 
-class Stream:
+class CudaStream:
     """A queue of work; ``handle`` is what TensorRT takes."""
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ class Event:
     def __init__(self) -> None:
         self._handle = checked(runtime().cudaEventCreate(), "making an event")
 
-    def record(self, stream: Stream) -> None:
+    def record(self, stream: CudaStream) -> None:
         """Mark the moment at which the stream has come here."""
         checked(runtime().cudaEventRecord(self._handle, stream.handle), "recording an event")
 
@@ -153,13 +153,13 @@ class Event:
         return float(checked(runtime().cudaEventElapsedTime(earlier._handle, self._handle), "reading an event"))
 
 
-class Graph:
+class CapturedGraph:
     """What ``enqueue`` puts into ``stream``, recorded without running it, to be launched as one.
 
     Raises GraphRefused where something in it cannot be recorded.
     """
 
-    def __init__(self, stream: Stream, enqueue: Callable[[], None]) -> None:
+    def __init__(self, stream: CudaStream, enqueue: Callable[[], None]) -> None:
         cuda = runtime()
         self._recorded = self._runnable = None
         mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
@@ -182,7 +182,7 @@ class Graph:
             raise GraphRefused
         self._runnable = runnable
 
-    def launch(self, stream: Stream) -> None:
+    def launch(self, stream: CudaStream) -> None:
         """Run it, when the stream comes to it."""
         checked(runtime().cudaGraphLaunch(self._runnable, stream.handle), "running a graph")
 

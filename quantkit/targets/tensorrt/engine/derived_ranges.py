@@ -17,7 +17,7 @@ BOUNDED = {"SOFTMAX": 1.0}  # what these put out at most
 
 
 @dataclass(frozen=True)
-class Layer:
+class ParsedLayer:
     """One layer of a parsed network: TensorRT's type and operation, and the floating-point tensors it takes and makes.
 
     ``operation`` is that of an element-wise, pooling or activation layer ("SUM", "MAX", "RELU"), else empty.
@@ -31,7 +31,7 @@ class Layer:
 
 
 def derived_ranges(
-    layers: Sequence[Layer], known: Mapping[str, float], constants: Mapping[str, float]
+    layers: Sequence[ParsedLayer], known: Mapping[str, float], constants: Mapping[str, float]
 ) -> dict[str, float]:
     """amax of every tensor that follows from ``known`` (amax by name) and from ``constants`` (their max|x|).
 
@@ -54,7 +54,7 @@ def derived_ranges(
     return amax
 
 
-def _forwards(layer: Layer, amax: Mapping[str, float]) -> float | None:
+def _forwards(layer: ParsedLayer, amax: Mapping[str, float]) -> float | None:
     """The output's amax, from the inputs'."""
     if layer.kind in BOUNDED:
         return BOUNDED[layer.kind]
@@ -75,7 +75,7 @@ def _forwards(layer: Layer, amax: Mapping[str, float]) -> float | None:
     return None
 
 
-def _backwards(layer: Layer, name: str, amax: Mapping[str, float]) -> float | None:
+def _backwards(layer: ParsedLayer, name: str, amax: Mapping[str, float]) -> float | None:
     """An input's amax, from the output's: a shuffle moves all its values; a sum's part is the sum less the rest."""
     output = amax.get(layer.outputs[0]) if layer.outputs else None
     if output is None:

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from quantkit.targets.tensorrt.engine import library
-from quantkit.targets.tensorrt.engine.derived_ranges import Layer, derived_ranges
+from quantkit.targets.tensorrt.engine.derived_ranges import ParsedLayer, derived_ranges
 
 
 def set_precisions(config: Any, half: bool, int8: bool) -> None:
@@ -77,10 +77,10 @@ def _is_float(tensor: Any) -> bool:
     return tensor is not None and tensor.dtype in (trt.float32, trt.float16)
 
 
-def _described(layer: Any) -> Layer:
+def _described(layer: Any) -> ParsedLayer:
     inputs = [layer.get_input(i) for i in range(layer.num_inputs)]
     outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
-    return Layer(
+    return ParsedLayer(
         layer.name,
         layer.type.name,
         _operation(layer),

@@ -83,7 +83,7 @@ class EngineSession:
                 raise BackendMissing(f"The GPU has not enough memory to load {name} ({reason}).", "Free some.")
             raise TargetRefuses(f"TensorRT cannot load {name} ({reason}).", "Build it here with quantkit build.")
         self._name = name
-        self._stream = cuda.Stream()
+        self._stream = cuda.CudaStream()
         self._events = [cuda.Event() for _ in range(4)]
         self._contexts: dict[int, Any] = {}
         self._memory: dict[str, cuda.Memory] = {}
@@ -158,7 +158,7 @@ class EngineSession:
         """Empty where CUDA cannot record the engine as a graph."""
         start, _, _, end = self._events
         try:
-            graph = cuda.Graph(self._stream, lambda: self._enqueue(context))
+            graph = cuda.CapturedGraph(self._stream, lambda: self._enqueue(context))
         except cuda.GraphRefused:
             return []
         graph.launch(self._stream)  # the first time it is copied to the device, too

@@ -19,7 +19,7 @@ BIASED = ("Conv", "Gemm")
 
 
 @dataclass(frozen=True)
-class Site:
+class FoldingSite:
     """A tensor that can have a zero-point: its activation, its pair, and the layers whose biases change.
 
     ``before`` adds to the tensor itself, those of ``behind`` consume it, and the output of those of ``beside`` is added
@@ -50,7 +50,7 @@ class Site:
         return BELOW * float(self.scale)
 
 
-def sites(graph: Graph, names: set[str]) -> Iterator[Site]:
+def sites(graph: Graph, names: set[str]) -> Iterator[FoldingSite]:
     """Every tensor that can have a zero-point, in graph order; ``names`` are in use, and updated."""
     for node in graph.of_type(*CLAMPS):
         site = _site(graph, node)
@@ -59,7 +59,7 @@ def sites(graph: Graph, names: set[str]) -> Iterator[Site]:
             yield site
 
 
-def _site(graph: Graph, activation: onnx.NodeProto) -> Site | None:
+def _site(graph: Graph, activation: onnx.NodeProto) -> FoldingSite | None:
     bounds = clip_bounds(activation, graph.constants)
     if bounds is None or not bounds[0] == 0 < bounds[1]:
         return None
@@ -73,7 +73,7 @@ def _site(graph: Graph, activation: onnx.NodeProto) -> Site | None:
     if scale is None or consumers is None:
         return None
     step = np.float32(min(LEVELS * scale, bounds[1]) / STEPS)
-    return Site(activation, quantize, dequantize.output[0], step, before, *consumers)
+    return FoldingSite(activation, quantize, dequantize.output[0], step, before, *consumers)
 
 
 def _own_scale(graph: Graph, quantize: onnx.NodeProto, dequantize: onnx.NodeProto) -> float | None:

@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from quantkit.graph.graph import Graph, drop_unused_constants, names_in, operand, unique_name
 from quantkit.graph.operators import weight_output_axis
 from quantkit.qdq.metadata import FROM_ZERO, note_shifted
-from quantkit.targets.tensorrt.qdq.zero_point_sites import Site, sites, weight_of
+from quantkit.targets.tensorrt.qdq.zero_point_sites import FoldingSite, sites, weight_of
 
 
 def fold_zero_points(quantized: onnx.ModelProto) -> onnx.ModelProto:
@@ -70,7 +70,7 @@ def _weight_sums(graph: Graph, node: onnx.NodeProto) -> npt.NDArray[np.float64]:
     return sums
 
 
-def _start_from_zero(graph: onnx.GraphProto, view: Graph, site: Site) -> None:
+def _start_from_zero(graph: onnx.GraphProto, view: Graph, site: FoldingSite) -> None:
     """Take the activation out, and set the scale."""
     producer = view.producer(site.activation.input[0])
     assert producer is not None

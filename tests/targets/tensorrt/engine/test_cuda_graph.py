@@ -62,7 +62,7 @@ def test_what_is_recorded_ends_and_is_given_back(
     stream = SimpleNamespace(handle=7)
     raised: type[BaseException] | None = None
     try:
-        cuda.Graph(stream, enqueue).launch(stream)  # type: ignore[arg-type]
+        cuda.CapturedGraph(stream, enqueue).launch(stream)  # type: ignore[arg-type]
     except (cuda.GraphRefused, KeyboardInterrupt) as refusal:
         raised = type(refusal)  # the exception itself would keep the graph
     calls = runtime.calls

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantkit.targets.tensorrt.engine.derived_ranges import Layer, derived_ranges
+from quantkit.targets.tensorrt.engine.derived_ranges import ParsedLayer, derived_ranges
 
 
-def layer(kind: str, inputs: str, outputs: str, operation: str = "") -> Layer:
-    return Layer(f"{kind} of {inputs}", kind, operation, tuple(inputs.split()), tuple(outputs.split()))
+def layer(kind: str, inputs: str, outputs: str, operation: str = "") -> ParsedLayer:
+    return ParsedLayer(f"{kind} of {inputs}", kind, operation, tuple(inputs.split()), tuple(outputs.split()))
 
 
 # What TensorRT 8.6 makes of a Gemm with a bias: its caches name these tensors beside the model's own.
@@ -113,7 +113,7 @@ amaxes = st.dictionaries(tensors, st.floats(1e-6, 1e6))
 @given(
     st.lists(
         st.builds(
-            lambda what, inputs, outputs: Layer("", *what, tuple(inputs), tuple(outputs)),
+            lambda what, inputs, outputs: ParsedLayer("", *what, tuple(inputs), tuple(outputs)),
             st.sampled_from([*((kind, "") for kind in KINDS), *OPERATIONS]),
             st.lists(tensors, max_size=3),
             st.lists(tensors, max_size=2),
@@ -124,7 +124,7 @@ amaxes = st.dictionaries(tensors, st.floats(1e-6, 1e6))
     amaxes,
 )
 def test_the_known_ones_never_change_and_every_range_is_positive(
-    layers: list[Layer], known: dict[str, float], constants: dict[str, float]
+    layers: list[ParsedLayer], known: dict[str, float], constants: dict[str, float]
 ) -> None:
     found = derived_ranges(layers, known, constants)
     assert {name: found[name] for name in known} == known
