@@ -20,7 +20,7 @@ from quantkit.core.shard import WHOLE, Shard
 from quantkit.datasets.stream import check_unreadable
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
-from quantkit.pipeline.calibration.result import finish, forget_checkpoint
+from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint
 from quantkit.pipeline.calibration.stage import count, open_calibration_data, prepare, surveyed
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
 from quantkit.pipeline.run_directory import PART_FILE, choose_folder, own_folder
