@@ -50,15 +50,15 @@ MADE_UP = re.compile(r"(?<![\w/.])([A-Z][A-Za-z]*)_(\d+)(?!\d)")
 
 def difference(pair: tuple[Path, Path], folders: Sequence[Path]) -> tuple[str | None, list[str]]:
     """Where two files differ first, in words, and the key paths that are new where nothing but a schema counts."""
-    old, new = pair
+    old, new = check_same_meant.counterpart(*pair), pair[1]
     if old.name in SCHEMAS:
-        return schema_difference(*(json.loads(path.read_text()) for path in pair))
+        return schema_difference(json.loads(old.read_text()), json.loads(new.read_text()))
     if old.name in MEASURED and (old.parent / "comparison.json").exists():
         return None, []
     if old.suffix == ".npz":
         return npz_difference(old, new), []
-    contents = [path.read_bytes() for path in pair]
-    if contents[0] == contents[1]:
+    contents = [path.read_bytes() for path in (old, new)]
+    if contents[0] == contents[1] or check_same_meant.close(old, new):
         return None, []
     if old.suffix == ".onnx":
         return onnx_difference(*map(onnx.load_from_string, contents)), []
@@ -135,8 +135,7 @@ def bytes_difference(old: bytes, new: bytes, path: Path) -> str:
 
 def npz_difference(old: Path, new: Path) -> str | None:
     """The first array that differs in name, dtype, shape or value."""
-    before = dict(np.load(old))
-    after = check_same_meant.arrays(before, dict(np.load(new)), new)
+    before, after = dict(np.load(old)), dict(np.load(new))
     if list(before) != list(after):
         return f"arrays: {list_difference(list(before), list(after))}"
     for name, values in before.items():

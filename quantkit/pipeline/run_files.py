@@ -71,8 +71,11 @@ def load_comparison(path: Path) -> Comparison:
 
 def save_predictions(predictions: Predictions, path: Path) -> None:
     """Write them, atomically."""
-    text = {name: np.array(getattr(predictions, name), dtype=np.str_) for name in ("names", "classes", "keys")}
-    write_npz(path, {**text, "labels": predictions.labels, **predictions.kept})
+    names, classes, keys = (
+        np.array(values, dtype=np.str_) for values in (predictions.names, predictions.classes, predictions.keys)
+    )
+    samples = {"names": names, "classes": classes, "labels": predictions.labels, "keys": keys}
+    write_npz(path, {**samples, **predictions.kept})
 
 
 def load_predictions(path: Path) -> Predictions:
