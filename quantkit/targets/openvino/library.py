@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -60,8 +61,9 @@ def require_nncf() -> None:
 
 @cache
 def openvino() -> Any:
-    """The openvino package."""
-    import openvino as package
+    """The openvino package, which reports to its maker that it was imported where it finds its telemetry package."""
+    with _absent("openvino_telemetry"):
+        import openvino as package
 
     return package
 
@@ -87,6 +89,19 @@ def nncf() -> Any:
     # Its own set_log_level would silence every handler that others gave its logger, for what else they handle, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return package
+
+
+@contextlib.contextmanager
+def _absent(name: str) -> Iterator[None]:
+    """Lets imports of a package fail as if it were not installed, unless it is imported already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _missing(name: str, tested: tuple[Release, Release]) -> Availability | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -244,3 +246,12 @@ def test_layers_that_do_not_compile_are_left_out_and_listed(
     told = {layer.name: layer for layer in OpenVino().load(artifact, "CPU").layer_times(X, 2) if layer.meant}
     assert {name: layer.precision for name, layer in told.items()} == {"conv2": "f32"}
     assert told["conv2"].reason == "OpenVINO cannot compile it in INT8"
+
+
+def test_importing_openvino_reports_nothing_to_anyone() -> None:
+    code = (
+        "from quantkit.targets.openvino import library; library.openvino(); import sys, openvino.tools.ovc as ovc; "
+        "print(type(ovc.telemetry).__module__, 'openvino_telemetry' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.split() == ["openvino.tools.ovc.telemetry_stub", "False"]
