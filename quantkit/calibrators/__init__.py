@@ -1,4 +1,4 @@
-"""From activations to ranges: collect, then solve. One algorithm, one file."""
+"""From activations to ranges: collect, then solve. One module per algorithm."""
 
 from __future__ import annotations
 

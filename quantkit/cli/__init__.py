@@ -1,1 +1,1 @@
-"""The command line: one file per verb; each parses, calls the pipeline and prints."""
+"""The command line: one module per verb, which parses options, calls the pipeline and prints the result."""

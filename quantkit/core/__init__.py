@@ -1,1 +1,1 @@
-"""Value types: frozen, no I/O but their own save and load. Imports nothing of quantkit but itself."""
+"""Value types: frozen, with no I/O but their own save and load. Imports nothing else of quantkit."""

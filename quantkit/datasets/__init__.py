@@ -1,4 +1,4 @@
-"""Images and arrays, as a stream of model inputs."""
+"""Reads images and arrays as a stream of model inputs."""
 
 from __future__ import annotations
 

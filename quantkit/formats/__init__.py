@@ -1,1 +1,1 @@
-"""Files of ranges that other tools read and write, one format a file."""
+"""File formats for ranges that other tools read and write, one module per format."""

@@ -1,1 +1,1 @@
-"""Accuracy with intervals, fidelity to FP32, latency as a distribution."""
+"""Measurements: accuracy with confidence intervals, fidelity to FP32, and latency as a distribution."""

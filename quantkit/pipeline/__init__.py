@@ -1,1 +1,1 @@
-"""The stages, in order: calibrate, export, compare, report, gate. Each reads and writes a run directory."""
+"""The stages: calibrate, export, compare, report, gate. Each reads from and writes to a run directory."""

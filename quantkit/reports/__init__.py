@@ -1,1 +1,1 @@
-"""What people read about a run: an HTML page, a Markdown summary, a JUnit file."""
+"""The reports on a run: an HTML page, a Markdown summary, a JUnit file."""
