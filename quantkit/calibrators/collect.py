@@ -22,7 +22,7 @@ UNITS_PER_WIDTH = 2.0**20  # resolution of channel means
 
 
 class NotFinite(ValueError):
-    """A tensor holds NaN or Inf; ``tensor`` names it."""
+    """The tensor named ``tensor`` holds NaN or Inf (``value``)."""
 
     def __init__(self, tensor: str, value: float) -> None:
         super().__init__(f"{tensor} holds {value}")
@@ -31,7 +31,16 @@ class NotFinite(ValueError):
 
 
 def note_maxima(maxima: dict[str, float], tensors: Mapping[str, Floats], clamps: Sequence[Clamp] = ()) -> None:
-    """Take one sample of the first batch into ``maxima``, max|x| by tensor, ``clamps`` included. Raises NotFinite."""
+    """Update ``maxima`` with one sample of the first batch.
+
+    Args:
+        maxima: The max|x| by tensor so far; updated in place.
+        tensors: The sample's activations by tensor.
+        clamps: Tensors that are computed from others by clamping and are not in ``tensors``.
+
+    Raises:
+        NotFinite: An activation is NaN or Inf.
+    """
     of = _by_source(clamps)
     for name, array in tensors.items():
         low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)  # NaN propagates
@@ -43,18 +52,22 @@ def note_maxima(maxima: dict[str, float], tensors: Mapping[str, Floats], clamps:
 
 
 def first_widths(maxima: Mapping[str, float]) -> dict[str, float]:
-    """The bin widths that the first batch sets: max|x| / 2048, and 2⁻²⁴ for a tensor that was all zero."""
+    """Return the initial bin widths: max|x| / 2048 over the first batch, and 2⁻²⁴ for a tensor that was all zero."""
     return {name: DEAD_WIDTH if largest < SMALLEST_MAX else largest / BINS for name, largest in maxima.items()}
 
 
 class Collector:
-    """What every tensor it is shown holds, in memory that does not grow with the number of samples.
+    """Histograms and channel statistics of tensors, in memory that does not grow with the number of samples.
 
-    A tensor's bin width starts at ``widths`` (from :func:`first_widths`) and doubles, by summing
-    neighbouring bins, whenever a larger value comes. Because widths are dyadic multiples of one another, any division
-    of the samples over collectors with the same ``widths`` merges to the same counts. ``samples`` is the number of all
-    samples, which place and weigh each one; ``axes`` gives a tensor's channel axis where that is not the default.
-    Tensors that only cut others off (``clamps``) are not shown to it: they are counted with their source.
+    A tensor's bin width starts at ``widths`` and doubles, by summing neighbouring bins, whenever a larger value
+    arrives. Because widths are dyadic multiples of one another, any division of the samples among collectors with the
+    same ``widths`` merges to the same counts.
+
+    Args:
+        widths: The initial bin width of every tensor, from :func:`first_widths`.
+        samples: The number of all samples, which decides the weight of each one in moving averages.
+        axes: The channel axis of tensors for which it is not :func:`default_axis`.
+        clamps: Tensors that clamp another one. They are not observed themselves but counted with their source.
     """
 
     def __init__(
@@ -71,9 +84,15 @@ class Collector:
         self._tensors: dict[str, _Tensor] = {}
 
     def observe(self, tensors: Mapping[str, Floats], position: int = 0) -> None:
-        """Count every value of sample number ``position``: float32 arrays of any shape.
+        """Count every value of one sample.
 
-        Raises NotFinite on NaN or Inf, after which the collector is of no use; ValueError on a tensor without width.
+        Args:
+            tensors: The activations, float32 arrays of any shape.
+            position: The number of the sample.
+
+        Raises:
+            NotFinite: An activation is NaN or Inf. The collector must not be used afterwards.
+            ValueError: A tensor has no width.
         """
         weight = weight_of(position, self._samples)
         for name, array in tensors.items():
@@ -81,7 +100,7 @@ class Collector:
                 continue
             values = np.ascontiguousarray(array, dtype=np.float32)
             axis = self._axes.get(name, default_axis(array.ndim))
-            if axis >= array.ndim:  # it broadcasts to what has that axis
+            if axis >= array.ndim:  # the tensor is broadcast to one that has this axis
                 axis = default_axis(array.ndim)
             channels = array.shape[axis] if array.ndim else 1
             inner = math.prod(array.shape[axis:][1:]) if array.ndim else 1
@@ -110,7 +129,7 @@ class Collector:
         return tensor
 
     def collected(self) -> Collected:
-        """What has been counted so far."""
+        """Return the counts so far."""
         return Collected(
             {name: tensor.histogram() for name, tensor in self._tensors.items()},
             {name: tensor.channels() for name, tensor in self._tensors.items()},
@@ -119,7 +138,7 @@ class Collector:
 
 
 def default_axis(rank: int) -> int:
-    """The channel axis by rank: 1 of (N, C, H, W) or more, the last of (N, C) and of (N, tokens, C)."""
+    """Return the channel axis for a rank: 1 for (N, C, H, W) and more, the last for (N, C) and (N, tokens, C)."""
     return 1 if rank >= 4 else -1
 
 
@@ -136,7 +155,7 @@ class _Tensor:
     def add(self, low: float, high: float, position: int, samples: int, weight: float) -> None:
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
         self.moving += MovingExtremes.of(low, high, weight)
-        # Most samples change nothing, and this runs for every tensor of each.
+        # Most samples change nothing, and this runs for every tensor of every sample.
         if not self.extent.covers(low, high):
             self.extent = self.extent.merged(Extent.of(low, high, position, samples))
         self.seen += 1

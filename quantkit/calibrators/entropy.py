@@ -1,4 +1,4 @@
-"""Entropy: the threshold that loses least information, by TensorRT's exact rule.
+"""Entropy: the threshold that loses the least information, by TensorRT's exact rule.
 
 Migacz, "8-bit Inference with TensorRT", GTC 2017,
 https://on-demand.gputechconf.com/gtc/2017/presentation/s7310-8-bit-inference-with-tensorrt.pdf, describes the idea. The
@@ -16,11 +16,11 @@ LEVELS = 128  # int8 magnitudes
 
 
 def entropy(histogram: Histogram) -> TensorRange:
-    """The amax with the least KL divergence between the clipped and the quantized distribution of |x|.
+    """Return the amax with the least KL divergence between the clipped and the quantized distribution of |x|.
 
-    The threshold is (i + 0.5) bin widths for the best i in 128..2048, so that amax can exceed the largest value seen by
-    half a bin. The first of equal minima wins, as in TensorRT. Bin 0 counts as much as bin 1, so that exact zeros do
-    not dominate; where nothing is left by that, the range is :func:`minmax`.
+    The threshold is (i + 0.5) bin widths for the best i in 128..2048, so amax can exceed the largest value by half a
+    bin. The first of equal minima wins, as in TensorRT. Bin 0 gets the count of bin 1, so that exact zeros do not
+    dominate. If that leaves no counts, the range is :func:`minmax`.
     """
     counts = histogram.absolute
     counts[0] = counts[1]

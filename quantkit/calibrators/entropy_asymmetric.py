@@ -19,17 +19,18 @@ LEVELS = 256  # uint8
 
 
 def entropy_asymmetric(histogram: Histogram) -> TensorRange:
-    """The range with the least KL divergence between the clipped and the 256-level distribution of x.
+    """Return the range with the least KL divergence between the clipped and the 256-level distribution of x.
 
-    A window of signed bins is judged as in ``numerics.divergence.divergences``: outliers go to its
-    end bins, and the bin that holds x = 0 counts as much as the next one above it, so that exact zeros do not dominate.
-    Windows hold zero and more than 256 bins with values, for merging fewer into 256 levels says nothing (TensorRT's
-    rule, which tries them, puts the threshold of values in 2..3 at 2). First the upper end is searched with all
-    negative bins in the window, then the lower end with the upper one found, then the upper one again if the lower one
-    moved; an end without values stays at zero. Every bin edge is tried, the narrowest of equal windows wins, and ends
-    never lie beyond what was seen.
+    A window of signed bins is rated as in ``numerics.divergence.divergences``: outliers are added to its end bins. The
+    bin that contains x = 0 gets the count of the next bin above it, so that exact zeros do not dominate.
 
-    Where no more bins are filled than there are levels, the range is :func:`minmax`.
+    A window contains zero and more than 256 bins with values, because merging fewer into 256 levels measures nothing.
+    (TensorRT's rule tries such windows, and puts the threshold of values in 2..3 at 2.) The search goes in three steps:
+    the upper end with all negative bins in the window, the lower end with that upper end, and the upper end again if
+    the lower end moved. An end without values stays at zero. Every bin edge is tried, and the narrowest of equal
+    windows wins. The range never exceeds the values seen.
+
+    If no more bins have values than there are levels, the range is :func:`minmax`.
     """
     counts = signed_counts(histogram)
     counts[ZERO] = counts[ZERO + 1]
@@ -52,7 +53,7 @@ def entropy_asymmetric(histogram: Histogram) -> TensorRange:
 
 
 def _width(counts: Counts, least: int, clipped: int) -> int:
-    """How many of ``counts``, from the first on, the best window holds: at least ``least``."""
+    """Return the width of the best window of ``counts`` that starts at the first bin; at least ``least`` bins."""
     (filled,) = np.nonzero(counts > 0)
     if filled.size <= LEVELS:
         return len(counts)

@@ -1,4 +1,4 @@
-"""Min-max: the range is exactly what was seen.
+"""Min-max: the range covers exactly the values seen.
 
 TensorRT's IInt8MinMaxCalibrator computes the same amax = max|x|.
 """
@@ -10,5 +10,5 @@ from quantkit.core.statistics.histogram import Histogram
 
 
 def minmax(histogram: Histogram) -> TensorRange:
-    """The range that clips nothing: amax = max|x|, low and high the signed extremes. Serves both kinds of scheme."""
+    """Return the range that clips nothing: amax = max|x|, and the signed extremes as low and high."""
     return TensorRange.symmetric(histogram.largest, histogram.minimum, histogram.maximum)

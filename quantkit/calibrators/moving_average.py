@@ -1,4 +1,4 @@
-"""Moving average: the ends are averages of every image's extremes, so that one odd image does not set the range.
+"""Moving average: the ends are averages of all images' extremes, so that one odd image does not decide the range.
 
 Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (2018),
 https://arxiv.org/abs/1712.05877, section 3.1; PyTorch's MovingAverageMinMaxObserver (averaging constant 0.01),
@@ -13,11 +13,11 @@ from quantkit.core.statistics.histogram import Histogram
 
 
 def moving_average(histogram: Histogram) -> TensorRange:
-    """The asymmetric range between the moving averages of the images' minima and maxima.
+    """Return the range between the moving averages of the images' minima and maxima.
 
-    Never wider than what was seen. It is :func:`minmax` for a histogram without averages (one not counted image by
-    image), and where both averages are less than one bin from zero: such a tensor is zero for nearly every image, and a
-    range that narrow would clip all that it ever holds.
+    The range never exceeds the values seen. It is :func:`minmax` in two cases: the histogram has no averages because it
+    was not counted image by image, or both averages are less than one bin from zero. Then the tensor is zero for nearly
+    every image, and such a narrow range would clip everything else.
     """
     moving = histogram.moving
     if moving.weight == 0:

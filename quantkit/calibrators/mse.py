@@ -18,15 +18,15 @@ from quantkit.core.statistics.histogram import Histogram
 LEVELS = 127  # largest int8 magnitude of the symmetric scheme
 COARSE = 2 ** -(np.arange(19) / 2)  # shares of the largest value, down to 1/512
 RATIO = 2 ** (1 / 16)  # between neighbouring thresholds of the fine grid
-FINE = RATIO ** np.arange(-7.0, 8.0)  # between the neighbours of one in the coarse grid
-TOLERANCE = 1 / 256  # of the threshold; the error near its minimum changes by the square of this
+FINE = RATIO ** np.arange(-7.0, 8.0)  # covers the gap to both neighbours in the coarse grid
+TOLERANCE = 1 / 256  # of the threshold; near its minimum the error changes with the square of this
 
 
 def mse(histogram: Histogram) -> TensorRange:
-    """The amax that minimises E[(x - quantized x)²] under symmetric int8, 127 levels on either side of zero.
+    """Return the amax that minimises E[(x - quantized x)²] under symmetric int8, with 127 levels on each side of zero.
 
-    A geometric grid down to 1/512 of the largest value, a finer one around its best, then a golden-section search
-    between the neighbours of the best of that. Values are taken as uniform inside each bin.
+    The search tries a geometric grid down to 1/512 of the largest value, then a finer grid around the best point, then
+    a golden-section search between the neighbours of the best of those. Values are assumed uniform inside each bin.
     """
     error = RoundingError(histogram.absolute)
     largest = histogram.largest / histogram.width
@@ -35,7 +35,7 @@ def mse(histogram: Histogram) -> TensorRange:
 
 
 def best_share(error: Callable[[Number], Floats]) -> float:
-    """The share of the largest value, in (0, 1], with the least ``error``, an elementwise function of shares."""
+    """Return the share of the largest value, in (0, 1], with the least ``error``, an elementwise function of shares."""
     at, least = 1.0, np.inf
     for grid in (COARSE, FINE):
         shares = np.minimum(at * grid, 1.0)

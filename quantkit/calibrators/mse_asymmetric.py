@@ -1,7 +1,7 @@
 """MSE for asymmetric schemes: the two ends with the least expected squared quantization error.
 
 Nagel et al., "A White Paper on Neural Network Quantization" (2021), https://arxiv.org/abs/2106.08295, section 3.1,
-names the criterion; Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+gives the criterion; Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference" (2018), https://arxiv.org/abs/1712.05877, section 3.1, put zero on the grid like this.
 """
 
@@ -20,12 +20,13 @@ REACH = 0.5 + 1e-9  # steps
 
 
 def mse_asymmetric(histogram: Histogram) -> TensorRange:
-    """The low and high that minimise E[(x - quantized x)²] under affine uint8.
+    """Return the low and high that minimise E[(x - quantized x)²] under affine uint8.
 
-    The grid goes through zero: step = (high - low) / 255, zero-point = round(-low / step), and the ends of the grid are
-    where that puts them; the range returned is the one before this rounding, never beyond what was seen. The step is
-    searched as the threshold in :func:`quantkit.calibrators.mse.mse`, each with all the zero-points that such a range
-    can have; an end without values stays at zero. Values are taken as uniform inside each bin.
+    The grid contains zero: step = (high - low) / 255, zero-point = round(-low / step). The error is that of the grid
+    with the rounded zero-point; the range returned is the one before rounding, and never exceeds the values seen. The
+    step is searched like the threshold in :func:`quantkit.calibrators.mse.mse`; each step is tried with every
+    zero-point that a range of that width can have. An end without values stays at zero. Values are assumed uniform
+    inside each bin.
     """
     lowest, highest = max(-histogram.minimum, 0.0), max(histogram.maximum, 0.0)
     left, right = lowest / histogram.width, highest / histogram.width
@@ -40,8 +41,8 @@ def mse_asymmetric(histogram: Histogram) -> TensorRange:
         if least == most:
             return expected(step, least, LEVELS + 1)[..., None]
         tried = expected.of_zero_points(step, LEVELS + 1, least, most)
-        # Rounding the zero-point shifts a range by up to half a step, so that a grid may end that far beyond what was
-        # seen though the range does not.
+        # Rounding the zero-point shifts a range by up to half a step, so a grid may exceed the values seen by that much
+        # although the range does not.
         tried[zero_points > np.asarray(left / step + REACH)[..., None]] = np.inf
         tried[zero_points < np.asarray(LEVELS - REACH - right / step)[..., None]] = np.inf
         return tried

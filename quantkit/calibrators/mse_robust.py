@@ -1,9 +1,9 @@
-"""The ends with the least expected squared error, for both kinds of scheme, whatever one strange image holds.
+"""MSE for both kinds of scheme that ignores the outliers of a single strange image.
 
-An image unlike all others can hold values several times as large as any other's. The squared error of a method that
-sees them is made by them alone, and widens the range at the cost of every other image. So where one image reaches more
-than 1.5 times as far as the runner-up, what lies beyond the runner-up's largest value is left out of the error. Of
-fewer than 100 images one is no rarity: leaving it out would cut more than one image in a hundred.
+One image can hold values several times as large as any other's. They dominate the squared error and widen the range at
+the cost of every other image. So if one image's max|x| is more than 1.5 times the runner-up's, values beyond the
+runner-up's max|x| are left out of the error. With fewer than 100 images nothing is left out, because that would affect
+more than one image in a hundred.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ FEWEST = 100  # images
 
 
 def mse_robust(histogram: Histogram) -> TensorRange:
-    """amax as :func:`~quantkit.calibrators.mse.mse` finds it for s8, low and high as
-    :func:`~quantkit.calibrators.mse_asymmetric.mse_asymmetric` does for u8."""
+    """Return the amax of :func:`~quantkit.calibrators.mse.mse` for s8, and the low and high of
+    :func:`~quantkit.calibrators.mse_asymmetric.mse_asymmetric` for u8, without the outliers of a strange image."""
     usual = without_strange_image(histogram)
     ends = mse_asymmetric(usual)
     return TensorRange(mse(usual).amax, ends.low, ends.high)
 
 
 def without_strange_image(histogram: Histogram) -> Histogram:
-    """The histogram up to what a second image reaches, if one image reaches 1.5 times as far; else as it is."""
+    """Return the histogram without values beyond the runner-up's max|x| if one image is strange; else unchanged."""
     extent = histogram.extent
     if histogram.samples < FEWEST or extent.runner_up <= 0 or not extent.is_strange:
         return histogram

@@ -1,4 +1,4 @@
-"""Percentile: clip the largest magnitudes, a fixed share of all values.
+"""Percentile: clip a fixed share of all values, the largest magnitudes.
 
 McKinstry et al., "Discovering Low-Precision Networks Close to Full-Precision Networks for Efficient Inference" (2018),
 https://arxiv.org/abs/1809.04191; Wu et al., "Integer Quantization for Deep Learning Inference" (2020),
@@ -16,10 +16,10 @@ DEFAULT_PERCENTILE = 99.99
 
 
 def percentile(histogram: Histogram, percent: float = DEFAULT_PERCENTILE) -> TensorRange:
-    """The amax that ``percent`` % of |x| do not exceed, interpolated linearly inside its bin.
+    """Return the amax that ``percent`` % of |x| do not exceed, interpolated linearly inside its bin.
 
-    It never exceeds the largest value seen, and on fewer than 1 / (1 - percent/100) values it is about that value.
-    Raises ValueError unless 0 < percent <= 100.
+    It never exceeds the largest value seen. With fewer than 1 / (1 - percent/100) values it is about that value. Raises
+    ValueError unless 0 < percent <= 100.
     """
     check_percent(percent)
     amax = quantile(histogram.absolute, percent / 100) * histogram.width
@@ -27,13 +27,13 @@ def percentile(histogram: Histogram, percent: float = DEFAULT_PERCENTILE) -> Ten
 
 
 def check_percent(percent: float) -> None:
-    """ValueError unless 0 < percent <= 100."""
+    """Raise ValueError unless 0 < percent <= 100."""
     if not 0 < percent <= 100:
         raise ValueError(f"percent must be in (0, 100], not {percent}")
 
 
 def quantile(counts: Counts, share: float) -> float:
-    """Where ``share`` (0..1) of the (n,) counts lies below, in bins from the first edge, linear inside a bin."""
+    """Return the point below which ``share`` (0..1) of the (n,) counts lies, in bins from the first edge."""
     cumulative = np.cumsum(counts)
     wanted = cumulative[-1] * share
     index = int(np.searchsorted(cumulative, wanted))

@@ -1,6 +1,6 @@
-"""Two-sided percentile: clip the same share of values at either end of the signed distribution.
+"""Two-sided percentile: clip the same share of values at each end of the signed distribution.
 
-The quantiles are those of ``numpy.percentile``; onnxruntime's PercentileCalibrater splits the share like this where its
+The quantiles are those of ``numpy.percentile``; onnxruntime's PercentileCalibrater splits the share like this if its
 option ``symmetric`` is off, https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/python/tools/quantization/calibrate.py.
 See :mod:`quantkit.calibrators.percentile` for the papers.
 """
@@ -15,10 +15,10 @@ from quantkit.core.statistics.histogram import Histogram
 
 
 def percentile_asymmetric(histogram: Histogram, percent: float = DEFAULT_PERCENTILE) -> TensorRange:
-    """The range with (100 - percent) / 2 % of the values below it and as many above, linear inside bins.
+    """Return the range with (100 - percent) / 2 % of the values below it and as many above, linear inside bins.
 
-    Never beyond what was seen, and stretched to hold zero. Where so few values differ from zero that nothing is left
-    of the range, it is :func:`minmax`. Raises ValueError unless 0 < percent <= 100.
+    It never exceeds the values seen and is stretched to include zero. If so few values differ from zero that the range
+    would be empty, it is :func:`minmax`. Raises ValueError unless 0 < percent <= 100.
     """
     check_percent(percent)
     counts = signed_counts(histogram)

@@ -1,4 +1,4 @@
-"""Chooses calibrators by name and checks the ranges that they find."""
+"""Finds calibrators by name, runs them and checks their ranges."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ ENTRY_POINT_GROUP = "quantkit.calibrators"
 
 
 class Calibrator(Protocol):
-    """A pure function from one histogram, with at least one non-zero value, to the range of that tensor.
+    """A pure function from a tensor's histogram to its range, in the tensor's units.
 
-    The histogram says which image holds the largest values (``extent``), and of how many ``samples``.
-    One that finds only amax returns ``TensorRange.symmetric(amax, histogram.minimum, histogram.maximum)``, one that
-    finds both ends ``TensorRange.asymmetric(low, high)``; all in the tensor's units.
+    The histogram has at least one value that is not zero. Its ``extent`` says which image holds the largest values, and
+    ``samples`` how many images there are. A calibrator that finds only amax returns
+    ``TensorRange.symmetric(amax, histogram.minimum, histogram.maximum)``; one that finds both ends returns
+    ``TensorRange.asymmetric(low, high)``.
     """
 
     def __call__(self, histogram: Histogram, /) -> TensorRange:
-        """The range."""
+        """Return the range."""
 
 
 def calibrators(percent: float = DEFAULT_PERCENTILE) -> dict[str, Calibrator]:
-    """All calibrators by name: the built-in ones, then those installed under ``quantkit.calibrators``.
+    """Return all calibrators by name: the built-in ones, then those installed as entry points ``quantkit.calibrators``.
 
-    ``percent`` is the share that the percentile methods keep. Raises BadInput for an installed one that does not load.
+    ``percent`` is what the percentile methods keep. Raises BadInput if an installed calibrator does not load.
     """
     builtin: dict[str, Calibrator] = {
         "minmax": minmax,
@@ -68,9 +69,19 @@ def _loaded(point: EntryPoint) -> Calibrator:
 
 
 def solve(histogram: Histogram, methods: Mapping[str, Calibrator]) -> dict[str, TensorRange]:
-    """The range of one tensor by every method. Raises BadInput for a method that fails or returns something else.
+    """Find the range of one tensor by every method.
 
-    A dead tensor (all zeros) gets the histogram's own smallest top edge, 2⁻¹³, so that no scale is ever zero.
+    A dead tensor (all zeros) gets the smallest top edge of a histogram, 2⁻¹³, so that no scale is ever zero.
+
+    Args:
+        histogram: The tensor's histogram.
+        methods: The calibrators by name.
+
+    Returns:
+        The ranges by method.
+
+    Raises:
+        BadInput: A calibrator fails, or does not return a range.
     """
     if histogram.is_dead or histogram.total == 0:
         floor = DEAD_WIDTH * BINS
@@ -92,5 +103,5 @@ def _checked(name: str, calibrator: Calibrator, histogram: Histogram) -> TensorR
             "Let it return quantkit.TensorRange.symmetric(amax, histogram.minimum, histogram.maximum) or "
             "quantkit.TensorRange.asymmetric(low, high).",
         )
-    # Plain floats: NumPy's may be of another precision, and JSON does not take them.
+    # Plain floats: NumPy's may have another precision, and JSON does not accept them.
     return TensorRange(float(found.amax), float(found.low), float(found.high))

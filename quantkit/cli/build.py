@@ -60,7 +60,7 @@ def build(
     folder = find_run(run)
     given: dict[str, Any] = {
         "mode": mode,
-        "shapes": shape or ([] if batch_size else None),  # batches take the place of shapes given earlier
+        "shapes": shape or ([] if batch_size else None),  # batch sizes replace earlier shapes
         "workspace_mb": workspace,
         "optimization_level": optimization_level,
     }
@@ -77,7 +77,7 @@ def build(
 
 
 def print_engines(engines: Sequence[Engine]) -> None:
-    """A line for each engine."""
+    """Print a line for each engine."""
     from quantkit.cli.console import print_table, stdout
 
     columns = list(engines[0].cells)

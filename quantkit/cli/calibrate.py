@@ -137,7 +137,7 @@ def calibrate(
 def finish_calibration(
     settings: Config, calibration: Calibration, no_export: bool, as_json: bool, progress: Progress
 ) -> None:
-    """Export, write the report and print the result."""
+    """Export, write the report and print the result. ``no_export`` stops after the calibration."""
     from quantkit.cli.console import print_json, stdout
     from quantkit.cli.export import artifact_list, print_artifacts
     from quantkit.core.recipe import Recipe

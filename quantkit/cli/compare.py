@@ -100,11 +100,11 @@ def compare(
     if dump_config:
         print_raw(settings.to_toml())
         return
-    make_folder(folder)  # a run that cannot be written should say so before the measurement, not after
+    make_folder(folder)  # fail before the measurement if the run cannot be written
     comparison = run_comparison(settings, Recipe.of(load_calibration(folder)), folder / ARTIFACTS, progress)
     comparison = save_comparison(comparison, folder)
-    # Where the images are is remembered, and that nobody is to see them, but not what was measured: that must not
-    # decide what the next command measures.
+    # The run remembers the path of the data and whether thumbnails are allowed, but not the measured targets and
+    # precisions, which must not limit the next command.
     remembered = run_config(folder).with_values("data", evaluation=settings.data.evaluation)
     shown = settings.report.thumbnails and not no_thumbnails
     write_config(folder, remembered.with_values("report", thumbnails=None if shown else False))
@@ -117,7 +117,7 @@ def compare(
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """The rows as a table, with the columns of the report."""
+    """Print the rows as a table with the columns of the report."""
     from quantkit.cli.console import print_table, stdout
     from quantkit.reports.content.table import columns
 

@@ -1,4 +1,4 @@
-"""What people see: logs and progress on stderr, tables on stdout."""
+"""Output for users: logs and progress on stderr, tables on stdout."""
 
 from __future__ import annotations
 
@@ -21,14 +21,22 @@ from quantkit.core.progress import Progress as ProgressProtocol
 WIDEST = 500
 SECONDS_BETWEEN_LINES = 10
 SECONDS_WORTH_A_LINE = 2
-# As wide as it needs to be: a figure cut short to fit a narrow terminal or a pipe would be a wrong figure.
+# As wide as necessary: a figure truncated to fit a narrow terminal or a pipe would be wrong.
 stdout = Console(highlight=False, emoji=False, soft_wrap=True, width=WIDEST)
 stderr = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 log = logging.getLogger("quantkit")
 
 
 def configure(verbose: int, quiet: bool) -> ProgressProtocol:
-    """Set the log level (-q: errors, default: what matters, -v: more, -vv: tracebacks) and give the progress bars."""
+    """Set the log level and choose the progress display.
+
+    Args:
+        verbose: The number of -v options: 1 shows more, 2 shows tracebacks.
+        quiet: Show only errors, and no progress.
+
+    Returns:
+        The progress display.
+    """
     log.handlers = [_StderrHandler()]
     log.propagate = False
     log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose >= 2 else logging.INFO)
@@ -37,7 +45,7 @@ def configure(verbose: int, quiet: bool) -> ProgressProtocol:
 
 @contextmanager
 def bar(description: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-    """A progress bar with the rate and the time left; a line now and then where stderr is no terminal."""
+    """Show a progress bar with rate and remaining time; if stderr is not a terminal, log a line now and then."""
     if not stderr.is_terminal:
         with _lines(description, total, unit, done) as advance:
             yield advance
@@ -63,7 +71,7 @@ def bar(description: str, total: int, unit: str, done: int = 0) -> Iterator[Adva
 
 @contextmanager
 def _lines(description: str, total: int, unit: str, done: int) -> Iterator[Advance]:
-    """Progress for logs and pipes: a line every ten seconds and one at the end of what took a while."""
+    """Show progress for logs and pipes: a line every ten seconds, and one at the end of longer work."""
     start = spoken = time.monotonic()
     position = done
 
@@ -83,14 +91,26 @@ def _lines(description: str, total: int, unit: str, done: int) -> Iterator[Advan
 
 
 def fail(what: str, hint: str, error: BaseException | None = None) -> None:
-    """One sentence on what is wrong, one on how to fix it; a traceback with -vv."""
+    """Print an error on stderr; with -vv also its traceback.
+
+    Args:
+        what: A sentence on what is wrong.
+        hint: A sentence on how to fix it.
+        error: The exception, for the traceback.
+    """
     if error is not None and log.isEnabledFor(logging.DEBUG):
         stderr.print("".join(traceback.format_exception(error)), markup=False)
     stderr.print(f"[bold red]Error:[/] {escape(what)}\n       {escape(hint)}")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """A table on stdout; the first ``left`` columns and one of files are text, the others right-aligned numbers."""
+    """Print a table on stdout.
+
+    Args:
+        columns: The headings.
+        rows: The cells of each row.
+        left: The number of left-aligned columns at the start; numbers follow, right-aligned. "files" is left-aligned.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, column in enumerate(columns):
         table.add_column(column, justify="left" if position < left or column == "files" else "right", no_wrap=True)
@@ -100,19 +120,19 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout; ValueError for NaN and Inf, which JSON does not have."""
+    """Print a JSON document on stdout. Raises ValueError for NaN and Inf, which JSON does not have."""
     import json
 
     print_raw(json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False))
 
 
 def print_raw(text: str) -> None:
-    """Text for machines, to the letter."""
+    """Print text on stdout unchanged."""
     sys.stdout.write(text + "\n")
 
 
 class _StderrHandler(logging.Handler):
-    """One line a message, above a progress bar if there is one; only what matters carries its level."""
+    """Prints messages above the progress bar if there is one; only warnings and errors show their level."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""

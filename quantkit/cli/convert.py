@@ -79,7 +79,7 @@ def _document(done: Conversion, source: Path, to: str) -> dict[str, Any]:
 
 
 def _summarize(done: Conversion, source: Path, in_full: bool) -> None:
-    """On stderr: how many ranges, and which names only one side has."""
+    """Log the number of ranges, and the names that only the source or only the model has."""
     from quantkit.cli.console import log
     from quantkit.core.wording import some
 

@@ -57,12 +57,12 @@ def export(
 
 
 def artifact_list(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """For JSON."""
+    """Describe artifacts for JSON."""
     return [{"target": a.target, "precision": a.precision, "files": list(map(str, a.files))} for a in artifacts]
 
 
 def print_artifacts(artifacts: Sequence[Artifact]) -> None:
-    """What was written, a line each: the file to load, and the names of those beside it."""
+    """Print a line for each artifact: the file to load, and the names of the files beside it."""
     from quantkit.cli.console import print_table
 
     rows = [

@@ -94,7 +94,7 @@ def gate(
             calibration = load_calibration(folder)
             write_gate(folder, comparison, result)
             write_report(folder, gate=result, calibration=calibration, pictures=False if no_thumbnails else None)
-        except BadInput as error:  # the verdict stands, whether or not the run can be written
+        except BadInput as error:  # the verdict is valid even if the run cannot be written
             log.warning("The report is not brought up to date: %s", error)
     append_step_summary(markdown_summary(comparison, result, calibration))
     raise typer.Exit(result.exit_code)
@@ -120,7 +120,20 @@ def _write_starter(comparison: Comparison, folder: Path, path: Path | None) -> N
 def option_rules(
     comparison: Comparison, max_drop: float | None, min_speedup: float | None, min_agreement: float | None
 ) -> list[Rule]:
-    """The rules that options state, in points and percent; BadInput when one makes no sense."""
+    """Make rules from options.
+
+    Args:
+        comparison: The comparison to judge, whose main metric ``max_drop`` limits.
+        max_drop: The most points of accuracy that INT8 may lose.
+        min_speedup: How many times faster INT8 must be.
+        min_agreement: The least percent of answers equal to FP32's.
+
+    Returns:
+        A rule for each option that is not None.
+
+    Raises:
+        BadInput: A value makes no sense.
+    """
     from pydantic import ValidationError
 
     from quantkit.core.errors import BadInput
@@ -153,7 +166,13 @@ def option_rules(
 
 
 def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> None:
-    """Each rule with its measured value, limit and margin, and the verdict; in GitHub Actions annotations, too."""
+    """Print each rule with its measured value, limit and margin, and the verdict; annotate in GitHub Actions.
+
+    Args:
+        result: The gate's result.
+        comparison: The comparison that was judged.
+        as_json: Print one JSON document instead.
+    """
     from quantkit.cli.console import fail, print_json, print_table, stdout
     from quantkit.core.errors import QuantkitError
     from quantkit.gates.document import gate_document
@@ -181,7 +200,7 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
 
 
 def annotate(result: GateResult, as_json: bool) -> None:
-    """In GitHub Actions, its annotations. It reads them on either stream; --json has stdout to itself."""
+    """Print annotations in GitHub Actions: on stdout, or on stderr if stdout holds JSON."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
     from quantkit.reports.annotations import github_annotations

@@ -15,7 +15,7 @@ from quantkit.cli.options import Json, Quiet, Verbose
 if TYPE_CHECKING:
     from quantkit.targets.tensorrt.lint.finding import Finding, Severity
 
-SHOWN = 8  # places of one rule, unless -v asks for all
+SHOWN = 8  # places of one rule; -v shows all
 FOUND = 1
 
 

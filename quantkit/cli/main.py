@@ -51,12 +51,12 @@ def main() -> None:
     code = invoke(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
-    # Everything is written; to take a model, its memory and all modules apart would take another tenth of a second.
+    # Everything is written. Freeing the model and all modules would take another tenth of a second.
     os._exit(code)
 
 
 def invoke(arguments: list[str]) -> int:
-    """Run one command; errors go to stderr as two sentences, and become the exit code that is returned."""
+    """Run one command and return its exit code. Errors are printed on stderr as two sentences."""
     from quantkit.cli.console import fail
 
     try:
@@ -66,13 +66,13 @@ def invoke(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
-        # The reader of our stdout went away (quantkit ... | head); keep Python from complaining at exit.
+        # The reader of stdout is gone (quantkit ... | head); keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):
         fail("Interrupted.", "Give the same command again; a calibration goes on where it stopped.")
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last line of defence: every failure gets two sentences
+    except Exception as error:  # noqa: BLE001 - every failure is reported in two sentences
         return _exit_code(error)
 
 

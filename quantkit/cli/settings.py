@@ -1,4 +1,4 @@
-"""The effective configuration: options over environment over quantkit.toml over defaults."""
+"""The effective configuration: defaults, overridden by quantkit.toml, the environment and options, in this order."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ PATHS = {"path", "calibration", "evaluation", "classes", "labels"}
 
 
 def base_config(file: Path | None) -> Config:
-    """The file that -c names, else this folder's quantkit.toml or [tool.quantkit]; the environment over it."""
+    """Read the file of -c, or this folder's quantkit.toml or [tool.quantkit]; the environment overrides it."""
     return with_environment(load_config(file) if file is not None else find_config(Path()))
 
 
 def with_environment(config: Config) -> Config:
-    """The QUANTKIT_* variables in place of what the file says; one that is empty counts as unset. Raises BadConfig."""
+    """Override settings with the QUANTKIT_* variables; an empty one counts as unset. Raises BadConfig."""
     for variable, (table, key) in ENVIRONMENT.items():
         text = os.environ.get(variable)
         if not text:
@@ -58,12 +58,12 @@ def with_environment(config: Config) -> Config:
 
 
 def with_preprocess(config: Config, name: str | None) -> Config:
-    """The preset in place of the configured preprocessing."""
+    """Replace the configured preprocessing with a preset; None keeps it."""
     return config if name is None else config.model_copy(update={"preprocess": preset(name)})
 
 
 def with_model(config: Config, model: Path | None) -> Config:
-    """The model given, else the configured one, else the only .onnx file here. Raises BadConfig."""
+    """Set the model: the given one, else the configured one, else the only .onnx file here. Raises BadConfig."""
     if model is None and config.model.path is not None:
         return config
     if model is None:
@@ -76,5 +76,5 @@ def with_model(config: Config, model: Path | None) -> Config:
 
 
 def absolute(path: Path | None) -> Path | None:
-    """A path as the run directory's files should remember it."""
+    """Return the absolute path to store in a run directory; None for None."""
     return None if path is None else normalized(path)

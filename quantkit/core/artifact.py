@@ -1,4 +1,4 @@
-"""A file that a target runs."""
+"""The files that a target runs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PRECISIONS = ("fp32", "fp16", "int8")
-KNOWN_PRECISIONS = ("fp32", "tf32", "fp16", "int8")  # TF32 is FP32 with tensor cores, which only TensorRT has
+KNOWN_PRECISIONS = ("fp32", "tf32", "fp16", "int8")  # TF32 is FP32 on tensor cores; only TensorRT has it
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model for one target and precision. ``files`` are all it needs; the first is the one to load.
+    """A model for one target and precision.
 
-    ``variant`` tells artifacts of one target and precision apart that were made in different ways.
+    Attributes:
+        target: The name of the target.
+        precision: The precision, such as "int8".
+        files: All files of the model; the first is the one to load.
+        notes: Sentences about how it was made.
+        variant: Distinguishes artifacts of one target and precision that were made in different ways.
     """
 
     target: str
@@ -29,5 +34,5 @@ class Artifact:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on disk of all files."""
+        """The size of all files on disk, in bytes."""
         return sum(file.stat().st_size for file in self.files)

@@ -1,4 +1,4 @@
-"""Equality of frozen dataclasses that hold arrays, whose own would ask for the truth of an array."""
+"""Equality for frozen dataclasses with array fields, for which the generated ``__eq__`` would fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class ByValue:
-    """Equal if every field is: arrays by dtype, shape and values, mappings entry by entry in the same order."""
+    """Equal if all fields are: arrays by dtype, shape and values; mappings entry by entry, in the same order."""
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -1,4 +1,4 @@
-"""The result of calibration: a range for every float activation, and how it came about."""
+"""The result of a calibration: a range for every float activation, and how it was found."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ class ModelRef(Record):
 
 
 class DataRef(Record):
-    """The data it was calibrated on. ``sha256`` covers the stored bytes of every sample used, in order.
+    """The data that the model was calibrated on.
 
-    ``skipped`` maps the name of each unreadable sample to the reason.
+    Attributes:
+        path: The path of the data.
+        sha256: The digest over the stored bytes of all samples used, in order.
+        skipped: The reason why each unreadable sample was skipped, by name.
     """
 
     path: str
@@ -37,7 +40,7 @@ class DataRef(Record):
 
 
 class TensorCalibration(Record):
-    """The chosen range of one tensor (units: the tensor's own), and every method's candidate."""
+    """The chosen range of one tensor, in the tensor's units, and the ranges of all methods (``candidates``)."""
 
     amax: float
     low: float
@@ -54,13 +57,13 @@ class TensorCalibration(Record):
 
 
 class Calibration(Record):
-    """What ``calibration.json`` holds, and what lies beside it.
+    """The contents of ``calibration.json`` and of the files beside it.
 
-    ``exclude`` are wildcards of nodes and tensors that artifacts leave in floating point. They are counted all the
-    same, but for those of them that held NaN or Inf, which ``not_finite`` names.
-
-    ``collected`` is all that the pass counted, as it can be merged: ``histograms.npz`` and ``statistics.npz``.
-    ``folder`` is the run directory that it was saved to or loaded from; None while it is only in memory.
+    Attributes:
+        exclude: Wildcards for nodes and tensors that artifacts leave in floating point. These tensors are counted, too.
+        not_finite: The excluded tensors that held NaN or Inf; these are not counted.
+        collected: Everything that the pass counted, from ``histograms.npz`` and ``statistics.npz``.
+        folder: The run directory that it was saved to or loaded from; None if it is only in memory.
     """
 
     schema_version: Literal[2] = 2
@@ -83,12 +86,12 @@ class Calibration(Record):
 
     @property
     def histograms(self) -> Mapping[str, Histogram]:
-        """The histogram of every tensor, as calibrators get it."""
+        """The histogram of every tensor, as calibrators receive it."""
         return self.collected.complete(self.samples)
 
     @property
     def channels(self) -> Mapping[str, ChannelStatistics]:
-        """Minimum, maximum and mean of every tensor's channels."""
+        """The minimum, maximum and mean of every tensor's channels."""
         return self.collected.channels
 
     @property

@@ -1,4 +1,4 @@
-"""The result of comparing precisions on targets: what the gate and the report judge."""
+"""The result of comparing precisions on targets, which the gate and the report use."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from quantkit.core.predictions import Predictions
 from quantkit.core.record import Record
 
 COMPARISON_FILE = "comparison.json"
-CLASSIFICATION = "classification"  # the task of files that name none
-LAYER_SAMPLES = 32  # that layer errors are measured on; architecture.md says how far they are from all samples'
+CLASSIFICATION = "classification"  # the task of files that do not name one
+LAYER_SAMPLES = 32  # for layer errors; architecture.md says how far the result is from that of all samples
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Interval(Record):
-    """A figure with the ends of its 95 % confidence interval; None where it has none."""
+    """A figure and the bounds of its 95 % confidence interval, which are None if it has none."""
 
     value: float
     low: float | None = None
@@ -27,9 +27,9 @@ class Interval(Record):
 
 
 class Latency(Record):
-    """Percentiles of one inference's duration in milliseconds.
+    """Percentiles of the duration of one inference, in milliseconds.
 
-    ``p50_low`` and ``p50_high`` are the least and the largest median of a round: how far p50 moves from run to run.
+    ``p50_low`` and ``p50_high`` are the smallest and largest median of a round. They show how p50 varies between runs.
     """
 
     p10: PositiveFloat
@@ -41,11 +41,15 @@ class Latency(Record):
 
 
 class Change(Record):
-    """What became of FP32's figure, on the same samples.
+    """The change of a figure from FP32's on the same samples.
 
-    ``lost`` samples are worse than with FP32 (right there, wrong here), ``won`` ones better. ``low`` and ``high`` are
-    the drop's 95 % interval, ``p_value`` tells how often chance alone would change so much: the exact McNemar test's of
-    right answers, Student's paired test's of any other value.
+    Attributes:
+        lost: The number of samples that are worse than with FP32 (right there, wrong here).
+        won: The number of samples that are better than with FP32.
+        low: The lower bound of the drop's 95 % interval.
+        high: The upper bound of the drop's 95 % interval.
+        p_value: The probability that chance alone causes such a change, by the exact McNemar test for right answers and
+            by Student's paired test for other values.
     """
 
     lost: int
@@ -56,10 +60,16 @@ class Change(Record):
 
 
 class LayerTime(Record):
-    """One layer of a compiled model: what it computes in, and its mean milliseconds when timed by itself.
+    """The time of one layer of a compiled model.
 
-    Where the runtime tells: ``kind`` is the layer's type and ``kernel`` what computes it. ``meant`` is the precision
-    that the file asks for, and ``reason`` says why another one ran instead.
+    Attributes:
+        name: The name of the layer.
+        precision: The precision that it ran in.
+        ms: The mean time of the layer by itself, in milliseconds.
+        kind: The type of the layer, if the runtime reports it.
+        kernel: The kernel that computes the layer, if the runtime reports it.
+        meant: The precision that the model file asks for, if the runtime reports it.
+        reason: Why the layer ran in another precision than ``meant``.
     """
 
     name: str
@@ -72,11 +82,14 @@ class LayerTime(Record):
 
 
 class LayerError(Record):
-    """What INT8 makes of one layer's output: ``tensor`` of the user's model, put out by the node ``name``.
+    """The error of one layer's output in INT8.
 
-    ``kind`` is the operator, or "Input" for what the model takes. ``sqnr_db`` is 10·log10(Σ ref² / Σ (ref - x)²)
-    against FP32 over all samples looked at, of the rounded tensor where it is rounded; None where it is equal to the
-    bit, -300 where it is no number.
+    Attributes:
+        name: The name of the node.
+        tensor: The output of the node, as named in the user's model.
+        kind: The operator, or "Input" for an input of the model.
+        sqnr_db: 10·log10(Σ ref² / Σ (ref - x)²) against FP32 over the measured samples, after rounding if the tensor is
+            quantized; None if bit-exact, -300 if not finite.
     """
 
     name: str
@@ -86,9 +99,9 @@ class LayerError(Record):
 
 
 class GpuLoad(Record):
-    """The GPU while one row's model ran on it without pause, by NVML; None where NVML does not tell.
+    """The state of the GPU while one row's model ran without pause, from NVML; None if NVML does not report it.
 
-    ``memory_bytes`` is what the loaded model took.
+    ``memory_bytes`` is the memory that the loaded model uses.
     """
 
     memory_bytes: int
@@ -99,20 +112,25 @@ class GpuLoad(Record):
 
 
 class Row(Record):
-    """One target × device × precision × variant × batch, measured.
+    """The measurements of one target, device, precision, variant and batch size.
 
-    ``metrics`` are the task's, where it could measure them; ``drop`` is by how much each is worse than FP32's on the
-    same target, and ``changes`` tells more of it. ``agreement`` is the share of samples with FP32's answer; None for a
-    task that has no answers to compare. ``sqnr_db`` is 10·log10(Σ ref² / Σ (ref - x)²) over all
-    samples, of the worst output; None for FP32 itself and for outputs equal to the bit. ``latency_ms`` is at ``batch``;
-    ``throughput`` counts samples per second; ``speedup`` is FP32's p50 over this p50. ``size_bytes`` is the file's.
-
-    On a GPU ``latency_ms`` is the network alone, by the device's clock, and ``latency_with_copies_ms`` has the copies
-    between host and device, through pinned memory; ``latency_graph_ms`` is the network alone, launched as one CUDA
-    graph, where it can be; ``throughput`` is of inferences enqueued back to back, kernel by kernel. ``layers``
-    are timed at the first batch size, and ``layer_errors`` stand in the same rows, in the model's order, computed on
-    the CPU; empty where they are not known. ``runtime`` is how the runtime ran it, in its own words: threads, streams
-    and so on.
+    Attributes:
+        metrics: The task's metrics, as far as they could be measured.
+        drop: How much each metric is worse than FP32's on the same target.
+        agreement: The share of samples with FP32's answer; None if the task has no answers to compare.
+        sqnr_db: 10·log10(Σ ref² / Σ (ref - x)²) over all samples, for the worst output; None for FP32 itself and for
+            bit-exact outputs.
+        latency_ms: The latency at ``batch``. On a GPU it is that of the network alone, by the device's clock.
+        throughput: Samples per second. On a GPU inferences are enqueued back to back, kernel by kernel.
+        speedup: FP32's p50 divided by this p50.
+        size_bytes: The size of the files.
+        latency_with_copies_ms: On a GPU, the latency with copies between host and device through pinned memory.
+        latency_graph_ms: On a GPU, the latency of the network alone, launched as one CUDA graph if possible.
+        layers: The layers' times, in the rows of the first batch size; empty if unknown.
+        runtime: How the runtime ran the model (threads, streams and so on), in its own terms.
+        changes: The change of each metric from FP32's.
+        layer_errors: The layers' errors in the model's order, computed on the CPU, in the rows of the first batch size;
+            empty if unknown.
     """
 
     target: str
@@ -141,22 +159,22 @@ class Row(Record):
 
     @property
     def key(self) -> str:
-        """What tells the compared models apart, whatever the batch."""
+        """The key that identifies the compared model, independent of the batch."""
         return model_key(self.target, self.device, self.precision, self.variant)
 
     @property
     def is_reference(self) -> bool:
-        """True if this is the FP32 that the others are measured against."""
+        """True for FP32, which the other rows are compared with."""
         return self.precision == "fp32"
 
 
 def model_key(target: str, device: str, precision: str, variant: str) -> str:
-    """See :attr:`Row.key`."""
+    """Return the key of a compared model; see :attr:`Row.key`."""
     return " ".join(filter(None, (target, device, precision, variant)))
 
 
 class Environment(Record):
-    """The machine and the versions that the figures come from."""
+    """The machine and the package versions that the figures come from."""
 
     quantkit: str
     python: str
@@ -169,18 +187,21 @@ class Environment(Record):
 
     @property
     def hardware(self) -> str:
-        """What latencies belong to: the CPU, its cores, and the GPU, where one was measured."""
+        """The hardware that latencies depend on: the CPU, its cores, and the GPU if one was measured."""
         gpu = self.gpu.partition(", driver ")[0]
         return f"{self.cpu}, {self.cores} cores{f', {gpu}' if gpu else ''}"
 
 
 class Comparison(Record):
-    """What ``comparison.json`` holds, and what lies beside it.
+    """The contents of ``comparison.json`` and of the file beside it.
 
-    ``task`` names what the model was measured at, and ``metrics`` say what the figures of its rows mean, the main one
-    first. ``predictions_sha256`` is of the ``predictions.npz`` that belongs to it; ``predictions`` is what that holds,
-    None where there is none. ``source`` is where to load it from again: its run directory, or its file where that has
-    another name; None while it is only in memory.
+    Attributes:
+        task: The name of the task.
+        metrics: The metrics of the rows, the main one first.
+        predictions_sha256: The digest of the ``predictions.npz`` that belongs to this comparison.
+        predictions: The contents of that file; None if there is none.
+        source: The run directory that it can be loaded from, or the file if it has another name; None if it is only in
+            memory.
     """
 
     schema_version: Literal[1] = 1
@@ -216,13 +237,13 @@ class Comparison(Record):
         return self.source.parent if self.source is not None and self.source.suffix == ".json" else self.source
 
     def metric(self, name: str) -> Metric:
-        """What a figure of the rows means: one of the task's metrics, or of every row's; else a plain number."""
+        """Return the metric of this name: one of the task's, or one that every row has; else a plain number."""
         own = next((metric for metric in self.metrics if metric.name == name), None)
         return own or ROW_METRICS.get(name) or Metric(name=name, title=name)
 
     @property
     def main_metric(self) -> str | None:
-        """The task's metric that verdict and picture speak of; None where no row has one."""
+        """The task's metric that the verdict and the chart use; None if no row has one."""
         measured = [name for row in self.rows for name in row.metrics]
         declared = [metric.name for metric in self.metrics if metric.name in measured]
         return next(iter([*declared, *measured]), None)

@@ -1,13 +1,13 @@
-"""Errors that people see: one sentence on what is wrong, one on how to fix it."""
+"""Errors for users: one sentence on what is wrong, one on how to fix it."""
 
 from __future__ import annotations
 
 
 class QuantkitError(Exception):
-    """Base of all errors quantkit raises on purpose.
+    """The base class of all errors that quantkit raises on purpose.
 
-    ``what`` names the file, tensor or key at fault; ``hint`` says what to do about it. ``exit_code`` is the process's
-    exit status when the error reaches the command line.
+    ``what`` names the file, tensor or key at fault; ``hint`` says what to do about it. ``exit_code`` is the exit status
+    of the command line.
     """
 
     exit_code = 2
@@ -18,7 +18,7 @@ class QuantkitError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[type[QuantkitError], tuple[str, str]]:
-        """Pickles, as it must to come back from another process."""
+        """Support pickling, so that the error can come back from another process."""
         return type(self), (self.what, self.hint)
 
 
@@ -47,18 +47,18 @@ class BadRun(BadInput):
 
 
 class BackendMissing(QuantkitError):
-    """A target's library or device is not here (exit 3)."""
+    """A target's library or device is missing (exit 3)."""
 
     exit_code = 3
 
 
 class NothingEvaluated(QuantkitError):
-    """There was nothing to judge (exit 5)."""
+    """There is nothing to judge (exit 5)."""
 
     exit_code = 5
 
 
 class GateFailed(QuantkitError):
-    """A gate rule of level ``error`` was not met (exit 1)."""
+    """A gate rule of level ``error`` failed (exit 1)."""
 
     exit_code = 1

@@ -1,7 +1,7 @@
-"""Every metric once: its name in files, its unit, which way is better, and how people read it.
+"""Every metric once: its name in files, its unit, which way is better, and its format.
 
-A *metric* is what can be measured; a *figure* is its value in one row of a comparison. Shares are 0 to 1 in files and
-percent or points for people.
+A *metric* is a quantity that can be measured; a *figure* is its value in one row of a comparison. Shares are 0 to 1 in
+files, and are displayed in percent or points.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ SPACED = {"ms": " ms", "dB": " dB", "x": "x", "/s": "/s", "bytes": " bytes", "":
 
 
 class Metric(Record):
-    """What one figure means.
+    """The meaning of a figure.
 
-    ``name`` is its key in ``comparison.json``, ``title`` what people call it inside a sentence, ``hint`` one line that
-    explains it. ``of_the_machine`` is true where the figure belongs to the hardware, as latency does. ``interval`` is
-    true where rows can hold a 95 % interval of it.
-
-    The metrics of a task say how samples make a figure: ``over_samples`` "mean" takes the mean of every sample's value,
-    "max" the largest. ``of_fp32`` is true where a value compares outputs with FP32's, so that FP32's own is no
-    reference to lose from.
+    Attributes:
+        name: The key in ``comparison.json``.
+        title: The name inside a sentence.
+        unit: The unit; empty for a plain number.
+        better: Which way is better.
+        hint: One line that explains the metric.
+        of_the_machine: True if the figure depends on the hardware, as latency does.
+        interval: True if rows can have a 95 % interval of it.
+        over_samples: How a task combines the values of samples: "mean", or "max" for the largest.
+        of_fp32: True if the value compares outputs with FP32's; then there is no drop from FP32.
     """
 
     name: str
@@ -38,19 +41,19 @@ class Metric(Record):
 
     @property
     def is_share(self) -> bool:
-        """True for 0 to 1 in files, percent for people."""
+        """True for a share: 0 to 1 in files, displayed in percent."""
         return self.unit == "share"
 
     def format(self, value: float) -> str:
-        """A value as people read it: ``90.50 %``, ``2.313 ms``, ``31.4 dB``."""
+        """Format a value for display: ``90.50 %``, ``2.313 ms``, ``31.4 dB``."""
         return f"{100 * value:.2f} %" if self.is_share else f"{value:.4g}{SPACED[self.unit]}"
 
     def format_difference(self, value: float) -> str:
-        """A difference of two values, without a sign of its own for what is above zero: ``0.50 points``."""
+        """Format the difference of two values, without a plus sign: ``0.50 points``."""
         return f"{100 * value:.2f} points" if self.is_share else self.format(value)
 
     def loss(self, reference: float, value: float) -> float:
-        """How much worse ``value`` is than ``reference``; negative where it is better."""
+        """Return how much worse ``value`` is than ``reference``; negative if it is better."""
         return reference - value if self.better == "higher" else value - reference
 
 
@@ -58,7 +61,7 @@ def _latency(name: str, title: str) -> Metric:
     return Metric(name=name, title=title, unit="ms", better="lower", of_the_machine=True)
 
 
-# What every row has, whatever the model is for. Metrics of a task stand with the task.
+# The metrics of every row, whatever the task. The metrics of a task are defined with the task.
 ROW_METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (

@@ -1,4 +1,4 @@
-"""Atomic writing and hashing: a file or folder appears whole or not at all."""
+"""Atomic writing and hashing: a file or folder appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ import numpy.typing as npt
 from quantkit.core.errors import BadInput
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-SMALLEST_USEFUL_SPACE = 1 << 16  # bytes; below this, a vendor's vague write error is taken for a full disk
+SMALLEST_USEFUL_SPACE = 1 << 16  # bytes; with less free space, a vendor's vague write error is reported as a full disk
 
 
 def normalized(path: Path) -> Path:
-    """Absolute, without ``..``; links are kept, so that people recognise what they gave.
+    """Return the absolute path without ``..``. Links are kept, so that users recognise the path that they gave.
 
-    Raises BadInput for a name that is not UTF-8: a run's JSON files could not hold it.
+    Raises BadInput for a name that is not UTF-8, because a run's JSON files could not hold it.
     """
     try:
         str(path).encode()
@@ -36,7 +36,7 @@ def normalized(path: Path) -> Path:
 
 
 def sha256_of(path: Path, *more: Path) -> str:
-    """Hex SHA-256 over the bytes of ``path`` and then of ``more``, in that order."""
+    """Return the hex SHA-256 over the bytes of ``path`` and then of ``more``, in that order."""
     digest = hashlib.sha256()
     for part in (path, *more):
         with part.open("rb") as stream:
@@ -46,12 +46,12 @@ def sha256_of(path: Path, *more: Path) -> str:
 
 
 def digest_of(value: Any) -> str:
-    """Hex SHA-256 of a JSON-able value."""
+    """Return the hex SHA-256 of a value that can be written as JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def make_folder(path: Path) -> Path:
-    """Create ``path`` and its parents; a :class:`BadInput` says why that is impossible."""
+    """Create ``path`` and its parents, and return it. Raises BadInput if it cannot be written."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
@@ -65,15 +65,15 @@ def make_folder(path: Path) -> Path:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; rename it to ``path`` on success, remove it on any failure.
+    """Yield a temporary path in the same folder; rename it to ``path`` on success, remove it on failure.
 
-    A pipe or a device is yielded itself.
+    If ``path`` is a pipe or a device, it is yielded itself.
     """
     with _writing(path):
         if path.exists() and not path.is_file() and not path.is_dir():
-            yield path  # a pipe or a device: to be written into, not to be replaced
+            yield path  # a pipe or a device is written to, not replaced
             return
-        path = path.resolve()  # a link keeps pointing where it does
+        path = path.resolve()  # write to the target of a link instead of replacing the link
         make_folder(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
@@ -89,9 +89,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling folder; it takes the place of ``path`` on success and is removed on any failure.
+    """Yield a temporary sibling folder; it replaces ``path`` on success and is removed on failure.
 
-    A power cut between the two renames leaves the old folder under another name, for :func:`recover_folder`.
+    A power cut between the two renames leaves the old folder under another name; :func:`recover_folder` restores it.
     """
     with _writing(path):
         make_folder(path.parent)
@@ -113,13 +113,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def recover_folder(path: Path) -> None:
-    """Put back a folder whose replacement by :func:`atomic_folder` was cut short."""
+    """Restore a folder whose replacement by :func:`atomic_folder` was interrupted."""
     if not path.exists() and _aside(path).is_dir():
         _aside(path).replace(path)
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder, and what a replacement cut short may have left of it."""
+    """Remove a folder, and the remains of an interrupted replacement."""
     shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(_aside(path), ignore_errors=True)
 
@@ -129,7 +129,7 @@ def _aside(path: Path) -> Path:
 
 
 def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write an npz file atomically, compressed for speed: NumPy's own takes three times as long for a tenth less."""
+    """Write an npz file atomically, with fast compression: NumPy's takes three times as long to save another tenth."""
     with atomic_file(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for name, array in arrays.items():

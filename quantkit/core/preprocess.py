@@ -1,4 +1,4 @@
-"""Preprocessing as data: what is done to a decoded image to make a model input of it."""
+"""Preprocessing as data: the steps from a decoded image to a model input."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Preparation(Record):
-    """What a data set that holds no images does to a sample: ``name`` is its kind, ``description`` one line for people.
+    """The preparation of samples by a data set that has no images.
 
-    ``settings`` are all that decide what comes out, so that two runs can be told apart.
+    Attributes:
+        name: The kind of data set.
+        description: One line for display.
+        settings: All settings that affect the result, so that two runs can be compared.
     """
 
     name: str
@@ -24,17 +27,28 @@ class Preparation(Record):
     settings: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
 
     def describe(self) -> str:
-        """One line for people."""
+        """Describe the preparation in one line."""
         return self.description
 
 
 class Preprocess(Record):
     """The ``[preprocess]`` table. Steps run in this order: resize, channels, scale, mean and std, layout.
 
-    ``size`` is (height, width) of the model input and defaults to what the model states. ``resize`` is how an image
-    gets there: "stretch" straight to size; "crop" its shorter side to size / ``crop_pct``, then the centre (256 and 224
-    for 0.875); "letterbox" the longer side, the rest filled with ``pad`` (0-255). A pixel p in 0..255 becomes
-    (p * scale - mean) / std, per channel. ``layout`` defaults to what the model's input shape shows.
+    A pixel p in 0..255 becomes (p * scale - mean) / std, per channel.
+
+    Attributes:
+        preset: The name of the preset.
+        size: (height, width) of the model input; default: the model's.
+        resize: "stretch" resizes straight to ``size``. "crop" resizes the shorter side to size / ``crop_pct`` and keeps
+            the centre (256 and 224 for 0.875). "letterbox" fits the longer side and fills the rest with ``pad``.
+        crop_pct: See ``resize``.
+        interpolation: The resampling method.
+        pad: The grey value of the letterbox, 0-255.
+        channels: The order of the channels.
+        scale: The factor of the pixel values.
+        mean: One value, or one for each channel.
+        std: One value, or one for each channel.
+        layout: The order of the dimensions; default: judged by the model's input shape.
     """
 
     preset: str = "imagenet-stretch"
@@ -62,11 +76,11 @@ class Preprocess(Record):
 
     @property
     def depth(self) -> int:
-        """The number of channels it makes."""
+        """The number of channels of the result."""
         return 1 if self.channels == "gray" else 3
 
     def describe(self) -> str:
-        """One line for people: what is done to each image."""
+        """Describe the steps in one line."""
         size = "x".join(map(str, self.size)) if self.size else "the model's size"
         how = {"stretch": "resize", "crop": "resize and centre-crop", "letterbox": "letterbox"}[self.resize]
         layout = self.layout.upper() if self.layout else "the model's layout"
@@ -106,7 +120,7 @@ DEFAULT_PRESET = "imagenet-stretch"
 
 
 def preset(name: str) -> Preprocess:
-    """A built-in preset; BadConfig names the ones there are."""
+    """Return a built-in preset. Raises BadConfig for an unknown name."""
     if name not in PRESETS:
         raise BadConfig(f"There is no preprocessing preset {name!r}.", f"Choose one of: {', '.join(PRESETS)}.")
     return PRESETS[name]

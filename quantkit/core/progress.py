@@ -1,4 +1,4 @@
-"""How long work reports that it advances, without knowing who watches."""
+"""How long-running work reports its progress, independent of the display."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Opens one progress display; the value it yields is called with the number of units just finished."""
+    """Opens a progress display and yields a function to call with the number of units just finished."""
 
     def __call__(self, description: str, total: int, unit: str, done: int = 0) -> AbstractContextManager[Advance]:
-        """``done`` units were finished earlier, by an interrupted run."""
+        """Open the display.
+
+        Args:
+            description: What is being done.
+            total: The number of units.
+            unit: What is counted, in the plural.
+            done: The number of units that an interrupted run has finished already.
+        """
 
 
 @contextmanager

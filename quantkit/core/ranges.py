@@ -1,21 +1,22 @@
-"""The range of one tensor, as a calibrator finds it and targets consume it."""
+"""The range of one tensor, which calibrators find and targets consume."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-LEVELS = 127  # of symmetric int8 on either side of zero
-STEPS = 255  # of 8 bits from one end to the other
+LEVELS = 127  # of symmetric int8 on each side of zero
+STEPS = 255  # of 8 bits from the lowest to the highest value
 
 
 @dataclass(frozen=True)
 class TensorRange:
-    """What a tensor's values may span, in the tensor's own units.
+    """The range of a tensor's values, in the tensor's units. Raises ValueError for values that break these rules.
 
-    ``amax`` (> 0) is the symmetric range for [-amax, amax] schemes such as TensorRT's, where scale = amax / 127.
-    ``low`` <= 0 <= ``high`` is the range for asymmetric schemes, which must hold zero exactly; low < high.
-    Raises ValueError when a value is not finite or the order is broken.
+    Attributes:
+        amax: The symmetric range [-amax, amax], for schemes such as TensorRT's with scale = amax / 127; above 0.
+        low: The lower end for asymmetric schemes, which must represent zero exactly; low <= 0.
+        high: The upper end for asymmetric schemes; high >= 0, and low < high.
     """
 
     amax: float
@@ -30,12 +31,21 @@ class TensorRange:
 
     @classmethod
     def symmetric(cls, amax: float, minimum: float, maximum: float) -> TensorRange:
-        """The range of a method that finds only ``amax``: what was seen (``minimum``, ``maximum``), cut at ±amax."""
+        """Make the range of a method that finds only ``amax``.
+
+        Args:
+            amax: The symmetric range.
+            minimum: The smallest value seen; low is this value clipped to ±amax.
+            maximum: The largest value seen; high is this value clipped to ±amax.
+
+        Returns:
+            The range.
+        """
         return cls(amax, low=min(max(minimum, -amax), 0.0), high=max(min(maximum, amax), 0.0))
 
     @classmethod
     def asymmetric(cls, low: float, high: float) -> TensorRange:
-        """The range of a method that finds both ends; it is stretched to hold zero, and amax covers the farther end."""
+        """Make the range of a method that finds both ends, stretched to include zero; amax covers both ends."""
         low, high = min(low, 0.0), max(high, 0.0)
         return cls(max(-low, high), low, high)
 

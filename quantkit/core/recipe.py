@@ -1,4 +1,4 @@
-"""What artifacts are made from: a calibration's ranges, and what a stage between may have changed of them."""
+"""The ingredients of artifacts: the ranges of a calibration, perhaps changed by a stage in between."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ from quantkit.core.statistics.channels import ChannelStatistics
 class Recipe:
     """Ranges, exclusions and weights that every target's artifacts are made from.
 
-    Nodes and tensors that a wildcard of ``exclude`` names stay in floating point; ``ranges`` are those of the other
-    tensors. ``weights`` stand in for initializers of the model in what is quantized, by name, in their own
-    shape and dtype; FP32 and FP16 stay the user's model. A stage between calibration and export, such as tuning, hands
-    over a changed copy; neither of the two knows of it.
+    A stage between calibration and export, such as tuning, passes on a changed copy.
+
+    Attributes:
+        calibration: The calibration.
+        ranges: The ranges of the tensors that may be quantized; those that ``exclude`` names are left out.
+        exclude: Wildcards for nodes and tensors that stay in floating point.
+        weights: Replacements for initializers of the quantized model, by name, with the same shape and dtype. FP32 and
+            FP16 artifacts keep the user's weights.
     """
 
     calibration: Calibration
@@ -34,7 +38,7 @@ class Recipe:
 
     @classmethod
     def of(cls, calibration: Calibration, exclude: Sequence[str] | None = None) -> Recipe:
-        """The calibration as it is; ``exclude`` stands in for its own wildcards."""
+        """Make the recipe of a calibration; ``exclude`` replaces the calibration's wildcards."""
         return cls(calibration, calibration.ranges, tuple(calibration.exclude if exclude is None else exclude))
 
     def __post_init__(self) -> None:
@@ -42,17 +46,17 @@ class Recipe:
         object.__setattr__(self, "ranges", kept)
 
     def digest(self, quantized: bool) -> str:
-        """Hex SHA-256 of all that decides an artifact; ranges and weights decide those alone that are ``quantized``."""
+        """Return the hex SHA-256 of everything that affects an artifact: the model alone unless it is ``quantized``."""
         if not quantized:
             return digest_of([self.calibration.model.sha256])
         weights = {name: hashlib.sha256(values.tobytes()).hexdigest() for name, values in self.weights.items()}
         ranges = {name: (own.amax, own.low, own.high) for name, own in self.ranges.items()}
-        data = self.calibration.data.sha256  # whose channel means correct biases
+        data = self.calibration.data.sha256  # biases are corrected with the channel means of this data
         return digest_of([self.calibration.model.sha256, weights, ranges, list(self.exclude), data])
 
     @property
     def channels(self) -> Mapping[str, ChannelStatistics]:
-        """Minimum, maximum and mean of every tensor's channels."""
+        """The minimum, maximum and mean of every tensor's channels."""
         return self.calibration.channels
 
     @property
@@ -62,10 +66,10 @@ class Recipe:
 
     @property
     def preprocess(self) -> Preparation | Preprocess:
-        """What was done to the samples."""
+        """The preprocessing of the calibration samples."""
         return self.calibration.preprocess
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """True if one of the wildcards names it."""
+    """True if one of the wildcards matches the name."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,4 +1,4 @@
-"""What the JSON files of a run have in common: frozen, typed, unknown keys refused."""
+"""The base class of a run's JSON files: frozen, typed, no unknown keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quantkit.core.errors import BadRun
 
 
 class Record(BaseModel):
-    """A part of such a file."""
+    """A JSON object in a file of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
@@ -20,7 +20,19 @@ R = TypeVar("R", bound=Record)
 
 
 def read_record(kind: type[R], path: Path, command: str) -> R:
-    """Parse a JSON file into a record; BadRun tells to run ``command`` again where it is missing or stale."""
+    """Parse a JSON file.
+
+    Args:
+        kind: The class of the record.
+        path: The file.
+        command: The command that writes the file, for error messages.
+
+    Returns:
+        The record.
+
+    Raises:
+        BadRun: The file is missing, damaged or of another version.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

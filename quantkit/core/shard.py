@@ -1,4 +1,4 @@
-"""Which part of the calibration samples one machine takes."""
+"""The part of the calibration samples that one machine counts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ class Shard:
         return shard
 
     def positions(self, samples: int, step: int) -> list[int]:
-        """The positions of its samples, in order; runs of ``step`` (a model's fixed batch) stay together."""
+        """Return the positions of the shard's samples, in order.
+
+        Args:
+            samples: The number of all samples.
+            step: The size of runs that stay together: the model's fixed batch.
+        """
         return [p for p in range(samples) if p // step % self.of == self.number - 1]
 
     def __str__(self) -> str:

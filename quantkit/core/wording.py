@@ -1,4 +1,4 @@
-"""How lists and errors are worded for people."""
+"""Formats lists and errors for display."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ LONGEST_LINE = 500  # characters shown of an error's line
 
 
 def some(names: Sequence[str]) -> str:
-    """The first few of many names."""
+    """List the first few of many names, and count the rest."""
     rest = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def line_of(error: BaseException, last: bool = False) -> str:
-    """The first line of an error's message, or the last one; the error's type where the message is empty."""
+    """Return the first line of an error's message, or the last one; the error's type if the message is empty."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[-1 if last else 0][:LONGEST_LINE]

@@ -33,7 +33,7 @@ class ArrayDataset:
     """Arrays whose first dimension counts samples, one for each model input.
 
     An array named in ``image_inputs`` holds uint8 pixels (N, H, W, 3) or (N, H, W) and is preprocessed like an image
-    file; the others are model inputs already.
+    file. The other arrays are fed to the model unchanged.
     """
 
     source: str
@@ -47,30 +47,30 @@ class ArrayDataset:
     names: Sequence[str] = field(default=())
 
     def stamp(self, index: int) -> str:
-        """Size and times of change of the file, its own and its entry's; in memory the digest."""
+        """Return the file's size, modification time and status-change time; for data in memory, the digest."""
         if self.file is None:
             return self.digest(index).hex()
         status = self.file.stat()
         return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
     def size(self, index: int) -> int:
-        """Bytes of one row of every array."""
+        """Return the bytes of one row of all arrays."""
         return sum(array[index].nbytes for array in self.arrays.values())
 
     def digest(self, index: int) -> bytes:
-        """SHA-256 over the row of every array."""
+        """Return the SHA-256 of one row of all arrays."""
         digest = hashlib.sha256()
         for array in self.arrays.values():
             digest.update(array[index].tobytes())
         return digest.digest()
 
     def is_constant(self, index: int) -> bool:
-        """True if each array's row holds a single value, over and over."""
+        """True if all values in each array's row are the same."""
         rows = [array[index] for array in self.arrays.values()]
         return all(row.size > 1 and row.min() == row.max() for row in rows)
 
     def load(self, index: int) -> tuple[Inputs, bytes]:
-        """One sample of every array, in the model's dtypes."""
+        """Return one sample of every array, in the model's dtypes, and the SHA-256 of its stored bytes."""
         digest = hashlib.sha256()
         sample = {}
         for name, array in self.arrays.items():
@@ -83,9 +83,9 @@ class ArrayDataset:
 
 
 def open_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The memory-mapped arrays of a file by name; that of an .npy has none. Raises BadData.
+    """Memory-map the arrays of a file by name; the array of an .npy has the name "".
 
-    Members of an .npz are unpacked to a temporary folder first, so that they can be mapped.
+    The members of an .npz are unpacked to a temporary folder first, so that they can be mapped. Raises BadData.
     """
     try:
         return {"": _map(path)} if path.suffix == ".npy" else _unpack(path)
@@ -99,9 +99,18 @@ def open_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 def by_input(
     members: Mapping[str, npt.NDArray[Any]], input_names: Sequence[str], source: str
 ) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any] | None]:
-    """Arrays by model input, and the labels if there are any. Raises BadData.
+    """Assign arrays to model inputs by name. A single array is used for a single input, whatever its name.
 
-    Arrays are keyed by input name; one of another name serves a single input.
+    Args:
+        members: The arrays by name.
+        input_names: The names of the model's inputs.
+        source: What error messages call the data.
+
+    Returns:
+        The arrays by input name, and the labels if there are any.
+
+    Raises:
+        BadData: An input has no array, or the arrays differ in length.
     """
     members = dict(members)
     labels = next((members.pop(key) for key in LABEL_KEYS if key in members and key not in input_names), None)
@@ -131,14 +140,27 @@ class ArrayFile:
         return path.suffix in SUFFIXES and path.is_file()
 
     def open(self, request: Request) -> Source:
-        """Its rows. Raises BadData for what is damaged, or does not fit the model's inputs."""
+        """Open the rows of the file. Raises BadData for a damaged file, or one that does not fit the model's inputs."""
         return arrays_source(open_arrays(request.path), request, str(request.path), request.path)
 
 
 def arrays_source(
     members: Mapping[str, npt.NDArray[Any]], request: Request, source: str, file: Path | None = None
 ) -> Source:
-    """Arrays of a ``file``, or of a program's memory, which errors call ``source``. Raises BadData."""
+    """Open arrays as a data set.
+
+    Args:
+        members: The arrays by name.
+        request: The model inputs and the preprocessing.
+        source: What error messages call the data.
+        file: The file that the arrays come from; None for arrays in memory.
+
+    Returns:
+        The opened data set.
+
+    Raises:
+        BadData: The arrays do not fit the model's inputs.
+    """
     if request.labels is not None:
         raise BadData(f"A labels file names image files; {source} has none.", "Put the labels beside the arrays.")
     arrays, labels = by_input(members, [i.name for i in request.inputs], source)
@@ -168,12 +190,12 @@ def arrays_source(
 
 
 def holds_images(array: npt.NDArray[Any], spec: ModelInput) -> bool:
-    """True if rows are uint8 pixels, (H, W) or (H, W, 3), for an input that takes no uint8."""
+    """True if rows are uint8 pixels, (H, W) or (H, W, 3), and the input is not uint8."""
     return array.dtype == np.uint8 and spec.dtype != "uint8" and (array.ndim == 3 or array.shape[3:] == (3,))
 
 
 def check_rows(array: npt.NDArray[Any], spec: ModelInput, source: str) -> None:
-    """Raise BadData when rows have another shape than the input takes."""
+    """Raise BadData if the shape of the rows does not fit the input."""
     if not spec.takes(array.shape[1:]):
         raise BadData(
             f"{source} gives {spec.name!r} samples of shape {array.shape[1:]}, but the model takes {spec.shape[1:]}.",
@@ -182,7 +204,7 @@ def check_rows(array: npt.NDArray[Any], spec: ModelInput, source: str) -> None:
 
 
 def annotations_of(labels: npt.NDArray[Any], request: Request, source: str) -> list[Any]:
-    """One annotation a row: whole numbers are class indices, anything else is the task's to judge.
+    """Return the annotation of each row: integers are class indices, the task judges anything else.
 
     Raises BadData for a class index beyond the classes.
     """
@@ -214,10 +236,10 @@ def _unpack(path: Path) -> dict[str, npt.NDArray[Any]]:
     arrays = {}
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
         for number, member in enumerate(archive.infolist()):
-            # Numbered names: a member's own name is untrusted and could point outside the folder.
+            # Numbered names, because a member's own name is untrusted and could point outside the folder.
             target = Path(folder) / f"{number}.npy"
             with archive.open(member) as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
             arrays[member.filename.removesuffix(".npy")] = _map(target)
-    # The maps keep their deleted files alive until they go.
+    # The memory maps keep the deleted files alive.
     return arrays

@@ -1,4 +1,4 @@
-"""What every source of samples offers, and how a kind of source is opened."""
+"""The interface of data sets, and of the kinds of source that open them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Inputs = Mapping[str, npt.NDArray[Any]]
 
 
 class Unreadable(Exception):
-    """One sample that cannot be decoded; it is skipped, counted and named."""
+    """A sample that cannot be decoded. It is skipped, counted and named in a warning."""
 
 
 class Dataset(Protocol):
@@ -26,49 +26,53 @@ class Dataset(Protocol):
 
     @property
     def source(self) -> str:
-        """The path that the user gave, or what stands for it."""
+        """The path that the user gave, or a description of the source."""
 
     @property
     def names(self) -> Sequence[str]:
-        """A name for each sample, to be shown to people."""
+        """The name of each sample, for display."""
 
     @property
     def classes(self) -> Sequence[str]:
-        """Class names that class indices refer to, in the order the source suggests; empty when there are none."""
+        """The class names that class indices refer to; empty if there are none."""
 
     @property
     def annotations(self) -> Sequence[Any] | None:
-        """What is known of each sample, None where nothing is; None when nothing is known of any.
+        """The annotation of each sample, None for samples without one; None if no sample has one.
 
-        The task says what an annotation is. Of a classification it is the index of the class.
+        The task defines what an annotation is. For a classification it is the index of the class.
         """
 
     @property
     def preprocess(self) -> Preparation | Preprocess:
-        """What is done to a sample to make model inputs of it; of images with the model's size and layout."""
+        """The preprocessing that turns a sample into model inputs; for images, with the model's size and layout."""
 
     def stamp(self, index: int) -> str:
-        """A cheap mark (size and time of change) that differs when the sample's file changed."""
+        """Return a cheap mark, such as size and modification time, that changes with the sample's file."""
 
     def size(self, index: int) -> int:
-        """How many bytes are stored for the sample; 0 where it is missing."""
+        """Return the number of bytes stored for the sample; 0 if it is missing."""
 
     def digest(self, index: int) -> bytes:
-        """The SHA-256 of the stored bytes. Raises Unreadable."""
+        """Return the SHA-256 of the stored bytes. Raises Unreadable."""
 
     def is_constant(self, index: int) -> bool:
-        """True if every value is the same; where that takes long to find out, False."""
+        """True if all values are the same; False if that would take long to find out."""
 
     def load(self, index: int) -> tuple[Inputs, bytes]:
-        """The sample and the SHA-256 of its stored bytes. Raises Unreadable."""
+        """Return the sample and the SHA-256 of its stored bytes. Raises Unreadable."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a source: samples for these model inputs.
+    """A request to open samples for a model.
 
-    ``preprocess`` is done to images, ``classes`` name the model's outputs in order, ``labels`` is a file of annotations
-    where the data have none of their own.
+    Attributes:
+        path: The path of the data.
+        inputs: The model's inputs.
+        preprocess: The preprocessing of images.
+        classes: The names of the model's outputs, in order.
+        labels: A file of annotations, for data without annotations.
     """
 
     path: Path
@@ -80,10 +84,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Source:
-    """An opened data set. ``notes`` say how it is read, ``warnings`` what is odd about it.
+    """An opened data set, and how samples are chosen from it.
 
-    Samples of an ``ordered`` one are taken from its start; of any other a seeded, class-balanced choice is made, unless
-    all are wanted of one that is not ``shuffled`` then.
+    Attributes:
+        dataset: The data set.
+        ordered: True if samples are used from its start; otherwise a seeded, class-balanced choice is made.
+        shuffled: True if the order is random even if all samples are used.
+        notes: How the data is read.
+        warnings: Anything suspicious about the data.
     """
 
     dataset: Dataset
@@ -94,17 +102,17 @@ class Source:
 
 
 class Kind(Protocol):
-    """One kind of data set. Third parties install theirs under the entry-point group ``quantkit.datasets``."""
+    """One kind of data set. Other packages can add theirs under the entry-point group ``quantkit.datasets``."""
 
     def matches(self, path: Path) -> bool:
-        """True if what lies at ``path``, which exists, is of this kind; must be quick."""
+        """True if ``path``, which exists, is of this kind. Must be fast."""
 
     def open(self, request: Request) -> Source:
-        """Open it. Raises BadData."""
+        """Open the data set. Raises BadData."""
 
 
 def class_indices(annotations: Sequence[Any] | None) -> npt.NDArray[np.int64] | None:
-    """Annotations as class indices, int64 (N,), -1 where there is none; None where they are none."""
+    """Return annotations as class indices, int64 (N,), -1 for a missing one; None if they are not class indices."""
     if annotations is None or not all(a is None or isinstance(a, (int, np.integer)) for a in annotations):
         return None
     return np.array([-1 if annotation is None else int(annotation) for annotation in annotations], np.int64)

@@ -1,4 +1,4 @@
-"""Cheap checks of the calibration samples before the long work, for warnings."""
+"""Cheap checks of the calibration samples that produce warnings before the long work."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from quantkit.core.preprocess import Preprocess
 from quantkit.core.wording import some
 from quantkit.datasets.base import Dataset, Unreadable, class_indices
 
-FEWEST = 100  # images; fewer seldom show what a network's tensors can hold
-DOMINANT = 0.5  # share of the labelled images; of two classes, one may have more
+FEWEST = 100  # images; fewer rarely cover the values that a network's tensors can have
+DOMINANT = 0.5  # share of the labelled images; with two classes, a larger share is normal
 DOMINANT_OF_TWO = 0.8
-PROBES = 16  # samples loaded to look at the values that the model will get
-FAR = 4  # times the largest input that the preprocessing makes
+PROBES = 16  # samples that are loaded to check the input values
+FAR = 4  # times the largest value that the preprocessing produces
 
 
 def warnings_before(dataset: Dataset, indices: Sequence[int]) -> list[str]:
-    """Sentences on a small set, a dominant class, copies, constant images, and inputs of the wrong magnitude."""
+    """Warn about a small set, a dominant class, copies, images of one colour and inputs of the wrong magnitude."""
     names = [dataset.names[index] for index in indices]
     sentences = []
     if len(indices) < FEWEST:
@@ -49,7 +49,7 @@ def _dominant_class(dataset: Dataset, indices: Sequence[int]) -> list[str]:
 
 
 def _twins(dataset: Dataset, indices: Sequence[int]) -> list[int]:
-    """Positions of samples whose stored bytes equal those of an earlier one. Only what is equally long is read."""
+    """Return the positions of samples that are copies of an earlier one, reading only samples of equal size."""
     by_size: dict[int, list[int]] = defaultdict(list)
     for position, index in enumerate(indices):
         by_size[dataset.size(index)].append(position)
@@ -68,7 +68,7 @@ def _twins(dataset: Dataset, indices: Sequence[int]) -> list[int]:
 
 
 def _far_inputs(dataset: Dataset, indices: Sequence[int]) -> list[str]:
-    """Arrays given as ready inputs may never have been normalised."""
+    """Warn about arrays that were passed as model inputs but are probably not normalised."""
     preprocess = dataset.preprocess
     if not isinstance(preprocess, Preprocess):
         return []
@@ -85,7 +85,7 @@ def _far_inputs(dataset: Dataset, indices: Sequence[int]) -> list[str]:
         except Unreadable:
             continue
         for array in inputs.values():
-            # Images: three dimensions of which one counts 1, 3 or 4 channels. Anything else follows no such rule.
+            # Only images: arrays with three dimensions, of which the first or last counts 1, 3 or 4 channels.
             if array.dtype.kind == "f" and array.ndim == 3 and {1, 3, 4} & {array.shape[0], array.shape[2]}:
                 finite = array[np.isfinite(array)]
                 largest = max(largest, float(np.abs(finite).max(initial=0.0)))

@@ -1,4 +1,4 @@
-"""An image file as the RGB a person sees."""
+"""Decodes an image file to RGB as people see it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from quantkit.datasets.base import Unreadable
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 HEADER = 1000  # bytes of a file that are not pixels
-FEW_BYTES = 0.05  # a pixel, of an image of one colour
+FEW_BYTES = 0.05  # per pixel, in an image of one colour
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 
 def decode_rgb(data: bytes) -> Image.Image:
-    """Decode JPEG, PNG, BMP or WebP bytes: EXIF rotation applied, transparency over white, 16 bits down to 8.
+    """Decode JPEG, PNG, BMP or WebP bytes. EXIF rotation is applied, transparency put on white, 16 bits reduced to 8.
 
     Raises Unreadable with the reason.
     """
@@ -32,9 +32,9 @@ def decode_rgb(data: bytes) -> Image.Image:
 
 
 def is_one_colour(path: Path) -> bool:
-    """True if every pixel of the file is the same. Raises Unreadable.
+    """True if all pixels of the file are the same. Raises Unreadable.
 
-    An image of one colour compresses so well that most others need no decoding.
+    An image of one colour compresses so well that larger files need not be decoded.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:

@@ -1,4 +1,4 @@
-"""Preprocessing of images made to fit one input of a model."""
+"""Adapts the preprocessing of images to an input of a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ NO_SPATIAL_SIZE = (224, 224)  # for models with dynamic height and width, unless
 
 
 def fit(preprocess: Preprocess, spec: ModelInput, notes: list[str]) -> Preprocess:
-    """Fill in size and layout from the model's input; BadData when they contradict each other."""
+    """Fill in size and layout from the model's input.
+
+    Args:
+        preprocess: The configured preprocessing.
+        spec: The model input.
+        notes: Gets sentences on what was decided.
+
+    Returns:
+        The preprocessing with size and layout.
+
+    Raises:
+        BadData: The preprocessing and the input contradict each other.
+    """
     if len(spec.shape) != 4:
         raise BadData(
             f"The model input {spec.name!r} has shape {spec.shape}, which is not that of a batch of images.",

@@ -21,7 +21,7 @@ LABELS_FILE = "labels.csv"
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Image files with an optional class each, preprocessed for the model input called ``input_name``."""
+    """Image files, each with an optional class, preprocessed for the model input ``input_name``."""
 
     source: str
     names: Sequence[str]
@@ -33,7 +33,7 @@ class ImageDataset:
     dtype: str = field(default="float32")
 
     def stamp(self, index: int) -> str:
-        """Size and times of change of the file, its own and its entry's; "missing" where there is none."""
+        """Return the file's size, modification time and status-change time; "missing" if there is no file."""
         try:
             status = self.paths[index].stat()
         except (OSError, ValueError):  # ValueError: a NUL in the name
@@ -41,18 +41,18 @@ class ImageDataset:
         return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
     def size(self, index: int) -> int:
-        """Bytes of the file; 0 where there is none."""
+        """Return the bytes of the file; 0 if there is no file."""
         try:
             return self.paths[index].stat().st_size
         except (OSError, ValueError):
             return 0
 
     def digest(self, index: int) -> bytes:
-        """SHA-256 of the file. Raises Unreadable."""
+        """Return the SHA-256 of the file. Raises Unreadable."""
         return hashlib.sha256(self._bytes(index)).digest()
 
     def is_constant(self, index: int) -> bool:
-        """True if the image is of one colour. Decodes only what is small or compressed as well as such an image is."""
+        """True if the image is of one colour. Only files that are small enough for such an image are decoded."""
         try:
             return is_one_colour(self.paths[index])
         except Unreadable:
@@ -73,21 +73,29 @@ class ImageDataset:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """What a folder or list holds before anything is decided about the model: paths and class names."""
+    """The contents of a folder or list, independent of a model: paths and class names."""
 
     source: str
     names: list[str]
     paths: list[Path]
     class_names: list[str | None]
-    ordered: bool  # a list is taken in its order, from its start; a folder is sampled
+    ordered: bool  # a list is read from its start; a folder is sampled
     from_csv: bool = False
     warning: str | None = None
 
 
 def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
-    """Images of a folder: one class per subfolder, or flat (unlabelled, or labelled by a CSV of file,class).
+    """Find the images of a folder: one class per subfolder, or flat with classes from a CSV or none.
 
-    Raises BadData when there is no image.
+    Args:
+        folder: The folder.
+        labels: A CSV of file,class; default: ``labels.csv`` in the folder if there is one.
+
+    Returns:
+        The images.
+
+    Raises:
+        BadData: There is no image.
     """
     entries = sorted(folder.iterdir())
     flat = [entry for entry in entries if _is_image(entry)]
@@ -121,9 +129,9 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
 
 
 def scan_list(file: Path) -> ImageFiles:
-    """Images named in a text file, one a line, relative to it, optionally a tab and a class name.
+    """Read a list of images: one path per line, relative to the list, optionally followed by a tab and a class.
 
-    Without the tab the parent folder's name is the class. Raises BadData for a list without a line.
+    Without a tab the name of the parent folder is the class. Raises BadData for an empty list.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -143,14 +151,14 @@ def scan_list(file: Path) -> ImageFiles:
         paths.append(path)
         classes.append(label.strip() or path.parent.name or None)
     if len({path.parent for path in paths}) == 1 and not any("\t" in line for line in lines):
-        classes = [None] * len(paths)  # one folder for all is no class
+        classes = [None] * len(paths)  # a single folder is not a class
     if not names:
         raise BadData(f"The list {file} names no image.", "Write one image path a line, relative to the list.")
     return ImageFiles(str(file), names, paths, classes, ordered=True)
 
 
 def _printable(name: str) -> str:
-    """File names need not be text on every system; bytes that are not UTF-8 are shown as escapes."""
+    """Show bytes that are not UTF-8 as escapes, because file names are not text on every system."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -167,14 +175,14 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 class ImageFolder:
-    """A folder of images: one class a subfolder, or flat."""
+    """A folder of images: one class per subfolder, or flat."""
 
     def matches(self, path: Path) -> bool:
         """True for a folder."""
         return path.is_dir()
 
     def open(self, request: Request) -> Source:
-        """Its images. Raises BadData when there is none, or the model takes no image."""
+        """Open the images. Raises BadData if there are none, or the model has no image input."""
         return images_of(scan_folder(request.path, request.labels), request)
 
 
@@ -182,16 +190,16 @@ class ImageList:
     """A text file that names images."""
 
     def matches(self, path: Path) -> bool:
-        """True for any file: what is no list says so when it is read."""
+        """True for any file; reading it fails if it is not a list."""
         return path.is_file()
 
     def open(self, request: Request) -> Source:
-        """The images, in the list's order. Raises BadData."""
+        """Open the images, in the list's order. Raises BadData."""
         return images_of(scan_list(request.path), request)
 
 
 def images_of(files: ImageFiles, request: Request) -> Source:
-    """Image files as samples of a model with one image input. Raises BadData."""
+    """Open image files for a model with one image input. Raises BadData if they do not fit it."""
     inputs = request.inputs
     if len(inputs) != 1:
         raise BadData(

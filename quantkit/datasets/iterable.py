@@ -1,7 +1,7 @@
 """Samples from Python objects: a list of arrays, a generator, a DataLoader, a Hugging Face Dataset.
 
-They are recognised by what they hold, so that neither torch nor datasets is imported. What is read is written to one
-temporary file, because a generator can be read only once and memory must not grow with the number of samples.
+They are recognised by their contents, so neither torch nor datasets is imported. The samples are written to a temporary
+file, because a generator can be read only once and memory must not grow with the number of samples.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORMS = "Yield arrays, dicts by input name, or (inputs, label) pairs, one sample
 
 @dataclass(frozen=True)
 class Stored:
-    """Where an array's bytes lie in the temporary file."""
+    """The location of an array in the temporary file."""
 
     offset: int
     shape: tuple[int, ...]
@@ -43,7 +43,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class IterableDataset:
-    """Samples that were read from an iterable: ``stored`` says for each where its inputs' bytes lie in ``spool``."""
+    """Samples read from an iterable; ``stored`` holds the location of each sample's inputs in ``spool``."""
 
     source: str
     spool: mmap.mmap
@@ -57,23 +57,23 @@ class IterableDataset:
     names: Sequence[str] = field(default=())
 
     def stamp(self, index: int) -> str:
-        """The digest of what was read: it is all that identifies a sample."""
+        """Return the digest of the sample, which is all that identifies it."""
         return self.digests[index].hex()
 
     def size(self, index: int) -> int:
-        """Bytes of all inputs."""
+        """Return the bytes of all inputs."""
         return sum(array.nbytes for array in self._arrays(index).values())
 
     def digest(self, index: int) -> bytes:
-        """SHA-256 of every input's dtype, shape and bytes."""
+        """Return the SHA-256 of all inputs' dtypes, shapes and bytes."""
         return self.digests[index]
 
     def is_constant(self, index: int) -> bool:
-        """True if each input holds a single value, over and over."""
+        """True if all values of each input are the same."""
         return all(array.size > 1 and array.min() == array.max() for array in self._arrays(index).values())
 
     def load(self, index: int) -> tuple[Inputs, bytes]:
-        """The sample in the model's dtypes, images preprocessed."""
+        """Return the sample in the model's dtypes, with images preprocessed, and the SHA-256 of its stored bytes."""
         sample = {}
         for name, array in self._arrays(index).items():
             if name in self.image_inputs:
@@ -89,13 +89,24 @@ class IterableDataset:
 
 
 def open_iterable(data: Any, request: Request, samples: int | None) -> Source:
-    """Samples of any Python object that yields them.
+    """Read samples from any Python object that yields them.
 
-    A NumPy array, or a dict of arrays by input name, is a whole set, read like the .npy or .npz that it could be saved
-    to. Anything else is iterated from its start until ``samples`` are read (None: all). It may yield arrays or tensors,
-    dicts by input name with the label under "labels", "label" or "y", or (inputs, label) pairs. An item with as many
-    dimensions as the model's input is a batch; with one less it is a sample. uint8 (H, W, 3) or (H, W) and PIL images
-    are preprocessed; anything else is fed as it stands. Raises BadData.
+    A NumPy array, or a dict of arrays by input name, is a complete set and is read like an .npy or .npz. Anything else
+    is iterated from its start. It may yield arrays or tensors, dicts by input name with the label under "labels",
+    "label" or "y", or (inputs, label) pairs. An item with as many dimensions as the model's input is a batch; with one
+    dimension less it is a sample. uint8 (H, W, 3) or (H, W) arrays and PIL images are preprocessed; anything else is
+    fed unchanged.
+
+    Args:
+        data: The object.
+        request: The model inputs and the preprocessing.
+        samples: How many samples are read at most; None means all.
+
+    Returns:
+        The opened data set.
+
+    Raises:
+        BadData: The object yields no samples, or samples that do not fit the model's inputs.
     """
     called = f"the {type(data).__name__}"
     if isinstance(data, np.ndarray):
@@ -107,7 +118,7 @@ def open_iterable(data: Any, request: Request, samples: int | None) -> Source:
     if not isinstance(data, Iterable):
         if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
             raise BadData(f"{called} cannot be iterated.", f"Give a path, or an iterable. {FORMS}")
-        data = map(data.__getitem__, range(len(data)))  # a data set in torch's manner
+        data = map(data.__getitem__, range(len(data)))  # a map-style data set, as torch defines it
     with tempfile.TemporaryFile(prefix="quantkit-") as file:
         try:
             reader = _Reader(file, request.inputs, called)
@@ -127,7 +138,7 @@ def open_iterable(data: Any, request: Request, samples: int | None) -> Source:
 
 
 class _Reader:
-    """Takes items apart into samples and writes those to ``file``."""
+    """Splits items into samples and writes them to ``file``."""
 
     def __init__(self, file: BinaryIO, inputs: Sequence[ModelInput], called: str) -> None:
         self.file = file
@@ -139,7 +150,7 @@ class _Reader:
         self.images: dict[str, bool] = {}  # by input: True if its samples are pixels to preprocess
 
     def samples(self, data: Iterable[Any]) -> Iterator[tuple[dict[str, Array], Any]]:
-        """Inputs by name and the label, None where there is none."""
+        """Yield each sample's inputs by name and its label, None if it has none."""
         for item in data:
             values, label = self._parted(item)
             arrays = {name: _array(values[name], self.called) for name in self.inputs}
@@ -181,7 +192,7 @@ class _Reader:
         self.labels.append(label)
 
     def source(self, spool: mmap.mmap, request: Request) -> Source:
-        """What was written, as a data set in the order it came."""
+        """Return the samples that were written, in order, as an opened data set."""
         notes: list[str] = []
         preprocess = request.preprocess
         for name, pixels in self.images.items():
@@ -204,7 +215,7 @@ class _Reader:
         return Source(dataset, ordered=True, notes=tuple(notes))
 
     def _parted(self, item: Any) -> tuple[Mapping[str, Any], Any]:
-        """One item's inputs by name, and its label."""
+        """Split an item into inputs by name and its label."""
         label = None
         if isinstance(item, (tuple, list)) and len(item) in (1, 2) and not np.isscalar(item[0]):
             item, label = item if len(item) == 2 else (item[0], None)
@@ -232,17 +243,17 @@ class _Reader:
         return values, label
 
     def _is_batch(self, array: Array, spec: ModelInput) -> bool:
-        """True if the first dimension counts samples, by the number of dimensions."""
+        """True if the first dimension counts samples, judged by the number of dimensions."""
         if spec.takes(array.shape) or holds_images(array[None], spec):
             return False
         return array.ndim == len(spec.shape) or holds_images(array, spec)
 
 
 def _array(value: Any, called: str) -> Array:
-    """An array of numbers from an array, a tensor, a PIL image or a list. Raises BadData."""
+    """Convert an array, a tensor, a PIL image or a list to an array of numbers. Raises BadData."""
     if isinstance(value, Image.Image):
         value = value.convert("RGB")
-    for method in ("detach", "cpu"):  # of a tensor that has a gradient, or lies on a GPU
+    for method in ("detach", "cpu"):  # for a tensor with a gradient, or on a GPU
         value = getattr(value, method, lambda same=value: same)()
     try:
         array = np.asarray(value)
@@ -254,13 +265,13 @@ def _array(value: Any, called: str) -> Array:
 
 
 def _rows(labels: Any) -> Sequence[Any]:
-    """The labels of a batch, one by one."""
+    """Return the labels of a batch as a sequence."""
     with suppress(TypeError):
         return [labels[row] for row in range(len(labels))]
-    return [labels]  # of a batch of one
+    return [labels]  # the label of a batch of one
 
 
 def _plain(label: Any) -> Any:
-    """A number as Python's own; whatever else a task takes for an annotation stays as it is."""
+    """Convert a scalar to a Python number; leave any other annotation unchanged."""
     item = getattr(label, "item", None)
     return item() if item is not None and np.ndim(label) == 0 else label

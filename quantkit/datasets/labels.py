@@ -1,4 +1,4 @@
-"""Class labels: out of a CSV, and as indices."""
+"""Class labels: reads them from a CSV, and converts them to indices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from quantkit.core.errors import BadData
 
 
 def read_labels(file: Path, names: Sequence[str]) -> list[str | None]:
-    """Class of each name from a CSV of file,class; a first line that names no image of the folder is a header."""
+    """Read the class of each image from a CSV of file,class. A first line that names no image is a header.
+
+    Args:
+        file: The CSV.
+        names: The names of the images, relative to their folder.
+
+    Returns:
+        The class of each name, None for names that are not in the CSV.
+
+    Raises:
+        BadData: The CSV cannot be read, has a line without a class, or names no image of the folder.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = [row for row in csv.reader(stream) if row]
@@ -31,9 +42,19 @@ def read_labels(file: Path, names: Sequence[str]) -> list[str | None]:
 def index_labels(
     names: Sequence[str | None], classes: Sequence[str] | None, source: str, numbers_are_indices: bool = False
 ) -> tuple[tuple[int | None, ...] | None, tuple[str, ...]]:
-    """Class names as indices into ``classes`` (default: the names, sorted), and the classes.
+    """Convert class names to indices.
 
-    ``numbers_are_indices``: without ``classes``, labels that are all plain numbers stand for themselves.
+    Args:
+        names: The class name of each sample, None for samples without one.
+        classes: The names of the model's outputs, in order; None means the sorted class names.
+        source: What error messages call the data.
+        numbers_are_indices: True if labels that are all plain numbers are indices already, unless ``classes`` is given.
+
+    Returns:
+        The index of each sample's class, or None if no sample has a class; and the class names.
+
+    Raises:
+        BadData: A class name is not in ``classes``.
     """
     present = sorted({name for name in names if name is not None})
     if not present:

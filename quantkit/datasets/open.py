@@ -1,4 +1,4 @@
-"""Opens whatever ``--data`` names and decides which samples of it are used."""
+"""Opens the data that ``--data`` names and chooses samples from it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from quantkit.datasets.select import balanced_choice
 from quantkit.graph.model_file import ModelInput
 
 ENTRY_POINT_GROUP = "quantkit.datasets"
-# The first that matches what lies there is taken; installed kinds are asked before these.
+# The first kind that matches is used; installed kinds come before these.
 KINDS: dict[str, Kind] = {"arrays": ArrayFile(), "image folder": ImageFolder(), "image list": ImageList()}
 
 
 @dataclass(frozen=True)
 class OpenedData:
-    """A data set and the chosen samples in order.
+    """A data set and the samples chosen from it.
 
-    ``location`` is its absolute path, or says what it was read from. ``notes`` say how it is read, ``warnings`` what is
-    odd about it.
+    Attributes:
+        location: The absolute path of the data, or a description of the object that it was read from.
+        dataset: The data set.
+        indices: The indices of the chosen samples, in order.
+        notes: How the data is read.
+        warnings: Anything suspicious about the data.
     """
 
     location: str
@@ -52,15 +56,18 @@ def open_dataset(
     """Open samples for a model with these ``inputs``.
 
     Args:
-        data: The Path of a folder, text list, .npy, .npz or what an installed kind reads; or Python's own samples, for
-            which see :func:`~quantkit.datasets.iterable.open_iterable`.
+        data: The Path of a folder, text list, .npy, .npz or anything that an installed kind reads; or a Python object
+            with samples, see :func:`~quantkit.datasets.iterable.open_iterable`.
         inputs: The model's inputs.
-        preprocess: What is done to images.
-        samples: How many are used; None means all. An ordered source is taken from its start; of anything else a
-            seeded, class-balanced choice is made.
-        seed: Of that choice.
-        classes: Names of the model's outputs, in order.
+        preprocess: The preprocessing of images.
+        samples: The number of samples to use; None means all. An ordered source is used from its start; from any other
+            a seeded, class-balanced choice is made.
+        seed: The seed of that choice.
+        classes: The names of the model's outputs, in order.
         labels: A file of annotations.
+
+    Returns:
+        The data set and the chosen samples.
 
     Raises:
         BadData: Nothing is there, or it does not fit the model.
@@ -80,7 +87,17 @@ def open_dataset(
 
 
 def choose(source: Source, samples: int | None, seed: int, location: str) -> OpenedData:
-    """The samples of an opened source that are used; ``samples`` None means all."""
+    """Choose the samples to use.
+
+    Args:
+        source: The opened data.
+        samples: The number of samples; None means all.
+        seed: The seed of the choice.
+        location: The absolute path or the description of the data.
+
+    Returns:
+        The data set and the chosen samples.
+    """
     dataset, warnings = source.dataset, source.warnings
     available = len(dataset.names)
     if samples is not None and samples > available:
@@ -94,7 +111,7 @@ def choose(source: Source, samples: int | None, seed: int, location: str) -> Ope
 
 
 def _kinds() -> dict[str, Kind]:
-    """Every kind by name. Raises BadConfig for an installed one that does not load."""
+    """Return all kinds by name. Raises BadConfig if an installed one does not load."""
     installed: dict[str, Kind] = {}
     for point in entry_points(group=ENTRY_POINT_GROUP):
         try:

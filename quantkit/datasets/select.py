@@ -1,4 +1,4 @@
-"""Which samples are used: a seeded, class-balanced choice."""
+"""A seeded, class-balanced choice of samples."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ import numpy.typing as npt
 def balanced_choice(
     labels: npt.NDArray[np.int64] | None, available: int, wanted: int | None, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Indices of ``wanted`` samples (None or too many = all), shuffled by ``seed``.
+    """Choose samples at random; with labels, choose from the classes in turn.
 
-    With labels, classes take turns, so that their counts differ by at most one as long as none runs out.
+    Class counts differ by at most one until a class runs out of samples.
+
+    Args:
+        labels: The class index of each sample, int64 (N,); None without labels.
+        available: The number of samples N.
+        wanted: The number of samples to choose; None, or more than there are, means all.
+        seed: The seed of the random order.
+
+    Returns:
+        The indices of the chosen samples, shuffled.
     """
     order = np.random.default_rng(seed).permutation(available)
     if labels is not None:
         shuffled = labels[order]
-        turn = np.empty(available, dtype=np.int64)  # how many of its class came before
+        turn = np.empty(available, dtype=np.int64)  # the number of earlier samples of the same class
         for label in np.unique(shuffled):
             members = np.flatnonzero(shuffled == label)
             turn[members] = np.arange(len(members))

@@ -1,4 +1,4 @@
-"""Batches in order, decoded ahead in threads, in bounded memory."""
+"""Reads batches in order, decoding ahead in threads, in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORKERS = min(4, os.cpu_count() or 1)
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample: the ``position``-th chosen one, number ``index`` of the dataset."""
+    """A sample: number ``position`` of the chosen ones, number ``index`` of the data set."""
 
     position: int
     index: int
@@ -30,17 +30,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples stacked along a new first dimension, and their positions in the dataset."""
+    """Samples stacked along a new first dimension, and their indices in the data set."""
 
     inputs: dict[str, npt.NDArray[np.generic]]
     indices: list[int]
 
 
 class Stream:
-    """Reads chosen samples of a dataset as batches; skips, counts and names the unreadable ones.
+    """Reads chosen samples of a data set as batches, and skips, counts and names unreadable ones.
 
-    Samples are known by their position among the chosen ones. Raises BadData as soon as more than 5 % of them are
-    known to be unreadable.
+    A sample's position is its number among the chosen ones. BadData is raised as soon as more than 5 % of the samples
+    are known to be unreadable.
     """
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
@@ -55,7 +55,7 @@ class Stream:
         return [self.dataset.names[index] for index in self.indices]
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Batches of up to ``size`` readable samples."""
+        """Yield batches of up to ``size`` readable samples."""
         pending: list[Sample] = []
         for sample in self.samples(range(len(self.indices))):
             pending.append(sample)
@@ -66,7 +66,7 @@ class Stream:
             yield stacked(pending)
 
     def samples(self, positions: Sequence[int]) -> Iterator[Sample]:
-        """The readable samples among the chosen ones at ``positions``, in that order."""
+        """Yield the readable samples at ``positions``, in that order."""
         waiting = deque(positions)
         ahead: deque[tuple[int, Future[tuple[Inputs, bytes]]]] = deque()
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="decode") as pool:
@@ -87,15 +87,23 @@ class Stream:
                 pool.shutdown(cancel_futures=True)
 
     def sha256(self) -> str:
-        """Hex SHA-256 over the stored bytes' digests of all samples read so far, in order."""
+        """Return the hex SHA-256 over the digests of all samples read so far, in order."""
         return samples_sha256(self.digests(), len(self.indices))
 
     def digests(self) -> dict[int, str]:
-        """The SHA-256 of each sample read so far, by position; for :meth:`resume`."""
+        """Return the hex SHA-256 of each sample read so far, by position; for :meth:`resume`."""
         return {position: digest.hex() for position, digest in self._digests.items()}
 
     def resume(self, digests: Mapping[int, str], skipped: Mapping[int, str]) -> None:
-        """Take over what an interrupted pass, or one over a part of the samples, had noted."""
+        """Add the state of an interrupted pass, or of a pass over some of the samples.
+
+        Args:
+            digests: The hex SHA-256 of samples by position.
+            skipped: The reasons why samples could not be read, by position.
+
+        Raises:
+            BadData: Too many samples are unreadable.
+        """
         self._digests |= {position: bytes.fromhex(digest) for position, digest in digests.items()}
         for position, reason in skipped.items():
             self._skip(position, reason)
@@ -106,7 +114,16 @@ class Stream:
 
 
 def check_unreadable(skipped: Mapping[int, str], names: Sequence[str], source: str) -> None:
-    """Raise BadData when more than 5 % of the samples called ``names`` are in ``skipped``, by position."""
+    """Check that at most 5 % of the samples were skipped.
+
+    Args:
+        skipped: The reasons why samples could not be read, by position.
+        names: The names of all chosen samples.
+        source: What error messages call the data.
+
+    Raises:
+        BadData: More samples were skipped.
+    """
     if len(skipped) <= MOST_UNREADABLE * len(names):
         return
     position, reason = list(skipped.items())[-1]
@@ -118,7 +135,7 @@ def check_unreadable(skipped: Mapping[int, str], names: Sequence[str], source: s
 
 
 def samples_sha256(digests: Mapping[int, str], samples: int) -> str:
-    """Hex SHA-256 over the samples' own digests, in order."""
+    """Return the hex SHA-256 over the digests of ``samples`` samples by position, in order."""
     digest = hashlib.sha256()
     for position in range(samples):
         digest.update(bytes.fromhex(digests.get(position, "")))
@@ -126,12 +143,12 @@ def samples_sha256(digests: Mapping[int, str], samples: int) -> str:
 
 
 def resized_batch(inputs: Mapping[str, npt.NDArray[np.generic]], size: int) -> dict[str, npt.NDArray[np.generic]]:
-    """The same samples, repeated or cut to ``size``."""
+    """Repeat or cut a batch to ``size`` samples."""
     return {name: np.ascontiguousarray(np.resize(array, (size, *array.shape[1:]))) for name, array in inputs.items()}
 
 
 def stacked(samples: Sequence[Sample]) -> Batch:
-    """Samples as one batch; a single one is not copied."""
+    """Stack samples to one batch; a single sample is not copied."""
     if len(samples) == 1:
         return Batch({n: np.asarray(array)[None] for n, array in samples[0].inputs.items()}, [samples[0].index])
     names = samples[0].inputs.keys()

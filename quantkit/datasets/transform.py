@@ -1,4 +1,4 @@
-"""Carries out a :class:`~quantkit.core.preprocess.Preprocess` on one image."""
+"""Applies a :class:`~quantkit.core.preprocess.Preprocess` to an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from quantkit.core.preprocess import Preprocess
 
 
 def transform(image: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.float32]:
-    """An RGB image as float32 of shape (C, H, W), or (H, W, C) for layout "nhwc". ``preprocess.size`` must be set."""
+    """Preprocess an RGB image.
+
+    Args:
+        image: The image.
+        preprocess: The preprocessing; its ``size`` must be set.
+
+    Returns:
+        float32 of shape (C, H, W), or (H, W, C) for layout "nhwc".
+    """
     image = _resized(image, preprocess)
     pixels = np.asarray(image.convert("L"))[:, :, None] if preprocess.channels == "gray" else np.asarray(image)
     if preprocess.channels == "bgr":
@@ -18,8 +26,8 @@ def transform(image: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.floa
     values = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
     for channel, plane in enumerate(values):
         plane[:] = pixels[:, :, channel]
-        # Divide, subtract, divide: folding them into one multiplication would round differently from the training code
-        # that most models were written with.
+        # Divide, subtract, divide: one folded multiplication would round differently from the code that most models
+        # were trained with.
         if preprocess.scale == 1 / 255:
             plane /= np.float32(255)
         else:

@@ -25,13 +25,13 @@ UInt8Array = npt.NDArray[np.uint8]
 
 
 def upscale(image8x8: np.ndarray) -> Image.Image:
-    """Return a stored 8x8 image (values 0..16) as a 64x64 greyscale picture."""
+    """Return a stored 8x8 image (values 0..16) as a 64x64 greyscale image."""
     if image8x8.shape != (8, 8):
         raise ValueError(f"expected an 8x8 image, got shape {image8x8.shape}")
     if image8x8.min() < 0 or image8x8.max() > MAX_VALUE:
         raise ValueError(f"expected values in 0..{MAX_VALUE}")
     grey = np.rint(image8x8.astype(np.float64) * 255.0 / MAX_VALUE).astype(np.uint8)
-    # A 2-D uint8 array becomes a picture of mode "L".
+    # A 2-D uint8 array becomes an image of mode "L".
     return Image.fromarray(grey).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
 
 

@@ -1,4 +1,4 @@
-"""Writes the demo: a folder that a user can imitate."""
+"""Writes the demo: a folder that users can take as an example."""
 
 from __future__ import annotations
 

@@ -12,14 +12,28 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(na
 
 
 def ranges_text(amax: Mapping[str, float]) -> str:
-    """The lines, in the order given. Nine digits hold a float32, and the scale of a calibration cache, exactly."""
+    """Format ranges as lines, in the given order.
+
+    Nine digits represent a float32, and the scale of a calibration cache, exactly.
+    """
     for name in amax:
         refuse_line_breaks(name)
     return "".join(f"{name}:{value:.9g}\n" for name, value in amax.items())
 
 
 def read_ranges(text: str, source: str) -> Imported:
-    """Ranges from such lines; a name may hold colons. Raises BadInput for a damaged line."""
+    """Parse ``name:amax`` lines. A name may contain colons.
+
+    Args:
+        text: The content of the file.
+        source: What error messages call the file.
+
+    Returns:
+        The ranges, in the order of the lines.
+
+    Raises:
+        BadInput: A line is damaged.
+    """
     return from_amax("dynamic ranges", named_values(split_lines(text), 1, ":", _number, source), source)
 
 

@@ -1,4 +1,4 @@
-"""What a file of ranges, whoever wrote it, comes down to."""
+"""The ranges read from a file, in one form for every file format."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from dataclasses import dataclass
 from quantkit.core.errors import BadInput
 from quantkit.core.ranges import TensorRange
 
-DEAD_AMAX = 2.0**-13  # stands for 0, as it does in quantkit's own calibrations: TensorRT refuses a scale of 0
-SMALLEST_AMAX = 127 * 2.0**-126  # below it the scale is no normal float32, which a GPU may take for 0
-LARGEST = 2.0**128 * (1 - 2.0**-25)  # what is beyond rounds to infinity in float32
+DEAD_AMAX = 2.0**-13  # replaces 0, as in quantkit's own calibrations: TensorRT refuses a scale of 0
+SMALLEST_AMAX = 127 * 2.0**-126  # below this the scale is a subnormal float32, which a GPU may flush to 0
+LARGEST = 2.0**128 * (1 - 2.0**-25)  # anything larger rounds to infinity in float32
 
 
 @dataclass(frozen=True)
 class Imported:
     """Ranges by tensor, in the order of the source.
 
-    ``symmetric`` names those of which only amax is known: their low and high are -amax and amax. ``form`` says in words
-    what the source was. ``header`` is a calibration cache's first line, ``method`` a TensorsData's calibration method.
-    ``exclude`` holds wildcards for what stays in floating point. ``dead`` names those whose range was 0, for which
-    DEAD_AMAX stands now. ``notes`` tell people what else was repaired or left out.
+    Attributes:
+        form: What the source is, in words.
+        ranges: The range of every tensor.
+        symmetric: The tensors whose amax alone is known; their low and high are -amax and amax.
+        header: The first line of a calibration cache.
+        method: The calibration method of a TensorsData.
+        exclude: Wildcards for nodes and tensors that stay in floating point.
+        dead: The tensors whose range was 0 and is now DEAD_AMAX.
+        notes: Sentences about everything else that was repaired or left out.
     """
 
     form: str
@@ -34,7 +39,20 @@ class Imported:
 
 
 def from_amax(form: str, amax: Mapping[str, float], source: str, header: str = "") -> Imported:
-    """Ranges of a form that holds only amax (finite, not negative). Raises BadInput when one is no float32, or none."""
+    """Make ranges from a format that holds only amax.
+
+    Args:
+        form: What the source is, in words.
+        amax: The amax by tensor; finite and not negative.
+        source: What error messages call the file.
+        header: The first line of a calibration cache.
+
+    Returns:
+        Symmetric ranges for all tensors.
+
+    Raises:
+        BadInput: A value does not fit in a float32, or there is none.
+    """
     return from_bounds(form, {name: (-value, value) for name, value in amax.items()}, source, frozenset(amax), header)
 
 
@@ -47,9 +65,24 @@ def from_bounds(
     method: str = "",
     notes: tuple[str, ...] = (),
 ) -> Imported:
-    """Ranges from (low, high) pairs: stretched to hold zero, and those that are zero made the smallest that serves.
+    """Make ranges from (low, high) pairs.
 
-    Raises BadInput when a pair is not ordered or not finite in float32, or when there is none.
+    Every range is stretched to include zero. A range of zero becomes the smallest one that every target accepts.
+
+    Args:
+        form: What the source is, in words.
+        bounds: The low and high of every tensor.
+        source: What error messages call the file.
+        symmetric: The tensors whose amax alone is known.
+        header: The first line of a calibration cache.
+        method: The calibration method of a TensorsData.
+        notes: Sentences about what was repaired or left out.
+
+    Returns:
+        The ranges, in the order of ``bounds``.
+
+    Raises:
+        BadInput: A pair is not in order or not finite in float32, or there is no pair.
     """
     if not bounds:
         raise BadInput(f"{source} holds no range.", "Give the file of a calibration that saw data.")

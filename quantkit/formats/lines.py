@@ -1,4 +1,4 @@
-"""What text formats of a tensor a line have in common."""
+"""Parsing shared by the text formats that have one tensor per line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,20 @@ from quantkit.core.errors import BadInput, TargetRefuses
 def named_values(
     lines: Iterable[str], first: int, separator: str, value_of: Callable[[str], float], source: str
 ) -> dict[str, float]:
-    """The value by name from lines of ``name<separator>value``; names may hold the separator, values do not.
+    """Parse lines of ``name<separator>value``. A name may contain the separator; a value may not.
 
-    ``first`` is the number of the first line. ``value_of`` makes a finite value of the text behind the last separator,
-    and raises ValueError, with the end of a sentence, when it is none. Raises BadInput with the line's number for a
-    blank or damaged line, a negative value, and a name that comes again with another value.
+    Args:
+        lines: The lines to parse.
+        first: The line number of the first of them, for error messages.
+        separator: The text between name and value.
+        value_of: Parses the text after the last separator. Its ValueError holds the end of the sentence "Line N of …".
+        source: What error messages call the file.
+
+    Returns:
+        The values by name, in the order of the lines.
+
+    Raises:
+        BadInput: A line is blank or damaged, a value is negative or not finite, or a name has two different values.
     """
     values: dict[str, float] = {}
     for number, line in enumerate(lines, start=first):
@@ -40,11 +49,14 @@ def named_values(
 
 
 def split_lines(text: str) -> list[str]:
-    """Lines ended by \\n or \\r\\n, without blank ones at the end. Other separators may stand in a tensor's name."""
+    """Split text at \\n and \\r\\n only.
+
+    Other separators may be part of a tensor's name. Blank lines at the end are dropped.
+    """
     return [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
 
 
 def refuse_line_breaks(name: str) -> None:
-    """Raise TargetRefuses for a name that would take two lines."""
+    """Raise TargetRefuses for a name that contains a line break."""
     if name.splitlines() != [name]:
         raise TargetRefuses(f"The tensor name {name!r} holds a line break.", "Rename the tensor and calibrate again.")

@@ -22,7 +22,15 @@ HINT = "Write it again with onnxruntime.quantization.save_tensors_data."
 
 
 def tensors_data_text(ranges: Mapping[str, TensorRange], method: str = MIN_MAX) -> str:
-    """What ``save_tensors_data`` writes for these ranges. ``quantize_static`` takes it for its own ``method`` only."""
+    """Format ranges as ``save_tensors_data`` does.
+
+    Args:
+        ranges: The range of every tensor.
+        method: The calibration method to state; ``quantize_static`` accepts only the one that it was called with.
+
+    Returns:
+        The JSON document.
+    """
     data = {
         name: {"lowest": _array(range_.low), "highest": _array(range_.high), "CLS": "TensorData"}
         for name, range_ in ranges.items()
@@ -33,7 +41,7 @@ def tensors_data_text(ranges: Mapping[str, TensorRange], method: str = MIN_MAX) 
 
 
 def is_tensors_data(document: Mapping[str, Any]) -> bool:
-    """True if parsed JSON is a TensorsData, or the plain dict of TensorData that write_calibration_table may leave."""
+    """True if parsed JSON is a TensorsData, or the plain dict of TensorData that write_calibration_table may write."""
     entries = document.values()
     return document.get("CLS") == "TensorsData" or any(
         isinstance(e, dict) and "TensorData" in e.values() for e in entries
@@ -41,7 +49,18 @@ def is_tensors_data(document: Mapping[str, Any]) -> bool:
 
 
 def read_tensors_data(document: Mapping[str, Any], source: str) -> Imported:
-    """Ranges from parsed JSON. Ranges per channel are widened to one. Raises BadInput for what is no TensorsData."""
+    """Read the ranges of a TensorsData. Per-channel ranges become one range that covers all channels.
+
+    Args:
+        document: The parsed JSON.
+        source: What error messages call the file.
+
+    Returns:
+        The ranges, in the order of the document.
+
+    Raises:
+        BadInput: The document is not a TensorsData, or a range is missing or not a number.
+    """
     whole = document.get("CLS") == "TensorsData"
     data = document.get("data") if whole else document
     if not isinstance(data, dict):
@@ -70,7 +89,7 @@ def _array(value: float) -> dict[str, Any]:
 
 
 def _values(stated: object, name: str, source: str) -> list[float]:
-    """The numbers of a scalar or of nested lists of any depth."""
+    """Return the numbers in a scalar or in nested lists of any depth."""
     waiting = [stated["data"] if isinstance(stated, dict) and "data" in stated else stated]
     values: list[float] = []
     while waiting:

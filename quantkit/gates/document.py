@@ -1,4 +1,4 @@
-"""``gate.json``: what was judged, and how it came out."""
+"""``gate.json``: the rules that were applied, and their outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GATE_FILE = "gate.json"
 
 
 def gate_document(result: GateResult, comparison: Comparison) -> dict[str, Any]:
-    """The gate as one JSON object; what is infinite or was not found is null."""
+    """Return the gate's result as a JSON object, in which infinite and missing values are null."""
     return {
         "schema_version": 1,
         "passed": result.passed,
@@ -29,7 +29,7 @@ def gate_document(result: GateResult, comparison: Comparison) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a ``gate.json`` was made of: its rules, when the run's figures were measured, where the baseline lies."""
+    """The inputs of a ``gate.json``: the rules, when the run was measured, and the path of the baseline."""
 
     rules: tuple[Rule, ...] = ()
     measured: str = ""
@@ -37,11 +37,11 @@ class Judged:
 
 
 def read_judged(path: Path) -> Judged:
-    """What was judged last; nothing where the file is missing or damaged."""
+    """Read the inputs of the last gate from its file; empty if the file is missing or damaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         found = (Rule(**{key: verdict[key] for key in Rule.model_fields}) for verdict in document["rules"])
-        rules = tuple(dict.fromkeys(found))  # a verdict for each row has the same rule
+        rules = tuple(dict.fromkeys(found))  # the verdicts of one rule on several rows repeat it
         baseline = document["baseline"] and document["baseline"]["path"]
         return Judged(rules, document["run"]["measured"], None if baseline is None else Path(baseline))
     except (OSError, ValueError, TypeError, KeyError):

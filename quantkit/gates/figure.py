@@ -1,4 +1,4 @@
-"""A figure of a row by its path, with its interval."""
+"""Looks up a figure of a row by its path, with its interval."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ from quantkit.gates.rule import metric_name
 
 @dataclass(frozen=True)
 class Figure:
-    """A value with the ends of its interval, which are None where it has none."""
+    """A value and the bounds of its interval, which are None if it has none."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
     def overlaps(self, other: Figure) -> bool:
-        """True if both have intervals, and these share a value."""
+        """True if both have intervals and these intersect."""
         if self.low is None or self.high is None or other.low is None or other.high is None:
             return False
         return self.low <= other.high and other.low <= self.high
 
 
 def figure(comparison: Comparison, row: Row, metric: str) -> Figure | None:
-    """The figure at the path ``metric`` of a row; None where it has none, or where FP32 would meet itself.
+    """Look up a figure of a row.
 
-    ``worst_layer_sqnr_db`` is the least of its ``layer_errors``.
+    Args:
+        comparison: The comparison that the row belongs to.
+        row: The row to look in.
+        metric: The path of the figure; see :class:`~quantkit.gates.rule.Rule`. ``worst_layer_sqnr_db`` is the lowest
+            SQNR of the row's ``layer_errors``.
+
+    Returns:
+        The figure; None if the row has none, or if it would compare FP32 with itself.
     """
     of_fp32 = comparison.metric(metric_name(metric)).of_fp32
     compares = metric in ("agreement", "sqnr_db", "speedup") or metric.startswith("drop.") or of_fp32
@@ -49,7 +56,7 @@ def figure(comparison: Comparison, row: Row, metric: str) -> Figure | None:
 
 
 def _worst_layer(row: Row) -> Figure | None:
-    """The least SQNR of a layer's output; None where none is measured."""
+    """Return the lowest SQNR of a layer's output; None if no layer was measured."""
     if not row.layer_errors:
         return None
     return Figure(min((e.sqnr_db for e in row.layer_errors if e.sqnr_db is not None), default=math.inf))
@@ -82,15 +89,23 @@ def _speedup_ends(reference: Row | None, own: Latency) -> tuple[float | None, fl
 
 
 def reference_of(comparison: Comparison, row: Row, precision: str = "fp32") -> Row | None:
-    """The row of another precision that a row is measured against: of the same target, device and batch."""
+    """Return the row of the given precision with the same target, device and batch; None if there is none."""
     key = (row.target, row.device, row.batch)
     return next((r for r in comparison.rows if (r.target, r.device, r.batch) == key and r.precision == precision), None)
 
 
 def counterpart(other: Comparison, row: Row) -> Row | None:
-    """Another comparison's row of the same target, precision, device and batch.
+    """Return the row of another comparison with the same target, precision, device and batch.
 
-    Of several that of the same method and placement, else of the same placement: a method may change between runs.
+    If there are several, prefer the one of the same method and placement, then the one of the same placement, because
+    the method may change between runs.
+
+    Args:
+        other: The comparison to search.
+        row: A row of this comparison.
+
+    Returns:
+        The matching row; None if none matches, or if several match equally well.
     """
     key = (row.target, row.precision, row.device, row.batch)
     same = [r for r in other.rows if (r.target, r.precision, r.device, r.batch) == key]

@@ -1,4 +1,4 @@
-"""Rules applied to a comparison: what passes, what fails, and what cannot be told."""
+"""Applies gate rules to a comparison: each passes, fails or cannot be judged."""
 
 from __future__ import annotations
 
@@ -20,10 +20,16 @@ Outcome = Literal["pass", "warn", "fail", "inconclusive", "not comparable", "no 
 class Verdict:
     """One rule applied to one row.
 
-    ``value`` is what was judged: the figure, its interval's bad end, or with ``against`` the difference from ``other``,
-    the other's figure. ``limit`` is the one that it is nearest to, or farthest beyond; ``margin`` is the room left to
-    it in the file's units, negative beyond it. All are None, and so is ``row``, when the rule matched nothing;
-    ``reason`` says why where there is more to say.
+    Attributes:
+        rule: The rule.
+        outcome: The result.
+        row: The row that was judged; None if the rule matched nothing, and then all values are None, too.
+        value: The value that was judged: the figure, the bad end of its interval or, with ``against``, the difference
+            from ``other``.
+        limit: The rule's limit with the smallest margin.
+        margin: The distance to the limit in the file's units; negative beyond the limit.
+        other: The figure that a rule with ``against`` compares with.
+        reason: The explanation of an outcome that needs one.
     """
 
     rule: Rule
@@ -38,14 +44,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class GateResult:
-    """All rules applied to all rows they speak of; ``baseline`` is the earlier comparison, where there was one."""
+    """The verdicts of all rules on all rows that they match, and the earlier comparison if one was given."""
 
     verdicts: tuple[Verdict, ...]
     baseline: Comparison | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 pass, 1 a rule of level error failed, 5 a rule found nothing to judge or there were none (before 1)."""
+        """0 for a pass, 1 if a rule of level error failed, 5 if a rule had nothing to judge or there are no rules."""
         outcomes = {verdict.outcome for verdict in self.verdicts}
         unjudged = any(verdict.outcome == "not comparable" and verdict.rule.strict for verdict in self.verdicts)
         if not outcomes or "no match" in outcomes or unjudged:
@@ -58,7 +64,7 @@ class GateResult:
         return self.exit_code == 0
 
     def raise_for_failure(self) -> None:
-        """Raise NothingEvaluated or GateFailed, naming the first rule at fault; return quietly on a pass."""
+        """Raise NothingEvaluated or GateFailed, naming the first rule at fault; do nothing if the gate passed."""
         if not self.verdicts:
             raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables, or give --max-drop and the like.")
         for verdict in self.verdicts:
@@ -89,7 +95,17 @@ class GateResult:
 def gate(comparison: Comparison, rules: Sequence[Rule], baseline: Comparison | None = None) -> GateResult:
     """Apply every rule to every row of its target and precision that has its figure.
 
-    Raises BadInput where a rule speaks of a baseline and there is none, BadConfig for a limit that makes no sense.
+    Args:
+        comparison: The comparison to judge.
+        rules: The rules to apply.
+        baseline: An earlier comparison, for rules with ``against = "baseline"``.
+
+    Returns:
+        A verdict for each rule and matching row, and one for each rule that matched nothing.
+
+    Raises:
+        BadInput: A rule needs a baseline and there is none.
+        BadConfig: A limit makes no sense.
     """
     if baseline is None and any(rule.against == "baseline" for rule in rules):
         raise BadInput("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
@@ -112,7 +128,7 @@ def _matched(rule: Rule, comparison: Comparison) -> Iterator[tuple[Row, Figure]]
 
 
 def _named(rule: Rule, row: Row) -> bool:
-    """True if the rule speaks of this row; never of the one that the others are held to."""
+    """True if the rule applies to this row; it never applies to the row that the others are compared with."""
     named = fnmatchcase(row.target, rule.target) and fnmatchcase(row.precision, rule.precision)
     return named and row.precision != rule.against
 
@@ -129,7 +145,7 @@ def _unmatched(rule: Rule, comparison: Comparison) -> str:
 
 
 def _absolute(rule: Rule, row: Row, own: Figure) -> Verdict:
-    """``min`` and ``max``: of both, the one with less room."""
+    """Judge ``min`` and ``max``; if both are set, the limit with the smaller margin decides."""
     bounds = []
     if rule.min is not None:
         bounds.append(_above(_low(rule, own), rule.min))
@@ -140,7 +156,7 @@ def _absolute(rule: Rule, row: Row, own: Figure) -> Verdict:
 
 
 def _against(rule: Rule, comparison: Comparison, row: Row, own: Figure, baseline: Comparison | None) -> Verdict:
-    """``max_fall`` and ``max_rise``: how far the figure is from another row's."""
+    """Judge ``max_fall`` and ``max_rise``: the difference between the figure and another row's."""
     source = comparison if rule.against != "baseline" or baseline is None else baseline
     peer = counterpart(source, row) if rule.against == "baseline" else reference_of(source, row, rule.against or "")
     other = figure(source, peer, rule.metric) if peer is not None else None
@@ -171,12 +187,12 @@ def _high(rule: Rule, own: Figure) -> float:
 
 
 def _difference(value: float, other: Figure) -> float:
-    """Of two infinite SQNRs, both equal to FP32 to the bit, 0."""
+    """Subtract; the difference of two infinite SQNRs (both bit-exact with FP32) is 0."""
     return 0.0 if value == other.value else value - other.value
 
 
 def _above(value: float, limit: float) -> tuple[float, float, float]:
-    """Margin, value and limit of a lower bound; NaN is beyond every bound."""
+    """Return margin, value and limit of a lower bound; NaN misses every bound."""
     return (-math.inf if math.isnan(value) else value - limit if value != limit else 0.0, value, limit)
 
 
@@ -189,7 +205,7 @@ def _missed(rule: Rule) -> Outcome:
 
 
 def _unlike(rule: Rule, comparison: Comparison, source: Comparison) -> str:
-    """Why the two comparisons say nothing of each other on this figure; empty where they do."""
+    """Return why this figure of the two comparisons cannot be compared; empty if it can."""
     if source is comparison or rule.metric.startswith("size_bytes"):
         return ""
     here, there = comparison.environment.hardware, source.environment.hardware

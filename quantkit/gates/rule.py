@@ -1,4 +1,4 @@
-"""One gate rule: which figure of which rows, and within what limits."""
+"""One gate rule: a figure, the rows it applies to, and its limits."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from quantkit.core.errors import BadConfig
 from quantkit.core.figures import ROW_METRICS, Metric
 from quantkit.tasks import known_metrics
 
-MOST_SENSIBLE_DROP = 0.1  # a limit this lax was meant in points: 0.5 for half a point would let everything pass
+MOST_SENSIBLE_DROP = 0.1  # a limit this high must be a mistake: 0.5, meant as half a point, would let everything pass
 PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 
 
 def _checked_amount(value: object) -> object:
-    """A number in the file's units, or a string such as "5 %", kept as it is; ValueError for anything else."""
+    """Return a number in the file's units, or a string such as "5 %", unchanged.
+
+    Raises ValueError for anything else.
+    """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number and not (isinstance(value, str) and PERCENT.fullmatch(value.strip())):
         raise ValueError(f'{value!r} is neither a number nor a percentage such as "5 %"')
@@ -31,19 +34,25 @@ Amount = Annotated[float | str, BeforeValidator(_checked_amount)]
 class Rule(BaseModel):
     """One ``[[gate]]`` table: limits for a figure of ``comparison.json``.
 
-    ``metric`` is the figure's path in a row: ``metrics.NAME.value`` of a task's metric (or ``NAME`` for short),
-    ``drop.NAME``, which is by how much it is worse than FP32's, ``agreement``, ``sqnr_db``, ``worst_layer_sqnr_db``,
-    ``speedup``, ``latency_ms.p50``, ``throughput``, ``size_bytes``. Limits are in the file's units, so shares are 0..1:
-    half a point is 0.005. ``target`` and ``precision`` are names or wildcards; a rule speaks of INT8 unless it says
-    otherwise, and never of the FP32 reference's comparison with itself.
+    Limits are in the file's units, so shares are 0..1: half a point is 0.005.
 
-    ``min`` and ``max`` bound the figure itself. With ``against`` ("fp32" or "fp16" of the same target and batch, or
-    "baseline", the same row of an earlier comparison) ``max_fall`` and ``max_rise`` bound how far it may be from the
-    other's: in the file's units, or as a string in percent of the other's ("5 %").
-
-    ``statistic`` "pessimistic" judges the bad end of the figure's 95 % interval (of latency and speed-up: of what the
-    interleaved rounds measured) in place of the value. A ``latency_ms.p50`` or ``speedup`` that misses a limit against
-    another, but by a difference within the spread of the rounds, is inconclusive and fails no gate, unless ``strict``.
+    Attributes:
+        metric: The path of the figure in a row: ``metrics.NAME.value`` of a task's metric (or ``NAME`` for short),
+            ``drop.NAME`` (how much worse it is than FP32's), ``agreement``, ``sqnr_db``, ``worst_layer_sqnr_db``,
+            ``speedup``, ``latency_ms.p50``, ``throughput`` or ``size_bytes``.
+        target: The name of a target, or a wildcard.
+        precision: The name of a precision, or a wildcard. FP32 is never compared with itself.
+        min: The lowest value that passes.
+        max: The highest value that passes.
+        against: What ``max_fall`` and ``max_rise`` compare with: "fp32" or "fp16" of the same target and batch, or
+            "baseline", the same row of an earlier comparison.
+        max_fall: How far the figure may be below the other's, in the file's units or in percent of the other's ("5 %").
+        max_rise: How far the figure may be above the other's, likewise.
+        statistic: "pessimistic" judges the bad end of the figure's 95 % interval instead of the value. The interval of
+            latency and speed-up is the spread of the interleaved rounds.
+        level: "warn" reports a missed limit without failing the gate.
+        strict: Fails a ``latency_ms.p50`` or ``speedup`` that misses a limit against another by a difference within the
+            spread of the rounds; without it, such a rule is inconclusive. Figures that cannot be compared exit with 5.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # strict: true is not 1, nor "0.9" a number
@@ -86,7 +95,10 @@ class Rule(BaseModel):
         return self
 
     def of(self, comparison: Comparison) -> Rule:
-        """The same rule, with what its figure means in this comparison. Raises BadConfig for a limit out of reason."""
+        """Return the rule with the meaning of its figure in this comparison.
+
+        Raises BadConfig for a limit that makes no sense.
+        """
         rule = self.model_copy()
         name = metric_name(self.metric)
         rule._known = next((metric for metric in comparison.metrics if metric.name == name), None)
@@ -96,7 +108,7 @@ class Rule(BaseModel):
 
     @property
     def figure(self) -> Metric:
-        """What the figure means, as far as that is known before anything is measured."""
+        """The metric of the figure; before anything is measured it may be known by name only."""
         name = metric_name(self.metric)
         return self._known or ROW_METRICS.get(name) or known_metrics().get(name) or Metric(name=name, title=name)
 
@@ -107,16 +119,16 @@ class Rule(BaseModel):
 
     @property
     def is_share(self) -> bool:
-        """True if the figure is a share, shown to people in percent or points."""
+        """True if the figure is a share, displayed in percent or points."""
         return self.figure.is_share
 
     @property
     def of_the_machine(self) -> bool:
-        """True if the figure belongs to the hardware, as latency does, and not to the model and its data."""
+        """True if the figure depends on the hardware, as latency does, and not only on the model and its data."""
         return self.figure.of_the_machine
 
     def _nonsense(self) -> str:
-        """Why a limit cannot be meant, where the figure is a share; empty where it can."""
+        """Return why a limit of a share must be a mistake; empty if it is plausible."""
         if not self.is_share:
             return ""
         absolute = [limit for limit in (self.min, self.max) if limit is not None]
@@ -132,7 +144,7 @@ class Rule(BaseModel):
         return ""
 
     def _can_have_interval(self) -> bool:
-        """True if rows can hold an interval of this figure; of metrics that are not known yet, they may."""
+        """True if rows can have an interval for this figure; metrics that are not known yet may have one."""
         head, *rest = self.metric.split(".")
         if head == "latency_ms":
             return rest == ["p50"]
@@ -142,9 +154,16 @@ class Rule(BaseModel):
         return whole and (known is None or known.interval)
 
     def amount(self, limit: float | str, other: float) -> float:
-        """``max_fall`` or ``max_rise`` in the file's units, where the other's figure is ``other``.
+        """Convert ``max_fall`` or ``max_rise`` to the file's units.
 
-        No percentage of an infinite SQNR leaves room: below it everything has fallen infinitely far.
+        A percentage of an infinite SQNR is 0, because every finite SQNR is infinitely far below it.
+
+        Args:
+            limit: The limit, as a number or a percentage.
+            other: The figure that the percentage refers to.
+
+        Returns:
+            The limit in the file's units.
         """
         if isinstance(limit, str) and math.isinf(other):
             return 0.0
@@ -152,13 +171,13 @@ class Rule(BaseModel):
         return float(limit) if found is None else abs(other) * float(found[1]) / 100
 
     def format(self, value: float) -> str:
-        """A value of this metric as people read it; of a rule with ``against`` the difference from the other's."""
+        """Format a value of this metric; for a rule with ``against``, the difference from the other's."""
         difference = self.is_drop or self.against is not None
         text = self.figure.format_difference(value) if difference else self.figure.format(value)
         return f"+{text}" if self.against and value > 0 else text
 
     def describe(self) -> str:
-        """The rule in one line."""
+        """Describe the rule in one line."""
         limits = [f"≥ {self.format(self.min)}"] if self.min is not None else []
         limits += [f"≤ {self.format(self.max)}"] if self.max is not None else []
         for what, amount in (("falls", self.max_fall), ("rises", self.max_rise)):
@@ -173,6 +192,6 @@ WORDS = {"fp32": "FP32", "fp16": "FP16", "baseline": "the baseline"}
 
 
 def metric_name(path: str) -> str:
-    """The metric that a figure's path speaks of: ``top1`` of ``drop.top1`` and ``metrics.top1.value``."""
+    """Return the metric in a figure's path: ``top1`` for ``drop.top1`` and ``metrics.top1.value``."""
     head, *rest = path.split(".")
     return rest[0] if head in ("drop", "metrics", "changes") and rest else head

@@ -1,4 +1,4 @@
-"""A first set of rules, from what a run measured, with room for what chance changes."""
+"""Writes a first set of rules from the figures of a run, with a margin for chance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from quantkit.core.errors import NothingEvaluated
 from quantkit.gates.figure import figure
 from quantkit.gates.rule import MOST_SENSIBLE_DROP
 
-LEAST_DROP = 0.005  # half a point; a stricter limit fails by chance on a few thousand samples
+LEAST_DROP = 0.005  # half a point; with a few thousand samples a stricter limit fails by chance
 POINT_STEP = 0.0025
 SPARE_DB = 2.0
 SPARE_SPEED = 0.85  # of the slowest speed-up
@@ -18,9 +18,9 @@ FALL, RISE = 0.005, "10 %"  # against a baseline
 
 
 def starter_rules(comparison: Comparison) -> str:
-    """TOML with [[gate]] tables that the comparison passes, unless INT8 loses ten points, which no rule lets pass.
+    """Write TOML with [[gate]] tables that the comparison passes, unless INT8 loses ten points or more.
 
-    Raises NothingEvaluated where it has no INT8 row.
+    Raises NothingEvaluated if the comparison has no INT8 row.
     """
     rows = [row for row in comparison.rows if row.precision == "int8"]
     if not rows:
@@ -54,7 +54,7 @@ def starter_rules(comparison: Comparison) -> str:
 
 
 def _end(comparison: Comparison, row: Row, metric: str, low: bool) -> float:
-    """The interval's end, or the value where there is no interval."""
+    """Return one bound of the interval, or the value if there is no interval."""
     found = figure(comparison, row, metric)
     assert found is not None
     end = found.low if low else found.high
@@ -69,7 +69,7 @@ def _speed(target: str, rows: Sequence[Row]) -> str:
 
 
 def _baseline(comparison: Comparison, metric: str | None) -> str:
-    """Rules that need ``--baseline``, commented out."""
+    """Write the rules that need ``--baseline``, commented out."""
     share = metric if metric and comparison.metric(metric).is_share else None
     accuracy = f"metrics.{share}.value" if share else "agreement"
     fall = _table("", accuracy, 'against = "baseline"', f"max_fall = {FALL:g}")

@@ -1,4 +1,4 @@
-"""What machine and which versions a measurement comes from."""
+"""The machine and the package versions that a measurement comes from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "nncf", "tensorrt", "cud
 
 
 def environment(gpu: str = "") -> Environment:
-    """This machine, now; ``gpu`` names the one that something was measured on."""
+    """Describe this machine now. ``gpu`` names the GPU that was measured on."""
     return Environment(
         quantkit=__version__,
         python=platform.python_version(),
@@ -30,7 +30,7 @@ def environment(gpu: str = "") -> Environment:
 
 
 def installed(names: tuple[str, ...]) -> dict[str, str]:
-    """Versions of those packages that are installed, or in use without: a TensorRT that was unpacked, say."""
+    """Return the versions of packages that are installed, or imported from elsewhere, such as an unpacked TensorRT."""
     found = {}
     for name in names:
         try:

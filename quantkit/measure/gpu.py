@@ -17,9 +17,15 @@ SAMPLES_PER_SECOND = 20
 
 
 def under_load(session: DeviceSession, inputs: Mapping[str, npt.NDArray[Any]], milliseconds: float) -> GpuLoad:
-    """Run ``session`` without pause for a second, and watch its GPU meanwhile.
+    """Run ``session`` without pause for a second and monitor its GPU meanwhile.
 
-    ``milliseconds`` is what one inference takes. What NVML does not tell, or all where it is not installed, is None.
+    Args:
+        session: The loaded model.
+        inputs: One batch of inputs by name.
+        milliseconds: The duration of one inference.
+
+    Returns:
+        The load; values that NVML does not report are None, and so are all if NVML is not installed.
     """
     repeats = max(10, round(LOAD_SECONDS * 1e3 / 3 / max(milliseconds, 1e-3)))
     with _Watch(session.bus) as watch:
@@ -34,19 +40,19 @@ def under_load(session: DeviceSession, inputs: Mapping[str, npt.NDArray[Any]], m
 
 
 def driver() -> str:
-    """The NVIDIA driver's version, such as "580.159.04"; empty where NVML does not tell."""
+    """Return the version of the NVIDIA driver, such as "580.159.04"; empty if NVML does not report it."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
         version = pynvml.nvmlSystemGetDriverVersion()
-    except Exception:  # noqa: BLE001 - not installed, no driver, no permission: nothing that a measurement needs
+    except Exception:  # noqa: BLE001 - not installed, no driver or no permission; measurements do not need it
         return ""
     return version.decode() if isinstance(version, bytes) else str(version)
 
 
 class _Watch:
-    """Samples one GPU from a thread while the block runs."""
+    """Samples one GPU in a thread while the ``with`` block runs."""
 
     def __init__(self, bus: str) -> None:
         self._seen: dict[str, list[float]] = {"sm": [], "memory": [], "power": [], "temperature": []}
@@ -62,11 +68,11 @@ class _Watch:
         self._thread.join()
 
     def highest(self, what: str) -> int | None:
-        """The highest value seen."""
+        """Return the highest sample."""
         return round(max(self._seen[what])) if self._seen[what] else None
 
     def last_half(self, what: str) -> list[float]:
-        """The later half of the samples, when the load has shown."""
+        """Return the second half of the samples, when the load has taken effect."""
         seen = self._seen[what]
         return seen[len(seen) // 2 :]
 
@@ -88,5 +94,5 @@ class _Watch:
             for name, read in list(readings.items()):
                 try:
                     self._seen[name].append(float(read()))
-                except pynvml.NVMLError:  # this GPU does not tell
+                except pynvml.NVMLError:  # this GPU does not report it
                     del readings[name]

@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 
 def wilson_interval(hits: int, total: int) -> Interval:
-    """Share of hits with its Wilson score interval (Wilson 1927); ValueError for an empty total."""
+    """Return hits / total with its Wilson score interval (Wilson 1927). Raises ValueError if ``total`` is 0."""
     from scipy.stats import binomtest
 
     bounds = binomtest(hits, total).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
@@ -19,7 +19,7 @@ def wilson_interval(hits: int, total: int) -> Interval:
 
 
 def mean_interval(values: npt.NDArray[np.float64]) -> Interval:
-    """The mean of (N,) values with Student's interval; a single value has none."""
+    """Return the mean of (N,) values with Student's interval; a single value has no interval."""
     mean = float(values.mean())
     error = standard_error(values)
     if error is None:
@@ -29,12 +29,12 @@ def mean_interval(values: npt.NDArray[np.float64]) -> Interval:
 
 
 def standard_error(values: npt.NDArray[np.float64]) -> float | None:
-    """Of the mean of (N,) values; None for fewer than two."""
+    """Return the standard error of the mean of (N,) values; None for fewer than two values."""
     return float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else None
 
 
 def student(count: int) -> float:
-    """How many standard errors the interval of a mean of ``count`` values reaches to either side."""
+    """Return the half-width of the interval of a mean of ``count`` values, in standard errors."""
     from scipy.stats import t
 
     return float(t.ppf((1 + CONFIDENCE) / 2, count - 1))

@@ -1,4 +1,4 @@
-"""Latency as a distribution: rounds that take the sessions in turn, so that a drift of the machine hits all alike."""
+"""Measures latency as a distribution, in rounds that alternate between sessions so that drift affects all alike."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from quantkit.targets.base import DeviceSession, Session, TimedSession
 ROUNDS = 10
 FEWEST_ROUNDS = 3
 SECONDS_PER_SESSION = 2.0
-MOST_REPEATS = 200  # in a round: 2000 samples tell the 99th percentile
+MOST_REPEATS = 200  # in a round; 2000 samples in all are enough for the 99th percentile
 SETTLE_SECONDS = 0.05  # lets the last session's spinning threads go to sleep
 WARM_UP = 3
 
 
 @dataclass(frozen=True)
 class Timing:
-    """``latency`` of one synchronous inference in ms; ``throughput`` in samples per second of back-to-back runs.
+    """The speed of one session at one batch size.
 
-    On a device with a clock of its own ``latency`` leaves out the copies, which ``with_copies`` has; so does ``graph``,
-    of all kernels launched as one.
+    Attributes:
+        latency: Of one synchronous inference, in ms; without copies on a device that has its own clock.
+        throughput: Samples per second of back-to-back inferences.
+        with_copies: Latency with the copies between host and device.
+        graph: Latency without copies, with all kernels launched as one CUDA graph.
     """
 
     latency: Latency
@@ -38,16 +41,16 @@ class Timing:
 
 @dataclass
 class _Samples:
-    """Milliseconds of one session so far."""
+    """The measurements of one session so far, in milliseconds."""
 
     alone: list[float] = field(default_factory=list)
     with_copies: list[float] = field(default_factory=list)
     graph: list[float] = field(default_factory=list)
     back_to_back: list[float] = field(default_factory=list)
-    medians: list[float] = field(default_factory=list)  # of each round, of what ``alone`` holds
+    medians: list[float] = field(default_factory=list)  # of ``alone``, one for each round
 
     def run(self, session: Session, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> None:
-        """Add a round of ``repeats`` inferences, after a warm-up."""
+        """Warm up, then measure a round of ``repeats`` inferences."""
         before = len(self.alone)
         if isinstance(session, DeviceSession):
             session.device_times(inputs, max(WARM_UP, repeats // 10))
@@ -71,7 +74,7 @@ class _Samples:
         self.medians.append(float(np.median(self.alone[before:])))
 
     def timing(self, batch: int) -> Timing:
-        """All of it together."""
+        """Summarize all rounds."""
         pace = float(np.mean(self.back_to_back or self.alone))
         copies = _percentiles(self.with_copies) if self.with_copies else None
         graph = _percentiles(self.graph) if self.graph else None
@@ -82,7 +85,17 @@ class _Samples:
 def time_sessions(
     sessions: Sequence[Session], inputs: Mapping[str, npt.NDArray[Any]], batch: int, advance: Advance
 ) -> list[Timing]:
-    """Time every session on the same batch, at most about 2 s each in 10 interleaved rounds after a warm-up."""
+    """Time every session on the same batch: at most about 2 s each, in 10 interleaved rounds after a warm-up.
+
+    Args:
+        sessions: The loaded models.
+        inputs: One batch of inputs by name.
+        batch: The number of samples in it.
+        advance: Called after each session's round.
+
+    Returns:
+        The timings, in the order of ``sessions``.
+    """
     estimates = [_estimate(session, inputs) for session in sessions]
     samples = [_Samples() for _ in sessions]
     slow = max(estimates) * WARM_UP * ROUNDS > 10 * SECONDS_PER_SESSION
@@ -96,12 +109,12 @@ def time_sessions(
 
 
 def rounds_for(count: int) -> int:
-    """How many steps :func:`time_sessions` advances by at most."""
+    """Return the largest number of steps that :func:`time_sessions` advances by for ``count`` sessions."""
     return ROUNDS * count
 
 
 def _estimate(session: Session, inputs: Mapping[str, npt.NDArray[Any]]) -> float:
-    """Seconds for one inference, the first one left out."""
+    """Return the seconds that one inference takes, ignoring the first."""
     session.infer(inputs)
     times = []
     for _ in range(WARM_UP):

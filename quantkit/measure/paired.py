@@ -1,4 +1,4 @@
-"""What changed against FP32 on the same samples, and whether chance alone would change as much."""
+"""Paired tests: the change from FP32 on the same samples, and the probability that it is chance."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ Z95 = 1.959963984540054
 
 
 def change(lost: int, won: int, total: int) -> Change:
-    """Of right answers: ``lost`` samples FP32 had right and this model has not, ``won`` the other way round.
+    """Return the change in the share of right answers.
 
-    The drop's interval is after Agresti and Min (2005), a Wald interval with half a sample added to every cell; the
-    p-value is the exact McNemar test's (1947).
+    The interval of the drop is that of Agresti and Min (2005): a Wald interval with half a sample added to every cell.
+    The p-value is that of the exact McNemar test (1947).
+
+    Args:
+        lost: The number of samples that FP32 has right and this model has wrong.
+        won: The number of samples that FP32 has wrong and this model has right.
+        total: The number of all samples.
+
+    Returns:
+        The change, with the drop's interval as a share.
     """
     from scipy.stats import binomtest
 
@@ -31,10 +39,16 @@ def change(lost: int, won: int, total: int) -> Change:
 
 
 def mean_change(losses: npt.NDArray[np.float64]) -> Change:
-    """Of a mean: how much worse each sample's value is than FP32's, (N,), negative where it is better.
+    """Return the change of a mean over samples.
 
-    Interval and p-value are those of Student's paired test (1908). Without any spread nothing is tested: p is 1 where
-    no value changed, else 0.
+    Interval and p-value are those of Student's paired test (1908). If all losses are equal there is nothing to test:
+    p is 1 if no value changed, else 0.
+
+    Args:
+        losses: How much worse each sample's value is than FP32's, (N,); negative if it is better.
+
+    Returns:
+        The change, in the metric's own units.
     """
     mean = float(losses.mean())
     error = standard_error(losses)

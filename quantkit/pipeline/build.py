@@ -1,4 +1,4 @@
-"""A calibration in, engines of a target that builds some out."""
+"""The build stage: makes engines from a calibration, for targets that have engines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from quantkit.targets.base import BuildsEngines, Engine
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which engines to build; those that are there and still fit are used again unless ``fresh``."""
+    """The engines to build. Existing engines that still fit are used again unless ``fresh``."""
 
     target: str = "tensorrt"
     precisions: Sequence[str] = PRECISIONS
@@ -30,9 +30,23 @@ class Wanted:
 def build_engines(
     config: Config, recipe: Recipe, artifacts: Path, wanted: Wanted, progress: Progress = silent
 ) -> list[Engine]:
-    """Build an engine for every precision, below ``artifacts``.
+    """Build an engine for every precision.
 
-    Raises BadConfig for a target without engines, BadInput, TargetRefuses, BackendMissing.
+    Args:
+        config: The effective configuration.
+        recipe: The ranges and weights.
+        artifacts: The folder of the artifacts; engines are written below it.
+        wanted: The engines to build.
+        progress: Displays the progress.
+
+    Returns:
+        The engines.
+
+    Raises:
+        BadConfig: The target has no engines.
+        BadInput: The model has changed, or a setting makes no sense.
+        TargetRefuses: The target cannot build the model.
+        BackendMissing: The target's library or GPU is missing.
     """
     (chosen,) = targets_named([wanted.target], config.target_settings())
     if not isinstance(chosen, BuildsEngines):

@@ -1,4 +1,4 @@
-"""Two run directories in, one page of what differs between them out."""
+"""Writes the page on the differences between two runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_difference(before: Path, after: Path, output: Path | None = None, pict
 
 
 def difference_document(before: Path, after: Path) -> list[dict[str, Any]]:
-    """The figures of both runs row by row, to be written as JSON; a figure that is infinite is null."""
+    """Return the figures of both runs row by row, for JSON; infinite figures are None."""
     from quantkit.reports.content.differences import row_differences
 
     first, second = _comparison(before), _comparison(after)

@@ -1,4 +1,4 @@
-"""Ranges in, a target's files out; files that are there and still fit are used again."""
+"""The export stage: writes a target's files from ranges. Existing files that still fit are used again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger("quantkit")
 
 
 def calibrated_model(calibration: Calibration) -> ModelFile:
-    """The model that was calibrated. Raises BadInput when it is gone or has changed since."""
+    """Open the model of a calibration. Raises BadInput if it is missing or has changed since."""
     model = open_model(Path(calibration.model.path))
     if model.sha256() != calibration.model.sha256:
         raise BadInput(f"{model.path} has changed since it was calibrated.", "Calibrate again.")
@@ -40,11 +40,25 @@ def export(
     progress: Progress = silent,
     lenient: bool = False,
 ) -> list[Artifact]:
-    """Write ``output/<target>/<precision>/`` for every target and each of ``precisions`` that it has (None: all).
+    """Write ``output/<target>/<precision>/`` for every target and precision.
 
-    Where a target is set to make a precision in several ways, further ones go to ``<precision>-<variant>/``. Files that
-    were made from the same model and recipe by the same version are left as they are. Raises BadInput; ``lenient``
-    warns instead and leaves the artifact out, when it is one model's limitation on one target.
+    If a target is configured to make a precision in several ways, further ones go to ``<precision>-<variant>/``. Files
+    that the same version made from the same model and recipe are left unchanged.
+
+    Args:
+        recipe: The ranges and weights.
+        targets: The targets.
+        precisions: The precisions; None means all that a target has.
+        output: The folder to write to.
+        progress: Displays the progress.
+        lenient: Leave out, with a warning, artifacts that a target cannot make of this model.
+
+    Returns:
+        The artifacts.
+
+    Raises:
+        BadInput: A precision is unknown, the model has changed, or the output cannot be written.
+        TargetRefuses: A target cannot make an artifact of this model, and ``lenient`` is False.
     """
     unknown = [precision for precision in precisions or () if precision not in PRECISIONS]
     if unknown:
@@ -86,7 +100,22 @@ def export_all(
     targets: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,
 ) -> list[Artifact]:
-    """Export to the named targets (None or none: every one whose files can be written here)."""
+    """Export to targets by name.
+
+    Args:
+        config: The effective configuration.
+        recipe: The ranges and weights.
+        output: The folder to write to.
+        progress: Displays the progress.
+        targets: The names of the targets; without any, all that can export here.
+        precisions: The precisions; without any, all that a target has.
+
+    Returns:
+        The artifacts.
+
+    Raises:
+        BadInput: See :func:`export`.
+    """
     if targets:
         chosen = targets_named(targets, config.target_settings())
     else:
@@ -103,7 +132,20 @@ def prepare_request(
     lenient: bool = False,
     progress: Progress = silent,
 ) -> PrepareRequest:
-    """What a target needs to make artifacts below ``artifacts`` ready; its device and batch sizes are open yet."""
+    """Make the request to prepare a target's artifacts; device and batch sizes are set later.
+
+    Args:
+        target: The target.
+        model: The calibrated model.
+        recipe: The ranges and weights.
+        artifacts: The folder of the artifacts.
+        precisions: The precisions.
+        lenient: Leave out artifacts that the target cannot make.
+        progress: Displays the progress.
+
+    Returns:
+        The request.
+    """
     return PrepareRequest(
         model=model,
         recipe=recipe,
@@ -141,12 +183,12 @@ def _export_one(
 
 
 def _fingerprint(recipe: Recipe, target: Target, precision: str, variant: str) -> str:
-    """A digest of all that the files depend on."""
+    """Return a digest of everything that the files depend on."""
     return digest_of([__version__, recipe.digest(precision == "int8"), target.fingerprint(precision), variant])
 
 
 def _refuse_foreign_files(folder: Path) -> None:
-    """Raise BadInput when replacing the folder would remove a file that an export did not write."""
+    """Raise BadInput if replacing the folder would remove a file that an export did not write."""
     if not folder.exists():
         return
     own: set[str] = {ARTIFACT_FILE}

@@ -1,4 +1,4 @@
-"""``manifest.json``: what identifies the counts of a run, so that work can go on or be used again."""
+"""``manifest.json``: identifies the counts of a run, so that work can be continued or used again."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from quantkit.pipeline.run_files import write_config
 from quantkit.version import __version__
 
 MANIFEST_FILE = "manifest.json"
-COUNTING = 1  # raised when the same activations come to be counted otherwise
+COUNTING = 1  # increased when the way of counting changes
 
 
 class Manifest(Record):
     """``manifest.json``.
 
-    Three digests: ``settings`` of everything that decides the histograms but the samples, ``samples`` of their names
-    and sizes, ``stamp`` of their times of change, too, which a copy on another machine need not share.
+    Attributes:
+        settings: The digest of everything that affects the histograms, except the samples.
+        samples: The digest of the samples' names and sizes.
+        stamp: The digest of the samples' stamps, such as modification times; it may differ for a copy on another
+            machine.
+        shard: The part of the samples that was counted.
     """
 
     schema_version: Literal[1] = 1
@@ -40,32 +44,42 @@ class Manifest(Record):
     shard: str = str(WHOLE)
 
     def same_settings(self, other: Manifest) -> bool:
-        """True if both come from the same model, data and settings, if perhaps from different shards of the data."""
+        """True if both have the same model, data and settings, though perhaps different shards."""
         return (self.settings, self.samples) == (other.settings, other.samples)
 
     def same_work(self, other: Manifest) -> bool:
-        """True if both make the same counts."""
+        """True if both have the same counts."""
         return self.same_settings(other) and (self.stamp, self.shard) == (other.stamp, other.shard)
 
     def of_shard(self, shard: Shard) -> Manifest:
-        """The manifest of one shard of the same work, or of the whole."""
+        """Return the manifest of one shard of the same work, or of the whole."""
         return self.model_copy(update={"shard": str(shard)})
 
 
 def new_manifest(
     config: Config, model_sha256: str, samples: Sequence[tuple[str, int, str]], shard: Shard = WHOLE
 ) -> Manifest:
-    """The manifest of a calibration about to start. Everything that changes a histogram goes into its digests."""
+    """Make the manifest of a calibration. Its digests cover everything that affects a histogram.
+
+    Args:
+        config: The effective configuration.
+        model_sha256: The digest of the model.
+        samples: Name, size and stamp of every sample.
+        shard: The part of the samples to count.
+
+    Returns:
+        The manifest.
+    """
     settings = [
         COUNTING,
-        version("onnxruntime"),  # another one may compute other activations
+        version("onnxruntime"),  # another version may compute different activations
         model_sha256,
         config.data.samples,
         config.data.seed,
         config.preprocess.model_dump(mode="json"),
         config.calibrate.tensors,
         config.calibrate.batch_size,
-        # Elsewhere all is counted, whatever is left out of the artifacts.
+        # Otherwise everything is counted, whatever is excluded from the artifacts.
         config.calibrate.exclude if config.calibrate.tensors == "quantizable" else [],
     ]
     return Manifest(
@@ -81,12 +95,12 @@ def new_manifest(
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
+    """Return the time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The folder's manifest; None where there is none that can be read."""
+    """Read the folder's manifest; None if it is missing or damaged."""
     try:
         return Manifest.model_validate_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError):

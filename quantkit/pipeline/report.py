@@ -1,4 +1,4 @@
-"""A run directory in, ``report.html`` and ``summary.md`` out."""
+"""The report stage: writes ``report.html`` and ``summary.md`` of a run directory."""
 
 from __future__ import annotations
 
@@ -52,7 +52,18 @@ def write_report(
 
 
 def write_chart(folder: Path, path: Path) -> Path:
-    """Write the run's picture of accuracy against latency to ``path``, as SVG or PNG by its suffix. Raises BadInput."""
+    """Write the run's chart of accuracy against latency.
+
+    Args:
+        folder: The run directory.
+        path: The file; its suffix decides between SVG and PNG.
+
+    Returns:
+        The file.
+
+    Raises:
+        BadInput: The suffix is unknown, or the run is not compared yet.
+    """
     from quantkit.reports.charts.scatter import scatter_file
 
     form = FORMS.get(path.suffix.lower())
@@ -72,7 +83,7 @@ def write_gate(folder: Path, comparison: Comparison, result: GateResult) -> None
 
 
 def append_step_summary(text: str) -> None:
-    """Append Markdown to the file that a GitHub Actions job shows as its summary; elsewhere do nothing."""
+    """Append Markdown to the summary of a GitHub Actions job; do nothing elsewhere."""
     name = os.environ.get("GITHUB_STEP_SUMMARY")
     if not name:
         return
@@ -84,9 +95,14 @@ def append_step_summary(text: str) -> None:
 
 
 def own_gate(folder: Path, comparison: Comparison) -> GateResult | None:
-    """The rules that this comparison was last judged by applied again; else the run's own.
+    """Apply the rules that this comparison was last judged by, or else the run's own.
 
-    None where there are none, or where they speak of a baseline that is not there.
+    Args:
+        folder: The run directory.
+        comparison: The run's comparison.
+
+    Returns:
+        The result; None if there are no rules, or if they need a baseline that is missing.
     """
     judged = read_judged(folder / GATE_FILE)
     again = judged.measured == comparison.environment.measured

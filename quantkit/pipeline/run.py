@@ -1,4 +1,4 @@
-"""All stages in a row."""
+"""Runs all stages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JUNIT_FILE = "junit.xml"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a whole run ends with."""
+    """The result of a complete run."""
 
     folder: Path
     comparison: Comparison
@@ -41,7 +41,21 @@ def run_all(
     progress: Progress = silent,
     baseline: Comparison | None = None,
 ) -> Outcome:
-    """Calibrate, export, compare, report and judge. Raises BadInput before the long work where it can."""
+    """Calibrate, export, compare, report and judge.
+
+    Args:
+        config: The effective configuration.
+        folder: The run directory; None creates one under ``runs/``.
+        fresh: Ignore earlier results.
+        progress: Displays the progress.
+        baseline: An earlier comparison, for rules against a baseline.
+
+    Returns:
+        The run directory, the comparison and the gate's result.
+
+    Raises:
+        BadInput: The model, the data or a setting is wrong; as far as possible, before the long work.
+    """
     from quantkit.reports.junit import junit_xml
 
     if config.model.path is None or config.data.evaluation is None:
@@ -50,7 +64,7 @@ def run_all(
     if baseline is None and any(rule.against == "baseline" for rule in config.gate):
         raise BadInput("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
     model = open_model(config.model.path)
-    # Labels that do not fit should not wait for the end.
+    # Check the labels now, not after the long work.
     open_evaluation_data(config, model, task_for(config.task.name, model.outputs))
     calibration = calibrate(config, folder, fresh=fresh, progress=progress)
     assert calibration.folder is not None

@@ -1,4 +1,4 @@
-"""The run directory: which one is meant, what it holds, and whether work in it can go on."""
+"""The run directory: finding it, claiming it, and recognizing work that can be continued."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from quantkit.core.files import make_folder
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest
 
 ARTIFACTS = "artifacts"
-ARTIFACT_FILE = "artifact.json"  # in each artifact's folder: what it was made from
-PART_FILE = "part.json"  # in the folder of a shard, which is no run
-LOCK = ".lock"  # held while a process writes into the folder
-PARTIAL = ".partial"  # what an interrupted calibration leaves: histograms, position and manifest
+ARTIFACT_FILE = "artifact.json"  # in each artifact's folder: its inputs
+PART_FILE = "part.json"  # in the folder of a shard, which is not a run
+LOCK = ".lock"  # held while a process writes to the folder
+PARTIAL = ".partial"  # the state of an interrupted calibration: histograms, position and manifest
 RUNS = Path("runs")
 
 
@@ -29,9 +29,14 @@ def is_run(folder: Path) -> bool:
 
 
 def claim(folder: Path, of_part: bool = False) -> None:
-    """Create a run directory (or that of a shard, ``of_part``), or go on with one.
+    """Create a run directory, or accept an existing one.
 
-    Raises BadRun for a folder that holds anything else.
+    Args:
+        folder: The folder.
+        of_part: True for the folder of a shard.
+
+    Raises:
+        BadRun: The folder holds anything else.
     """
     make_folder(folder)
     if of_part and is_run(folder):
@@ -47,21 +52,28 @@ def claim(folder: Path, of_part: bool = False) -> None:
 
 
 def _is_own(folder: Path) -> bool:
-    """True if quantkit made the folder; a manifest.json alone does not say so, for others have such files, too."""
+    """True if quantkit made the folder. A manifest.json alone does not prove it, because other tools write one, too."""
     if (folder / PARTIAL).exists():
         return True
     for name, key in ((MANIFEST_FILE, '"quantkit"'), (CALIBRATION_FILE, '"schema_version"')):
         with suppress(OSError, UnicodeDecodeError):
-            if key in (folder / name).read_text(encoding="utf-8"):  # it may be cut short, or of another version
+            if key in (folder / name).read_text(encoding="utf-8"):  # the file may be incomplete, or of another version
                 return True
     return False
 
 
 @contextmanager
 def own_folder(folder: Path, of_part: bool = False) -> Iterator[None]:
-    """Claims ``folder`` for the work inside; if that fails and leaves nothing in it, the folder goes again.
+    """Claim and lock ``folder`` inside the ``with`` block; if the block fails and the folder is empty, remove it.
 
-    Raises BadRun while another process works in it. The lock ends with the process, however that ends.
+    The lock ends with the process, however that ends.
+
+    Args:
+        folder: The folder.
+        of_part: True for the folder of a shard.
+
+    Raises:
+        BadRun: The folder holds anything else, or another process is working in it.
     """
     claim(folder, of_part)
     lock = folder / LOCK
@@ -84,16 +96,16 @@ def own_folder(folder: Path, of_part: bool = False) -> Iterator[None]:
 
 
 def find_same_work(wanted: Manifest, folder: Path | None) -> Iterator[Path]:
-    """Finished runs that made the same counts: ``folder``, then those under ``runs/``, the newest first."""
+    """Yield the finished runs with the same counts: ``folder``, then those under ``runs/``, newest first."""
     runs = sorted(RUNS.glob(f"*/{MANIFEST_FILE}"), key=lambda file: -file.stat().st_mtime)
-    for candidate in [*([folder] if folder else []), *(file.parent for file in runs)]:
-        manifest = read_manifest(candidate)
-        if manifest is not None and manifest.same_work(wanted) and is_run(candidate):
-            yield candidate
+    for run in [*([folder] if folder else []), *(file.parent for file in runs)]:
+        manifest = read_manifest(run)
+        if manifest is not None and manifest.same_work(wanted) and is_run(run):
+            yield run
 
 
 def choose_folder(wanted: Manifest) -> Path:
-    """Where a run without -o goes: an unfinished run of the same work, else ``runs/<model>-<UTC time>``."""
+    """Return the folder of a run without -o: an unfinished run of the same work, else ``runs/<model>-<UTC time>``."""
     for unfinished in sorted(RUNS.glob(f"*/{PARTIAL}")):
         manifest = read_manifest(unfinished)
         if manifest is not None and manifest.same_work(wanted):
@@ -109,7 +121,7 @@ def choose_folder(wanted: Manifest) -> Path:
 
 
 def find_run(folder: Path | None) -> Path:
-    """The run that is meant: ``folder``, else the newest under ``runs/``. Raises BadRun when it is none."""
+    """Return ``folder``, or the newest run under ``runs/``. Raises BadRun if it is not a run."""
     if folder is None:
         runs = RUNS.glob(f"*/{CALIBRATION_FILE}")
         newest = max(runs, key=lambda file: file.stat().st_mtime, default=None)
@@ -126,9 +138,10 @@ def find_run(folder: Path | None) -> Path:
 
 
 def find_comparison(run: Path | None) -> Path:
-    """The folder of the ``comparison.json`` that is meant: a run, any folder with one, or the file itself.
+    """Return the folder of a ``comparison.json``.
 
-    None is the newest run. Raises BadRun where nothing is compared.
+    ``run`` is a run, any folder with such a file, or the file itself; None means the newest run. Raises BadRun if there
+    is no comparison.
     """
     if run is not None and run.name == COMPARISON_FILE and run.is_file():
         return run.parent

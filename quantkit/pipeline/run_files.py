@@ -1,4 +1,4 @@
-"""The files of a run, loaded and saved: calibration, comparison, predictions, configuration."""
+"""Loads and saves the files of a run: calibration, comparison, predictions, configuration."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from quantkit.core.statistics.files import load_collected, save_collected
 from quantkit.tasks import TASKS
 
 PREDICTIONS_FILE = "predictions.npz"
-ABOUT_SAMPLES = ("names", "classes", "labels", "keys")  # arrays of predictions.npz that every task has
+ABOUT_SAMPLES = ("names", "classes", "labels", "keys")  # the arrays of predictions.npz that every task has
 
 
 def save_calibration(calibration: Calibration, folder: Path) -> Calibration:
     """Write ``calibration.json``, ``histograms.npz`` and ``statistics.npz``, each atomically.
 
-    Returns the calibration as it lies in ``folder``. Raises BadInput when it cannot be written.
+    Returns the calibration as saved. Raises BadInput if it cannot be written.
     """
     save_collected(folder, calibration.collected)
     write_text(folder / CALIBRATION_FILE, calibration.model_dump_json(indent=1) + "\n")
@@ -33,13 +33,13 @@ def save_calibration(calibration: Calibration, folder: Path) -> Calibration:
 
 
 def load_calibration(folder: Path) -> Calibration:
-    """Read the calibration of a run directory. Raises BadRun, with a hint, for a missing, damaged or stale file."""
+    """Read the calibration of a run directory. Raises BadRun for a missing, damaged or outdated file."""
     calibration = read_record(Calibration, folder / CALIBRATION_FILE, "quantkit calibrate")
     return calibration.model_copy(update={"collected": load_collected(folder), "folder": folder})
 
 
 def save_comparison(comparison: Comparison, folder: Path) -> Comparison:
-    """Write ``comparison.json``, and ``predictions.npz`` before it; returns the comparison as it lies in ``folder``."""
+    """Write ``predictions.npz``, then ``comparison.json``, and return the comparison as saved."""
     path = folder / PREDICTIONS_FILE
     digest = ""
     if comparison.predictions is None:
@@ -53,10 +53,9 @@ def save_comparison(comparison: Comparison, folder: Path) -> Comparison:
 
 
 def load_comparison(path: Path) -> Comparison:
-    """Read a comparison from a run directory or a file. Raises BadRun for a missing, damaged or stale file.
+    """Read a comparison from a run directory or a file. Raises BadRun for a missing, damaged or outdated file.
 
-    Predictions that belong to another comparison are left out. A file that does not say what its metrics mean has those
-    of its task.
+    Predictions that belong to another comparison are ignored. A file without metrics gets those of its task.
     """
     file = path if path.is_file() else path / COMPARISON_FILE
     comparison = read_record(Comparison, file, "quantkit compare")
@@ -70,7 +69,7 @@ def load_comparison(path: Path) -> Comparison:
 
 
 def save_predictions(predictions: Predictions, path: Path) -> None:
-    """Write them, atomically."""
+    """Write predictions atomically."""
     names, classes, keys = (
         np.array(values, dtype=np.str_) for values in (predictions.names, predictions.classes, predictions.keys)
     )
@@ -79,7 +78,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Read them. Raises BadRun for a file that is missing, damaged, or does not agree with itself."""
+    """Read predictions. Raises BadRun for a file that is missing, damaged or inconsistent."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             names, classes, keys = (tuple(map(str, file[name].tolist())) for name in ("names", "classes", "keys"))
@@ -99,6 +98,6 @@ def write_config(folder: Path, config: Config) -> None:
 
 
 def run_config(folder: Path) -> Config:
-    """The effective configuration that the run was made with; the defaults where it has none."""
+    """Read the effective configuration of the run; the defaults if it has none."""
     file = folder / CONFIG_FILE
     return load_config(file) if file.is_file() else Config()

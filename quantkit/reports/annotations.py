@@ -1,4 +1,4 @@
-"""The gate's outcome as GitHub's workflow commands, which show as annotations of a run.
+"""The gate's result as GitHub workflow commands, which GitHub shows as annotations.
 
 https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 """
@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 def github_annotations(gate: GateResult) -> list[str]:
-    """One command for each rule and row that did not pass, the worst first."""
+    """Return a command for each rule and row that did not pass, worst first."""
     lines = []
     for verdict in worst_first(gate):
         command = COMMANDS.get(verdict.outcome)

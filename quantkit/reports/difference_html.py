@@ -1,4 +1,4 @@
-"""The HTML page that sets two runs beside one another, in the report's own dress."""
+"""The HTML page that compares two runs, in the style of the report."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from quantkit.reports.page import page
 MOST_RANGES = 20
 MOST_LAYERS = 12
 UNLIKE = "not comparable"
-ORDER = ("agreement", "sqnr_db", "latency_ms.p50", "size_bytes")  # of the columns behind those of the task's metrics
+ORDER = ("agreement", "sqnr_db", "latency_ms.p50", "size_bytes")  # of the columns after those of the task's metrics
 
 
 @dataclass(frozen=True)
 class Run:
-    """One of the two: what people call it, and what it holds."""
+    """One of the two runs: its display name and its contents."""
 
     name: str
     calibration: Calibration | None
@@ -45,7 +45,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure of both runs, and its difference; empty where one of them lacks it."""
+    """A figure of both runs and its difference; empty if one of the runs lacks it."""
 
     text: str = ""
     key: float | None = None
@@ -56,24 +56,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table."""
+    """A line of the table."""
 
     difference: RowDifference
     cells: tuple[Cell, ...]
 
     @property
     def row(self) -> Row:
-        """The later run's row, where it has one."""
+        """The later run's row if it has one, else the earlier run's."""
         return self.difference.row
 
     @property
     def after(self) -> bool:
-        """True if the later run has it."""
+        """True if the later run has the row."""
         return self.difference.after is not None
 
     @property
     def detail(self) -> str:
-        """Method, placement and batch: what they were and are."""
+        """The method, placement and batch in both runs."""
         before, after = self.difference.before, self.difference.after
         variants = list(dict.fromkeys(row.variant for row in (before, after) if row is not None and row.variant))
         batch = self.difference.row.batch
@@ -124,7 +124,7 @@ def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
 
 
 def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judgement:
-    """True if the later run is better, by its INT8 rows."""
+    """Judge if the later run is better, by its INT8 rows."""
     lacking = [run.name for run in (before, after) if run.comparison is None]
     if before.comparison is None or after.comparison is None:
         return Judgement("open", "Ranges alone", f"not compared yet: {' and '.join(lacking)}. Run quantkit compare.")
@@ -153,7 +153,7 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
 
 
 def _titles(figures: Sequence[FigureDifference], outcome: str) -> str:
-    """The figures of an outcome by name; empty where there is none."""
+    """Name the figures with an outcome; empty if there are none."""
     return " and ".join(dict.fromkeys(_title(figure) for figure in figures if figure.outcome == outcome))
 
 
@@ -186,7 +186,7 @@ def _cell(difference: RowDifference, metric: str, digits: int) -> Cell:
 
 
 def _place(metric: str) -> tuple[int, str]:
-    """Where a figure's column stands: those of the task's metrics first."""
+    """Return the sort key of a figure's column; the task's metrics come first."""
     return (ORDER.index(metric) + 1 if metric in ORDER else 0, metric)
 
 
@@ -197,7 +197,7 @@ def _title(figure: FigureDifference) -> str:
 
 
 def _relative(figure: FigureDifference) -> bool:
-    """True for what is compared in percent of what it was: latency and size."""
+    """True for figures whose change is given in percent: latency and size."""
     return figure.meaning.unit in ("ms", "bytes")
 
 
@@ -210,7 +210,7 @@ def _value(figure: FigureDifference, value: float, digits: int) -> str:
 
 
 def _change(figure: FigureDifference, digits: int) -> str:
-    """The difference with its sign; empty where there is none to show."""
+    """Format the difference with its sign; empty if there is none to show."""
     if figure.outcome in ("same", UNLIKE) or not math.isfinite(figure.after - figure.before):
         return ""
     if _relative(figure):
@@ -222,7 +222,7 @@ def _change(figure: FigureDifference, digits: int) -> str:
 
 
 def _together(before: Run, after: Run) -> Comparison | None:
-    """All rows of both runs, their targets named after the runs, for one picture; None where they cannot share one."""
+    """Combine the rows of both runs for one chart, with the run in each target's name; None if they do not fit."""
     first, second = before.comparison, after.comparison
     if first is None or second is None or first.environment.hardware != second.environment.hardware:
         return None
@@ -237,7 +237,7 @@ def _together(before: Run, after: Run) -> Comparison | None:
 
 
 def run_names(before: Path, after: Path) -> tuple[str, str]:
-    """What to call two runs: their folders' names, or as much of their paths as tells them apart."""
+    """Name two runs by their folders, or by as much of their paths as distinguishes them."""
     first, second = before.absolute().parts, after.absolute().parts
     for depth in range(1, max(len(first), len(second)) + 1):
         if first[-depth:] != second[-depth:]:

@@ -1,4 +1,4 @@
-"""The HTML report: one file, readable offline, that needs nothing from anywhere."""
+"""The HTML report: one self-contained file, readable offline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from quantkit.reports.content.thumbnails import thumbnails
 from quantkit.reports.content.verdict import judge
 from quantkit.reports.page import page
 
-# The markers of the picture, drawn in a box of 16 × 16, in the order of MARKERS.
+# The markers of the chart, drawn in a box of 16 × 16, in the order of MARKERS.
 GLYPHS = (
     "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11z",
     "M3 3h10v10H3z",
@@ -77,7 +77,7 @@ def html_report(
 
 
 def _heading(comparison: Comparison) -> str:
-    """What the picture sets against latency, in a word or two."""
+    """Name the metric that the chart shows against latency, in a word or two."""
     quality = quality_of(comparison)
     share = bool(comparison.labelled) and quality.metric.is_share
     return "Accuracy" if share else quality.title.removesuffix(" with FP32")

@@ -1,4 +1,4 @@
-"""The gate's outcome as JUnit XML, which CI systems show beside the tests."""
+"""The gate's result as JUnit XML, which CI systems show with the tests."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ FORBIDDEN_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 
 
 def junit_xml(gate: GateResult, suite: str = "quantkit gate") -> str:
-    """One test suite with one test case per rule and row.
+    """Make a test suite with a test case for each rule and row.
 
-    A missed rule is a failure, one that matched nothing an error, one that cannot be judged is skipped (an error where
-    it is strict); a missed rule of level "warn" passes, with its message in system-out. A gate without rules is one
-    error, so that it does not look like a pass.
+    A rule that is missed is a failure; with level "warn" it passes, with its message in system-out. A rule that matches
+    nothing is an error. A rule that cannot be judged is skipped, or an error if it is strict. A gate without rules is
+    one error, so that it does not look like a pass.
+
+    Args:
+        gate: The gate's result.
+        suite: The name of the suite.
+
+    Returns:
+        The XML document.
     """
     cases = [_case(verdict) for verdict in gate.verdicts] or [_no_rules()]
     seen: dict[tuple[str, str], int] = {}
-    for case in cases:  # CI systems tell cases apart by class and name
+    for case in cases:  # CI systems identify cases by class and name
         key = (case.attrib["classname"], case.attrib["name"])
         seen[key] = seen.get(key, 0) + 1
         if seen[key] > 1:
@@ -34,7 +41,7 @@ def junit_xml(gate: GateResult, suite: str = "quantkit gate") -> str:
         "time": "0",
     }
     name = _clean(suite)
-    totals = {key: value for key, value in counts.items() if key != "skipped"}  # Jenkins' schema has none here
+    totals = {key: value for key, value in counts.items() if key != "skipped"}  # Jenkins' schema does not allow it here
     root = ElementTree.Element("testsuites", {"name": name, **totals})
     ElementTree.SubElement(root, "testsuite", {"name": name, **counts}).extend(cases)
     ElementTree.indent(root)

@@ -1,4 +1,4 @@
-"""The summary in Markdown, short enough for a pull request's comment."""
+"""The summary in Markdown, short enough for a comment on a pull request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 
 def markdown_summary(comparison: Comparison | None, gate: GateResult | None, calibration: Calibration | None) -> str:
-    """Verdict, rows, gate rules, environment and warnings in under 60 lines; what does not fit is counted."""
+    """Write the verdict, rows, gate rules, environment and warnings in less than 60 lines.
+
+    Args:
+        comparison: The comparison, if there is one.
+        gate: The gate's result, if there is one.
+        calibration: The calibration, if it is known.
+
+    Returns:
+        The Markdown; items that do not fit are counted.
+    """
     judgement = judge(comparison, gate)
     verdict = [f"**{escaped(judgement.headline)}**: {escaped(judgement.reason)}", ""]
     blocks = [verdict, _bullets(judgement.findings)]
@@ -37,7 +46,7 @@ def markdown_summary(comparison: Comparison | None, gate: GateResult | None, cal
 
 
 def escaped(text: str) -> str:
-    """A name or sentence as plain text on one line: no Markdown, no HTML, no table cell of its own."""
+    """Escape a name or sentence to plain text on one line, without Markdown, HTML or table cells."""
     return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 

@@ -1,4 +1,4 @@
-"""The report inside a notebook."""
+"""The report in a notebook."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ HEIGHT = "44rem"
 
 
 class NotebookView:
-    """A report that a notebook shows in place, in a frame of its own; printed elsewhere it is the summary's text."""
+    """A report that notebooks display in a frame; elsewhere it prints as the text of the summary."""
 
     def __init__(self, page: str, summary: str) -> None:
         self._page, self._summary = page, summary
 
     def _repr_html_(self) -> str:
-        """What Jupyter, VS Code and Colab display. The frame may run the page's script, and nothing else."""
+        """Return the HTML that Jupyter, VS Code and Colab display. The frame may run scripts and nothing else."""
         style = f"width: 100%; height: {HEIGHT}; border: 0; color-scheme: light dark"
         return (
             f'<iframe title="quantkit report" sandbox="allow-scripts" style="{style}" '

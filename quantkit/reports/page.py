@@ -1,4 +1,4 @@
-"""What every HTML page is made of: a template with the style and the script in it, nothing from anywhere else."""
+"""Renders HTML pages from a template, with style and script embedded, and without external resources."""
 
 from __future__ import annotations
 
@@ -20,10 +20,17 @@ _ISO_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*(?:\+00:00|Z)$")
 
 
 def page(template: str, charts: list[Any], **values: Any) -> str:
-    """A template filled in; ``charts`` is what the script draws from.
+    """Render a template.
 
-    Whatever stands in ``values`` is escaped, and the page's own content security policy forbids every script but its
-    own and every request.
+    All values are escaped, and the page's content security policy forbids requests and all scripts but its own.
+
+    Args:
+        template: The file name of the template.
+        charts: The data that the script draws.
+        values: The variables of the template.
+
+    Returns:
+        The HTML document.
     """
     environment = _environment()
     script = _source(environment, "report.js")
@@ -38,7 +45,7 @@ def page(template: str, charts: list[Any], **values: Any) -> str:
 
 
 def script_json(value: Any) -> str:
-    """JSON that is safe inside a <script> element: no ``<``, ``>``, ``&``, U+2028 or U+2029 in it."""
+    """Return JSON that is safe inside a <script> element, without ``<``, ``>``, ``&``, U+2028 and U+2029."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_UNSAFE_IN_SCRIPT)
 
 
@@ -56,11 +63,11 @@ def _environment() -> Environment:
 
 
 def _unbroken(text: str) -> str:
-    """No line break between a figure and its unit, nor inside an interval."""
+    """Prevent line breaks between a figure and its unit, and inside an interval."""
     return _RANGE.sub("\N{WORD JOINER}–\N{WORD JOINER}", _UNITS.sub("\N{NO-BREAK SPACE}", text))
 
 
 def _source(environment: Environment, name: str) -> str:
-    """A template file as it is."""
+    """Return a template file unchanged."""
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0].strip()

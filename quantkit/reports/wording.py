@@ -1,4 +1,4 @@
-"""Figures as people read them: percent, points, milliseconds, decibels."""
+"""Formats figures for display: percent, points, milliseconds, decibels."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ DASH = "\N{EN DASH}"
 
 
 def metrics_of(comparison: Comparison) -> list[Metric]:
-    """The task's metrics that any row has, the main one first; empty for unlabelled data."""
+    """Return the task's metrics that any row has, the main one first; empty for unlabelled data."""
     measured = list(dict.fromkeys(name for row in comparison.rows for name in row.metrics))
     declared = [metric.name for metric in comparison.metrics if metric.name in measured]
     return [comparison.metric(name) for name in dict.fromkeys([*declared, *measured])]
 
 
 def value(metric: Metric, number: float, digits: int = 1) -> str:
-    """A figure as people read it; ``digits`` are those of a percentage."""
+    """Format a figure; ``digits`` is the number of decimals of a percentage."""
     return percent(number, digits) if metric.is_share else metric.format(number).replace("-", MINUS)
 
 
 def difference(metric: Metric, number: float, digits: int = 2) -> str:
-    """A difference of two figures with its sign: ``+0.50 points``."""
+    """Format the difference of two figures with its sign: ``+0.50 points``."""
     if metric.is_share:
         return f"{signed(100 * number, digits, plus=True)} points"
     return ("+" if number > 0 else "") + metric.format_difference(number).replace("-", MINUS)
 
 
 def band(metric: Metric, figure: Interval, digits: int = 1) -> str:
-    """The interval of a figure: ``85.6–93.8 %``; empty where it has none."""
+    """Format the interval of a figure: ``85.6–93.8 %``; empty if it has none."""
     if figure.low is None or figure.high is None:
         return ""
     if metric.is_share:
@@ -43,19 +43,19 @@ def band(metric: Metric, figure: Interval, digits: int = 1) -> str:
 
 
 def telling(row: Row, rows: Sequence[Row]) -> list[str]:
-    """Device, variant and batch, as far as they tell this row from others of its target and precision."""
+    """Return the device, variant and batch that distinguish a row from others of its target and precision."""
     same = [r for r in rows if (r.target, r.precision) == (row.target, row.precision)]
     parts = {"device": row.device, "variant": row.variant, "batch": f"batch {row.batch}"}
     return [text for key, text in parts.items() if len({getattr(r, key) for r in same}) > 1]
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share 0..1 as ``90.5 %``; never rounded up to 100 nor down to 0."""
+    """Format a share 0..1 as ``90.5 %``; never rounded up to 100 or down to 0."""
     return f"{_percent_number(share, digits)} %"
 
 
 def interval(low: float, high: float, digits: int = 1) -> str:
-    """Two shares as ``85.6–93.8 %``."""
+    """Format two shares as ``85.6–93.8 %``."""
     return f"{_percent_number(low, digits)}{DASH}{percent(high, digits)}"
 
 
@@ -70,7 +70,7 @@ def _percent_number(share: float, digits: int) -> str:
 
 
 def signed(value: float, digits: int, plus: bool = False) -> str:
-    """A number with a true minus sign; with ``plus``, also ``+`` before what is above zero. Zero has no sign."""
+    """Format a number with a true minus sign and, with ``plus``, a plus sign. Zero has no sign."""
     text = f"{abs(value):,.{digits}f}"
     if not any(digit in text for digit in "123456789"):
         return text
@@ -78,24 +78,24 @@ def signed(value: float, digits: int, plus: bool = False) -> str:
 
 
 def points(share: float) -> str:
-    """A difference of shares as ``0.50``: percentage points."""
+    """Format a difference of shares in percentage points: ``0.50``."""
     return signed(100 * share, 2)
 
 
 def decibels(sqnr_db: float | None) -> str:
-    """SQNR as ``25.3``; ``∞`` for what is equal to FP32's to the bit."""
+    """Format an SQNR: ``25.3``; ``∞`` if bit-exact with FP32."""
     if sqnr_db is None or math.isinf(sqnr_db):
         return "∞"
     return signed(sqnr_db, 1) if sqnr_db > NOT_FINITE_DB else "not finite"
 
 
 def has_broken_outputs(row: Row) -> bool:
-    """True if NaN or Inf came out, or noise beyond measure."""
+    """True if the outputs contain NaN or Inf, or nothing but noise."""
     return row.sqnr_db is not None and not row.sqnr_db > NOT_FINITE_DB
 
 
 def speed(speedup: float) -> str:
-    """A speed-up as a clause: ``is 2.4x faster``, ``is 1.3x slower``, ``is about as fast``."""
+    """Describe a speed-up: ``is 2.4x faster``, ``is 1.3x slower``, ``is about as fast``."""
     if speedup >= 1.05:
         return f"is {speedup:.1f}x faster" if speedup >= 1.95 else f"is {speedup:.2f}x faster"
     if 0 < speedup <= 0.95:
@@ -105,12 +105,12 @@ def speed(speedup: float) -> str:
 
 
 def figure(value: float) -> str:
-    """A tensor's value in its own units, four significant digits."""
+    """Format a value of a tensor with four significant digits."""
     return f"{value:.4g}".replace("-", MINUS) if math.isfinite(value) else "not finite"
 
 
 def clipped(share: float | None) -> str:
-    """The share of values that a range cuts off, also when it is tiny; ``–`` when it is not known."""
+    """Format the share of values that a range clips, even if it is tiny; ``–`` if unknown."""
     if share is None:
         return DASH
     if share == 0:
@@ -119,7 +119,7 @@ def clipped(share: float | None) -> str:
 
 
 def measured(verdict: Verdict) -> str:
-    """The value a gate rule looked at, in its unit; ``–`` where it matched nothing."""
+    """Format the value that a gate rule judged; ``–`` if it matched nothing."""
     if verdict.value is None:
         return DASH
     if math.isinf(verdict.value) and verdict.rule.metric.endswith("sqnr_db"):
@@ -131,7 +131,7 @@ def measured(verdict: Verdict) -> str:
 
 
 def margin(verdict: Verdict) -> str:
-    """The room to the limit, negative beyond it; ``–`` where there is none to tell."""
+    """Format the distance to the limit, negative beyond it; ``–`` if there is none."""
     if verdict.margin is None or not math.isfinite(verdict.margin):
         return DASH
     share = verdict.rule.is_share
@@ -140,13 +140,13 @@ def margin(verdict: Verdict) -> str:
 
 
 def worst_first(gate: GateResult) -> list[Verdict]:
-    """The verdicts with the failures on top."""
+    """Return the verdicts, failures first."""
     severity = ("fail", "no match", "warn", "not comparable", "inconclusive", "pass")
     return sorted(gate.verdicts, key=lambda verdict: severity.index(verdict.outcome))
 
 
 def subject(verdict: Verdict) -> str:
-    """What a gate rule speaks of: ``openvino int8``, with the batch where it is not 1."""
+    """Name the row that a gate rule judged: ``openvino int8``, with the batch if it is not 1."""
     if verdict.row is None:
         return f"{verdict.rule.target} {verdict.rule.precision}"
     batch = f" batch {verdict.row.batch}" if verdict.row.batch != 1 else ""

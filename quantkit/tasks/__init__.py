@@ -1,6 +1,6 @@
-"""What models are for: what an annotation is, how outputs become answers, which metrics there are.
+"""The tasks of models: each defines annotations, answers and metrics.
 
-One file a task; nothing outside this package knows a task's metrics by name.
+One module per task; nothing outside this package knows a task's metrics by name.
 May import ``core``, ``graph``, ``datasets`` and ``measure``.
 """
 
@@ -22,7 +22,7 @@ TASKS: dict[str, type[Task]] = {"classification": Classification, "none": Fideli
 
 
 def task_named(name: str) -> Task:
-    """A built-in task, or one installed under ``quantkit.tasks``. Raises BadConfig for none, or one that fails."""
+    """Make a built-in or installed task by name. Raises BadConfig if there is none, or if it does not load."""
     if name in TASKS:
         return TASKS[name]()
     installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
@@ -38,14 +38,25 @@ def task_named(name: str) -> Task:
 
 
 def task_for(name: str, outputs: Sequence[ModelInput]) -> Task:
-    """The task of this name; "auto" is classification where the first output can be class scores, else none."""
+    """Make the task for a model.
+
+    Args:
+        name: The name of the task; "auto" is classification if the first output can be class scores, else "none".
+        outputs: The model's outputs.
+
+    Returns:
+        The task.
+
+    Raises:
+        BadConfig: There is no such task, or it does not load.
+    """
     if name != AUTO:
         return task_named(name)
     return Classification() if may_score_classes(outputs) else Fidelity()
 
 
 def known_metrics() -> dict[str, Metric]:
-    """The metrics of the built-in tasks by name, for rules that are read before anything is measured."""
+    """Return the metrics of the built-in tasks by name, for rules that are read before anything is measured."""
     return {metric.name: metric for task in TASKS.values() for metric in task.metrics}
 
 

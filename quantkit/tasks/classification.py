@@ -1,4 +1,4 @@
-"""Classification: the answer is the class with the best score."""
+"""Classification: the answer is the class with the highest score."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ from quantkit.measure.intervals import wilson_interval
 from quantkit.tasks.base import Caption, Kept, Outputs, Result, Task
 from quantkit.tasks.sample_scores import SampleScores, Scores
 
-DEPTHS = {"top1": 1, "top5": 5}  # among how many of the best scores the label's must be
-NEAR_CHANCE = 2.0  # FP32 accuracy below this many times chance: the preprocessing is probably wrong
-NO_ANSWER = -1  # of a sample whose scores are not finite, and the label of one that has none
+DEPTHS = {"top1": 1, "top5": 5}  # the label must be among so many of the highest scores
+NEAR_CHANCE = 2.0  # times chance; with a lower FP32 accuracy the preprocessing is probably wrong
+NO_ANSWER = -1  # the answer for scores that are not finite, and the label of a sample without one
 
 
 @dataclass(frozen=True, eq=False)
 class ClassAnswers:
-    """One batch: ``scores`` (N, classes); ``best`` (N,) int32, -1 where scores are not finite; ``confidence`` (N,)
-    float32, what Softmax gives the best class, 0 to 1."""
+    """The answers of one batch.
+
+    Attributes:
+        scores: (N, classes).
+        best: The class with the highest score, (N,) int32; -1 if the scores are not finite.
+        confidence: The Softmax of the highest score, (N,) float32, 0 to 1.
+    """
 
     scores: npt.NDArray[Any]
     best: npt.NDArray[np.int32]
@@ -33,7 +38,10 @@ class ClassAnswers:
 
 
 class Classification(Task):
-    """An annotation is the index of the right class. Outputs are (N, classes) scores, the first output's."""
+    """The classification task.
+
+    An annotation is the index of the right class; the first output is (N, classes) scores.
+    """
 
     name = "classification"
     metrics = (
@@ -50,7 +58,7 @@ class Classification(Task):
     )
 
     def decode(self, outputs: Outputs) -> ClassAnswers | None:
-        """The first output's scores; None when they are no class scores."""
+        """Return the answers in the first output; None if it is not class scores."""
         scores = class_scores(next(iter(outputs.values())))
         if scores is None:
             return None
@@ -59,54 +67,54 @@ class Classification(Task):
         return ClassAnswers(scores, np.where(finite, best, NO_ANSWER).astype(np.int32), confidence)
 
     def scorer(self) -> ClassScorer:
-        """A new count."""
+        """Make a scorer."""
         return ClassScorer(self.metrics)
 
     def check(self, outputs: Sequence[ModelInput], dataset: Dataset) -> None:
-        """Raise BadData when classes or labels do not fit the first output's shape, as far as that is fixed."""
+        """Raise BadData if classes or labels do not fit the shape of the first output, as far as it is fixed."""
         count = class_count(outputs)
         if count is not None:
             check_classes(dataset, count)
 
     def check_answers(self, answers: ClassAnswers, dataset: Dataset) -> None:
-        """Raise BadData when classes or labels do not fit the scores."""
+        """Raise BadData if classes or labels do not fit the scores."""
         check_classes(dataset, answers.scores.shape[1])
 
     def keep(self, answers: ClassAnswers) -> Kept:
-        """``answers`` (N,) int32 and ``confidences`` (N,) float32."""
+        """Return ``answers`` (N,) int32 and ``confidences`` (N,) float32."""
         return {"answers": answers.best, "confidences": answers.confidence}
 
     def keep_annotations(self, annotations: Sequence[Any]) -> npt.NDArray[np.int32]:
-        """Labels, -1 where there is none."""
+        """Return labels, -1 for samples without one."""
         return labels_of(annotations).astype(np.int32)
 
     def agree(self, first: Kept, second: Kept) -> npt.NDArray[np.bool_]:
-        """True where both chose the same class."""
+        """Return True for samples with the same class in both."""
         same: npt.NDArray[np.bool_] = (first["answers"] == second["answers"]) & (first["answers"] != NO_ANSWER)
         return same
 
     def right(self, kept: Kept, annotations: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """True where the chosen class is the label."""
+        """Return True for samples whose class is the label."""
         right: npt.NDArray[np.bool_] = (kept["answers"] == annotations) & self.annotated(annotations)
         return right
 
     def annotated(self, annotations: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """True where there is a label."""
+        """Return True for samples with a label."""
         labelled: npt.NDArray[np.bool_] = annotations >= 0
         return labelled
 
     def caption(self, kept: Kept, sample: int, classes: Sequence[str]) -> Caption:
-        """The class's name and its share after Softmax."""
+        """Return the name of the class and its confidence."""
         return Caption(class_name(int(kept["answers"][sample]), classes), float(kept["confidences"][sample]))
 
     def annotation_caption(self, annotations: npt.NDArray[Any], sample: int, classes: Sequence[str]) -> str:
-        """The label's name."""
+        """Return the name of the label."""
         label = int(annotations[sample])
         return class_name(label, classes) if label >= 0 else ""
 
 
 class ClassScorer:
-    """Counts hits against labels, and answers equal to FP32's."""
+    """Counts answers equal to the label, and answers equal to FP32's."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._scores = SampleScores(metrics)
@@ -122,7 +130,7 @@ class ClassScorer:
             self._scores.update(hits(answers.scores, labels), hits(reference.scores, labels))
 
     def result(self) -> Result:
-        """Shares of hits and of equal answers, each with Wilson's interval."""
+        """Return the shares of right answers and of answers equal to FP32's, each with Wilson's interval."""
         metrics = self._scores.metrics()
         agreement = wilson_interval(self._equal, self._answers) if self._answers else None
         return Result(metrics, self._scores.changes(), agreement, self._warnings(metrics.get("top1")))
@@ -137,14 +145,21 @@ class ClassScorer:
 
 
 def hits(scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Scores:
-    """1 where the label (N,) is among the best 1 or 5 of the scores (N, classes), 0 where not, NaN without a label.
+    """Score each sample by whether its label is among the highest 1 or 5 scores.
 
-    top5 says nothing of five classes or fewer, and is left out there. A row of scores that is not finite is no hit.
+    A row of scores that is not finite is not a hit. With five classes or fewer, top5 is meaningless and left out.
+
+    Args:
+        scores: (N, classes).
+        labels: The label of each sample, (N,); -1 for samples without one.
+
+    Returns:
+        For "top1" and "top5", (N,) float64: 1 for a hit, 0 for none, NaN without a label.
     """
     known = labels >= 0
     rows, own_labels = scores[known], labels[known]
     own = rows[np.arange(len(rows)), own_labels][:, None]
-    # Rank by how many classes score higher; of equal scores those before the label's index come first, as in argmax.
+    # The rank is the number of classes with a higher score; of equal scores the lower index comes first, as in argmax.
     index = np.arange(scores.shape[1])[None, :]
     rank = ((rows > own) | ((rows == own) & (index < own_labels[:, None]))).sum(axis=1)
     finite = np.isfinite(rows).all(axis=1)
@@ -158,20 +173,20 @@ def hits(scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Scores:
 
 
 def class_scores(output: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """An output as (N, classes) scores, trailing dimensions of 1 dropped; None when it is no classification."""
+    """Return an output as (N, classes) scores without trailing dimensions of 1; None if it is not class scores."""
     scores = output.reshape(output.shape[0], -1) if output.ndim > 2 and output[0].size == output.shape[1] else output
     return scores if scores.ndim == 2 and scores.shape[1] >= 2 else None
 
 
 def class_count(outputs: Sequence[ModelInput]) -> int | None:
-    """How many classes the first output scores; None when it is no classification, or its shape does not say."""
+    """Return the number of classes of the first output; None if it is not class scores, or if the shape is dynamic."""
     _, *rest = outputs[0].shape or ("",)
     count = rest[0] if rest and all(dimension == 1 for dimension in rest[1:]) else None
     return count if isinstance(count, int) and count >= 2 else None
 
 
 def may_score_classes(outputs: Sequence[ModelInput]) -> bool:
-    """True if the first output's shape can be that of class scores; of a single sample it need not have a batch."""
+    """True if the first output can be class scores; those of a single sample need no batch dimension."""
     shape = outputs[0].shape
     if len(shape) < 2:
         return not shape or (isinstance(shape[0], int) and shape[0] >= 2)
@@ -179,9 +194,9 @@ def may_score_classes(outputs: Sequence[ModelInput]) -> bool:
 
 
 def best_of(scores: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """The best class of each row of (N, classes) and its share after Softmax; scores that are shares stay as they are.
+    """Return the best class of each row of (N, classes), and its share after Softmax.
 
-    A row that is not finite has confidence 0.
+    If the scores are shares already, no Softmax is applied. A row that is not finite has confidence 0.
     """
     values = scores.astype(np.float64)
     best = values.argmax(axis=1)
@@ -193,7 +208,7 @@ def best_of(scores: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], npt.NDArra
 
 
 def labels_of(annotations: Sequence[Any]) -> npt.NDArray[np.int64]:
-    """Annotations as class indices, int64 (N,), -1 for None. Raises BadData for what is no whole number."""
+    """Return annotations as class indices, int64 (N,), -1 for None. Raises BadData if one is not an integer."""
     for annotation in annotations:
         if annotation is not None and not isinstance(annotation, (int, np.integer)):
             raise BadData(
@@ -204,14 +219,14 @@ def labels_of(annotations: Sequence[Any]) -> npt.NDArray[np.int64]:
 
 
 def class_name(number: int, classes: Sequence[str]) -> str:
-    """What people call a class."""
+    """Return the display name of a class."""
     if number < 0:
         return "no answer"
     return classes[number] if classes else f"class {number}"
 
 
 def check_classes(dataset: Dataset, count: int) -> None:
-    """Raise BadData when classes or labels do not fit a model that scores ``count`` classes."""
+    """Raise BadData if classes or labels do not fit a model with ``count`` classes."""
     if dataset.annotations is None:
         return
     named = len(dataset.classes)

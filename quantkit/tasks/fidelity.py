@@ -1,4 +1,4 @@
-"""No task at all: how close outputs stay to FP32's, whatever they mean."""
+"""No task: how close outputs are to FP32's, whatever they mean."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantkit.tasks.sample_scores import SampleScores
 
 
 class Fidelity(Task):
-    """Annotations are not looked at. An answer is every floating-point output as it is."""
+    """The task "none". Annotations are ignored; an answer is all floating-point outputs of a sample."""
 
     name = "none"
     metrics = (
@@ -35,17 +35,17 @@ class Fidelity(Task):
     )
 
     def decode(self, outputs: Outputs) -> Outputs | None:
-        """The floating-point outputs; None where there is none."""
+        """Return the floating-point outputs; None if there are none."""
         floats = {name: values for name, values in outputs.items() if values.dtype.kind == "f"}
         return floats or None
 
     def scorer(self) -> FidelityScorer:
-        """A new count."""
+        """Make a scorer."""
         return FidelityScorer(self.metrics)
 
 
 class FidelityScorer:
-    """Cosine similarity and largest error of every sample, over the outputs that both models have in one shape."""
+    """Scores cosine similarity and largest error of every sample, over outputs of the same shape in both models."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._scores = SampleScores(metrics)
@@ -61,12 +61,12 @@ class FidelityScorer:
         self._scores.update(found, found)
 
     def result(self) -> Result:
-        """The mean cosine with its interval, and the largest error of all."""
+        """Return the mean cosine with its interval, and the largest error of all samples."""
         return Result(self._scores.metrics())
 
 
 def cosine(reference: npt.NDArray[Any], own: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Σ a·b / (|a| |b|) of each sample, (N,) float64: 1 where both are zero, 0 where one is, or is not finite."""
+    """Return Σ a·b / (|a| |b|) of each sample, (N,) float64: 1 if both are zero, 0 if one is zero or not finite."""
     a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (reference, own))
     with np.errstate(all="ignore"):
         norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
@@ -76,7 +76,7 @@ def cosine(reference: npt.NDArray[Any], own: npt.NDArray[Any]) -> npt.NDArray[np
 
 
 def largest_error(reference: npt.NDArray[Any], own: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """max |a - b| of each sample, (N,) float64; the largest float32 where the difference is not finite."""
+    """Return max |a - b| of each sample, (N,) float64; the largest float32 if the difference is not finite."""
     a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (reference, own))
     with np.errstate(all="ignore"):
         difference = np.where(a == b, 0.0, np.abs(a - b)).max(axis=1, initial=0.0)

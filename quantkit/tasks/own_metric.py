@@ -1,4 +1,4 @@
-"""A metric of the user's own: a Python function, named in the configuration or handed over."""
+"""A metric of the user's own: a Python function, named in the configuration or passed to the API."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from quantkit.core.figures import Metric
 from quantkit.tasks.base import Outputs
 
 Function = Callable[[list[Any], list[Any]], Any]
-"""(outputs, annotations) of a batch's samples in, one number a sample out.
+"""A function of the outputs and annotations of a batch's samples that returns one number per sample.
 
-An output is the sample's array, or a dict of arrays by name where the model has several outputs. An annotation is what
-the data set gives: a class index, say, or None. The function's own attributes ``better`` ("higher" or "lower") and
-``unit`` ("share", "ms" …) say how its values are read.
+An output is the sample's array, or a dict of arrays by name if the model has several outputs. An annotation is that of
+the data set, such as a class index, or None. The function may have the attributes ``better`` ("higher" or "lower") and
+``unit`` ("share", "ms" …), which decide how its values are displayed.
 """
 
 
 @dataclass(frozen=True)
 class OwnMetric:
-    """A function and what its values mean."""
+    """A function and the meaning of its values."""
 
     metric: Metric
     function: Function
 
     @classmethod
     def of(cls, function: Function) -> OwnMetric:
-        """The metric called as the function is. Raises BadConfig for what cannot be called."""
+        """Make the metric of a function, with the function's name. Raises BadConfig if it cannot be called."""
         if not callable(function):
             raise BadConfig(
                 f"The metric {function!r:.40} is no function.", "Give a function of (outputs, annotations)."
@@ -52,7 +52,18 @@ class OwnMetric:
         )
 
     def values(self, outputs: Outputs, annotations: Sequence[Any]) -> Any:
-        """One float64 for each sample, (N,). Raises BadInput for a function that fails or returns something else."""
+        """Call the function for one batch.
+
+        Args:
+            outputs: The outputs by name.
+            annotations: The annotation of each sample.
+
+        Returns:
+            One float64 per sample, (N,).
+
+        Raises:
+            BadInput: The function fails, or does not return one number per sample.
+        """
         count = len(annotations)
         alone = next(iter(outputs)) if len(outputs) == 1 else None
         samples = [outputs[alone][i] if alone else {n: v[i] for n, v in outputs.items()} for i in range(count)]
@@ -71,7 +82,7 @@ class OwnMetric:
 
 
 def load_function(text: str) -> Function:
-    """The function that ``package.module:name`` or ``file.py:name`` means. Raises BadConfig."""
+    """Load the function ``package.module:name`` or ``file.py:name``. Raises BadConfig."""
     place, separator, name = text.rpartition(":")
     if not separator or not place or not name:
         raise BadConfig(f"{text!r} names no metric.", "Write it like package.module:function or file.py:function.")

@@ -1,4 +1,4 @@
-"""Scores of single samples made into figures: intervals and paired changes, for every task that scores by sample."""
+"""Combines the scores of samples to figures with intervals and paired changes, for tasks that score each sample."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from quantkit.measure.intervals import mean_interval, wilson_interval
 from quantkit.measure.paired import change, mean_change
 
 Scores = Mapping[str, npt.NDArray[np.float64]]
-"""One value a sample by metric, (N,) float64; NaN where a sample cannot be scored."""
+"""One value per sample by metric, (N,) float64; NaN for a sample that cannot be scored."""
 
 
 class SampleScores:
-    """Every sample's value of every metric, and FP32's beside it: sixteen bytes a sample and metric.
+    """The values of all samples for every metric, and FP32's: sixteen bytes per sample and metric.
 
-    A metric whose values are all 0 or 1 is a share of hits: Wilson's interval, McNemar's exact test. Any other metric
-    is a mean: Student's interval, and Student's paired test. The largest of values ("max") has no interval.
+    A metric whose values are all 0 or 1 is a share of hits, with Wilson's interval and McNemar's exact test. Any other
+    metric is a mean, with Student's interval and Student's paired test. A "max" metric has no interval.
     """
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
@@ -30,13 +30,16 @@ class SampleScores:
         self._reference: dict[str, list[npt.NDArray[np.float64]]] = {}
 
     def update(self, own: Scores, reference: Scores) -> None:
-        """One batch of both models. Raises BadInput for a value that is infinite where FP32's is not."""
+        """Add one batch of this model's values and FP32's."""
         for name, values in own.items():
             self._own.setdefault(name, []).append(np.asarray(values, np.float64))
             self._reference.setdefault(name, []).append(np.asarray(reference.get(name, values), np.float64))
 
     def metrics(self) -> dict[str, Interval]:
-        """The figures, in the task's order; those without a scored sample are left out."""
+        """Return the figures in the task's order, without metrics that no sample has.
+
+        Raises BadInput for an infinite value.
+        """
         found = {}
         for name in self._in_order():
             values, _ = self._scored(name)
@@ -45,7 +48,7 @@ class SampleScores:
         return found
 
     def changes(self) -> dict[str, Change]:
-        """How each metric changed against FP32, but for those that measure against FP32 themselves."""
+        """Return the change of each metric from FP32, except metrics that compare with FP32 themselves."""
         found = {}
         for name in self._in_order():
             metric = self._metrics[name]

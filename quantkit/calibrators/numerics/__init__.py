@@ -1,4 +1,4 @@
-"""What several calibrators compute with: KL divergence, rounding error, one-dimensional search.
+"""Numerics that several calibrators share: KL divergence, rounding error, one-dimensional search.
 
 Pure functions over counts.
 May import ``core`` alone.

@@ -1,4 +1,4 @@
-"""The information lost by clipping a histogram and merging its bins into levels, for every threshold at once.
+"""The information that is lost by clipping a histogram and merging its bins into levels, for all thresholds at once.
 
 Migacz, "8-bit Inference with TensorRT", GTC 2017,
 https://on-demand.gputechconf.com/gtc/2017/presentation/s7310-8-bit-inference-with-tensorrt.pdf, describes the idea. The
@@ -14,33 +14,43 @@ import numpy.typing as npt
 
 from quantkit.core.statistics.histogram import Counts
 
-EPSILON = 1e-12  # stands for Q = 0 where P > 0
+EPSILON = 1e-12  # replaces Q = 0 where P > 0
 LOG_EPSILON = np.log(EPSILON)
 LOG_ALMOST_1 = np.log1p(-1e-15)
-MAX_RUN = 16  # bins of a level at most
-BLOCK = 256  # windows worked out together
-SLACK = 1e-9  # of a bound, far more than rounding
+MAX_RUN = 16  # largest number of bins in a level
+BLOCK = 256  # windows computed together
+SLACK = 1e-9  # added to a bound; far more than rounding errors
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 
 def divergences(counts: Counts, levels: int, narrowest: int, before: int = 0) -> Floats:
-    """KL(P‖Q) for each window of the first i = ``narrowest``..n of (n,) int64 counts; float64 (n - narrowest + 1,).
+    """Return KL(P‖Q) for every window of the first i bins.
 
-    P is the first i bins with everything beyond added to the last of them, and ``before``, the number of values already
-    clipped at the other end, to the first. Q is the first i bins *without* those, merged into ``levels`` levels,
-    level(bin) = floor(bin * levels / i), each level's sum spread evenly over its non-empty bins. Both are normalised.
-    A window without values diverges infinitely. n is at most 16 * ``levels``, ``narrowest`` at least ``levels``.
+    P is the first i bins, with all values beyond added to the last of them and ``before`` added to the first. Q is the
+    first i bins *without* these additions, merged into ``levels`` levels: level(bin) = floor(bin * levels / i), and
+    each level's sum is spread evenly over its non-empty bins. Both are normalised. A window without values has an
+    infinite divergence.
+
+    Args:
+        counts: int64 of shape (n,), where n is at most 16 * ``levels``.
+        levels: The number of levels.
+        narrowest: The smallest i; at least ``levels``.
+        before: The number of values that are already clipped at the other end.
+
+    Returns:
+        float64 of shape (n - narrowest + 1,), for i = ``narrowest``..n.
     """
     return _Windows(counts, levels, narrowest, before).divergences(0)
 
 
 def best_window(counts: Counts, levels: int, narrowest: int, before: int = 0) -> int:
-    """The i with the least of :func:`divergences`, the first of equals, without working all of them out.
+    """Return the i with the least of :func:`divergences`, the first of equals, without computing all of them.
 
-    With all bins but the last seen as one, P and Q diverge by no more than they do in full. From the widest window on,
-    the search ends where that bound exceeds the least divergence found: every narrower window clips too much.
+    The divergence is bounded from below by that of two bins: the last one, and all others merged. The search starts at
+    the widest window and ends where this bound exceeds the least divergence found, because every narrower window clips
+    too much. The parameters are those of :func:`divergences`.
     """
     windows = _Windows(counts, levels, narrowest, before)
     found = np.full(len(windows.bound), np.inf)
@@ -54,21 +64,20 @@ def best_window(counts: Counts, levels: int, narrowest: int, before: int = 0) ->
 
 
 def first_least(divergence: Floats) -> int:
-    """The index of the first minimum; what differs by rounding alone is equal."""
+    """Return the index of the first minimum; values that differ only by rounding count as equal."""
     return int((divergence <= divergence.min() + 1e-12).argmax())
 
 
 class _Windows:
-    """The windows of :func:`divergences`, of which ``bound`` is (windows,) float64, no more than each diverges.
+    """The windows of :func:`divergences`; ``bound`` is a lower bound of each divergence, float64 of shape (windows,).
 
     Within one level every non-empty bin has the same Q, so Σ P log Q needs only each level's sum and its number of
-    non-empty bins; and the levels of all windows are drawn from few distinct runs of bins, so each logarithm is
-    taken once.
+    non-empty bins. The levels of all windows consist of few distinct runs of bins, so each logarithm is computed once.
     """
 
     def __init__(self, counts: Counts, levels: int, narrowest: int, before: int) -> None:
         self._levels, self._narrowest, n = levels, narrowest, len(counts)
-        # Below each edge: values, and bins with values; no more of either beyond the last bin.
+        # The number of values, and of bins with values, below each edge; constant beyond the last bin.
         self._mass, self._filled = np.empty((2, MAX_RUN * levels + 1))
         for below, what in ((self._mass, counts), (self._filled, counts > 0)):
             below[0] = 0
@@ -83,7 +92,7 @@ class _Windows:
         beyond = self._mass[-1] - kept
         log_kept = np.log(np.maximum(kept, 1.0))
         log_last = np.where(last > 0, self._log_mean(ends - ends // levels, ends) - log_kept, LOG_EPSILON)
-        # What does not depend on the levels, but for those of the first and the last bin.
+        # The terms that depend on no level but those of the first and the last bin.
         rest = beyond * log_last - kept * log_kept
         if before:
             log_first = self._log_mean(np.zeros_like(ends), -(-ends // levels)) - log_kept if counts[0] else LOG_EPSILON
@@ -101,13 +110,13 @@ class _Windows:
         )
 
     def _log_mean(self, start: Indices, stop: Indices) -> Floats:
-        """log(mass / bins with values) of the bins in each [start, stop); zero where there are none."""
+        """Return log(mass / bins with values) of the bins in each [start, stop); zero if there are no bins."""
         mass, filled = self._mass[stop] - self._mass[start], self._filled[stop] - self._filled[start]
         log_mean: Floats = np.log(np.maximum(mass / np.maximum(filled, 1.0), 1.0))
         return log_mean
 
     def divergences(self, start: int, stop: int | None = None) -> Floats:
-        """Those of the windows in [start, stop), counted from the narrowest."""
+        """Return the divergences of the windows in [start, stop), counted from the narrowest."""
         rest: Floats = self._rest[start:stop]
         first = self._narrowest + start
         last = first + len(rest) - 1
@@ -118,7 +127,7 @@ class _Windows:
         return rest - merged / self._total
 
     def _merge(self, length: int) -> None:
-        """Work out mass * log(mass / bins with values) of all runs of ``length`` bins, once."""
+        """Compute mass * log(mass / bins with values) of all runs of ``length`` bins, once."""
         if length in self._lengths:
             return
         self._lengths.add(length)
@@ -135,9 +144,9 @@ class _Windows:
 
 @lru_cache(maxsize=4)
 def _first_runs(levels: int) -> list[int]:
-    """Where the runs of each length start in one row of all runs that are a level of some window, and where it ends.
+    """Return the start of each length's runs, and the end, in a row of all runs that are a level of some window.
 
-    Those of one length are in the order of their first bins; windows of up to (length + 1) * ``levels`` bins have such.
+    Runs of one length are ordered by their first bins. They occur in windows of up to (length + 1) * ``levels`` bins.
     """
     first = [0, 0]
     for length in range(1, MAX_RUN + 1):
@@ -147,7 +156,10 @@ def _first_runs(levels: int) -> list[int]:
 
 @lru_cache(maxsize=4)
 def _runs_of_windows(levels: int) -> Indices:
-    """The runs of every window, in the row of :func:`_first_runs`: (windows, levels), row 0 is window ``levels``."""
+    """Return the runs of every window as indices into the row of :func:`_first_runs`: (windows, levels).
+
+    Row 0 is the window of ``levels`` bins.
+    """
     # Level j of window i holds the bins from ceil(j * i / levels) to ceil((j + 1) * i / levels) - 1. With
     # i = length * levels + more, the first is length * j + ceil(j * more / levels).
     level = np.arange(levels + 1)

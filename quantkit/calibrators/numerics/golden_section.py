@@ -14,9 +14,18 @@ GOLDEN = (5**0.5 - 1) / 2
 def golden_section(
     function: Callable[[float], float], low: float, high: float, tolerance: float
 ) -> tuple[float, float]:
-    """The best point tried, and the function there. One evaluation a step, until the bracket is within ``tolerance``.
+    """Search for the minimum of a function, with one evaluation per step.
 
-    On a function with several minima in the bracket the search finds one of them.
+    If the function has several minima in the bracket, the search finds one of them.
+
+    Args:
+        function: The function.
+        low: The lower end of the bracket.
+        high: The upper end of the bracket.
+        tolerance: The width of the bracket at which the search ends.
+
+    Returns:
+        The best point tried, and the function's value there.
     """
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_left, at_right = function(left), function(right)

@@ -1,6 +1,6 @@
-"""The mean squared error of rounding to a uniform grid, from a histogram whose bins are uniform inside.
+"""The mean squared error of rounding to a uniform grid, from a histogram with values assumed uniform inside each bin.
 
-The error is integrated exactly over each bin, so the result does not suffer when steps are as narrow as bins.
+The error is integrated exactly over each bin, so the result is accurate even if steps are as narrow as bins.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ Number = float | Floats
 
 
 class RoundingError:
-    """E[(x - rounded x)²] of any number of grids, in bin widths², for (n,) int64 counts that start at edge ``first``.
+    """E[(x - rounded x)²] of any number of grids, in squared bin widths.
 
-    With G(t) = E[max(t - x, 0)], the density integrated twice, summing by parts leaves
+    With G(t) = E[max(t - x, 0)], the density integrated twice, summation by parts gives
     E[(x - top)²] - 2 * step * Σ G(c) over the cell boundaries c of the grid, where top is its last point. So a grid
-    costs its 127 or 255 boundaries instead of every bin. G is quadratic inside a bin. The subtraction loses six to
-    eight of float64's sixteen digits.
+    costs as much as its 127 or 255 boundaries instead of every bin. G is quadratic inside a bin. The subtraction loses
+    six to eight of float64's sixteen digits.
+
+    Args:
+        counts: int64 of shape (n,).
+        first: The first edge, in bin widths.
     """
 
     def __init__(self, counts: Counts, first: float = 0.0) -> None:
@@ -35,17 +39,30 @@ class RoundingError:
         self._square = float(density @ centre**2) + 1 / 12
 
     def __call__(self, step: Number, zero_point: Number, points: int) -> Floats:
-        """The error of each grid step * (k - zero_point), k = 0..points - 1, to whose ends values beyond are clipped.
+        """Return the error of each grid step * (k - zero_point), k = 0..points - 1, which clips values beyond its ends.
 
-        ``step`` (in bin widths) and ``zero_point`` are float64 of any shapes that broadcast, and so is the result.
+        Args:
+            step: The grid's step, in bin widths; float64 of any shape.
+            zero_point: The zero-point; float64 of a shape that broadcasts with ``step``.
+            points: The number of points of the grid.
+
+        Returns:
+            float64 of the broadcast shape.
         """
         boundary = (np.arange(0.5, points - 1) - _column(zero_point)) * _column(step)
         return self._error(step, (points - 1 - zero_point) * step, self._integrated(boundary).sum(axis=-1))
 
     def of_zero_points(self, step: Number, points: int, least: int, most: int) -> Floats:
-        """The same for every whole zero-point in ``least``..``most``, which are the last axis of the result.
+        """Return the error for every integer zero-point, looking up each cell boundary of a step once.
 
-        The grids of one step share their cell boundaries, so that each of them is looked up once.
+        Args:
+            step: The grids' steps, in bin widths.
+            points: The number of points of each grid.
+            least: The smallest zero-point.
+            most: The largest zero-point.
+
+        Returns:
+            float64 of the shape of ``step`` with one more axis for the zero-points.
         """
         step = _column(step)
         below = self._integrated(np.arange(0.5 - most, points - 1 - least) * step).cumsum(axis=-1)
@@ -54,7 +71,7 @@ class RoundingError:
         return self._error(step, (points - 1 - np.arange(most, least - 1, -1)) * step, integrated)[..., ::-1]
 
     def _integrated(self, boundary: Floats) -> Floats:
-        """G at each ``boundary``, in bin widths, which is overwritten."""
+        """Return G at each ``boundary`` (in bin widths). The argument is overwritten."""
         boundary -= self._first
         np.maximum(boundary, 0.0, out=boundary)
         index = boundary.astype(np.intp)

@@ -1,4 +1,4 @@
-"""Both halves of a histogram as one row of bins, for the methods that look at each end by itself."""
+"""Both halves of a histogram as one row of bins, for methods that treat each end separately."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ ZERO = BINS  # the edge at x = 0 has BINS bins on either side
 
 
 def signed_counts(histogram: Histogram) -> Counts:
-    """Counts from -2048 to +2048 bin widths, int64 of shape (4096,); bin 2048 is the first that holds x >= 0."""
+    """Return the counts from -2048 to +2048 bin widths, int64 of shape (4096,); bin 2048 is the first with x >= 0."""
     return np.concatenate((folded(histogram.negative)[::-1], folded(histogram.positive)))

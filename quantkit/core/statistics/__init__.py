@@ -1,4 +1,4 @@
-"""What is counted of activations: values that merge exactly, in any order.
+"""The statistics of activations, which merge exactly and in any order.
 
 Histograms, channel statistics, extents and moving averages, by tensor.
 May import ``core`` alone.

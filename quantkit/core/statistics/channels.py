@@ -1,4 +1,4 @@
-"""What each channel of one activation tensor held: for bias correction and equalization."""
+"""Statistics of the channels of an activation tensor, for bias correction and equalization."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from quantkit.core.by_value import ByValue
 
 @dataclass(frozen=True, eq=False)
 class ChannelStatistics(ByValue):
-    """Minimum, maximum and mean of every channel, exact to merge.
+    """The minimum, maximum and mean of every channel; merging is exact.
 
-    ``minimum`` and ``maximum`` are float32 of shape (C,), in the tensor's units. ``total`` is int64 of shape (C,): the
-    sum over ``samples`` of each sample's channel mean, in multiples of ``unit``; as integers the parts of a divided set
-    add up to exactly the whole. A tensor whose number of channels differed between samples has C = 0.
+    A tensor whose number of channels differs between samples has C = 0.
+
+    Attributes:
+        minimum: float32 of shape (C,), in the tensor's units.
+        maximum: float32 of shape (C,), in the tensor's units.
+        total: int64 of shape (C,): the sum over ``samples`` of each sample's channel mean, in multiples of ``unit``.
+            Because these are integers, the parts of a divided set add up to exactly the whole.
+        unit: The unit of ``total``.
+        samples: The number of samples.
     """
 
     minimum: npt.NDArray[np.float32]
@@ -33,7 +39,7 @@ class ChannelStatistics(ByValue):
         return means
 
     def merged(self, other: ChannelStatistics) -> ChannelStatistics:
-        """The statistics of both sets of samples; ValueError when the units differ."""
+        """Merge the statistics of two sets of samples. Raises ValueError if the units differ."""
         if self.unit != other.unit:
             raise ValueError(f"cannot merge channel means in units of {self.unit} and {other.unit}")
         samples = self.samples + other.samples
@@ -48,5 +54,5 @@ class ChannelStatistics(ByValue):
         )
 
     def none(self) -> ChannelStatistics:
-        """The same without a channel."""
+        """Return the same without any channel."""
         return replace(self, minimum=self.minimum[:0], maximum=self.maximum[:0], total=self.total[:0])

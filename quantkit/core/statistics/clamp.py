@@ -1,4 +1,4 @@
-"""An activation that is another one, cut off: what a ReLU or a Clip puts out."""
+"""An activation that is another one clamped: the output of a ReLU or a Clip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Clamp:
-    """The tensor called ``name`` holds min(max(x, low), high) for every x of the tensor called ``source``."""
+    """The tensor ``name`` holds min(max(x, low), high) for every x of the tensor ``source``."""
 
     name: str
     source: str
@@ -15,5 +15,5 @@ class Clamp:
     high: float
 
     def __call__(self, value: float) -> float:
-        """Cut off one value."""
+        """Clamp a value."""
         return min(max(value, self.low), self.high)

@@ -1,4 +1,4 @@
-"""Everything that one pass over the calibration data, or a part of it, found out about the activations."""
+"""The statistics of all activations from a pass over the calibration data, or over a part of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class Collected(ByValue):
     extents: dict[str, Extent]
 
     def merged(self, other: Collected) -> Collected:
-        """What one pass over both sets of images would have found, to the bit; tensors of either are kept."""
+        """Merge two sets of images; the result is bit-exact with a single pass over both.
+
+        Tensors of either are kept.
+        """
         return Collected(
             _merged(self.histograms, other.histograms),
             _merged(self.channels, other.channels),
@@ -31,14 +34,14 @@ class Collected(ByValue):
         )
 
     def complete(self, samples: int) -> dict[str, Histogram]:
-        """The histograms as calibrators get them: with their extents, and how many ``samples`` were counted."""
+        """Return the histograms as calibrators receive them: with their extents and the number of ``samples``."""
         return {
             name: replace(histogram, extent=self.extents.get(name, Extent()), samples=samples)
             for name, histogram in self.histograms.items()
         }
 
     def ordered(self, names: Sequence[str]) -> Collected:
-        """The same with the tensors in the order of ``names``, which must hold all of them."""
+        """Return the same with the tensors in the order of ``names``, which must contain all of them."""
         return Collected(
             {name: self.histograms[name] for name in names if name in self.histograms},
             {name: self.channels[name] for name in names if name in self.channels},

@@ -1,4 +1,4 @@
-"""``histograms.npz`` and ``statistics.npz``: what a pass counted, as files."""
+"""Reads and writes the statistics of a pass: ``histograms.npz`` and ``statistics.npz``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def save_collected(folder: Path, collected: Collected) -> None:
 
 
 def load_collected(folder: Path) -> Collected:
-    """Read both files; BadRun when one is damaged or not ours."""
+    """Read both files. Raises BadRun if one is missing, damaged or not written by quantkit."""
     histograms = load_histograms(folder / HISTOGRAMS_FILE)
     file = folder / STATISTICS_FILE
     try:
@@ -90,14 +90,17 @@ def save_histograms(path: Path, histograms: Mapping[str, Histogram]) -> None:
         "width": np.array([h.width for h in values], dtype=np.float64),
         "minimum": np.array([h.minimum for h in values], dtype=np.float64),
         "maximum": np.array([h.maximum for h in values], dtype=np.float64),
-        # Integers of more than 64 bits, as text: low, high, weight.
+        # low, high and weight as text, because they have more than 64 bits.
         "moving": np.array([[f"{n:x}" for n in astuple(h.moving)] for h in values], dtype=np.str_).reshape(-1, 3),
     }
     write_npz(path, arrays)
 
 
 def load_histograms(path: Path) -> dict[str, Histogram]:
-    """Read what :func:`save_histograms` wrote; :class:`BadRun` when the file is damaged or not one of ours."""
+    """Read a file written by :func:`save_histograms`.
+
+    Raises BadRun if it is missing, damaged or not written by quantkit.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             fields = {key: file[key] for key in FIELDS}

@@ -1,4 +1,4 @@
-"""The histogram of one activation tensor: exact to merge, bounded in size."""
+"""The histogram of an activation tensor, with exact merging and bounded size."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ DEAD_WIDTH = 2.0**-24  # bin width of a tensor that was all zero in the first ba
 class Histogram(ByValue):
     """Counts of x < 0 and of x >= 0 by magnitude, with the exact signed extremes.
 
-    ``negative`` and ``positive`` are int64 of shape (2049,): bin k < 2048 counts k*width <= |x| < (k+1)*width, and bin
-    2048 counts the values equal to the top edge 2048*width. When the width doubles, that last bin becomes bin 1024,
-    exactly where those values belong, so that merging is associative and commutative; clamping them into bin 2047
-    would make the result depend on the order. ``minimum`` and ``maximum`` are the signed extremes seen, ``moving``
-    their moving average over the images.
+    Bin k < 2048 counts k*width <= |x| < (k+1)*width. Bin 2048 counts the values equal to the top edge 2048*width. If
+    the width doubles, that last bin becomes bin 1024, exactly where those values belong, so merging is associative and
+    commutative. Counting them in bin 2047 would make the result depend on the order.
 
-    ``extent`` tells which image holds the largest values of all ``samples``; calibrators get it filled in, and while
-    counts are still being merged it is empty.
+    Attributes:
+        negative: The counts of x < 0, int64 of shape (2049,).
+        positive: The counts of x >= 0, int64 of shape (2049,).
+        width: The bin width.
+        minimum: The smallest value.
+        maximum: The largest value.
+        moving: The moving averages of the images' minima and maxima.
+        extent: The images with the largest values. It is set for calibrators, and empty while counts are merged.
+        samples: The number of images, likewise.
     """
 
     negative: Counts
@@ -42,12 +47,12 @@ class Histogram(ByValue):
 
     @property
     def total(self) -> int:
-        """How many values were counted."""
+        """The number of values."""
         return int(self.negative.sum() + self.positive.sum())
 
     @property
     def largest(self) -> float:
-        """The exact max|x| seen."""
+        """The exact max|x|."""
         return max(abs(self.minimum), abs(self.maximum))
 
     @property
@@ -57,11 +62,11 @@ class Histogram(ByValue):
 
     @property
     def absolute(self) -> Counts:
-        """Counts of |x|, int64 of shape (2048,), the top-edge bin folded into bin 2047."""
+        """The counts of |x|, int64 of shape (2048,), with the top-edge bin folded into bin 2047."""
         return folded(self.negative + self.positive)
 
     def widened(self, width: float) -> Histogram:
-        """The same counts at ``width``, which must be this width times a power of two (ValueError otherwise)."""
+        """Return the same counts at ``width``. Raises ValueError unless it is this width times a power of two."""
         if width == self.width:
             return self
         factor = width / self.width
@@ -73,7 +78,7 @@ class Histogram(ByValue):
         return replace(self, negative=negative, positive=positive, width=width)
 
     def merged(self, other: Histogram) -> Histogram:
-        """The histogram of both sets of values; ValueError when the widths are not dyadic multiples."""
+        """Merge two sets of values. Raises ValueError unless the widths are dyadic multiples of each other."""
         width = max(self.width, other.width)
         a, b = self.widened(width), other.widened(width)
         return Histogram(
@@ -87,14 +92,14 @@ class Histogram(ByValue):
 
 
 def folded(counts: Counts) -> Counts:
-    """(2049,) counts as (2048,), values on the top edge counted in the last bin."""
+    """Reduce (2049,) counts to (2048,); values on the top edge are counted in the last bin."""
     inner = counts[:BINS].copy()
     inner[-1] += counts[BINS]
     return inner
 
 
 def doubled(counts: Counts) -> Counts:
-    """(2049,) counts at twice the bin width: neighbours are summed, the top-edge bin becomes bin 1024."""
+    """Return (2049,) counts at twice the bin width: neighbours are summed, and the top-edge bin becomes bin 1024."""
     out = np.zeros_like(counts)
     out[: BINS // 2] = counts[0:BINS:2] + counts[1:BINS:2]
     out[BINS // 2] = counts[BINS]

@@ -1,4 +1,4 @@
-"""The exponential moving average of a tensor's per-image extremes, exact to merge."""
+"""The exponential moving average of a tensor's per-image extremes, with exact merging."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 # https://arxiv.org/abs/1712.05877, section 3.1, average ranges like this; 0.01 is the averaging constant of PyTorch's
 # MovingAverageMinMaxObserver.
 AVERAGING = 0.01
-FRACTION_BITS = 200  # weighted values are kept as integers of 2^-200: float sums would depend on their order
+FRACTION_BITS = 200  # weighted values are integers in units of 2^-200, because float sums depend on their order
 
 
 @dataclass(frozen=True)
 class MovingExtremes:
     """Weighted sums of each image's minimum and maximum, and of the weights, in units of 2^-200.
 
-    An average updated image by image, ``average += 0.01 * (x - average)``, weighs image k of n with a fixed factor.
-    Summed as integers, the parts of a divided set give exactly the average of the whole.
+    An average updated image by image, ``average += 0.01 * (x - average)``, gives image k of n a fixed weight. Because
+    the sums are integers, the parts of a divided set give exactly the average of the whole.
     """
 
     low: int = 0
@@ -26,7 +26,7 @@ class MovingExtremes:
 
     @classmethod
     def of(cls, minimum: float, maximum: float, weight: float) -> MovingExtremes:
-        """One image's contribution, of the weight that :func:`weight_of` gives it."""
+        """Return the contribution of one image, with the weight from :func:`weight_of`."""
         return cls(_fixed(weight * minimum), _fixed(weight * maximum), _fixed(weight))
 
     def __add__(self, other: MovingExtremes) -> MovingExtremes:
@@ -44,7 +44,7 @@ class MovingExtremes:
 
 
 def weight_of(position: int, samples: int) -> float:
-    """What the ``position``-th of ``samples`` images weighs in the average."""
+    """Return the weight of image number ``position`` of ``samples`` in the average."""
     return (1 - AVERAGING) ** (samples - 1 - position) * (AVERAGING if position else 1.0)
 
 

@@ -1,5 +1,5 @@
-"""Model and data in, ``calibration.json`` out.
+"""The calibration stage: makes ``calibration.json`` from a model and data.
 
-``stage`` is the way through; one pass, its workers, checkpoints, shards and Ray are beside it.
+It starts in ``stage``; the other modules are the pass, its workers, checkpoints, shards and Ray.
 May import what every stage may; see ``quantkit.pipeline``.
 """

@@ -1,4 +1,4 @@
-"""What an interrupted calibration pass leaves, and what one shard hands over: counts and how far they go."""
+"""The state of an interrupted calibration pass, or the result of a shard: counts, and how many samples they cover."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ POSITION_FILE = "position.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """``done`` of the pass's positions are behind it, of which ``counted`` samples were read.
+    """The counts of a part of a pass.
 
-    ``digests`` and ``skipped`` are the :class:`~quantkit.datasets.stream.Stream`'s, by index. ``not_finite`` names
-    excluded tensors that held NaN or Inf: what is counted of them is a part, and of no use.
+    Attributes:
+        collected: The counts.
+        done: The number of positions that are finished.
+        counted: The number of samples that were read at these positions.
+        digests: The samples' digests by position; see :class:`~quantkit.datasets.stream.Stream`.
+        skipped: The reasons why samples were skipped, by position.
+        not_finite: The excluded tensors that held NaN or Inf; their counts are incomplete.
     """
 
     collected: Collected
@@ -31,9 +36,10 @@ class Checkpoint:
     not_finite: frozenset[str] = frozenset()
 
     def merged(self, other: Checkpoint) -> Checkpoint:
-        """What one pass over both shards would have left. ValueError when they saw different samples or widths.
+        """Merge the checkpoints of two shards; the result is that of one pass over both.
 
-        Both saw the first batch.
+        Both shards have read the first batch. Raises ValueError if they read different bytes of a sample, or if their
+        bin widths do not match.
         """
         if any(self.digests[position] != other.digests[position] for position in self.digests.keys() & other.digests):
             raise ValueError("different bytes of the same samples")
@@ -47,7 +53,7 @@ class Checkpoint:
         )
 
     def save(self, folder: Path, manifest: Manifest) -> None:
-        """Write it into ``folder``, which it replaces as a whole."""
+        """Write the checkpoint and its manifest to ``folder``, which is replaced as a whole."""
         with atomic_folder(folder) as temporary:
             save_collected(temporary, self.collected)
             note = {"done": self.done, "counted": self.counted, "digests": self.digests, "skipped": self.skipped}
@@ -57,7 +63,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint:
-        """Raises BadRun for a damaged one."""
+        """Read a checkpoint. Raises BadRun for a damaged one."""
         try:
             note = json.loads((folder / POSITION_FILE).read_text(encoding="utf-8"))
             return cls(
@@ -73,7 +79,7 @@ class Checkpoint:
 
 
 def resumable(folder: Path, manifest: Manifest) -> Checkpoint | None:
-    """The checkpoint of the same work; None where there is none, or a damaged one, which is worth no more."""
+    """Return the folder's checkpoint of the same work; None if there is none, or if it is damaged."""
     recover_folder(folder)
     earlier = read_manifest(folder)
     if earlier is None or not earlier.same_work(manifest):

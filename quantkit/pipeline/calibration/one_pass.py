@@ -1,4 +1,4 @@
-"""One pass over the calibration data: decoding, inference and counting at once, with checkpoints."""
+"""One pass over the calibration data: decoding, inference and counting in parallel, with checkpoints."""
 
 from __future__ import annotations
 
@@ -32,11 +32,15 @@ CHECKPOINT_SECONDS = 20
 
 @dataclass(frozen=True)
 class Counting:
-    """What is counted and how: everything about a pass but its samples.
+    """The settings of a pass.
 
-    ``keep`` filters tensors by name; those that are ``excluded`` from artifacts may hold NaN or Inf, and are left out
-    then. The first ``first_batch`` samples of all fix the bin widths. ``cores`` bounds the threads (None: those this
-    process may use).
+    Attributes:
+        model: The model.
+        keep: True for the names of tensors to count.
+        excluded: True for the names of tensors that artifacts leave in floating point. If such a tensor holds NaN or
+            Inf, it is left out.
+        first_batch: How many of the first samples decide the bin widths.
+        cores: The number of threads; None means all cores that this process may use.
     """
 
     model: ModelFile
@@ -46,18 +50,18 @@ class Counting:
     cores: int | None = None
 
     def session(self, threads: int) -> ActivationSession:
-        """The model with its activations as outputs."""
+        """Load the model with its activations as outputs."""
         return ActivationSession(self.model, self.keep, threads, self.excluded)
 
     @property
     def step(self) -> int:
-        """How many samples one run of the model takes."""
+        """The number of samples in one run of the model."""
         return self.model.fixed_batch or 1
 
 
 @dataclass(frozen=True)
 class FirstBatch:
-    """Max|x| of every tensor over the first batch, and the bytes that the activations of one run take."""
+    """The max|x| of every tensor over the first batch, and the size in bytes of the activations of one run."""
 
     maxima: dict[str, float]
     size: int
@@ -66,9 +70,19 @@ class FirstBatch:
 def look_at_first_batch(
     counting: Counting, runner: Runner, stream: Stream
 ) -> tuple[FirstBatch, tuple[Group, Activations] | None]:
-    """Run the first batch; where that is a single run, its activations come along, still in the runner's memory.
+    """Run the first batch.
 
-    Raises BadInput when nothing can be read, or an activation is not finite.
+    Args:
+        counting: The settings of the pass.
+        runner: Runs the model.
+        stream: The samples.
+
+    Returns:
+        The first batch's statistics; and, if the batch was a single run, its samples and activations, which are still
+        in the runner's memory.
+
+    Raises:
+        BadInput: No sample can be read, or an activation is not finite.
     """
     samples = stream.samples(range(len(stream.indices)))
     names = stream.dataset.names
@@ -88,11 +102,23 @@ def collect(
     progress: Progress,
     first: FirstBatch | None = None,
 ) -> Checkpoint:
-    """Count the activations of the shard's samples.
+    """Count the activations of a shard's samples.
 
-    In ``folder`` the pass leaves a checkpoint every 20 s and when it is interrupted, and goes on from one of the same
-    work (``manifest``). ``first`` spares looking at the first batch again. Raises BadInput, naming tensor and sample,
-    when an activation is not finite.
+    Args:
+        counting: The settings of the pass.
+        stream: All chosen samples.
+        shard: The part of them to count.
+        folder: The run directory. The pass saves a checkpoint there every 20 s and when it is interrupted, and
+            continues from a checkpoint of the same work. None saves nothing.
+        manifest: Identifies the work.
+        progress: Displays the progress.
+        first: The first batch's statistics, if known.
+
+    Returns:
+        The counts.
+
+    Raises:
+        BadInput: An activation is not finite; the message names tensor and sample.
     """
     session = counting.session(threads=1)
     runner, ready = Runner(session), None
@@ -118,7 +144,7 @@ def collect(
 
 
 class _Pass:
-    """How far the pass has come, and what it has counted."""
+    """The state of a pass: its position and its counts."""
 
     def __init__(
         self,
@@ -130,8 +156,8 @@ class _Pass:
         manifest: Manifest,
     ) -> None:
         self.positions = positions
-        # How many positions are done, those of unreadable samples included, and how many samples are counted. One
-        # tuple, so that an interruption finds both figures as they were or both as they are.
+        # The number of finished positions, including those of unreadable samples, and the number of counted samples.
+        # They are one tuple, so that an interruption finds both old or both new.
         self._behind = (earlier.done, earlier.counted) if earlier else (0, 0)
         self._stream = stream
         self._workers = workers
@@ -145,17 +171,20 @@ class _Pass:
 
     @property
     def done(self) -> int:
-        """How many of the positions are done."""
+        """The number of finished positions."""
         return self._behind[0]
 
     def run(self, step: int, advance: Callable[[int], None], ready: tuple[Group, Activations] | None) -> None:
-        """Count everything from here on. When it is interrupted, at any moment, it leaves a checkpoint.
+        """Count all remaining samples; if interrupted at any moment, save a checkpoint.
 
-        The activations of the group that is ``ready`` are in the first worker's memory, and are not computed again.
+        Args:
+            step: The number of samples in one run of the model.
+            advance: Called with the number of positions just finished.
+            ready: A group whose activations are still in the first worker's memory, and need not be computed again.
         """
         positions = self.positions[self.done :]
         if ready and [s.position for s in ready[0].samples] != positions[: len(ready[0].samples)]:
-            ready = None  # another shard's, or counted before an interruption
+            ready = None  # it belongs to another shard, or was counted before an interruption
         idle: SimpleQueue[Worker] = SimpleQueue()
         for worker in self._workers[1:] if ready else self._workers:
             idle.put(worker)
@@ -166,7 +195,7 @@ class _Pass:
             try:
                 worker.count(task.group, task.activations)
                 task.counted = True
-            finally:  # others wait for it, even if what it has counted is of no use any more
+            finally:  # others wait for the worker, even if its counts are useless now
                 idle.put(worker)
 
         with ThreadPoolExecutor(len(self._workers), thread_name_prefix="run") as pool:
@@ -182,10 +211,10 @@ class _Pass:
                         self._drain(advance)
                         self._save()
                 self._drain(advance)
-            except QuantkitError:  # bad input would stop the next attempt too
+            except QuantkitError:  # bad input would stop the next attempt, too
                 raise
             except BaseException:
-                pool.shutdown()  # all that was handed over is counted, or failed
+                pool.shutdown()  # now every submitted task has finished or failed
                 if all(task.counted or not task.begun for task in self._pending):
                     for task in self._pending:
                         if task.counted:
@@ -195,7 +224,7 @@ class _Pass:
                 raise
 
     def checkpoint(self) -> Checkpoint:
-        """What has been counted; only to be asked while nothing is pending."""
+        """Return the counts so far. Must not be called while tasks are pending."""
         parts = [worker.collected() for worker in self._workers]
         earlier = self._earlier.not_finite if self._earlier else frozenset[str]()
         if self._earlier:
@@ -222,7 +251,7 @@ class _Pass:
         advance(self.done - before)
 
     def _note(self, group: Group) -> None:
-        """The group is counted; noting it twice changes nothing."""
+        """Record that the group is counted; recording it twice changes nothing."""
         done = bisect_right(self.positions, group.samples[-1].position)
         if done > self.done:
             self._behind = (done, self._behind[1] + len(group.samples))
@@ -239,8 +268,10 @@ class _Pass:
 
 @dataclass(eq=False)
 class _Task:
-    """A group on its way through a worker. The worker notes how far it is, because an interruption may reach the main
-    thread anywhere, and nowhere else."""
+    """A group that a worker processes.
+
+    The worker records its own progress, because an interruption can stop the main thread at any point.
+    """
 
     group: Group
     activations: Activations | None = None  # computed already, in the memory of ``worker``

@@ -1,4 +1,4 @@
-"""One calibration over a Ray cluster: tasks over shards, merged as they come, a lost one done again."""
+"""Calibration on a Ray cluster: one task per shard, merged as they finish; lost tasks are repeated."""
 
 from __future__ import annotations
 
@@ -26,16 +26,19 @@ from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest
 from quantkit.pipeline.run_directory import PARTIAL
 from quantkit.runtime.activations import Runner
 
-SAMPLES_A_SHARD = 16  # small enough that a lost shard costs little, large enough to be worth loading the model for
+SAMPLES_A_SHARD = 16  # small enough that a lost shard costs little, large enough to justify loading the model
 MOST_SHARDS = 4096
-RETRIES = 3  # of a shard whose worker or machine is lost
+RETRIES = 3  # for a shard whose worker or machine is lost
 
 
 def counted_on_ray(address: str) -> CountAll:
-    """A way to count on the Ray cluster at ``address``; "auto" is the one that runs here, or one started for this.
+    """Return a function that counts on a Ray cluster.
 
-    Every machine of it needs quantkit, and the model and the data under the same paths. Raises BackendMissing without
-    Ray or a cluster.
+    Every machine of the cluster needs quantkit, and the model and the data under the same paths. The function raises
+    BackendMissing if Ray or the cluster is missing.
+
+    Args:
+        address: The address of the cluster; "auto" is the cluster that this machine belongs to, or a new one on it.
     """
 
     def count_all(
@@ -71,7 +74,7 @@ def _cluster(address: str) -> Iterator[Any]:
 def _count(
     ray: Any, job: Job, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress
 ) -> Checkpoint:
-    """Every shard that an interrupted attempt did not leave in ``folder``, and those it did."""
+    """Count all shards, reusing those that an interrupted attempt left in ``folder``."""
     stream, counting = chosen(opened), job.counting()
     samples = len(stream.indices)
     of = min(MOST_SHARDS, math.ceil(samples / max(SAMPLES_A_SHARD, counting.step)))
@@ -79,7 +82,7 @@ def _count(
     kept = folder / PARTIAL if folder else None
     found: dict[Shard, Checkpoint] = {}
     if kept:
-        write_text(make_folder(kept) / MANIFEST_FILE, manifest.model_dump_json())  # an unfinished run is known by it
+        write_text(make_folder(kept) / MANIFEST_FILE, manifest.model_dump_json())  # identifies the unfinished run
         earlier = {shard: resumable(_place(kept, shard), manifest.of_shard(shard)) for shard in sizes}
         found = {shard: part for shard, part in earlier.items() if part is not None}
     total = reduce(Checkpoint.merged, found.values()) if found else None
@@ -101,7 +104,7 @@ def _count(
                 total = part if total is None else total.merged(part)
                 advance(sizes[shard])
         finally:
-            for unfinished in waiting:  # of an interrupted run; the cluster may serve others
+            for unfinished in waiting:  # after an interruption; the cluster may be shared
                 ray.cancel(unfinished)
     assert total is not None  # there is at least one shard
     check_unreadable(total.skipped, stream.names, opened.dataset.source)
@@ -109,7 +112,20 @@ def _count(
 
 
 def count_shard(config: str, manifest: str, first: FirstBatch, shard: Shard) -> Checkpoint:
-    """The task: count one shard on one core. Raises BadInput when this machine has other data or another model."""
+    """Count one shard on one core, as a Ray task.
+
+    Args:
+        config: The configuration, as JSON.
+        manifest: The manifest of the whole work, as JSON.
+        first: The first batch's statistics.
+        shard: The part to count.
+
+    Returns:
+        The counts.
+
+    Raises:
+        BadInput: The model or the data differs on this machine.
+    """
     job = prepare(Config.model_validate_json(config))
     opened = open_calibration_data(job)
     own, asked = job.manifest(opened), Manifest.model_validate_json(manifest)
@@ -139,7 +155,7 @@ def _place(kept: Path, shard: Shard) -> Path:
 
 
 def _absolute(config: Config) -> Config:
-    """Workers run in folders of their own."""
+    """Make the paths absolute, because workers run in other folders."""
     model, data = config.model.path, config.data.calibration
     assert model is not None and data is not None
     return config.with_values("model", path=model.absolute()).with_values("data", calibration=data.absolute())

@@ -1,4 +1,4 @@
-"""From counts to a calibration: the ranges by every method, the findings, and the files of the run."""
+"""Turns counts into a calibration: the ranges by every method, the warnings, and the files of the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from quantkit.core.record import Record
 from quantkit.core.statistics.collected import Collected
 from quantkit.datasets.stream import samples_sha256
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
-from quantkit.pipeline.calibration.warnings import findings
+from quantkit.pipeline.calibration.warnings import warnings_after
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, now, write_manifest
 from quantkit.pipeline.run_directory import ARTIFACT_FILE, ARTIFACTS, PARTIAL
 from quantkit.pipeline.run_files import save_calibration
@@ -29,9 +29,13 @@ RESULTS = ("comparison.json", "predictions.npz", "gate.json", "report.html", "su
 
 
 class Origin(Record):
-    """What a calibration says of its data beside the counts.
+    """The description of the data in a calibration.
 
-    ``names`` are the chosen samples', in order; ``warnings`` were raised before the pass.
+    Attributes:
+        data: The location of the data.
+        names: The names of the chosen samples, in order.
+        preprocess: The preprocessing.
+        warnings: The warnings from before the pass.
     """
 
     data: str
@@ -41,12 +45,26 @@ class Origin(Record):
 
 
 def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint, folder: Path | None) -> Calibration:
-    """The calibration of a whole set of samples, saved in ``folder``. Raises BadInput when none could be read."""
+    """Make the calibration of a complete set of samples.
+
+    Args:
+        config: The effective configuration.
+        manifest: Identifies the counts.
+        source: The description of the data.
+        found: The counts of all samples.
+        folder: The run directory to save to; None keeps the calibration in memory.
+
+    Returns:
+        The calibration.
+
+    Raises:
+        BadInput: No sample could be read.
+    """
     if not found.counted:
         raise BadInput(f"No sample of {source.data} could be read.", "Check the files.")
-    after = findings(source.names, found.skipped, found.collected)
-    for finding in after:
-        log.warning("%s", finding)
+    after = warnings_after(source.names, found.skipped, found.collected)
+    for warning in after:
+        log.warning("%s", warning)
     calibration = Calibration(
         created=now(),
         versions={name: version(name) for name in ("numpy", "onnx", "onnxruntime")} | {"quantkit": __version__},
@@ -71,8 +89,18 @@ def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint
 
 
 def keep(calibration: Calibration, manifest: Manifest, config: Config, folder: Path) -> Calibration:
-    """Save a calibration as the run in ``folder``, in place of what was there; returns it as it lies there."""
-    # In this order nothing that is left behind at any moment vouches for what is not there, or not its own.
+    """Save a calibration as the run in ``folder``, replacing an earlier one.
+
+    Args:
+        calibration: The calibration.
+        manifest: Identifies its counts.
+        config: The effective configuration.
+        folder: The run directory.
+
+    Returns:
+        The calibration as saved.
+    """
+    # In this order, an interruption at any moment leaves no file that describes missing or outdated results.
     (folder / PARTIAL).mkdir(exist_ok=True)
     for name in (MANIFEST_FILE, CALIBRATION_FILE):
         (folder / name).unlink(missing_ok=True)
@@ -84,7 +112,16 @@ def keep(calibration: Calibration, manifest: Manifest, config: Config, folder: P
 
 
 def solved_tensors(collected: Collected, config: Config, samples: int) -> dict[str, TensorCalibration]:
-    """The range of every tensor by every method, the configured one chosen; ``samples`` were counted."""
+    """Find the range of every tensor by every method.
+
+    Args:
+        collected: The counts.
+        config: The effective configuration; its method decides the chosen range.
+        samples: The number of counted samples.
+
+    Returns:
+        The chosen range and the candidates of every tensor.
+    """
     methods = calibrators(config.calibrate.percentile)
     chosen = config.calibrate.method
     tensors = {}
@@ -104,16 +141,16 @@ def solved_tensors(collected: Collected, config: Config, samples: int) -> dict[s
 
 
 def forget_results(folder: Path, precisions: Sequence[str]) -> None:
-    """Remove what was made or measured with ranges that are about to be replaced."""
+    """Remove results, artifacts of ``precisions`` and engines that depend on ranges about to be replaced."""
     for name in RESULTS:
         (folder / name).unlink(missing_ok=True)
     for precision in precisions:
         for record in folder.glob(f"{ARTIFACTS}/*/{precision}*/{ARTIFACT_FILE}"):
             shutil.rmtree(record.parent)
         for record in folder.glob(f"{ARTIFACTS}/*/engines/{precision}*/engine.json"):
-            shutil.rmtree(record.parent)  # an engine of ranges that are no more
+            shutil.rmtree(record.parent)
 
 
 def forget_checkpoint(folder: Path) -> None:
-    """Remove what an interrupted pass left."""
+    """Remove the checkpoint of an interrupted pass."""
     remove_folder(folder / PARTIAL)

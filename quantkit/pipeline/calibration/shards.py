@@ -1,4 +1,4 @@
-"""One calibration over several machines: each counts a part of the samples, and the parts merge to the whole."""
+"""Calibration on several machines: each counts a part of the samples, and the parts are merged."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest, w
 from quantkit.pipeline.run_directory import PART_FILE, choose_folder, own_folder
 from quantkit.pipeline.run_files import run_config
 
-COUNTS = "counts"  # the folder of a part with its checkpoint
+COUNTS = "counts"  # the subfolder of a part that holds its checkpoint
 log = logging.getLogger("quantkit")
 
 
 class Part(Record):
-    """``part.json``: which shard a folder holds. Its counts lie in ``counts/``, its settings in ``quantkit.toml``.
+    """``part.json``: the description of a shard. Its counts are in ``counts/``, its settings in ``quantkit.toml``.
 
-    ``order`` names all activations in the graph's order, because this shard's samples may leave some of them empty.
+    ``order`` lists all activations in graph order, because the shard's samples may leave some of them empty.
     """
 
     schema_version: Literal[1] = 1
@@ -44,17 +44,28 @@ class Part(Record):
 
     @property
     def shard(self) -> Shard:
-        """As a value."""
+        """The shard that the folder holds."""
         return Shard(self.number, self.of)
 
 
 def calibrate_shard(
     config: Config, shard: Shard, folder: Path | None = None, fresh: bool = False, progress: Progress = silent
 ) -> tuple[Path, int]:
-    """Count one shard into ``folder`` (default ``part-2-of-8``); the folder and its number of samples are returned.
+    """Count one shard.
 
-    What the folder already holds of the same work is kept, and an interrupted pass goes on, unless ``fresh``. Raises
-    BadInput.
+    Args:
+        config: The effective configuration.
+        shard: The shard to count.
+        folder: The folder of the part; default: ``part-2-of-8`` and so on. Finished counts of the same work in it are
+            kept, and an interrupted pass continues.
+        fresh: Ignore earlier counts.
+        progress: Displays the progress.
+
+    Returns:
+        The folder, and the number of samples that were counted.
+
+    Raises:
+        BadInput: The model, the data or a setting is wrong, or the folder holds something else.
     """
     folder = folder or Path(f"part-{shard.number}-of-{shard.of}")
     job = prepare(config)
@@ -73,7 +84,7 @@ def calibrate_shard(
             forget_checkpoint(folder)
         source = surveyed(job, opened)
         found = count(job, opened, manifest, shard, folder, progress)
-        (folder / MANIFEST_FILE).unlink(missing_ok=True)  # until all is there, nothing vouches for it
+        (folder / MANIFEST_FILE).unlink(missing_ok=True)  # written last, when everything else is there
         found.save(folder / COUNTS, manifest)
         order = (*(i.name for i in job.model.inputs), *activation_names(Graph(job.model.graph_only.graph)))
         part = Part(number=shard.number, of=shard.of, source=source, order=order)
@@ -84,9 +95,19 @@ def calibrate_shard(
 
 
 def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibration, Config]:
-    """The calibration that one machine would have made, from the parts of all shards, and its configuration.
+    """Merge the parts of all shards into the calibration that a single machine would have made.
 
-    It needs neither the model nor the data. Raises BadRun for a missing, repeated, foreign or damaged part.
+    Neither the model nor the data is needed.
+
+    Args:
+        folders: The folders of the parts, in any order.
+        output: The run directory; None creates a new one under ``runs/``.
+
+    Returns:
+        The calibration and its configuration.
+
+    Raises:
+        BadRun: A part is missing, given twice, damaged or from other work.
     """
     if not folders:
         raise BadRun("No part is given.", "Name the folders that quantkit calibrate --shard wrote.")
@@ -94,13 +115,13 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
     manifests = [_manifest(folder, part) for folder, part in zip(folders, parts, strict=True)]
     _check(folders, parts, manifests)
     manifest = manifests[0].of_shard(WHOLE)
-    first = min(range(len(parts)), key=lambda i: parts[i].number)  # whatever the order of the folders
+    first = min(range(len(parts)), key=lambda i: parts[i].number)  # independent of the order of the folders
     if not (folders[first] / CONFIG_FILE).is_file():
         raise BadRun(f"The part in {folders[first]} is damaged (no {CONFIG_FILE}).", "Count that shard again.")
     config, source = run_config(folders[first]), parts[first].source
     try:
         found = reduce(Checkpoint.merged, (_counts(folder, len(source.names)) for folder in folders))
-    except ValueError as error:  # other samples of the same name, or bin widths that are no doublings of each other
+    except ValueError as error:  # different samples of the same name, or bin widths that are not dyadic multiples
         raise BadRun(
             f"The parts do not merge: their machines had other data, or computed other activations from it ({error}).",
             "Count all shards from copies of one folder, on processors of one kind with one version of onnxruntime; or "

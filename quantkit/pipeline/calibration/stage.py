@@ -1,4 +1,4 @@
-"""Model and data in, ranges out."""
+"""The calibration stage: finds ranges from a model and data."""
 
 from __future__ import annotations
 
@@ -41,12 +41,25 @@ def calibrate(
     count_all: CountAll | None = None,
     data: Any = None,
 ) -> Calibration:
-    """Find the range of every float activation and keep the result in a run directory.
+    """Find the range of every float activation.
 
-    ``folder`` None picks one under ``runs/``; ``in_memory`` keeps everything out of files. Histograms that the folder
-    or any run under ``runs/`` already holds for the same model, data and settings are used again, so that another
-    method reads no image, and an interrupted pass goes on; ``fresh`` starts over. ``count_all`` counts elsewhere than
-    in this process. ``data`` are Python's own samples, in place of ``[data] calibration``. Raises BadInput.
+    Existing histograms of the same model, data and settings are used again, from the folder or from any run under
+    ``runs/``, so that another method reads no image. An interrupted pass continues.
+
+    Args:
+        config: The effective configuration.
+        folder: The run directory; None creates one under ``runs/``.
+        in_memory: Write no files.
+        fresh: Ignore earlier results.
+        progress: Displays the progress.
+        count_all: Counts the samples; default: :func:`count_here`.
+        data: A Python object with samples, instead of ``[data] calibration``.
+
+    Returns:
+        The calibration.
+
+    Raises:
+        BadInput: The model, the data or a setting is wrong.
     """
     count_all = count_all or count_here
     job = prepare(config, data)
@@ -80,10 +93,7 @@ def calibrate(
 
 @dataclass(frozen=True)
 class Job:
-    """A configuration whose parts are known to be there, and the model it names.
-
-    ``data`` is a path, or Python's own samples.
-    """
+    """A checked configuration with its opened model. ``data`` is a path, or a Python object with samples."""
 
     config: Config
     model: ModelFile
@@ -91,14 +101,14 @@ class Job:
     data: Any
 
     def manifest(self, opened: OpenedData, shard: Shard = WHOLE) -> Manifest:
-        """What identifies the counts that this job makes of these samples."""
+        """Make the manifest that identifies the counts of a shard of these samples."""
         data = opened.dataset
         samples = [(data.names[i], data.size(i), data.stamp(i)) for i in opened.indices]
         manifest = new_manifest(self.config, self.model_sha256, samples, shard)
         return manifest if isinstance(self.data, Path) else manifest.model_copy(update={"data": opened.location})
 
     def counting(self, cores: int | None = None) -> Counting:
-        """What a pass counts, on so many ``cores``."""
+        """Return the settings of a pass on so many ``cores``; None means all."""
 
         def excluded(name: str) -> bool:
             return matches(name, self.config.calibrate.exclude)
@@ -115,7 +125,18 @@ class Job:
 
 
 def prepare(config: Config, data: Any = None) -> Job:
-    """Check the method, the model and that data is named, before any long work. Raises BadInput."""
+    """Check the settings and open the model, before any long work.
+
+    Args:
+        config: The effective configuration.
+        data: A Python object with samples, instead of ``[data] calibration``.
+
+    Returns:
+        The checked configuration with the opened model.
+
+    Raises:
+        BadInput: The method is unknown, no data is given, or the model cannot be read.
+    """
     methods = calibrators(config.calibrate.percentile)
     if config.calibrate.method not in methods:
         raise BadInput(
@@ -131,7 +152,7 @@ def prepare(config: Config, data: Any = None) -> Job:
 
 
 def open_calibration_data(job: Job) -> OpenedData:
-    """The calibration samples that the configuration chooses. Raises BadInput."""
+    """Open the data and choose the calibration samples. Raises BadInput."""
     config = job.config
     return open_dataset(
         job.data,
@@ -146,22 +167,37 @@ def open_calibration_data(job: Job) -> OpenedData:
 def count(
     job: Job, opened: OpenedData, manifest: Manifest, shard: Shard, folder: Path | None, progress: Progress
 ) -> Checkpoint:
-    """Count the shard's samples in this process. Raises BadInput."""
+    """Count the samples of a shard in this process.
+
+    Args:
+        job: The checked configuration.
+        opened: The chosen samples.
+        manifest: Identifies the work.
+        shard: The part to count.
+        folder: The folder for checkpoints; None saves none.
+        progress: Displays the progress.
+
+    Returns:
+        The counts.
+
+    Raises:
+        BadInput: An activation is not finite, or too many samples are unreadable.
+    """
     return collect(job.counting(), chosen(opened), shard, folder, manifest, progress)
 
 
 def chosen(opened: OpenedData) -> Stream:
-    """The chosen samples."""
+    """Make a stream of the chosen samples."""
     return Stream(opened.dataset, [int(i) for i in opened.indices])
 
 
 def count_here(job: Job, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress) -> Checkpoint:
-    """Count all samples in this process. Raises BadInput."""
+    """Count all samples in this process; see :func:`count`."""
     return count(job, opened, manifest, WHOLE, folder, progress)
 
 
 def surveyed(job: Job, opened: OpenedData) -> Origin:
-    """The samples' names and preprocessing, and every warning to be had before the pass, which is logged."""
+    """Describe the data, and log all warnings that can be given before the pass."""
     for note in opened.notes:
         log.info("%s", note)
     indices = [int(i) for i in opened.indices]
@@ -181,7 +217,7 @@ def surveyed(job: Job, opened: OpenedData) -> Origin:
 
 
 def _finished(folder: Path, job: Job) -> Calibration | None:
-    """The folder's calibration, if it is finished and made with the same settings (its data is not looked at)."""
+    """Return the folder's calibration if it is finished and has the same settings; its data is not compared."""
     manifest = read_manifest(folder) if is_run(folder) else None
     wanted = new_manifest(job.config, job.model_sha256, [])
     same = manifest is not None and (manifest.settings, manifest.data) == (wanted.settings, wanted.data)
@@ -189,9 +225,10 @@ def _finished(folder: Path, job: Job) -> Calibration | None:
 
 
 def _same_counts(wanted: Manifest, folder: Path | None, config: Config) -> Calibration | None:
-    """A run that made the same counts. Only one that is damaged in ``folder`` itself raises BadInput.
+    """Return a run with the same counts; None if there is none. Raises BadInput only if ``folder`` itself is damaged.
 
-    A tensor that was excluded and not finite is in no counts; a run that lacks one that is not excluded now is no use.
+    Excluded tensors that were not finite are missing from the counts. A run is not used if such a tensor is not
+    excluded now.
     """
     for run in find_same_work(wanted, folder):
         try:
@@ -206,7 +243,7 @@ def _same_counts(wanted: Manifest, folder: Path | None, config: Config) -> Calib
 
 
 def _with_ranges(calibration: Calibration, config: Config) -> Calibration:
-    """The same histograms, solved anew for the configured method; the model may have been moved."""
+    """Solve the same histograms for the configured method; the model may have been moved."""
     assert config.model.path is not None
     update = {
         "created": now(),
@@ -219,7 +256,7 @@ def _with_ranges(calibration: Calibration, config: Config) -> Calibration:
 
 
 def _solved(calibration: Calibration, config: Config) -> Calibration:
-    """The run's ranges by the configured method, saved in its folder."""
+    """Solve a run in place for the configured method, and save it."""
     folder = calibration.folder
     assert folder is not None
     solved = _with_ranges(calibration, config)

@@ -1,4 +1,4 @@
-"""What a calibration pass found that people should know."""
+"""Warnings about a calibration pass."""
 
 from __future__ import annotations
 
@@ -13,21 +13,27 @@ from quantkit.core.wording import some
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
 
-GROWTH = 0.05  # of a tensor's range, in the last tenth of the images: less happens to any set
+GROWTH = 0.05  # of a tensor's range, in the last tenth of the images; smaller growth is normal
 
 
 def idle_patterns(model: ModelFile, exclude: Sequence[str]) -> list[str]:
-    """A sentence on wildcards that match nothing."""
+    """Warn about wildcards that match nothing."""
     graph = model.graph_only.graph
     excludable = [*activation_names(Graph(graph)), *(i.name for i in model.inputs), *(node.name for node in graph.node)]
     idle = [pattern for pattern in exclude if not any(fnmatchcase(name, pattern) for name in excludable)]
     return [f"--exclude matches no node or tensor: {some(idle)}."] if idle else []
 
 
-def findings(names: Sequence[str], skipped: Mapping[int, str], collected: Collected) -> list[str]:
-    """Sentences on skipped images, tensors that were always zero, and ranges that few images decided.
+def warnings_after(names: Sequence[str], skipped: Mapping[int, str], collected: Collected) -> list[str]:
+    """Warn about skipped images, tensors that were always zero, and ranges that a few images decided.
 
-    ``names`` are the chosen samples'; ``skipped`` goes by position.
+    Args:
+        names: The names of the chosen samples, in order.
+        skipped: The reasons why samples were skipped, by position.
+        collected: The counts.
+
+    Returns:
+        The warnings.
     """
     sentences = []
     if skipped:

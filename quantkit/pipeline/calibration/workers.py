@@ -1,4 +1,4 @@
-"""What a calibration pass runs on: groups of samples, and workers that run the model and count its activations."""
+"""The workers of a calibration pass, which run the model on groups of samples and count its activations."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ from quantkit.core.statistics.collected import Collected
 from quantkit.datasets import Sample, stacked
 from quantkit.runtime.activations import Activations, Inputs, Runner
 
-ACTIVATION_MEMORY = 256 << 20  # bytes that the activations of all workers may take together
+ACTIVATION_MEMORY = 256 << 20  # bytes; the limit for the activations of all workers together
 
 
 @dataclass(frozen=True)
 class Group:
-    """What one run of the model takes: samples, and the same padded to the model's fixed batch."""
+    """The samples of one run of the model, and its inputs, padded to the model's fixed batch."""
 
     samples: list[Sample]
     inputs: Inputs
 
     @classmethod
     def of(cls, samples: Iterable[Sample], step: int) -> Iterator[Group]:
-        """Samples whose positions share a run of ``step``, as many of them as could be read."""
+        """Yield groups of the readable samples whose positions belong to the same ``step`` positions."""
         for _, run in groupby(samples, key=lambda sample: sample.position // step):
             own = list(run)
             yield cls(own, stacked([*own, *repeat(own[-1], step - len(own))]).inputs)
 
     def rows(self, activations: Activations) -> Iterator[tuple[Sample, Activations]]:
-        """The activations of each sample. What has no row for each sample goes, whole, with the first one."""
+        """Yield the activations of each sample.
+
+        A tensor without a row per sample goes to the first sample as a whole.
+        """
         step = len(next(iter(self.inputs.values())))
         rowed = {name for name, array in activations.items() if array.ndim and len(array) == step}
         for row, sample in enumerate(self.samples):
@@ -51,10 +54,21 @@ def first_maxima(
     names: Sequence[str],
     excluded: Callable[[str], bool] = lambda name: False,
 ) -> tuple[dict[str, float], int, tuple[Group, Activations] | None]:
-    """Max|x| of every tensor over the first ``first_batch`` samples, and the bytes that one run's activations take.
+    """Run the first batch.
 
-    Where one group was enough, it comes with its activations, which ``runner`` still holds, so that it can be counted
-    without a second run. Raises BadInput when one is not finite.
+    Args:
+        runner: Runs the model.
+        groups: The groups of samples, in order.
+        first_batch: The number of samples in the first batch.
+        names: The names of all samples in the data set.
+        excluded: True for the names of tensors that may hold NaN or Inf.
+
+    Returns:
+        The max|x| of every tensor over the first batch; the size of one run's activations in bytes; and, if the batch
+        was a single group, the group with its activations, which ``runner`` still holds.
+
+    Raises:
+        BadInput: An activation is not finite.
     """
     maxima: dict[str, float] = {}
     left, size, run = first_batch, 0, 0
@@ -74,7 +88,7 @@ def first_maxima(
 
 @contextmanager
 def finite(sample: Sample, names: Sequence[str]) -> Iterator[None]:
-    """Turns NotFinite into a BadInput that names the sample."""
+    """Convert NotFinite to a BadInput that names the sample."""
     try:
         yield
     except NotFinite as error:
@@ -85,22 +99,29 @@ def finite(sample: Sample, names: Sequence[str]) -> Iterator[None]:
 
 
 def division(size: int, cores: int) -> tuple[int, int]:
-    """How many workers, and the threads of each, for runs whose activations take ``size`` bytes.
+    """Divide cores among workers.
 
-    A worker of one thread for every core is fastest: nothing waits for anything. But each holds the activations of one
-    run, so that a large model gets fewer workers of more threads.
+    One worker with one thread per core is fastest, because nothing waits. But each worker holds the activations of one
+    run, so a large model gets fewer workers with more threads.
+
+    Args:
+        size: The size of one run's activations in bytes.
+        cores: The number of cores.
+
+    Returns:
+        The number of workers, and the number of threads of each.
     """
     workers = max(1, min(cores, ACTIVATION_MEMORY // max(size, 1)))
     return workers, cores // workers
 
 
 def usable_cores() -> int:
-    """Processors that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Worker:
-    """Runs the model for one group at a time and counts its activations on ``threads`` threads."""
+    """Runs the model for one group at a time, and counts the activations on ``threads`` threads."""
 
     def __init__(
         self,
@@ -120,9 +141,14 @@ class Worker:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="count") if threads > 1 else None
 
     def count(self, group: Group, activations: Activations | None = None) -> None:
-        """Run the model, unless the group's ``activations`` are there, and count them.
+        """Run the model and count its activations.
 
-        Raises BadInput, naming tensor and sample, when one is not finite.
+        Args:
+            group: The samples.
+            activations: The group's activations, if they are computed already.
+
+        Raises:
+            BadInput: An activation is not finite; the message names tensor and sample.
         """
         for sample, own in group.rows(activations or self._runner.run(group.inputs)):
             if broken := _settled(own, self._excluded):
@@ -137,22 +163,22 @@ class Worker:
                     try:
                         list(self._pool.map(Collector.observe, self._collectors, shares, positions))
                     except NotFinite:
-                        note_maxima({}, own)  # raises for the first of the graph, however they were shared out
+                        note_maxima({}, own)  # raises for the first tensor in graph order
                         raise
 
     def collected(self) -> Collected:
-        """What this worker has counted so far."""
+        """Return the counts of this worker so far."""
         return reduce(Collected.merged, (collector.collected() for collector in self._collectors))
 
 
 def _settled(activations: Activations, excluded: Callable[[str], bool]) -> Activations:
-    """The excluded tensors that hold NaN or Inf, with zeros in place of those: they have a width, and no count."""
+    """Return the excluded tensors that hold NaN or Inf, with zeros instead: they get a width but are not counted."""
     broken = (name for name, array in activations.items() if excluded(name) and not np.isfinite(array).all())
     return {name: np.nan_to_num(activations[name], nan=0.0, posinf=0.0, neginf=0.0) for name in broken}
 
 
 def _shares(activations: Activations, count: int) -> list[Activations]:
-    """The tensors in ``count`` parts of about the same size."""
+    """Divide the tensors into ``count`` parts of about the same size."""
     shares: list[Activations] = [{} for _ in range(count)]
     sizes = [0] * count
     for name, array in sorted(activations.items(), key=lambda item: -item[1].size):

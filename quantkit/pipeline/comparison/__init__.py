@@ -1,5 +1,5 @@
-"""Artifacts and evaluation data in, the rows of ``comparison.json`` out.
+"""The comparison stage: measures artifacts on evaluation data, and makes the rows of ``comparison.json``.
 
-Prepare the candidates, evaluate them, time them, and write rows.
+It prepares the candidates, evaluates them, times them, and makes rows.
 May import what every stage may; see ``quantkit.pipeline``.
 """

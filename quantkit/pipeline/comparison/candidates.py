@@ -1,4 +1,4 @@
-"""What is compared: every target's models, exported or built, and loaded."""
+"""The models to compare: those of every target, exported or built, and loaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("quantkit")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model of a target, loaded on a device. ``variant`` is what its rows call it: the method and the placement."""
+    """One model of a target, loaded on a device. ``variant`` is the variant of its rows: method and placement."""
 
     target: Target
     artifact: Artifact
@@ -32,17 +32,17 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """That of its rows."""
+        """The key of its rows."""
         return model_key(self.artifact.target, self.device, self.artifact.precision, self.variant)
 
     @property
     def is_reference(self) -> bool:
-        """True for the FP32 that the target's others are measured against."""
+        """True for FP32, which the target's other candidates are compared with."""
         return self.artifact.precision == "fp32"
 
 
 def working_targets(config: Config) -> list[Target]:
-    """The targets asked for, or all that work here."""
+    """Return the requested targets, or all that work here. Raises BackendMissing if a requested one does not work."""
     asked = targets_named(config.compare.targets, config.target_settings())
     for target in asked:
         availability = target.availability()
@@ -60,19 +60,34 @@ def candidates_of(
     sizes: Sequence[int],
     progress: Progress,
 ) -> list[Candidate]:
-    """Every target's artifacts, exported or built, and loaded on its device; FP32 is always among them.
+    """Export or build every target's artifacts and load them on its device; FP32 is always included.
 
-    A target that was not asked for and cannot run the model is left out.
+    A target that was not requested and cannot run the model is left out.
+
+    Args:
+        config: The effective configuration.
+        recipe: The ranges and weights.
+        targets: The targets.
+        artifacts: The folder of the artifacts.
+        sizes: The batch sizes at which latency is measured.
+        progress: Displays the progress.
+
+    Returns:
+        The candidates of all targets.
+
+    Raises:
+        NothingEvaluated: No target can run the model.
+        TargetRefuses: A requested target cannot run the model.
     """
     lenient = not config.compare.targets
     precisions = list(dict.fromkeys(("fp32", *config.compare.precisions)))
-    batches = list(dict.fromkeys((1, *sizes)))  # accuracy is measured one by one
+    batches = list(dict.fromkeys((1, *sizes)))  # accuracy is measured at batch 1
     model = calibrated_model(recipe.calibration)
     candidates: list[Candidate] = []
     for target in targets:
         device = canonical_device(config.compare.device or target.devices()[0])
         if lenient and target.on_accelerator and device not in target.devices():
-            continue  # --device names one of the others'
+            continue  # --device names a device of another target
         request = prepare_request(target, model, recipe, artifacts, precisions, lenient, progress)
         made = target.prepare(request.on(device, batches))
         candidates += _loaded(target, made, device, recipe.method, lenient)
@@ -82,7 +97,7 @@ def candidates_of(
 
 
 def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, method: str, lenient: bool) -> list[Candidate]:
-    """Those that load; none where FP32, which the others are compared with, does not."""
+    """Load the artifacts; return none if FP32, which the others are compared with, does not load."""
     candidates: list[Candidate] = []
     for artifact in artifacts:
         try:
@@ -96,5 +111,5 @@ def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, method: 
 
 
 def variant_of(artifact: Artifact, method: str) -> str:
-    """What a row calls its variant: the method, and the placement where there are several."""
+    """Return the variant for an artifact's rows: the method, and the placement if there are several."""
     return ", ".join(filter(None, (method, artifact.variant))) if artifact.precision == "int8" else ""

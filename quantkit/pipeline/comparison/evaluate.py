@@ -1,4 +1,4 @@
-"""Candidates and evaluation data in, what each model answered out."""
+"""Evaluates candidates on the evaluation data: their answers, metrics and output noise."""
 
 from __future__ import annotations
 
@@ -25,10 +25,17 @@ from quantkit.tasks.sample_scores import SampleScores
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of all candidates: ``results`` and ``sqnr_db`` by their keys.
+    """The results of all candidates.
 
-    ``first`` is the first batch that could be read, ``readable`` are the indices of all samples that could,
-    ``labelled`` counts those with an annotation, and ``warnings`` say what was skipped.
+    Attributes:
+        results: The task's results, by candidate key.
+        sqnr_db: The SQNR of the worst output, by candidate key.
+        predictions: The answers; None if the task stores none.
+        first: The first batch that could be read.
+        readable: The indices of all samples that could be read.
+        samples: The number of samples that could be read.
+        labelled: The number of those with an annotation.
+        warnings: Warnings about skipped samples.
     """
 
     results: dict[str, Result]
@@ -49,9 +56,22 @@ def evaluate(
     step: int = 1,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Run every sample through every candidate, ``step`` at a time, and hold it against FP32 on the same target.
+    """Run every sample through every candidate, and compare the outputs with FP32's on the same target.
 
-    Raises BadData where annotations do not fit the answers, NothingEvaluated where no sample can be read.
+    Args:
+        candidates: The candidates; each target's FP32 comes first.
+        stream: The evaluation samples.
+        task: The task, which decides the metrics.
+        own_metrics: The user's own metrics.
+        step: The number of samples in one run of the model.
+        progress: Displays the progress.
+
+    Returns:
+        The results of all candidates.
+
+    Raises:
+        BadData: The annotations do not fit the answers.
+        NothingEvaluated: No sample can be read.
     """
     counts = {candidate.key: _Count(task, own_metrics) for candidate in candidates}
     dataset = stream.dataset
@@ -85,7 +105,7 @@ def evaluate(
 
 
 def _outputs(candidates: Sequence[Candidate], batch: Batch, step: int) -> Iterator[tuple[Candidate, Outputs, Outputs]]:
-    """Every candidate's outputs for one batch, and those of FP32 on the same target, which comes first."""
+    """Yield every candidate's outputs for one batch, and those of FP32 on the same target, which comes first."""
     count = len(batch.indices)
     inputs = resized_batch(batch.inputs, step) if count < step else batch.inputs
     references: dict[str, Outputs] = {}
@@ -98,7 +118,7 @@ def _outputs(candidates: Sequence[Candidate], batch: Batch, step: int) -> Iterat
 
 
 def _by_sample(name: str, output: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
-    """An output with samples along its first dimension, of which ``step`` were fed."""
+    """Return an output with samples along its first dimension. Raises BadModel if it has no row per sample."""
     if output.ndim and len(output) == step:
         return output
     if step == 1:
@@ -110,7 +130,7 @@ def _by_sample(name: str, output: npt.NDArray[Any], step: int) -> npt.NDArray[An
 
 
 class _Count:
-    """One candidate on its way through the samples."""
+    """The measurements of one candidate so far."""
 
     def __init__(self, task: Task, own_metrics: Sequence[OwnMetric]) -> None:
         self.noise = OutputNoise()
@@ -120,7 +140,7 @@ class _Count:
         self._own_scores = SampleScores([one.metric for one in own_metrics])
 
     def update(self, outputs: Outputs, reference: Outputs, annotations: Sequence[Any] | None, dataset: Dataset) -> Any:
-        """Count one batch; its answers are returned."""
+        """Count one batch, and return its answers."""
         self.noise.update(reference, outputs)
         answers, expected = self._task.decode(outputs), self._task.decode(reference)
         if answers is not None and expected is not None:
@@ -136,7 +156,7 @@ class _Count:
         return answers
 
     def result(self) -> Result:
-        """The task's figures, then the user's own."""
+        """Return the task's figures, then those of the user's own metrics."""
         found = self._scorer.result()
         metrics: dict[str, Interval] = {**found.metrics, **self._own_scores.metrics()}
         changes: dict[str, Change] = {**found.changes, **self._own_scores.changes()}
@@ -145,14 +165,14 @@ class _Count:
 
 @dataclass
 class _Kept:
-    """What the task keeps of every candidate's answers, some bytes a sample."""
+    """The answers of all candidates, as the task stores them: a few bytes per sample."""
 
     task: Task
     indices: list[int] = field(default_factory=list)
     parts: dict[str, dict[str, list[npt.NDArray[Any]]]] = field(default_factory=dict)  # by array, by candidate
 
     def update(self, indices: Sequence[int], answers: dict[str, Any]) -> None:
-        """One batch of every candidate's answers."""
+        """Add one batch of every candidate's answers."""
         if any(own is None for own in answers.values()):
             return
         kept = {key: self.task.keep(own) for key, own in answers.items()}
@@ -164,7 +184,7 @@ class _Kept:
                 self.parts.setdefault(name, {}).setdefault(key, []).append(values)
 
     def predictions(self, dataset: Dataset) -> Predictions | None:
-        """All of it; None where the task keeps nothing."""
+        """Return all answers; None if the task stores none."""
         if not self.parts:
             return None
         annotations = [None if dataset.annotations is None else dataset.annotations[i] for i in self.indices]

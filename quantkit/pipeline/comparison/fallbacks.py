@@ -1,4 +1,4 @@
-"""Layers that were meant for INT8 and ran in something else, as warnings."""
+"""Warnings about layers that were meant for INT8 but ran in another precision."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from quantkit.reports.content.layer_times import fallbacks_of
 
 
 def fallback_warnings(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each row that has such layers, with the reasons and the layers of each."""
+    """Warn about each row that has such layers, with the layers grouped by reason."""
     warnings = []
     for row in rows:
         reasons: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""What was evaluated and timed, as rows, and what makes them doubtful."""
+"""Makes rows from evaluations and timings, and warnings about them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quantkit.pipeline.comparison.evaluate import Evaluation
 from quantkit.pipeline.comparison.timing import Timed
 from quantkit.targets.base import DeviceSession
 
-NOISE_DB = 3.0  # outputs of a lower SQNR have little to do with FP32's
+NOISE_DB = 3.0  # outputs with a lower SQNR have little in common with FP32's
 
 
 def rows_of(
@@ -21,7 +21,17 @@ def rows_of(
     metrics: Sequence[Metric],
     layer_errors: Mapping[str, tuple[LayerError, ...]],
 ) -> list[Row]:
-    """A row for each candidate and batch, compared with FP32 on the same target; targets in their own order."""
+    """Make a row for each candidate and batch size, compared with FP32 on the same target.
+
+    Args:
+        timed: The timings of all candidates.
+        evaluation: The results of all candidates.
+        metrics: The metrics of the task and of the user.
+        layer_errors: The layers' errors by candidate key.
+
+    Returns:
+        The rows, grouped by target.
+    """
     fp32 = {(one.candidate.artifact.target, one.batch): one for one in timed if one.candidate.is_reference}
     first_batch = timed[0].batch
     rows = [
@@ -79,14 +89,14 @@ def _row(
 
 
 def gpu_of(candidates: Sequence[Candidate]) -> str:
-    """The GPU that was measured on and its driver; empty where it was CPUs alone."""
+    """Return the GPU that was measured on and its driver; empty if only CPUs were used."""
     names = {c.session.device_name for c in candidates if isinstance(c.session, DeviceSession)}
     version = driver() if names else ""
     return ", ".join([*sorted(names), *([f"driver {version}"] if version else [])])
 
 
 def noise_warnings(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each row whose outputs have little to do with FP32's."""
+    """Warn about each row whose outputs have little in common with FP32's."""
     warnings = [
         f"The outputs of {row.target} {row.precision.upper()}{f' ({row.variant})' if row.variant else ''} are noise "
         f"(SQNR {row.sqnr_db:.1f} dB): something is computed wrongly, or needs --exclude."

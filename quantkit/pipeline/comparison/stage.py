@@ -1,4 +1,4 @@
-"""Artifacts and evaluation data in, a comparison out: prepare, evaluate, time, and write rows."""
+"""The comparison stage: prepares candidates, evaluates them, times them, and makes rows."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ log = logging.getLogger("quantkit")
 
 @dataclass(frozen=True)
 class FromPython:
-    """What a program passes that no configuration can name: ``data`` are samples, ``metrics`` functions of the user's.
+    """Python objects that a configuration cannot name.
 
-    Each stands beside what the configuration says or, of ``data``, in its place.
+    Attributes:
+        data: An object with samples, instead of ``[data] evaluation``.
+        metrics: Metric functions, in addition to ``[task] metrics``.
     """
 
     data: Any = None
@@ -42,10 +44,17 @@ class FromPython:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that is measured, before anything is: what stands in the way shows here.
+    """Everything that a comparison needs, opened and loaded.
 
-    ``step`` is how many samples one inference takes while accuracy is measured, ``sizes`` are the batch sizes that
-    latency is measured at.
+    Attributes:
+        model: The calibrated model.
+        opened: The evaluation samples.
+        task: The task.
+        own_metrics: The user's own metrics.
+        candidates: The loaded candidates.
+        step: The batch size at which accuracy is measured.
+        sizes: The batch sizes at which latency is measured.
+        warnings: Warnings so far.
     """
 
     model: ModelFile
@@ -58,17 +67,29 @@ class Prepared:
     warnings: tuple[str, ...]
 
     def stream(self) -> Stream:
-        """The chosen samples, to be read once."""
+        """Make a stream of the chosen samples."""
         return Stream(self.opened.dataset, [int(i) for i in self.opened.indices])
 
 
 def compare(
     config: Config, recipe: Recipe, artifacts: Path, progress: Progress = silent, given: FromPython | None = None
 ) -> Comparison:
-    """Measure every configured target and precision on ``[data] evaluation``; FP32 is always among them.
+    """Measure every configured target and precision on the evaluation data; FP32 is always included.
 
-    Missing artifacts are exported below ``artifacts`` first. Raises BadInput, BackendMissing when a target that was
-    asked for does not work here, NothingEvaluated when there is none.
+    Args:
+        config: The effective configuration.
+        recipe: The ranges and weights.
+        artifacts: The folder of the artifacts; missing ones are exported there first.
+        progress: Displays the progress.
+        given: Python objects that the configuration cannot name.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        BadInput: The model, the data or a setting is wrong.
+        BackendMissing: A requested target does not work here.
+        NothingEvaluated: There is no target or no sample to measure.
     """
     prepared = prepare(config, recipe, artifacts, progress, given or FromPython())
     stream, candidates = prepared.stream(), prepared.candidates
@@ -90,7 +111,7 @@ def compare(
         *prepared.warnings,
         *evaluation.warnings,
         *unmeasured,
-        *_fp32(candidates, evaluation),
+        *_fp32_warnings(candidates, evaluation),
         *noise_warnings(rows),
         *fallback_warnings(rows),
     ]
@@ -113,7 +134,7 @@ def compare(
 
 
 def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress, given: FromPython) -> Prepared:
-    """Open the model and the data, choose the task, and load every candidate. Raises as :func:`compare` does."""
+    """Open the model and the data, choose the task, and load every candidate; see :func:`compare`."""
     targets = working_targets(config)
     model = calibrated_model(recipe.calibration)
     task = task_for(config.task.name, model.outputs)
@@ -133,19 +154,32 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
         task=task,
         own_metrics=own_metrics,
         candidates=candidates_of(config, recipe, targets, artifacts, sizes, progress),
-        step=model.fixed_batch or 1,  # a batch declared dynamic is not always one inside the graph
+        step=model.fixed_batch or 1,  # the batch may be declared dynamic but fixed inside the graph
         sizes=sizes,
         warnings=tuple(warnings),
     )
 
 
 def own_metrics_of(config: Config, functions: Sequence[Callable[..., Any]]) -> tuple[OwnMetric, ...]:
-    """The user's own metrics. Raises BadConfig where one does not load."""
+    """Load the user's own metrics: those of the configuration, then ``functions``. Raises BadConfig."""
     return tuple(OwnMetric.of(one) for one in (*map(load_function, config.task.metrics), *functions))
 
 
 def open_evaluation_data(config: Config, model: ModelFile, task: Task, data: Any = None) -> OpenedData:
-    """The evaluation samples, their annotations checked against the model's outputs. Raises BadData."""
+    """Open the evaluation data and check its annotations against the model's outputs.
+
+    Args:
+        config: The effective configuration.
+        model: The model.
+        task: The task, which checks the annotations.
+        data: A Python object with samples, instead of ``[data] evaluation``.
+
+    Returns:
+        The chosen samples.
+
+    Raises:
+        BadData: There is no data, or it does not fit the model.
+    """
     data = config.data.evaluation if data is None else data
     if data is None:
         raise BadData("No evaluation data is given.", "Give --data, or set [data] evaluation in quantkit.toml.")
@@ -163,6 +197,6 @@ def open_evaluation_data(config: Config, model: ModelFile, task: Task, data: Any
     return opened
 
 
-def _fp32(candidates: Sequence[Candidate], evaluation: Evaluation) -> tuple[str, ...]:
-    """What makes the first target's FP32 figures doubtful, and with them all others."""
+def _fp32_warnings(candidates: Sequence[Candidate], evaluation: Evaluation) -> tuple[str, ...]:
+    """Return the warnings about the first target's FP32 figures, which concern all others, too."""
     return evaluation.results[candidates[0].key].warnings

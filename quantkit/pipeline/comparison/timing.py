@@ -1,4 +1,4 @@
-"""Candidates in, their latency and what only some runtimes tell out."""
+"""Times candidates, and collects details that only some runtimes report."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from quantkit.measure.latency import Timing, rounds_for, time_sessions
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.targets.base import DeviceSession, TimedSession
 
-LAYER_REPEATS = 20  # a mean of so many for each layer
+LAYER_REPEATS = 20  # inferences that each layer's mean time is taken from
 
 
 @dataclass(frozen=True)
 class Timed:
-    """One candidate at one batch size, with what only some sessions tell: a GPU's load, layer times, how it runs."""
+    """The timing of one candidate at one batch size; only some runtimes report load, layers and runtime details."""
 
     candidate: Candidate
     batch: int
@@ -35,7 +35,17 @@ class Timed:
 def time_candidates(
     candidates: Sequence[Candidate], first: Batch, sizes: Sequence[int], progress: Progress = silent
 ) -> list[Timed]:
-    """Time every candidate at every batch size, on the samples of ``first``; layers at the first size alone."""
+    """Time every candidate at every batch size.
+
+    Args:
+        candidates: The candidates.
+        first: The samples to use, repeated or cut to each size.
+        sizes: The batch sizes; layers are timed at the first of them only.
+        progress: Displays the progress.
+
+    Returns:
+        The timings, by batch size and candidate.
+    """
     found = []
     for size in sizes:
         inputs = resized_batch(first.inputs, size)

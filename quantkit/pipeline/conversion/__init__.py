@@ -1,5 +1,5 @@
-"""Ranges of one form in, another form out: caches, dynamic ranges, TensorsData, runs, Q/DQ models.
+"""The conversion stage: converts ranges between caches, dynamic ranges, TensorsData, runs and Q/DQ models.
 
-``stage`` is the way through; reading a source and matching it with a model are beside it.
+It starts in ``stage``; the other modules read a source and match it with a model.
 May import what every stage may; see ``quantkit.pipeline``.
 """

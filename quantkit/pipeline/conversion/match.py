@@ -1,4 +1,4 @@
-"""Compares imported ranges with the model that they are for."""
+"""Compares imported ranges with a model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import never_negative
 
 PARSERS_OWN = re.compile(r"\(Unnamed (Layer|ITensor)\* \d+\)")  # names that TensorRT's ONNX parser makes up
-ENOUGH = 0.5  # share of names in common below which the ranges are another model's
+ENOUGH = 0.5  # share of common names; with fewer, the ranges belong to another model
 
 
 @dataclass(frozen=True)
 class Match:
-    """Which names model and ranges share. All in the order of the model or of the source.
+    """The names in a model and in ranges, in the order of the model or of the source.
 
-    ``tensors`` are the model's float inputs and activations. ``fused`` are those without a range that exist only inside
-    a fused kernel, and get that of the kernel's output; ``missing`` have none. Of the source's other names,
-    ``parsers_own`` were made up by TensorRT's parser, ``constants`` are the model's constants and integers, ``foreign``
-    not in it.
+    Attributes:
+        tensors: The model's float inputs and activations.
+        fused: Tensors without a range that exist only inside a fused kernel, and get the range of its output.
+        missing: All other tensors without a range.
+        parsers_own: Names in the source that TensorRT's parser made up.
+        constants: Names in the source of the model's constants and integer tensors.
+        foreign: Names in the source that are not in the model.
     """
 
     tensors: tuple[str, ...]
@@ -37,7 +40,19 @@ class Match:
 
 
 def match(imported: Imported, model: ModelFile, source: str) -> Match:
-    """Compare the names. Raises BadInput when hardly any are in common: then the ranges are another model's."""
+    """Compare the names in ranges and a model.
+
+    Args:
+        imported: The ranges.
+        model: The model.
+        source: What error messages call the ranges.
+
+    Returns:
+        The names that both have, and those that only one has.
+
+    Raises:
+        BadInput: Too few names are common: the ranges belong to another model.
+    """
     graph = Graph(model.graph_only.graph)
     tensors = float_tensors(model.graph_only)
     known = set(tensors)
@@ -50,7 +65,7 @@ def match(imported: Imported, model: ModelFile, source: str) -> Match:
     lacking = [name for name in tensors if name not in imported.ranges]
     fused = tuple(name for name in lacking if fused_into.get(name) in imported.ranges)
     found = known - set(lacking)
-    # A Q/DQ model may leave much in floating point: there the names that it has must be the model's.
+    # A Q/DQ model may leave many tensors in floating point, so only the names that it has must be in the model.
     wanted = set(needed_tensors(graph, tensors)) or known
     if imported.form == "Q/DQ model":
         wanted = set(imported.ranges) - {*parsers_own, *constants}
@@ -65,7 +80,7 @@ def match(imported: Imported, model: ModelFile, source: str) -> Match:
 
 
 def completed(imported: Imported, model: ModelFile) -> Imported:
-    """With low = 0 for tensors of which only amax is known and that can never be negative."""
+    """Set low to 0 for tensors whose amax alone is known and that can never be negative."""
     unsigned = never_negative(Graph(model.graph_only.graph)) & imported.symmetric
     ranges = {
         name: TensorRange.asymmetric(0.0, range_.amax) if name in unsigned else range_

@@ -1,4 +1,4 @@
-"""Ranges out of any file that holds some. What a file is, its content tells, not its name. Nothing in it is trusted."""
+"""Reads ranges from any file that has some, by its content and not its name. Nothing in the file is trusted."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from quantkit.formats.tensorrt_cache import is_cache, read_cache
 from quantkit.formats.tensors_data import is_tensors_data, read_tensors_data
 from quantkit.qdq.reader import read_qdq
 
-LARGEST_TEXT = 256 << 20  # bytes; a thousand times what the tensors of a large model take
-LARGEST_MODEL = 2 << 30  # bytes; what protocol buffers hold
-SNIFFED = 4096  # bytes that tell text from a model
+LARGEST_TEXT = 256 << 20  # bytes; a thousand times the file of a large model
+LARGEST_MODEL = 2 << 30  # bytes; the limit of protocol buffers
+SNIFFED = 4096  # bytes that are read to distinguish text from a model
 CALIBRATION = "quantkit calibration"
 KINDS = "a TensorRT calibration cache, name:amax lines, onnxruntime's TensorsData, a quantkit run or a Q/DQ model"
 BINARY = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -29,7 +29,7 @@ ORT_TABLE = re.compile(r"\S*[^\s:] -?[0-9.]+(e[+-]?[0-9]+)?")
 
 
 def range_file(source: Path) -> Path:
-    """The file to read: ``source``, or the ``calibration.json`` of a run directory. Raises BadInput for neither."""
+    """Return ``source``, or the ``calibration.json`` of a run directory. Raises BadInput if there is no such file."""
     if not source.exists():
         raise BadInput(f"There is no file {source}.", f"Give {KINDS}.")
     file = source / CALIBRATION_FILE if source.is_dir() else source
@@ -40,9 +40,17 @@ def range_file(source: Path) -> Path:
 
 
 def read_ranges_of(source: Path, known: Container[str] = ()) -> tuple[Imported, Calibration | None]:
-    """The ranges, and the calibration where they are quantkit's own. Raises BadInput with what is wrong, and where.
+    """Read the ranges of a file or a run.
 
-    ``known`` holds the names of the original model's tensors, which a Q/DQ model may have changed.
+    Args:
+        source: The file, or a run directory.
+        known: The names of the original model's tensors, which a Q/DQ model may have changed.
+
+    Returns:
+        The ranges; and the calibration if they come from a run, else None.
+
+    Raises:
+        BadInput: The file has no ranges, or is damaged; the message says where.
     """
     file = range_file(source)
     name = str(source)
@@ -64,7 +72,7 @@ def read_ranges_of(source: Path, known: Container[str] = ()) -> tuple[Imported, 
             f"{source} is a table of onnxruntime that holds the upper end of each range only.",
             "Give the calibration.json that was written beside it.",
         )
-    if first.strip() and ":" not in first:  # of a blank line the reader says that it is one
+    if first.strip() and ":" not in first:  # the reader reports a blank line
         raise BadInput(f"{source} is neither {KINDS.replace(' or ', ' nor ')}.", "Give one of these.")
     return read_ranges(text, name), None
 

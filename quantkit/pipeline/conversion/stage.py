@@ -1,4 +1,4 @@
-"""Ranges from one form into another: caches, dynamic ranges, TensorsData, runs and Q/DQ models."""
+"""The conversion stage: converts ranges between caches, dynamic ranges, TensorsData, runs and Q/DQ models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ IMPORTED = "imported"  # the method of a calibration that quantkit did not make
 
 @dataclass(frozen=True)
 class Conversion:
-    """What came of it. ``text`` holds the result of a text form; ``match`` is None where no model was given."""
+    """The result of a conversion. ``text`` is the result of a text format; ``match`` is None if no model was given."""
 
     imported: Imported
     ranges: dict[str, TensorRange]
@@ -57,11 +57,21 @@ def convert(
     version: str | None = None,
     algorithm: str | None = None,
 ) -> Conversion:
-    """Convert ``source``, whatever form it has, into one of ``FORMS``, and write it unless ``output`` is None.
+    """Convert ranges from any format that quantkit reads into another.
 
-    "json" makes a run directory of ``output``, for ``quantkit export``; the others a file. "qdq" and "json" need the
-    model and an output. ``version`` and ``algorithm`` (entropy, minmax) go into a cache's first line, which otherwise
-    stays as it is. Raises BadInput.
+    Args:
+        source: The file or run directory with the ranges.
+        to: One of ``FORMS``. "json" makes a run directory for ``quantkit export``; the others make a file.
+        model_path: The floating-point model; "qdq" and "json" need it.
+        output: The file or run directory to write; "qdq" and "json" need it. None writes nothing.
+        version: The TensorRT version in a cache's first line; None keeps the source's.
+        algorithm: "entropy" or "minmax" in a cache's first line; None keeps the source's.
+
+    Returns:
+        The result.
+
+    Raises:
+        BadInput: The source is damaged or belongs to another model, or an argument is wrong or missing.
     """
     if to not in FORMS:
         raise BadInput(f"There is no form {to!r} to convert to.", f"Choose one of: {', '.join(FORMS)}.")
@@ -115,7 +125,7 @@ def convert(
 
 
 def _zeros(imported: Imported, matched: Match | None, source: Path) -> list[str]:
-    """A note on ranges of 0; not on those of the model's constants, to which onnxruntime's calibrators give ranges."""
+    """Note ranges of 0, except those of the model's constants, to which onnxruntime's calibrators give ranges."""
     dead = [name for name in imported.dead if matched is None or name not in matched.constants]
     if not dead:
         return []
@@ -163,7 +173,7 @@ def _write_run(
     notes: tuple[str, ...],
     folder: Path,
 ) -> None:
-    """A run directory that ``quantkit export`` takes: ranges, and where they come from, but no counts."""
+    """Write a run directory for ``quantkit export``: ranges and their origin, but no counts."""
     origin = f"{file} ({imported.form}{', ' + imported.header if imported.header else ''})"
     unknown = f"The ranges are imported from {origin}: nothing is known here of the images and their preprocessing."
     document = Calibration(

@@ -1,5 +1,5 @@
-"""What a report draws: matplotlib's SVG, made fit for a page.
+"""The charts of a report: matplotlib's SVG, adapted to HTML pages.
 
-Takes values of ``reports.content``.
+They draw values of ``reports.content``.
 May import ``core``, ``measure`` and the rest of ``reports`` but its pages.
 """

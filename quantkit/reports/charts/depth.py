@@ -1,4 +1,4 @@
-"""The picture of SQNR along the depth of the network, as an SVG to stand inside an HTML page."""
+"""The chart of SQNR along the depth of the network, as an SVG for an HTML page."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ from quantkit.reports.charts.scatter import MARKERS, shortened
 from quantkit.reports.charts.svg import STAND_INS, for_html
 from quantkit.reports.content.layer_errors import Series, worst_named
 
-FEWEST_LAYERS = 3  # fewer make no picture
+FEWEST_LAYERS = 3  # with fewer there is no chart
 
 
 def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool = False) -> str:
-    """Layers in the model's order (x) against their SQNR in dB (y), a mark for each layer and series.
+    """Draw layers in the model's order (x) against their SQNR in dB (y), with a mark for each layer and series.
 
-    ``targets`` in order choose marker and colour, as in :func:`quantkit.reports.charts.scatter.scatter_svg`; a target's
-    further series are hollow. Outputs equal to the bit have no mark, those that are no number stand at the bottom edge.
-    Empty when there are too few layers.
+    Bit-exact outputs have no mark; outputs that are not finite are drawn at the bottom edge.
+
+    Args:
+        series: The layer errors of each INT8 row.
+        targets: All targets; their order decides marker and colour, as in
+            :func:`quantkit.reports.charts.scatter.scatter_svg`. The second series of a target is hollow.
+        narrow: Draw for a phone.
+
+    Returns:
+        An <svg> element; empty if there are too few layers.
     """
     places = _places(series)
     figures = [e.sqnr_db for one in series for e in one.row.layer_errors if e.sqnr_db is not None]
@@ -34,12 +41,12 @@ def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool 
     salt = "quantkit-depth-narrow" if narrow else "quantkit-depth"
     settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif", "font.size": 10}
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the reader's own matplotlibrc says
+        matplotlib.rcdefaults()  # ignore the user's matplotlibrc
         matplotlib.rcParams.update(settings)
         figure = Figure(figsize=(4.2, 3.6) if narrow else (11.4, 3.1), layout="constrained")
         axes = figure.add_subplot()
         margin = 0.06 * (max(finite) - min(finite)) or 1.0
-        bottom = min(finite) - 2.5 * margin  # room for the label of the worst
+        bottom = min(finite) - 2.5 * margin  # room for the label of the worst layer
         axes.set_ylim(bottom, max(finite) + margin)
         axes.set_xlim(0.5, len(places) + 0.5)
         colours = [targets.index(one.target) % len(MARKERS) for one in series]
@@ -61,7 +68,7 @@ def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool 
 
 
 def _places(series: Sequence[Series]) -> dict[str, int]:
-    """Every tensor's place in the model's order, from 1: one series may lack what another has."""
+    """Number all tensors in the model's order, from 1. A series may lack tensors that another has."""
     places: dict[str, int] = {}
     longest = max(series, key=lambda one: len(one.row.layer_errors), default=None)
     for one in [longest] * (longest is not None) + [one for one in series if one is not longest]:
@@ -71,7 +78,7 @@ def _places(series: Sequence[Series]) -> dict[str, int]:
 
 
 def _draw(axes: Any, one: Series, places: dict[str, int], index: int, bottom: float, size: float) -> Any:
-    """Later series lie on top, with smaller marks, so that equal figures are still seen twice."""
+    """Draw a series. Later ones are on top with smaller marks, so that equal figures are visible twice."""
     colour = STAND_INS.series[index]
     told = [(places[e.tensor], max(e.sqnr_db, bottom)) for e in one.row.layer_errors if e.sqnr_db is not None]
     marks = {
@@ -89,7 +96,7 @@ def _draw(axes: Any, one: Series, places: dict[str, int], index: int, bottom: fl
 
 
 def _label_worst(axes: Any, series: Sequence[Series], places: dict[str, int], colours: Sequence[int]) -> None:
-    """Below the worst layer that has a figure: the figure, and the end of its name."""
+    """Label the worst layer with its figure and the end of its name."""
     y, x, name, colour = min(
         (error.sqnr_db, places[error.tensor], error.name, colour)
         for one, colour in zip(series, colours, strict=True)
@@ -127,7 +134,7 @@ def _decorate(axes: Any, narrow: bool) -> None:
 
 
 def _legend(figure: Any, handles: Sequence[Any], names: Sequence[str], narrow: bool) -> None:
-    # Names come in afterwards: matplotlib reads $…$ as a formula and a leading _ as "leave out".
+    # Set the names afterwards, because matplotlib treats $…$ as a formula and omits names with a leading _.
     legend = figure.legend(
         handles,
         [str(i) * 12 for i in range(len(names))],

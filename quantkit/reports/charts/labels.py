@@ -1,4 +1,4 @@
-"""Writes a label beside each point of a plot, where it covers neither a point nor another label."""
+"""Places a label beside each point of a plot so that it covers neither a point nor another label."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ Box = tuple[float, float, float, float]
 
 
 def place_labels(axes: Any, labels: Sequence[tuple[float, float, str, str]]) -> None:
-    """Annotate ``axes`` (already laid out) with (x, y, text, colour) labels, each in a group named ``LABEL``.
+    """Annotate a plot. Greedy: each label gets the nearest free place around its point, or the nearest if none is free.
 
-    Greedy: each label takes the nearest free place around its point, or the nearest one where none is free.
+    Args:
+        axes: The matplotlib axes, with final layout.
+        labels: (x, y, text, colour) of each label; it becomes a group named ``LABEL``.
     """
     unit = axes.figure.dpi / 72
     frame = axes.get_window_extent()
@@ -48,7 +50,7 @@ def place_labels(axes: Any, labels: Sequence[tuple[float, float, str, str]]) -> 
 
 
 def _places(spot: tuple[float, ...], width: float, height: float) -> Iterator[tuple[tuple[float, float], Box]]:
-    """Offsets from the point and the boxes that a label would fill there, nearest first."""
+    """Yield offsets from the point with the boxes that a label would cover there, nearest first."""
     x, y = spot
     for distance in DISTANCES:
         for right, up in DIRECTIONS:

@@ -1,4 +1,4 @@
-"""The picture of accuracy against latency: an SVG to stand inside an HTML page, or a file of its own."""
+"""The chart of accuracy against latency, as an SVG for an HTML page or as a file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from quantkit.reports.charts.svg import LIGHT, POINT, STAND_INS, Palette, for_fi
 from quantkit.reports.content.points import Point, Quality, facts, pareto_front, points_of, target_order
 from quantkit.reports.content.verdict import percent_digits
 
-MARKERS = ("o", "s", "^", "D", "v", "P")  # one per target, beside its colour --c0 … --c5
-LOG_SPREAD = 8.0  # latencies that span more than this get a logarithmic axis
+MARKERS = ("o", "s", "^", "D", "v", "P")  # one for each target, along with its colour --c0 … --c5
+LOG_SPREAD = 8.0  # the ratio of latencies from which the axis is logarithmic
 LONGEST_NAME = 28
 PNG_DPI = 200
 _SPREAD: dict[str, Any] = {"linewidth": 4.0, "alpha": 0.35}
@@ -22,11 +22,18 @@ _INTERVAL: dict[str, Any] = {"linewidth": 1.1, "alpha": 0.65}
 
 
 def scatter_svg(comparison: Comparison, *, narrow: bool = False) -> str:
-    """Latency p50 (x) against top-1, or agreement with FP32 where there are no labels (y), one point per row.
+    """Draw latency p50 (x) against the task's main metric or, without labels, agreement with FP32 (y).
 
-    Colours are CSS variables: ``--c0`` … ``--c5`` for the targets in their order of appearance, ``--grid``, ``--muted``
-    and ``--paper``, and currentColor for text. The same comparison gives the same bytes. Every point can have the
-    focus, and tells its figures. ``narrow`` suits a phone. Empty when there are no rows.
+    There is one point for each row, which can be focused and describes its figures. Colours are CSS variables:
+    ``--c0`` … ``--c5`` for the targets in order of appearance, ``--grid``, ``--muted`` and ``--paper``, and
+    currentColor for text. The same comparison gives the same bytes.
+
+    Args:
+        comparison: The comparison.
+        narrow: Draw for a phone.
+
+    Returns:
+        An <svg> element; empty if there are no rows.
     """
     if not points_of(comparison)[0]:
         return ""
@@ -36,9 +43,14 @@ def scatter_svg(comparison: Comparison, *, narrow: bool = False) -> str:
 
 
 def scatter_file(comparison: Comparison, form: Literal["svg", "png"]) -> bytes:
-    """The same picture as a file of its own, in light colours: an SVG document, or a PNG of 2280 × 860 pixels.
+    """Draw the same chart as a file with light colours.
 
-    ``comparison`` has rows.
+    Args:
+        comparison: The comparison; it must have rows.
+        form: "svg" for an SVG document, "png" for a PNG of 2280 × 860 pixels.
+
+    Returns:
+        The content of the file.
     """
     document = _drawn(comparison, LIGHT, form, "quantkit")
     if form == "png":
@@ -63,7 +75,7 @@ def _drawn(comparison: Comparison, palette: Palette, form: str, salt: str, narro
     points, quality = points_of(comparison)
     settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif", "font.size": 10}
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the reader's own matplotlibrc says
+        matplotlib.rcdefaults()  # ignore the user's matplotlibrc
         matplotlib.rcParams.update(settings)
         figure = Figure(figsize=(4.2, 4.6) if narrow else (11.4, 4.3), layout="constrained", facecolor=palette.paper)
         axes = figure.add_subplot(facecolor=palette.paper)
@@ -73,7 +85,7 @@ def _drawn(comparison: Comparison, palette: Palette, form: str, salt: str, narro
         for number, point in enumerate(points):
             _draw(axes, point, number, targets.index(point.row.target), palette)
         _legend(figure, targets, any(p.low < p.high for p in points), palette)
-        figure.draw_without_rendering()  # the labels' places depend on the final layout
+        figure.draw_without_rendering()  # label places depend on the final layout
         place_labels(axes, [(p.x, p.y, _label(p.row, points), _colour(targets, p, palette)) for p in points])
         if form == "png":
             for label in axes.texts:
@@ -102,7 +114,7 @@ def _axes(axes: Any, points: Sequence[Point], quality: Quality, narrow: bool, pa
         axes.xaxis.set_major_locator(MaxNLocator(6 if narrow else 9, steps=(1, 2, 5, 10)))
     bottom, top = min(p.low for p in points), max(p.high for p in points)
     margin = 0.08 * (top - bottom) or (1.0 if quality.metric.is_share else 0.08 * abs(top) or 1.0)
-    # Shares end at 100 %.
+    # The axis of a share ends at 100 %.
     end = 100 + 0.08 * (100 - bottom + margin) if quality.metric.is_share else top + margin
     axes.set_ylim(bottom - margin, min(top + margin, end))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -122,7 +134,7 @@ def _axes(axes: Any, points: Sequence[Point], quality: Quality, narrow: bool, pa
 
 
 def _front(axes: Any, points: Sequence[Point], quality: Quality, palette: Palette) -> None:
-    """A staircase: whatever lies on its worse side, and right of it, is beaten by a point on it."""
+    """Draw the Pareto front as steps; a point on it dominates everything to the right and on the worse side."""
     less = quality.metric.better == "lower"
     front = pareto_front(points, less)
     xs = [front[0].x, *(p.x for p in front), axes.get_xlim()[1]]
@@ -142,7 +154,7 @@ def _draw(axes: Any, point: Point, number: int, index: int, palette: Palette) ->
 
 
 def _label(row: Row, points: Sequence[Point]) -> str:
-    """The precision, with whatever else tells it from its target's other points."""
+    """Return the precision, and anything else that distinguishes the row from other points of its target."""
     return shortened(" ".join((row.precision.upper(), *wording.telling(row, [p.row for p in points]))))
 
 
@@ -166,7 +178,7 @@ def _legend(figure: Any, targets: Sequence[str], intervals: bool, palette: Palet
         handles.append(Line2D([], [], color=palette.front, **_INTERVAL))
         names.append("95 % interval")
     room = 72 * figure.get_figwidth()
-    # Names come in afterwards: matplotlib reads $…$ as a formula and a leading _ as "leave out".
+    # Set the names afterwards, because matplotlib treats $…$ as a formula and omits names with a leading _.
     legend = figure.legend(
         handles,
         [str(i) * 12 for i in range(len(names))],
@@ -182,7 +194,7 @@ def _legend(figure: Any, targets: Sequence[str], intervals: bool, palette: Palet
 
 
 def shortened(name: str) -> str:
-    """A name that fits in the picture, on one line."""
+    """Shorten a name to fit in the chart, on one line."""
     name = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 

@@ -1,4 +1,4 @@
-"""matplotlib's SVG made fit to be read: inside an HTML page whose style sheet decides the colours, or as a file."""
+"""Adapts matplotlib's SVG to an HTML page, whose style sheet decides the colours, or to a file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
 POINT = "point-"  # the groups of the points: point-0, point-1 …
 TABLE = "measurements"  # the page's table of the same figures
-HIT_RADIUS = "13"  # what a finger or a pointer has to hit, in the picture's units
+HIT_RADIUS = "13"  # the size of the area that reacts to a finger or a pointer, in the chart's units
 
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of a picture: text, grid, the Pareto front, the ground, and one for each target."""
+    """The colours of a chart: text, grid, Pareto front, background, and one for each target."""
 
     ink: str
     grid: str
@@ -28,9 +28,9 @@ class Palette:
     series: tuple[str, ...]
 
 
-# Stand-ins to draw with; for_html() puts the style sheet's variables in their place, so that dark mode works.
+# Placeholder colours; for_html() replaces them with the style sheet's variables, so that dark mode works.
 STAND_INS = Palette("#010101", "#020202", "#030303", "#040404", tuple(f"#1{i}1{i}1{i}" for i in range(SERIES_COLOURS)))
-# The style sheet's light colours, for a picture that stands alone.
+# The style sheet's light colours, for a chart in a file of its own.
 LIGHT = Palette(
     "#1b2027", "#dfe3e8", "#5b6673", "#ffffff", ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 )
@@ -51,17 +51,25 @@ def for_html(
     facts: Sequence[Sequence[str]] = (),
     table: str = TABLE,
 ) -> str:
-    """An SVG document as an <svg> element: scalable, readable to screen readers, in the page's font and colours.
+    """Convert an SVG document to a scalable, accessible <svg> element in the page's font and colours.
 
-    ``facts`` are the lines to tell of each point, ``table`` is the id of the same figures as text. ``prefix`` makes ids
-    unique in the page.
+    Args:
+        document: The SVG document from matplotlib.
+        title: The title of the chart.
+        description: The description for screen readers.
+        prefix: Makes ids unique in the page.
+        facts: The lines that describe each point.
+        table: The id of the element that holds the same figures as text.
+
+    Returns:
+        The <svg> element.
     """
     root = _parsed(document)
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
     for parent in list(root.iter()):
         for child in list(parent):
-            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):  # its rule * {…} would reach the whole page
+            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):  # its rule * {…} would affect the whole page
                 parent.remove(child)
     _tell_points(root, facts, focusable=True)
     for element in root.iter():
@@ -71,17 +79,28 @@ def for_html(
         if element.tag == f"{{{SVG}}}g" and (group := element.attrib.pop("id", "")) == LABEL:
             element.set("class", group)
         if element.tag == f"{{{SVG}}}text":
-            element.set("aria-hidden", "true")  # ticks and labels: the points say it all
+            element.set("aria-hidden", "true")  # ticks and labels; the points have descriptions
         if target := element.attrib.pop(XLINK_HREF, None):
             element.set("href", target)  # the HTML parser knows this name without a namespace
     _name(root, title, description, prefix)
-    root.set("role", "group" if facts else "img")  # nobody could reach an img's children
+    root.set("role", "group" if facts else "img")  # the children of an img are not accessible
     root.set("aria-details", table)
     return ElementTree.tostring(root, encoding="unicode")
 
 
 def for_file(document: str, *, title: str, description: str, facts: Sequence[Sequence[str]], paper: str) -> str:
-    """An SVG document to stand alone: with its own colours, and the points' figures as tooltips."""
+    """Convert an SVG document to a file of its own.
+
+    Args:
+        document: The SVG document from matplotlib.
+        title: The title of the chart.
+        description: The description for screen readers.
+        facts: The lines that describe each point, shown as tooltips.
+        paper: The background colour.
+
+    Returns:
+        The SVG document.
+    """
     root = _parsed(document)
     _tell_points(root, facts, focusable=False)
     for group in root.iter(f"{{{SVG}}}g"):
@@ -111,7 +130,7 @@ def _name(root: ElementTree.Element, title: str, description: str, prefix: str) 
 
 
 def _tell_points(root: ElementTree.Element, facts: Sequence[Sequence[str]], focusable: bool) -> None:
-    """Give the group of each point its figures, as a <title>; in a page also the focus and a larger area to hit."""
+    """Add each point's figures as a <title>; if ``focusable``, also make it focusable and enlarge its active area."""
     for group in root.iter(f"{{{SVG}}}g"):
         name = group.get("id", "")
         if not name.startswith(POINT):

@@ -1,4 +1,4 @@
-"""What a report says: figures, sentences and lists, as values.
+"""The content of a report as values: figures, sentences and lists.
 
 Nothing here draws or writes HTML.
 May import ``core``, ``gates``, ``measure`` and ``reports.wording``.

@@ -1,4 +1,4 @@
-"""What changed for users: which answers INT8 gives otherwise than FP32, by class and by image."""
+"""Changed answers: the samples for which INT8 answers differently from FP32, by class and by image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_CLASSES = 12
 
 @dataclass(frozen=True)
 class Flip:
-    """One sample that two models answer otherwise; ``label`` is empty where it has no annotation."""
+    """A sample that two models answer differently; ``label`` is empty if it has no annotation."""
 
     name: str
     label: str
@@ -32,7 +32,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """One class: its samples, and how many of them each model has right."""
+    """The number of samples of a class, and how many of them each model has right."""
 
     name: str
     samples: int
@@ -42,10 +42,18 @@ class ClassChange:
 
 @dataclass(frozen=True)
 class Changed:
-    """What one row answers otherwise than its FP32, or than another run's row.
+    """The answers of a row that differ from those of its FP32, or of another run's row.
 
-    Without labels ``lost`` holds all of it, and ``won`` nothing. ``pairs`` are the other's answer, the row's, and how
-    often; ``wrong`` counts samples that both have wrong, differently.
+    Attributes:
+        row: The row.
+        samples: The number of all samples.
+        lost: The number of samples that only the other model has right; without labels, of all that differ.
+        won: The number of samples that only this row has right.
+        wrong: The number of samples that both have wrong, with different answers.
+        images: The lost samples that FP32 was most confident of.
+        pairs: The other's answer, the row's answer, and their count.
+        classes: The classes with the largest changes.
+        labelled: True if any sample has a label.
     """
 
     row: Row
@@ -60,12 +68,12 @@ class Changed:
 
     @property
     def count(self) -> int:
-        """All that changed."""
+        """The number of all changed answers."""
         return self.lost + self.won + self.wrong
 
 
 def changes_of(comparison: Comparison) -> list[Changed]:
-    """One for each INT8 model, whatever its batches; empty where the samples' answers were not kept."""
+    """Return the changes of each INT8 model, independent of the batch; empty if answers were not stored."""
     predictions, task = comparison.predictions, task_of(comparison)
     if predictions is None or task is None:
         return []
@@ -81,7 +89,7 @@ def changes_of(comparison: Comparison) -> list[Changed]:
 
 
 def task_of(comparison: Comparison) -> Task | None:
-    """The task that a comparison's answers are of; None where it is not installed here."""
+    """Return the task of a comparison's answers; None if it is not installed here."""
     try:
         return task_named(comparison.task)
     except BadConfig:
@@ -89,7 +97,18 @@ def task_of(comparison: Comparison) -> Task | None:
 
 
 def changed_between(task: Task, row: Row, predictions: Predictions, its: int, mine: int) -> Changed:
-    """What the model number ``mine``, which is the row's, answers otherwise than the model number ``its``."""
+    """Find the answers that differ between two models.
+
+    Args:
+        task: The task of the answers.
+        row: The row of the model ``mine``.
+        predictions: The answers of both models.
+        its: The number of the model to compare with.
+        mine: The number of the row's model.
+
+    Returns:
+        The changed answers.
+    """
     before, after, labels = predictions.of(its), predictions.of(mine), predictions.labels
     known = task.annotated(labels)
     labelled = bool(known.any())
@@ -124,7 +143,7 @@ def _captions(task: Task, predictions: Predictions, before: Kept, after: Kept, s
 def _by_class(
     label: Mapping[int, str], was: npt.NDArray[np.bool_], still: npt.NDArray[np.bool_]
 ) -> tuple[ClassChange, ...]:
-    """The annotations whose share of right answers changed most, the losers first."""
+    """Return the classes whose share of right answers changed most, losses first."""
     samples: dict[str, list[int]] = {}
     for sample, name in label.items():
         if name:

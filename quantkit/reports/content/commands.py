@@ -1,4 +1,4 @@
-"""How to make a run again: the commands that its records give, and the clocks that it was measured at."""
+"""How to reproduce a run: the commands from its records, and the GPU clocks that it was measured at."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from pathlib import Path
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison, Row
 
-AGAIN = "again"  # the run directory that the commands make
+AGAIN = "again"  # the run directory that the commands create
 SETTINGS = "quantkit.toml"
 
 
 def reproduce(calibration: Calibration, comparison: Comparison | None) -> list[str]:
-    """The shell commands that make this run again, in the folder ``again``; empty where the records do not tell.
+    """Return the shell commands that reproduce this run in the folder ``again``.
 
-    Samples that a Python program gave are nowhere to be read again.
+    Their options come from ``calibration.json`` and ``comparison.json``. All other settings (preprocessing, percentile,
+    shapes …) are in the run's ``quantkit.toml``, which they name.
 
-    They hold what ``calibration.json`` and ``comparison.json`` say. The rest (preprocessing, percentile, shapes …) is
-    in the run's ``quantkit.toml``, which they name. Ranges that were imported come from no calibration.
+    Args:
+        calibration: The run's calibration.
+        comparison: The run's comparison, if there is one.
+
+    Returns:
+        The commands; empty if the run cannot be reproduced, because its samples came from a Python program, its ranges
+        were imported or its settings are missing.
     """
     if calibration.folder is None or not calibration.samples or not Path(calibration.data.path).is_absolute():
         return []
@@ -46,11 +52,11 @@ def _measured(comparison: Comparison) -> list[str]:
     ):
         found += [part for value in dict.fromkeys(values) for part in (option, value)]
     devices = {row.device for row in rows}
-    return found + (["--device", *devices] if len(devices) == 1 else [])  # it speaks of every target
+    return found + (["--device", *devices] if len(devices) == 1 else [])  # the option applies to every target
 
 
 def clocks(rows: Sequence[Row]) -> list[str]:
-    """The clocks, power and temperature of the GPU under each row's load, where NVML told."""
+    """Describe the clocks, power and temperature of the GPU under each row's load, as far as NVML reported them."""
     told = []
     for row in rows:
         if row.gpu is None:

@@ -1,4 +1,4 @@
-"""What differs between two runs: figures, ranges and circumstances, and which of it is more than chance."""
+"""The differences between two runs: figures, ranges and circumstances, and which are more than chance."""
 
 from __future__ import annotations
 
@@ -21,15 +21,21 @@ from quantkit.reports.content.changed import Changed, changed_between, task_of
 from quantkit.reports.content.verdict import SIGNIFICANT, judged_rows
 
 Outcome = Literal["better", "worse", "no clear difference", "same", "not comparable"]
-SMALLEST_DB = 0.05  # below it, two SQNRs are the same
-SMALLEST_SIZE = 0.005  # below this share, two sizes are the same
+SMALLEST_DB = 0.05  # SQNRs with a smaller difference are the same
+SMALLEST_SIZE = 0.005  # sizes with a smaller relative difference are the same
 
 
 @dataclass(frozen=True)
 class FigureDifference:
-    """One figure of two runs, in the file's own units; ``reason`` says what the outcome rests on.
+    """A figure in two runs, in the file's units.
 
-    ``metric`` is its path in a row, ``meaning`` what the figure is.
+    Attributes:
+        metric: The path of the figure in a row.
+        meaning: The metric.
+        before: The figure in the earlier run.
+        after: The figure in the later run.
+        outcome: The judgement of the difference.
+        reason: What the judgement is based on.
     """
 
     metric: str
@@ -42,7 +48,7 @@ class FigureDifference:
 
 @dataclass(frozen=True)
 class RowDifference:
-    """One target, precision, device and batch of two runs; None where a run has no such row."""
+    """The rows of one target, precision, device and batch in two runs; None if a run has no such row."""
 
     before: Row | None
     after: Row | None
@@ -50,7 +56,7 @@ class RowDifference:
 
     @property
     def row(self) -> Row:
-        """The later run's, where it has one."""
+        """The later run's row if it has one, else the earlier run's."""
         found = self.after or self.before
         assert found is not None
         return found
@@ -58,7 +64,7 @@ class RowDifference:
 
 @dataclass(frozen=True)
 class RangeDifference:
-    """One tensor's range in two runs."""
+    """The range of a tensor in two runs."""
 
     tensor: str
     before: TensorCalibration
@@ -66,7 +72,7 @@ class RangeDifference:
 
     @property
     def ratio(self) -> float:
-        """The later amax over the earlier one; 1 for two dead tensors."""
+        """The later amax divided by the earlier one; 1 for two dead tensors."""
         if self.before.amax == self.after.amax:
             return 1.0
         return self.after.amax / self.before.amax if self.before.amax else math.inf
@@ -74,7 +80,7 @@ class RangeDifference:
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """One layer's SQNR in dB in two runs, of one INT8 model; ``row`` is the later run's."""
+    """The SQNR in dB of a layer of an INT8 model in two runs; ``row`` is the later run's."""
 
     row: Row
     layer: str
@@ -83,13 +89,13 @@ class LayerDifference:
 
     @property
     def change(self) -> float:
-        """In dB; negative where the later run errs more."""
+        """The change in dB; negative if the later run has the larger error."""
         return self.after - self.before
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One circumstance of two runs, in words."""
+    """A circumstance of two runs, in words."""
 
     title: str
     before: str
@@ -97,12 +103,12 @@ class Fact:
 
     @property
     def differs(self) -> bool:
-        """True if it is not the same."""
+        """True if the runs differ in it."""
         return self.before != self.after
 
 
 def row_differences(before: Comparison, after: Comparison) -> list[RowDifference]:
-    """Every row of the later run beside the earlier one's, then what only the earlier one has."""
+    """Pair the rows of two runs: first all rows of the later run, then those that only the earlier one has."""
     found, met = [], []
     for row in after.rows:
         other = counterpart(before, row)
@@ -144,7 +150,7 @@ def _figures(before: Comparison, own: Row, after: Comparison, row: Row) -> Itera
 
 
 def _unlike(metric: str, before: Comparison, after: Comparison) -> str:
-    """Why this figure of the two runs cannot be compared; empty where it can."""
+    """Return why this figure of the two runs cannot be compared; empty if it can."""
     if metric == "size_bytes":
         return ""
     if metric == "latency_ms.p50":
@@ -154,9 +160,16 @@ def _unlike(metric: str, before: Comparison, after: Comparison) -> str:
 
 
 def paired_answers(before: Comparison, own: Row, after: Comparison, row: Row) -> Predictions | None:
-    """What both rows answered on the same samples, the earlier run's model first.
+    """Combine the answers of two rows for the same samples.
 
-    None where either run kept no answers, or its samples are others.
+    Args:
+        before: The earlier comparison.
+        own: The row of the earlier comparison.
+        after: The later comparison.
+        row: The row of the later comparison.
+
+    Returns:
+        The answers of both models, the earlier one first; None if a run stored no answers, or if the samples differ.
     """
     first, second = before.predictions, after.predictions
     if first is None or second is None or own.key not in first.keys or row.key not in second.keys:
@@ -176,7 +189,7 @@ def paired_answers(before: Comparison, own: Row, after: Comparison, row: Row) ->
 
 
 def _p_value(before: Comparison, own: Row, after: Comparison, row: Row) -> float | None:
-    """The exact McNemar test's of the right answers; None where they are not known sample by sample."""
+    """Return the p-value of the exact McNemar test; None if the right answers of each sample are unknown."""
     paired, task = paired_answers(before, own, after, row), task_of(after)
     if paired is None or task is None:
         return None
@@ -188,7 +201,7 @@ def _p_value(before: Comparison, own: Row, after: Comparison, row: Row) -> float
 
 
 def answers_changed(before: Comparison, after: Comparison) -> list[Changed]:
-    """What each INT8 model of the later run answers otherwise than the earlier run's; once for all its batches."""
+    """Return the changed answers of each INT8 model from the earlier run to the later one, independent of the batch."""
     found: dict[str, Changed] = {}
     task = task_of(after)
     for row in judged_rows(after) if task is not None else ():
@@ -201,9 +214,9 @@ def answers_changed(before: Comparison, after: Comparison) -> list[Changed]:
 
 
 def layer_differences(before: Comparison, after: Comparison) -> list[LayerDifference]:
-    """Layers of both runs whose SQNR differs, the largest difference first. Those equal to the bit are left out.
+    """Return the layers whose SQNR differs between two runs, largest difference first, without bit-exact ones.
 
-    Empty where the runs were evaluated on other data.
+    Empty if the runs were evaluated on different data.
     """
     if _unlike("layer_errors", before, after):
         return []
@@ -219,7 +232,7 @@ def layer_differences(before: Comparison, after: Comparison) -> list[LayerDiffer
 
 
 def range_differences(before: Calibration, after: Calibration) -> list[RangeDifference]:
-    """Tensors of both runs whose amax differs, the largest ratio first."""
+    """Return the tensors whose amax differs between two runs, largest ratio first."""
     both = (
         RangeDifference(name, before.tensors[name], tensor)
         for name, tensor in after.tensors.items()
@@ -231,7 +244,7 @@ def range_differences(before: Calibration, after: Calibration) -> list[RangeDiff
 def facts(
     before: tuple[Calibration | None, Comparison | None], after: tuple[Calibration | None, Comparison | None]
 ) -> list[Fact]:
-    """How both runs were made, in the same order; what neither tells is left out."""
+    """Describe how two runs were made; circumstances that neither records are left out."""
     first, second = _told(*before), _told(*after)
     return [Fact(title, first.get(title, wording.DASH), second.get(title, wording.DASH)) for title in first | second]
 

@@ -1,4 +1,4 @@
-"""Where the accuracy goes: the layers, the worst SQNR first, with what the calibration knows of their tensors."""
+"""Where accuracy is lost: the layers by SQNR, worst first, with the calibration of their tensors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from quantkit.measure.noise import NOT_FINITE_DB
 from quantkit.reports import wording
 from quantkit.reports.content.tensors import TensorEntry
 
-SHOWN = 12  # layers; the rest is behind a click
+SHOWN = 12  # layers; the rest is shown after a click
 WORST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Series:
-    """One INT8 row's layers: ``label`` tells it from the others, ``nth`` counts those of its target from 0."""
+    """The layers of an INT8 row, with a distinct ``label``; it is number ``nth`` (from 0) of its target's rows."""
 
     row: Row
     label: str
@@ -25,13 +25,13 @@ class Series:
 
     @property
     def target(self) -> str:
-        """Whose colour and marker it has."""
+        """The target, which decides colour and marker."""
         return self.row.target
 
 
 @dataclass(frozen=True)
 class ErrorCell:
-    """A layer's SQNR in one series as text, and the size of its error, 0..1, the worst layer's being 1."""
+    """The SQNR of a layer in one series as text, and its error relative to the worst layer's, 0..1."""
 
     text: str
     size: float
@@ -39,7 +39,7 @@ class ErrorCell:
 
 @dataclass(frozen=True)
 class LayerEntry:
-    """One tensor of the list: ``errors`` has a cell for each series, None where the tensor is not in that model."""
+    """A tensor of the list. ``errors`` has a cell for each series, None if the tensor is not in that model."""
 
     tensor: str
     layer: LayerError | None
@@ -48,7 +48,7 @@ class LayerEntry:
 
 
 def series_of(rows: Sequence[Row]) -> list[Series]:
-    """One for each row with layer errors."""
+    """Return a series for each row with layer errors."""
     own = [row for row in rows if row.layer_errors]
     found: list[Series] = []
     for row in own:
@@ -58,7 +58,7 @@ def series_of(rows: Sequence[Row]) -> list[Series]:
 
 
 def layer_entries(series: Sequence[Series], tensors: Sequence[TensorEntry]) -> list[LayerEntry]:
-    """The layers, worst first by the worst of their series; after them the other tensors, in the model's order."""
+    """List the layers by their worst series, worst first; then all other tensors, in the model's order."""
     calibrated = {entry.name: entry for entry in tensors}
     by_tensor = [{error.tensor: error for error in one.row.layer_errors} for one in series]
     sizes = [_size(error.sqnr_db) for errors in by_tensor for error in errors.values()]
@@ -78,7 +78,7 @@ def layer_entries(series: Sequence[Series], tensors: Sequence[TensorEntry]) -> l
 
 
 def worst_first(series: Sequence[Series]) -> list[LayerError]:
-    """Each tensor's worst error among the series, the least SQNR first; of equal ones in the model's order."""
+    """Return each tensor's worst error among the series, lowest SQNR first; equal ones in the model's order."""
     worst: dict[str, LayerError] = {}
     for one in series:
         for error in one.row.layer_errors:
@@ -89,7 +89,7 @@ def worst_first(series: Sequence[Series]) -> list[LayerError]:
 
 
 def worst_named(series: Sequence[Series]) -> str:
-    """The worst layers in a sentence; empty where none is known to lose anything."""
+    """Name the worst layers in a sentence; empty if no layer has an error."""
     told = []
     for error in worst_first(series)[:WORST_NAMED]:
         if error.sqnr_db is not None:
@@ -101,7 +101,7 @@ def worst_named(series: Sequence[Series]) -> str:
 
 
 def _size(sqnr_db: float | None) -> float:
-    """The RMS error over FP32's RMS value: 0.1 for 20 dB; Inf for what is no number."""
+    """Return the RMS error relative to FP32's RMS value: 0.1 for 20 dB; Inf if it is not finite."""
     if sqnr_db is None:
         return 0.0
     return math.inf if sqnr_db <= NOT_FINITE_DB else 10 ** (-sqnr_db / 20)

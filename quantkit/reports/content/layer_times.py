@@ -1,4 +1,4 @@
-"""Where the time goes: a compiled model's layers, the slowest first, for the report."""
+"""Where time is spent: the layers of a compiled model, slowest first."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from quantkit.core.comparison import LayerTime, Row
 
-MOST_LAYERS = 12  # by name; the rest of them in one line
+MOST_LAYERS = 12  # shown by name; the rest in one line
 COLOURED = ("int8", "f16", "f32")
-UNTOLD = "other"  # a layer whose precision the runtime does not tell
+UNTOLD = "other"  # a layer whose precision the runtime does not report
 
 
 @dataclass(frozen=True)
 class Share:
-    """A part of the time: milliseconds, and the part of the whole 0..1."""
+    """A share of the time: in milliseconds, and as a fraction of the total, 0..1."""
 
     title: str
     precision: str
@@ -25,15 +25,22 @@ class Share:
 
     @property
     def kind(self) -> str:
-        """Which colour it has."""
+        """The precision that decides the colour."""
         return self.precision if self.precision in COLOURED else UNTOLD
 
 
 @dataclass(frozen=True)
 class LayerBreakdown:
-    """One row's layers: ``by_precision`` sums them, ``slowest`` names them, ``rest`` counts those not named.
+    """The layers of a row.
 
-    ``fallbacks`` are those that were meant for INT8 and ran in something else.
+    Attributes:
+        row: The row.
+        total_ms: The time of all layers.
+        by_precision: The time by precision.
+        slowest: The slowest layers.
+        rest: The number of all other layers.
+        rest_ms: The time of all other layers.
+        fallbacks: The layers that were meant for INT8 but ran in another precision.
     """
 
     row: Row
@@ -46,12 +53,12 @@ class LayerBreakdown:
 
     @property
     def tells_kernels(self) -> bool:
-        """True if the runtime names what computes a layer."""
+        """True if the runtime reports the layers' kernels."""
         return any(share.kernel for share in self.slowest)
 
 
 def breakdowns(rows: Sequence[Row]) -> list[LayerBreakdown]:
-    """One for each row that has layer times."""
+    """Return a breakdown for each row that has layer times."""
     return [_breakdown(row) for row in rows if row.layers]
 
 
@@ -76,12 +83,12 @@ def _breakdown(row: Row) -> LayerBreakdown:
 
 
 def fallbacks_of(row: Row) -> tuple[LayerTime, ...]:
-    """The layers that were meant for INT8 and ran in something else."""
+    """Return the layers that were meant for INT8 but ran in another precision."""
     return tuple(layer for layer in row.layers if layer.meant and layer.precision != layer.meant)
 
 
 def _short(layer: LayerTime) -> str:
-    """A fused layer's parts, without the weights' quantization that TensorRT lists first."""
+    """Return the parts of a fused layer, without the weights' quantization that TensorRT lists first."""
     parts = layer.name.split(" + ")
     kept = [part for part in parts if not part.endswith(("_quantized", "_DequantizeLinear"))] or parts
     return " + ".join(kept)

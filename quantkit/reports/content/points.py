@@ -1,4 +1,4 @@
-"""The points of the picture of accuracy against latency: where they lie, and what is to be told of each."""
+"""The points of the chart of accuracy against latency: their positions and descriptions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quantkit.reports.content.verdict import percent_digits
 
 @dataclass(frozen=True)
 class Point:
-    """One row in the picture: latency in ms, quality and its 95 % bounds in the units of the axis."""
+    """A row in the chart: latency in ms, quality and its 95 % bounds in the units of the axis."""
 
     row: Row
     x: float
@@ -24,35 +24,36 @@ class Point:
 
 @dataclass(frozen=True)
 class Quality:
-    """What the picture's points have in common: the metric of y, how its axis is called, and its unit there."""
+    """The metric on the y axis, and the title of the axis."""
 
     metric: Metric
     title: str
 
     @property
     def unit(self) -> str:
-        """Behind a figure, such as ``%``; empty for a plain number."""
+        """The unit after a figure, such as ``%``; empty for a plain number."""
         return "%" if self.metric.is_share else self.metric.unit
 
     def shown(self, y: float, digits: int) -> str:
-        """A point's y as text."""
+        """Format a point's y."""
         return wording.value(self.metric, y / self.scale, digits)
 
     @property
     def scale(self) -> float:
-        """What a figure is multiplied by on the axis: shares are in percent."""
+        """The factor from a figure to the axis: 100 for shares, which are in percent there."""
         return 100.0 if self.metric.is_share else 1.0
 
     @property
     def better(self) -> str:
-        """Which way is better, for the axis."""
+        """The note on the axis that says which way is better."""
         return "(better →)" if self.metric.better == "higher" else "(← better)"
 
 
 def points_of(comparison: Comparison) -> tuple[list[Point], Quality]:
-    """The points and what y is: the task's main metric, agreement with FP32 without labels, SQNR without answers.
+    """Return the points, and the metric on the y axis.
 
-    One for each row of the smallest batch: others would show the same quality once more, at a longer latency.
+    The metric is the task's main metric; agreement with FP32 if there are no labels; SQNR if there are no answers. Only
+    rows of the smallest batch get a point; others would repeat the same quality at a longer latency.
     """
     quality = quality_of(comparison)
     batch = min((row.batch for row in comparison.rows), default=1)
@@ -68,7 +69,7 @@ def points_of(comparison: Comparison) -> tuple[list[Point], Quality]:
 
 
 def quality_of(comparison: Comparison) -> Quality:
-    """What the picture and the heading above it speak of."""
+    """Return the metric of the chart and of its heading."""
     measured = wording.metrics_of(comparison)
     if measured:
         title = f"{measured[0].title[:1].upper()}{measured[0].title[1:]}"
@@ -87,7 +88,7 @@ def _figure(row: Row, metric: str) -> Interval | None:
 
 
 def pareto_front(points: Sequence[Point], less_is_better: bool = False) -> list[Point]:
-    """The points that no other beats in both latency and quality, fastest first."""
+    """Return the points that no other beats in both latency and quality, fastest first."""
     front: list[Point] = []
     way = -1 if less_is_better else 1
     for point in sorted(points, key=lambda p: (p.x, -way * p.y)):
@@ -97,12 +98,21 @@ def pareto_front(points: Sequence[Point], less_is_better: bool = False) -> list[
 
 
 def target_order(rows: Sequence[Row]) -> list[str]:
-    """The targets in order of appearance: the index chooses marker and colour."""
+    """Return the targets in order of appearance; the index decides marker and colour."""
     return list(dict.fromkeys(row.target for row in rows))
 
 
 def facts(points: Sequence[Point], quality: Quality, samples: int) -> list[list[str]]:
-    """Of each point: its name, then a line for each figure."""
+    """Describe each point.
+
+    Args:
+        points: The points.
+        quality: The metric on the y axis.
+        samples: The number of samples, which decides the number of decimals.
+
+    Returns:
+        For each point its name, then a line for each figure.
+    """
     digits = percent_digits(samples)
     front = pareto_front(points, quality.metric.better == "lower")
     return [_facts(point, quality, digits, point in front) for point in points]

@@ -1,4 +1,4 @@
-"""The table of all rows, for every report that has one."""
+"""The table of all rows, for all reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantkit.reports.content.verdict import percent_digits
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell, a smaller ``detail`` beneath it, and what to sort it by (None sorts last)."""
+    """The text of a cell, the sort key (None sorts last), and a smaller ``detail`` below the text."""
 
     text: str
     key: float | str | None
@@ -23,7 +23,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading, an explanation of it, and its cell for a row."""
+    """The heading of a column, an explanation, and a function that returns the cell for a row."""
 
     title: str
     hint: str
@@ -32,7 +32,7 @@ class Column:
 
 
 def columns(comparison: Comparison) -> list[Column]:
-    """The columns that this comparison has figures for; shares in percent, drop in points, latency in ms."""
+    """Return the columns that this comparison has figures for: shares in percent, drop in points, latency in ms."""
     digits = percent_digits(comparison.samples)
     metrics = wording.metrics_of(comparison)
     return [
@@ -71,7 +71,7 @@ def columns(comparison: Comparison) -> list[Column]:
 
 
 def _gpu(comparison: Comparison) -> list[Column]:
-    """What a GPU drew and held, where one ran."""
+    """Return the columns for memory and power of the GPU, if one was used."""
     if not any(row.gpu for row in comparison.rows):
         return []
 
@@ -93,7 +93,7 @@ def _gpu(comparison: Comparison) -> list[Column]:
 
 
 def _run(row: Row) -> str:
-    """The device, and how the runtime ran it, where it tells."""
+    """Describe the device, and the threads and streams if the runtime reports them."""
     names = {"threads": "thread", "streams": "stream"}
     counts = {name: row.runtime[key] for key, name in names.items() if key in row.runtime}
     return ", ".join([row.device, *(f"{count} {name}{'s' if count != '1' else ''}" for name, count in counts.items())])
@@ -138,7 +138,7 @@ def _drop(metric: Metric) -> Column:
 
 
 def _agreement(comparison: Comparison, digits: int) -> list[Column]:
-    """Where the task has answers to compare."""
+    """Return the column for agreement, if the task has answers to compare."""
     if all(row.agreement is None for row in comparison.rows):
         return []
 
@@ -152,7 +152,7 @@ def _agreement(comparison: Comparison, digits: int) -> list[Column]:
 
 def _sqnr(row: Row) -> Cell:
     text = wording.DASH if row.is_reference else wording.decibels(row.sqnr_db)
-    key = None if row.is_reference else row.sqnr_db if row.sqnr_db is not None else 1e9  # equal to the bit: the best
+    key = None if row.is_reference else row.sqnr_db if row.sqnr_db is not None else 1e9  # bit-exact is best
     return Cell(text, key)
 
 

@@ -1,4 +1,4 @@
-"""The calibrated tensors as the report shows them: their figures, and a histogram small enough to embed."""
+"""The calibrated tensors as shown in the report: their figures, and a histogram small enough to embed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.histogram import BINS, Counts, Histogram, folded
 
 BARS = 128
-# Colours and dash patterns in the style sheet: .m0 to .m8 in this order, and so many more for installed methods.
+# The styles in the style sheet: .m0 to .m8 in this order, then INSTALLED_STYLES for installed methods.
 BUILT_IN = (
     "minmax",
     "moving-average",
@@ -32,7 +32,7 @@ U8_STEPS = 255
 
 @dataclass(frozen=True)
 class Candidate:
-    """One method's range for a tensor; ``clipped`` is the share of values outside low..high, None if unknown."""
+    """The range of a tensor by one method; ``clipped`` is the share of values outside low..high, None if unknown."""
 
     method: str
     style: int
@@ -42,13 +42,13 @@ class Candidate:
 
     @property
     def affine_scale(self) -> float:
-        """That of asymmetric u8."""
+        """The scale of asymmetric u8."""
         return (self.range.high - self.range.low) / U8_STEPS
 
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor of the list."""
+    """A tensor of the list."""
 
     name: str
     chosen: TensorCalibration
@@ -59,7 +59,7 @@ class TensorEntry:
 
 
 def tensor_entries(calibration: Calibration) -> list[TensorEntry]:
-    """Every tensor of the calibration, in graph order."""
+    """List all tensors of the calibration, in graph order."""
     styles = method_styles(calibration)
     entries = []
     for name, tensor in calibration.tensors.items():
@@ -82,7 +82,7 @@ def tensor_entries(calibration: Calibration) -> list[TensorEntry]:
 
 
 def method_styles(calibration: Calibration) -> dict[str, int]:
-    """The line style of every method of the calibration, by number."""
+    """Return the number of the line style of every method."""
     used: Iterable[str] = (method for tensor in calibration.tensors.values() for method in _ranges(tensor))
     installed = [method for method in dict.fromkeys(used) if method not in BUILT_IN]
     styles = {method: len(BUILT_IN) + index % INSTALLED_STYLES for index, method in enumerate(installed)}
@@ -90,12 +90,12 @@ def method_styles(calibration: Calibration) -> dict[str, int]:
 
 
 def _ranges(tensor: TensorCalibration) -> dict[str, TensorRange]:
-    """Every method's range, the chosen one among them."""
+    """Return the range by every method, including the chosen one."""
     return tensor.candidates | {tensor.method: tensor.range}
 
 
 def clipped_share(histogram: Histogram | None, found: TensorRange) -> float | None:
-    """The share 0..1 of values outside low..high, spread evenly inside the bins that the ends fall into."""
+    """Return the share 0..1 of values outside low..high, assumed uniform inside bins; None without a histogram."""
     if histogram is None or not histogram.total:
         return None
     below = 0.0 if found.low <= histogram.minimum else _beyond(histogram.negative, -found.low / histogram.width)
@@ -104,7 +104,7 @@ def clipped_share(histogram: Histogram | None, found: TensorRange) -> float | No
 
 
 def _beyond(counts: Counts, position: float) -> float:
-    """How many of one side's (2049,) counts lie beyond a position, in bins."""
+    """Return how many of one side's (2049,) counts lie beyond a position, in bins."""
     counts = folded(counts)
     index = min(int(position), BINS - 1)
     inside = min(position - index, 1.0)
@@ -112,9 +112,15 @@ def _beyond(counts: Counts, position: float) -> float:
 
 
 def chart(histogram: Histogram, candidates: Iterable[Candidate]) -> dict[str, Any] | None:
-    """What the script draws: ``width`` of a bar, its ``counts`` of |x|, ``lines`` as [style, method, amax, chosen].
+    """Make the data of a chart for the page's script.
 
-    Empty bins beyond the largest value are left out. None for an empty histogram.
+    Args:
+        histogram: The tensor's histogram; empty bins beyond the largest value are left out.
+        candidates: The ranges to mark.
+
+    Returns:
+        ``width`` of a bar, ``counts`` of |x| in each bar, ``lines`` as [style, method, amax, chosen]; None for an empty
+        histogram.
     """
     counts = histogram.absolute
     used = np.flatnonzero(counts)

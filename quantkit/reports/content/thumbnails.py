@@ -1,4 +1,4 @@
-"""Small pictures of samples, as data: URIs that live in the page."""
+"""Thumbnails of samples, as data: URIs to embed in the page."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-SIDE = 112  # pixels of the longer side, for 56 on a dense screen
+SIDE = 112  # pixels of the longer side; shown as 56 on a dense screen
 QUALITY = 70
 
 
 def thumbnails(data: str, names: Iterable[str]) -> dict[str, str]:
-    """JPEGs as data: URIs by name, of those samples of ``data`` (a folder or a list) that are images and still there.
+    """Make thumbnails of samples.
 
-    Only files inside the folder, or that the list names, are opened: the names come from a file.
+    Names are untrusted, because they come from a file. So only files inside the folder, or in the list, are opened.
+
+    Args:
+        data: The folder of images, or the list of images.
+        names: The names of the samples.
+
+    Returns:
+        JPEGs as data: URIs by name, for samples that are images and still exist.
     """
     source = Path(data)
     listed: set[str] | None = None

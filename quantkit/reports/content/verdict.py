@@ -1,4 +1,4 @@
-"""The sentence that every report begins with: may the model ship, and what the INT8 rows show."""
+"""The first sentence of every report: whether the model may ship, and the results of the INT8 rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from quantkit.core.figures import Metric
 from quantkit.gates import GateResult, Verdict
 from quantkit.reports import wording
 
-MOST_NAMED_RULES = 3  # failed rules spelt out in the sentence; the table of rules has them all
-KEEPS = 0.01  # a drop up to one point is "keeps", beyond it "falls to"
-FINE_SAMPLES = 1000  # from here on, the second decimal of a percentage means something
+MOST_NAMED_RULES = 3  # failed rules that the sentence names; the table of rules has all
+KEEPS = 0.01  # up to this drop the sentence says "keeps", beyond it "falls to"
+FINE_SAMPLES = 1000  # with so many samples, the second decimal of a percentage is meaningful
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """``headline`` is the verdict in a few words, ``reason`` why, ``findings`` one sentence per quantized row."""
+    """The verdict in a few words, its reason, and a sentence on the result of each quantized row."""
 
     outcome: Literal["ship", "stop", "open"]
     headline: str
@@ -29,12 +29,20 @@ class Judgement:
 
     @property
     def sentence(self) -> str:
-        """All of it in one paragraph."""
+        """The verdict, reason and findings in one paragraph."""
         return " ".join((f"{self.headline}: {self.reason}", *self.findings))
 
 
 def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
-    """The verdict on a comparison. Only a gate can say "Ship"; without one the figures speak for themselves."""
+    """Judge a comparison. Only a gate can say "Ship".
+
+    Args:
+        comparison: The comparison; None if the run is not compared yet.
+        gate: The gate's result; None without rules.
+
+    Returns:
+        The verdict.
+    """
     findings = tuple(_finding(row, comparison) for row in judged_rows(comparison)) if comparison else ()
     if gate is None:
         if comparison is None:
@@ -57,13 +65,13 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
 
 
 def judged_rows(comparison: Comparison) -> list[Row]:
-    """The INT8 rows; where there are none, all that are not the FP32 reference."""
+    """Return the INT8 rows; if there are none, all rows except FP32."""
     others = [row for row in comparison.rows if not row.is_reference]
     return [row for row in others if row.precision == "int8"] or others
 
 
 def percent_digits(samples: int) -> int:
-    """How many decimals of a percentage that many samples can support."""
+    """Return the number of decimals of a percentage that are meaningful for so many samples."""
     return 2 if samples >= FINE_SAMPLES else 1
 
 
@@ -92,14 +100,14 @@ def _miss(verdict: Verdict) -> str:
 
 
 def _named(items: Iterable[str]) -> str:
-    """The first few; what two rows say alike is said once."""
+    """List the first few items without repetition, and count the rest."""
     items = list(dict.fromkeys(items))
     more = len(items) - MOST_NAMED_RULES
     return "; ".join(items[:MOST_NAMED_RULES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _finding(row: Row, comparison: Comparison) -> str:
-    """What one row shows, as a sentence or two."""
+    """Describe the result of a row in a sentence or two."""
     digits = percent_digits(comparison.samples)
     clauses = [wording.speed(row.speedup)]
     if row.agreement is not None:
@@ -120,7 +128,7 @@ def _finding(row: Row, comparison: Comparison) -> str:
 
 
 def _subject(row: Row, rows: Sequence[Row]) -> str:
-    """``INT8 on openvino``, with whatever else tells it from the other rows of that name."""
+    """Return ``INT8 on openvino``, with details that distinguish it from other rows of that name."""
     name = f"{row.precision.upper()} on {row.target}"
     telling = wording.telling(row, rows)
     return f"{name} ({', '.join(telling)})" if telling else name
@@ -142,10 +150,10 @@ def _accuracy(row: Row, metric: Metric, digits: int) -> str:
 
 
 def _caveat(row: Row, metric: Metric, comparison: Comparison, digits: int) -> str:
-    """A sentence on whether the change from FP32 may be chance; empty where nothing changed, or nobody can tell.
+    """Say if the change from FP32 may be chance; empty if nothing changed, or if this is unknown.
 
-    The interval alone overstates the doubt, because both ran on the same samples: only those whose answer changed can
-    tell, and the paired test settles it.
+    The interval alone overstates the uncertainty, because both ran on the same samples. Only samples whose answer
+    changed count, so the paired test decides.
     """
     figure, drop = row.metrics[metric.name], row.drop.get(metric.name, 0.0)
     count = comparison.labelled or comparison.samples
@@ -164,11 +172,11 @@ def _caveat(row: Row, metric: Metric, comparison: Comparison, digits: int) -> st
 
 
 def _within(metric: Metric, figure: Interval, fp32: float, digits: int) -> str:
-    """That FP32's figure lies within the interval; empty where it does not."""
+    """Say that FP32's figure lies within the interval; empty if it does not."""
     inside = figure.low is not None and figure.high is not None and figure.low <= fp32 <= figure.high
     return f"FP32's {wording.value(metric, fp32, digits)} lies within that interval: " if inside else ""
 
 
 def _listed(clauses: Sequence[str]) -> str:
-    """``a and b``; ``a, b, and c``."""
+    """Join clauses: ``a and b``; ``a, b, and c``."""
     return " and ".join(clauses) if len(clauses) < 3 else f"{', '.join(clauses[:-1])}, and {clauses[-1]}"

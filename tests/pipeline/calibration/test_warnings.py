@@ -16,7 +16,7 @@ from quantkit.core.statistics.extent import Extent
 from quantkit.core.statistics.histogram import BINS, Histogram
 from quantkit.datasets import open_dataset
 from quantkit.graph.model_file import ModelInput
-from quantkit.pipeline.calibration.warnings import findings
+from quantkit.pipeline.calibration.warnings import warnings_after
 from tests.conftest import tiny_model, write_images
 
 NAMES = [f"{number}.png" for number in range(20)]
@@ -73,14 +73,14 @@ def test_growth_before_the_last_tenth_is_no_matter(tmp_path: Path, model_path: P
 
 def test_growing_ranges_come_worst_first_and_those_under_five_percent_not_at_all() -> None:
     ends = {"still": 1.0, "little": 1.04, "some": 1.1, "most": 1.4, "much": 1.2}
-    found = findings(NAMES, {}, of_maxima({name: [1.0] * 18 + [end] * 2 for name, end in ends.items()}))
+    found = warnings_after(NAMES, {}, of_maxima({name: [1.0] * 18 + [end] * 2 for name, end in ends.items()}))
     (sentence,) = found
     assert sentence.startswith("The ranges of 3 tensors still grew")
     assert sentence.endswith("further: most (by 29%), much (by 17%), some (by 9%).")
 
 
 def test_a_single_sample_cannot_show_growth() -> None:
-    assert findings(NAMES[:1], {}, of_maxima({"x": [3.0]})) == []
+    assert warnings_after(NAMES[:1], {}, of_maxima({"x": [3.0]})) == []
 
 
 def test_the_image_that_alone_sets_ranges_is_named_with_the_tensors(tmp_path: Path, model_path: Path) -> None:
@@ -110,13 +110,13 @@ def test_the_image_with_most_tensors_comes_first_and_no_more_than_three() -> Non
         values = [1.0] * 20
         values[image] = 1.6
         maxima[name] = values
-    (sentence,) = findings(NAMES, {}, of_maxima(maxima))
+    (sentence,) = warnings_after(NAMES, {}, of_maxima(maxima))
     assert "range of 5 tensors" in sentence
     assert sentence.endswith("reaches: 5.png (b, c); 3.png (a); 7.png (d) and others.")
 
 
 def test_one_and_a_half_times_the_others_is_no_finding_yet() -> None:
-    assert findings(NAMES, {}, of_maxima({"x": [1.0] * 9 + [1.5] + [1.0] * 10})) == []
+    assert warnings_after(NAMES, {}, of_maxima({"x": [1.0] * 9 + [1.5] + [1.0] * 10})) == []
 
 
 def test_the_lone_image_keeps_its_name_when_others_could_not_be_read(tmp_path: Path, model_path: Path) -> None:
@@ -148,6 +148,6 @@ def test_dead_tensors_are_named(tmp_path: Path) -> None:
 
 def test_long_lists_are_cut_after_five() -> None:
     skipped = dict.fromkeys(range(7), "not an image")
-    (sentence,) = findings(NAMES, skipped, of_maxima({"x": [1.0] * 20}))
+    (sentence,) = warnings_after(NAMES, skipped, of_maxima({"x": [1.0] * 20}))
     assert sentence.startswith("7 of 20 images could not be read and were skipped: 0.png (not an image), 1.png")
     assert sentence.endswith("4.png (not an image) and 2 more.")
