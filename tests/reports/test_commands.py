@@ -17,7 +17,7 @@ from tests.reports.builders import HOSTILE, SHA, calibration, comparison, refere
 
 
 def test_hostile_names_are_one_word_each(tmp_path: Path) -> None:
-    name = "a b'; rm -rf $HOME `id`\n" + HOSTILE[0]
+    name = "/a b'; rm -rf $HOME `id`\n" + HOSTILE[0]
     folder = tmp_path / "it's a run"
     folder.mkdir()
     (folder / "quantkit.toml").touch()
