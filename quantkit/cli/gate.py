@@ -93,7 +93,7 @@ def gate(
         try:
             calibration = load_calibration(folder)
             write_gate(folder, comparison, result)
-            write_report(folder, gate=result, calibration=calibration, pictures=False if no_thumbnails else None)
+            write_report(folder, gate=result, calibration=calibration, thumbnails=False if no_thumbnails else None)
         except BadInput as error:  # the verdict is valid even if the run cannot be written
             log.warning("The report is not brought up to date: %s", error)
     append_step_summary(markdown_summary(comparison, result, calibration))
