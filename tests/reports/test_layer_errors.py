@@ -15,8 +15,7 @@ from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_o
 from quantkit.reports.content.tensors import tensor_entries
 from quantkit.reports.html import html_report
 from quantkit.reports.markdown import markdown_summary
-from tests.reports.builders import HOSTILE, calibration, comparison, gated, reference_row, row
-from tests.reports.test_html import Page, page
+from tests.reports.builders import HOSTILE, Page, calibration, comparison, gated, page, reference_row, row
 
 
 def errors(*values: float | None, names: tuple[str, ...] = ()) -> tuple[LayerError, ...]:
