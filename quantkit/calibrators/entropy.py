@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from quantkit.calibrators.minmax import minmax
 from quantkit.calibrators.numerics.divergence import best_window
-from quantkit.core.ranges import TensorRange
+from quantkit.core.ranges import LEVELS, TensorRange
 from quantkit.core.statistics.histogram import Histogram
 
-LEVELS = 128  # int8 magnitudes
+MAGNITUDES = LEVELS + 1  # of int8, with zero
 
 
 def entropy(histogram: Histogram) -> TensorRange:
@@ -26,5 +26,5 @@ def entropy(histogram: Histogram) -> TensorRange:
     counts[0] = counts[1]
     if not counts.any():
         return minmax(histogram)
-    best = best_window(counts, LEVELS, LEVELS)
+    best = best_window(counts, MAGNITUDES, MAGNITUDES)
     return TensorRange.symmetric((best + 0.5) * histogram.width, histogram.minimum, histogram.maximum)

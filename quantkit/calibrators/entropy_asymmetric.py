@@ -12,10 +12,10 @@ import numpy as np
 from quantkit.calibrators.minmax import minmax
 from quantkit.calibrators.numerics.divergence import best_window
 from quantkit.calibrators.numerics.signed import ZERO, signed_counts
-from quantkit.core.ranges import TensorRange
+from quantkit.core.ranges import STEPS, TensorRange
 from quantkit.core.statistics.histogram import Counts, Histogram
 
-LEVELS = 256  # uint8
+VALUES = STEPS + 1  # of uint8
 
 
 def entropy_asymmetric(histogram: Histogram) -> TensorRange:
@@ -35,7 +35,7 @@ def entropy_asymmetric(histogram: Histogram) -> TensorRange:
     counts = signed_counts(histogram)
     counts[ZERO] = counts[ZERO + 1]
     (filled,) = np.nonzero(counts > 0)
-    if filled.size <= LEVELS:
+    if filled.size <= VALUES:
         return minmax(histogram)
     first, stop = min(int(filled[0]), ZERO), max(int(filled[-1]) + 1, ZERO)
     window = counts[first:stop]
@@ -55,6 +55,6 @@ def entropy_asymmetric(histogram: Histogram) -> TensorRange:
 def _width(counts: Counts, least: int, clipped: int) -> int:
     """Return the width of the best window of ``counts`` that starts at the first bin; at least ``least`` bins."""
     (filled,) = np.nonzero(counts > 0)
-    if filled.size <= LEVELS:
+    if filled.size <= VALUES:
         return len(counts)
-    return best_window(counts, LEVELS, max(least, int(filled[LEVELS]) + 1), clipped)
+    return best_window(counts, VALUES, max(least, int(filled[VALUES]) + 1), clipped)

@@ -12,10 +12,9 @@ import numpy as np
 
 from quantkit.calibrators.numerics.golden_section import golden_section
 from quantkit.calibrators.numerics.rounding_error import Floats, Number, RoundingError
-from quantkit.core.ranges import TensorRange
+from quantkit.core.ranges import LEVELS, TensorRange
 from quantkit.core.statistics.histogram import Histogram
 
-LEVELS = 127  # largest int8 magnitude of the symmetric scheme
 COARSE = 2 ** -(np.arange(19) / 2)  # shares of the largest value, down to 1/512
 RATIO = 2 ** (1 / 16)  # between neighbouring thresholds of the fine grid
 FINE = RATIO ** np.arange(-7.0, 8.0)  # covers the gap to both neighbours in the coarse grid

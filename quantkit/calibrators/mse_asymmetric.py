@@ -12,10 +12,9 @@ import numpy as np
 from quantkit.calibrators.mse import best_share
 from quantkit.calibrators.numerics.rounding_error import Floats, Number, RoundingError
 from quantkit.calibrators.numerics.signed import ZERO, signed_counts
-from quantkit.core.ranges import TensorRange
+from quantkit.core.ranges import STEPS, TensorRange
 from quantkit.core.statistics.histogram import Histogram
 
-LEVELS = 255  # steps of uint8
 REACH = 0.5 + 1e-9  # steps
 
 
@@ -30,26 +29,26 @@ def mse_asymmetric(histogram: Histogram) -> TensorRange:
     """
     lowest, highest = max(-histogram.minimum, 0.0), max(histogram.maximum, 0.0)
     left, right = lowest / histogram.width, highest / histogram.width
-    widest = (left + right) / LEVELS
+    widest = (left + right) / STEPS
     expected = RoundingError(signed_counts(histogram), first=-ZERO)
     # An end without values stays at zero, and with it the zero-point.
-    least, most = 0 if highest else LEVELS, LEVELS if lowest else 0
+    least, most = 0 if highest else STEPS, STEPS if lowest else 0
     zero_points = np.arange(least, most + 1)
 
     def errors(share: Number) -> Floats:
         step = share * widest
         if least == most:
-            return expected(step, least, LEVELS + 1)[..., None]
-        tried = expected.of_zero_points(step, LEVELS + 1, least, most)
+            return expected(step, least, STEPS + 1)[..., None]
+        tried = expected.of_zero_points(step, STEPS + 1, least, most)
         # Rounding the zero-point shifts a range by up to half a step, so a grid may exceed the values seen by that much
         # although the range does not.
         tried[zero_points > np.asarray(left / step + REACH)[..., None]] = np.inf
-        tried[zero_points < np.asarray(LEVELS - REACH - right / step)[..., None]] = np.inf
+        tried[zero_points < np.asarray(STEPS - REACH - right / step)[..., None]] = np.inf
         return tried
 
     share = best_share(lambda share: errors(share).min(axis=-1))
     zero_point = least + int(errors(share).argmin())
     span = share * (lowest + highest)
-    low = max(-zero_point * span / LEVELS, -lowest)
+    low = max(-zero_point * span / STEPS, -lowest)
     high = min(low + span, highest)
     return TensorRange.asymmetric(max(high - span, -lowest), high)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from quantkit.config import Config
     from quantkit.core.calibration import Calibration
     from quantkit.core.progress import Progress
+    from quantkit.pipeline.calibration.stage import CountAll
 
 
 def calibrate(
@@ -95,16 +96,13 @@ def calibrate(
     With neither MODEL nor --data, -o DIR solves the run in DIR anew, say with another --method; no image is read.
     """
     from quantkit.cli.console import configure, print_raw
-    from quantkit.cli.settings import absolute, base_config, with_environment, with_model, with_preprocess
+    from quantkit.cli.settings import absolute, with_model, with_preprocess
     from quantkit.core.errors import BadInput
     from quantkit.pipeline.calibration.stage import calibrate as run_calibration
-    from quantkit.pipeline.run_directory import is_run
-    from quantkit.pipeline.run_files import run_config
 
     progress = configure(verbose, quiet)
-    again = model is None and data is None and config is None and output is not None and is_run(output)
-    settings = with_environment(run_config(output)) if again and output is not None else base_config(config)
-    settings = with_preprocess(with_model(settings, model), preprocess)
+    earlier = output if model is None and data is None and config is None else None
+    settings = with_preprocess(with_model(_settings(config, earlier), model), preprocess)
     settings = settings.with_values(
         "data", calibration=absolute(data), samples=samples, seed=seed, classes=absolute(classes)
     )
@@ -125,13 +123,28 @@ def calibrate(
             raise BadInput("--shard and --ray exclude each other.", "Ray divides the data itself: leave out --shard.")
         _one_shard(settings, shard, output, fresh, as_json, progress)
         return
-    count_all = None
-    if ray is not None:
-        from quantkit.pipeline.calibration.ray import counted_on_ray
-
-        count_all = counted_on_ray(ray)
-    calibration = run_calibration(settings, output, fresh=fresh, progress=progress, count_all=count_all)
+    calibration = run_calibration(settings, output, fresh=fresh, progress=progress, count_all=_counter(ray))
     finish_calibration(settings, calibration, no_export, as_json, progress)
+
+
+def _settings(config: Path | None, earlier: Path | None) -> Config:
+    """Read the settings of the run in ``earlier`` if it is one, else those of ``config`` or of this folder."""
+    from quantkit.cli.settings import base_config, with_environment
+    from quantkit.pipeline.run_directory import is_run
+    from quantkit.pipeline.run_files import run_config
+
+    if earlier is not None and is_run(earlier):
+        return with_environment(run_config(earlier))
+    return base_config(config)
+
+
+def _counter(ray: str | None) -> CountAll | None:
+    """Return what counts on the Ray cluster at an address; None for no address."""
+    if ray is None:
+        return None
+    from quantkit.pipeline.calibration.ray import counted_on_ray
+
+    return counted_on_ray(ray)
 
 
 def finish_calibration(

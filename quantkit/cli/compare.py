@@ -26,7 +26,9 @@ from quantkit.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from quantkit.config import Config
     from quantkit.core.comparison import Comparison
+    from quantkit.core.progress import Progress
     from quantkit.reports.content.table import Cell
 
 
@@ -74,12 +76,9 @@ def compare(
     from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.cli.settings import absolute, with_environment, with_preprocess
     from quantkit.config import load_config
-    from quantkit.core.files import make_folder
-    from quantkit.core.recipe import Recipe
-    from quantkit.pipeline.comparison.stage import compare as run_comparison
     from quantkit.pipeline.report import write_report
-    from quantkit.pipeline.run_directory import ARTIFACTS, find_run
-    from quantkit.pipeline.run_files import load_calibration, run_config, save_comparison, write_config
+    from quantkit.pipeline.run_directory import find_run
+    from quantkit.pipeline.run_files import run_config
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
@@ -100,20 +99,38 @@ def compare(
     if dump_config:
         print_raw(settings.to_toml())
         return
-    make_folder(folder)  # fail before the measurement if the run cannot be written
-    comparison = run_comparison(settings, Recipe.of(load_calibration(folder)), folder / ARTIFACTS, progress)
-    comparison = save_comparison(comparison, folder)
-    # The run remembers the path of the data and whether thumbnails are allowed, but not the measured targets and
-    # precisions, which must not limit the next command.
-    remembered = run_config(folder).with_values("data", evaluation=settings.data.evaluation)
-    shown = settings.report.thumbnails and not no_thumbnails
-    write_config(folder, remembered.with_values("report", thumbnails=None if shown else False))
+    comparison = _measure(settings, folder, progress)
+    _remember(settings, folder, settings.report.thumbnails and not no_thumbnails)
     report = write_report(folder)
     if as_json:
         print_json(comparison.model_dump(mode="json"))
         return
     print_comparison(comparison)
     log.info("Report: %s", report)
+
+
+def _measure(settings: Config, folder: Path, progress: Progress) -> Comparison:
+    """Compare the run in ``folder``, and save the comparison there."""
+    from quantkit.core.files import make_folder
+    from quantkit.core.recipe import Recipe
+    from quantkit.pipeline.comparison.stage import compare as run_comparison
+    from quantkit.pipeline.run_directory import ARTIFACTS
+    from quantkit.pipeline.run_files import load_calibration, save_comparison
+
+    make_folder(folder)  # fail before the measurement if the run cannot be written
+    comparison = run_comparison(settings, Recipe.of(load_calibration(folder)), folder / ARTIFACTS, progress)
+    return save_comparison(comparison, folder)
+
+
+def _remember(settings: Config, folder: Path, thumbnails: bool) -> None:
+    """Store the path of the data and whether thumbnails are allowed in the run's configuration.
+
+    The measured targets and precisions are not stored, because they must not limit the next command.
+    """
+    from quantkit.pipeline.run_files import run_config, write_config
+
+    remembered = run_config(folder).with_values("data", evaluation=settings.data.evaluation)
+    write_config(folder, remembered.with_values("report", thumbnails=None if thumbnails else False))
 
 
 def print_comparison(comparison: Comparison) -> None:

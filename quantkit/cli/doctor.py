@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from quantkit.cli.options import Json, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quantkit.targets import Target
+    from quantkit.targets.base import Availability
 
 NO_KERNEL = (
     "NumPy, to the same result but slower. For the compiled kernel, install a C compiler (such as gcc) and then "
@@ -13,7 +21,7 @@ NO_KERNEL = (
 def doctor(as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False) -> None:
     """Tell which targets work on this machine, and what to do about those that do not."""
     from quantkit.calibrators.count import COMPILED
-    from quantkit.cli.console import configure, print_json, print_table, stdout
+    from quantkit.cli.console import configure, print_json, stdout
     from quantkit.measure.environment import environment
     from quantkit.targets import all_targets
     from quantkit.targets.cpu import saturates_u8s8
@@ -28,20 +36,31 @@ def doctor(as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False) ->
                 "environment": here.model_dump(),
                 "counting_kernel": COMPILED,
                 "seven_bit_weights": seven_bit,
-                "targets": {
-                    target.name: {
-                        "works": state.works,
-                        "version": state.version,
-                        "devices": list(target.devices()),
-                        "exports": target.can_export(),
-                        "reason": state.reason,
-                        "hint": state.hint,
-                    }
-                    for target, state in found
-                },
+                "targets": {target.name: _document(target, state) for target, state in found},
             }
         )
         return
+    _print_targets(found)
+    weights = "7-bit (no VNNI: 8 bits would saturate)" if seven_bit else "8-bit"
+    stdout.print(f"\n{here.cpu}, {here.cores} cores, INT8 weights: {weights}", markup=False)
+    stdout.print(f"Counting: {'compiled' if COMPILED else NO_KERNEL}", markup=False)
+    stdout.print(f"quantkit {here.quantkit}, Python {here.python}, {here.platform}", markup=False)
+
+
+def _document(target: Target, state: Availability) -> dict[str, Any]:
+    return {
+        "works": state.works,
+        "version": state.version,
+        "devices": list(target.devices()),
+        "exports": target.can_export(),
+        "reason": state.reason,
+        "hint": state.hint,
+    }
+
+
+def _print_targets(found: Sequence[tuple[Target, Availability]]) -> None:
+    from quantkit.cli.console import print_table
+
     rows = [
         [
             target.name,
@@ -54,7 +73,3 @@ def doctor(as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False) ->
         for target, state in found
     ]
     print_table(["target", "runs here", "exports", "version", "devices", ""], rows, left=6)
-    weights = "7-bit (no VNNI: 8 bits would saturate)" if seven_bit else "8-bit"
-    stdout.print(f"\n{here.cpu}, {here.cores} cores, INT8 weights: {weights}", markup=False)
-    stdout.print(f"Counting: {'compiled' if COMPILED else NO_KERNEL}", markup=False)
-    stdout.print(f"quantkit {here.quantkit}, Python {here.python}, {here.platform}", markup=False)

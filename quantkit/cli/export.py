@@ -49,9 +49,7 @@ def export(
         remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
         write_config(folder, remembered.with_values("openvino", placement=placement or None))
     if as_json:
-        print_json(
-            [{"target": a.target, "precision": a.precision, "files": list(map(str, a.files))} for a in artifacts]
-        )
+        print_json(artifact_list(artifacts))
         return
     print_artifacts(artifacts)
 

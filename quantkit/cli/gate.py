@@ -13,6 +13,7 @@ import typer
 from quantkit.cli.options import Json, NoThumbnails, Quiet, Run, Verbose
 
 if TYPE_CHECKING:
+    from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
     from quantkit.gates import GateResult, Rule
 
@@ -63,14 +64,13 @@ def gate(
     Options stand in for the file's rules on the same metric. gate.json and the report are brought up to date; in
     GitHub Actions misses become annotations, and summary.md goes to the job's summary ($GITHUB_STEP_SUMMARY).
     """
-    from quantkit.cli.console import configure, log
+    from quantkit.cli.console import configure
     from quantkit.config import load_config
-    from quantkit.core.errors import BadInput
     from quantkit.core.files import write_text
     from quantkit.gates import gate as apply_rules
-    from quantkit.pipeline.report import append_step_summary, write_gate, write_report
-    from quantkit.pipeline.run_directory import find_comparison, is_run
-    from quantkit.pipeline.run_files import load_calibration, load_comparison, run_config
+    from quantkit.pipeline.report import append_step_summary
+    from quantkit.pipeline.run_directory import find_comparison
+    from quantkit.pipeline.run_files import load_comparison, run_config
     from quantkit.reports.junit import junit_xml
     from quantkit.reports.markdown import markdown_summary
 
@@ -88,16 +88,31 @@ def gate(
     if junit is not None:
         write_text(junit, junit_xml(result))
     print_gate(result, comparison, as_json)
-    calibration = None
-    if is_run(folder):
-        try:
-            calibration = load_calibration(folder)
-            write_gate(folder, comparison, result)
-            write_report(folder, gate=result, calibration=calibration, pictures=False if no_thumbnails else None)
-        except BadInput as error:  # the verdict is valid even if the run cannot be written
-            log.warning("The report is not brought up to date: %s", error)
+    calibration = _update_run(folder, comparison, result, False if no_thumbnails else None)
     append_step_summary(markdown_summary(comparison, result, calibration))
     raise typer.Exit(result.exit_code)
+
+
+def _update_run(
+    folder: Path, comparison: Comparison, result: GateResult, thumbnails: bool | None
+) -> Calibration | None:
+    """Write ``gate.json`` and the report if ``folder`` is a run, and return its calibration."""
+    from quantkit.cli.console import log
+    from quantkit.core.errors import BadInput
+    from quantkit.pipeline.report import write_gate, write_report
+    from quantkit.pipeline.run_directory import is_run
+    from quantkit.pipeline.run_files import load_calibration
+
+    if not is_run(folder):
+        return None
+    calibration = None
+    try:
+        calibration = load_calibration(folder)
+        write_gate(folder, comparison, result)
+        write_report(folder, gate=result, calibration=calibration, thumbnails=thumbnails)
+    except BadInput as error:  # the verdict is valid even if the run cannot be written
+        log.warning("The report is not brought up to date: %s", error)
+    return calibration
 
 
 def _write_starter(comparison: Comparison, folder: Path, path: Path | None) -> None:

@@ -38,11 +38,11 @@ def report(
 
     configure(verbose, quiet)
     folder = find_run(run)
-    pictures = False if no_thumbnails else None
+    thumbnails = False if no_thumbnails else None
     if later is not None:
         if chart is not None:
             raise BadInput("A chart shows one run.", "Leave --chart out, or name one run.")
-        page = write_difference(folder, find_run(later), output, pictures)
+        page = write_difference(folder, find_run(later), output, thumbnails)
         if as_json:
             print_json({"report": str(page), "rows": difference_document(folder, later)})
         else:
@@ -51,7 +51,7 @@ def report(
     written = {}
     if chart is not None:
         written["chart"] = str(write_chart(folder, chart))
-    written["report"] = str(write_report(folder, output, pictures=pictures))
+    written["report"] = str(write_report(folder, output, thumbnails=thumbnails))
     if as_json:
         print_json(written)
     else:

@@ -14,11 +14,20 @@ from quantkit.pipeline.run_files import load_calibration, load_comparison, run_c
 DIFFERENCE_FILE = "difference.html"
 
 
-def write_difference(before: Path, after: Path, output: Path | None = None, pictures: bool | None = None) -> Path:
-    """Write the page, by default as ``difference.html`` of the later run; its path is returned.
+def write_difference(before: Path, after: Path, output: Path | None = None, thumbnails: bool | None = None) -> Path:
+    """Write the page that compares two runs.
 
-    ``pictures`` overrides the runs' ``[report] thumbnails``, of which one alone can forbid them. Raises BadInput, also
-    where both are one run.
+    Args:
+        before: The earlier run.
+        after: The later run.
+        output: The file; default: ``difference.html`` in the later run.
+        thumbnails: Overrides the runs' ``[report] thumbnails``; by default both must allow thumbnails.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        BadInput: A run is damaged, or both are the same run.
     """
     from quantkit.reports.difference_html import Run, difference_page, run_names
 
@@ -27,10 +36,10 @@ def write_difference(before: Path, after: Path, output: Path | None = None, pict
     names = run_names(before, after)
     earlier = Run(names[0], load_calibration(before), _comparison(before))
     later = Run(names[1], load_calibration(after), _comparison(after))
-    if pictures is None:
-        pictures = all(run_config(run).report.thumbnails for run in (before, after))
+    if thumbnails is None:
+        thumbnails = all(run_config(run).report.thumbnails for run in (before, after))
     path = output if output is not None else after / DIFFERENCE_FILE
-    write_text(path, difference_page(earlier, later, pictures))
+    write_text(path, difference_page(earlier, later, thumbnails))
     return path
 
 

@@ -28,12 +28,22 @@ def write_report(
     output: Path | None = None,
     gate: GateResult | None = None,
     calibration: Calibration | None = None,
-    pictures: bool | None = None,
+    thumbnails: bool | None = None,
 ) -> Path:
-    """Write both files, or the report alone to ``output``; the report's path is returned.
+    """Write ``report.html`` and ``summary.md`` of a run.
 
-    ``calibration`` spares reading the folder's; ``pictures`` overrides the run's ``[report] thumbnails``. Without
-    ``gate`` the report of a compared run shows what :func:`own_gate` finds. Raises BadInput.
+    Args:
+        folder: The run directory.
+        output: Write the report to this file instead, and no summary.
+        gate: The gate's result; None means that of :func:`own_gate`, if the run is compared.
+        calibration: The run's calibration, if it is loaded already.
+        thumbnails: Overrides the run's ``[report] thumbnails``.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        BadInput: The run is damaged, or the report cannot be written.
     """
     from quantkit.reports.html import html_report
     from quantkit.reports.markdown import markdown_summary
@@ -43,9 +53,9 @@ def write_report(
     if gate is None and comparison is not None:
         gate = own_gate(folder, comparison)
     path = output if output is not None else folder / REPORT_FILE
-    if pictures is None:
-        pictures = run_config(folder).report.thumbnails
-    write_text(path, html_report(calibration, comparison, gate, pictures))
+    if thumbnails is None:
+        thumbnails = run_config(folder).report.thumbnails
+    write_text(path, html_report(calibration, comparison, gate, thumbnails))
     if output is None:
         write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration))
     return path
@@ -71,9 +81,9 @@ def write_chart(folder: Path, path: Path) -> Path:
         raise BadInput(f"The chart cannot be written as {path.name}.", "Give --chart a name that ends in .svg or .png.")
     if not (folder / COMPARISON_FILE).is_file():
         raise BadInput(f"The run in {folder} is not compared yet, so there is no chart.", "Run quantkit compare on it.")
-    picture = scatter_file(load_comparison(folder), form)
+    content = scatter_file(load_comparison(folder), form)
     with atomic_file(path) as file:
-        file.write_bytes(picture)
+        file.write_bytes(content)
     return path
 
 

@@ -24,7 +24,7 @@ from quantkit.reports.content.differences import (
     range_differences,
     row_differences,
 )
-from quantkit.reports.content.thumbnails import thumbnails
+from quantkit.reports.content.thumbnails import make_thumbnails
 from quantkit.reports.content.verdict import Judgement, judged_rows, percent_digits
 from quantkit.reports.page import page
 
@@ -80,8 +80,17 @@ class Line:
         return ", ".join(filter(None, (" → ".join(variants), f"batch {batch}" if batch != 1 else "")))
 
 
-def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
-    """Both runs as one HTML document; ``pictures`` False leaves out thumbnails of samples whose answers changed."""
+def difference_page(before: Run, after: Run, thumbnails: bool = True) -> str:
+    """Write the comparison of two runs as one HTML document.
+
+    Args:
+        before: The earlier run.
+        after: The later run.
+        thumbnails: Show thumbnails of the samples whose answers changed.
+
+    Returns:
+        The HTML document.
+    """
     rows: list[RowDifference] = []
     changed, layers = [], []
     if before.comparison and after.comparison:
@@ -100,7 +109,7 @@ def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
         missing = [[name for name in own if name not in other] for own, other in (tensors, tensors[::-1])]
         count = len(tensors[0].keys() & tensors[1].keys())
     both = _together(before, after)
-    flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if pictures else {}
+    flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if thumbnails else {}
     return page(
         "difference.html",
         [],
@@ -111,7 +120,7 @@ def difference_page(before: Run, after: Run, pictures: bool = True) -> str:
         titles=[_title(meanings[metric]) for metric in metrics],
         differences=[Line(row, tuple(_cell(row, metric, digits) for metric in metrics)) for row in rows],
         changed=changed,
-        thumbnails=thumbnails(after.comparison.data, flipped) if after.comparison else {},
+        thumbnails=make_thumbnails(after.comparison.data, flipped) if after.comparison else {},
         layers=layers[:MOST_LAYERS],
         layer_count=len(layers),
         ranges=ranges[:MOST_RANGES],
@@ -133,23 +142,23 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
         return Judgement("open", "Nothing in common", "no row of one run has its like in the other.")
     figures = [figure for row in judged for figure in row.figures if figure.metric != "size_bytes"]
     main = after.comparison.main_metric
-    findings = tuple(_sentence(row, main, percent_digits(after.comparison.samples)) for row in judged)
+    results = tuple(_sentence(row, main, percent_digits(after.comparison.samples)) for row in judged)
     if any(figure.outcome == UNLIKE and figure.metric != "latency_ms.p50" for figure in figures):
         reason = f"the data that {before.name} and {after.name} were evaluated on differ, so neither is better."
-        return Judgement("open", "Not comparable", reason, findings)
+        return Judgement("open", "Not comparable", reason, results)
     better, worse = (_titles(figures, outcome) for outcome in ("better", "worse"))
     apart = "; latency cannot be compared" if any(figure.outcome == UNLIKE for figure in figures) else ""
     if better and worse:
         reason = f"against {before.name}, {after.name} is better by {better}, and worse by {worse}{apart}."
-        return Judgement("open", "Better and worse", reason, findings)
+        return Judgement("open", "Better and worse", reason, results)
     if better:
         reason = f"against {before.name}, {after.name} is better by {better}, and by no figure clearly worse{apart}."
-        return Judgement("ship", "Better", reason, findings)
+        return Judgement("ship", "Better", reason, results)
     if worse:
         reason = f"against {before.name}, {after.name} is worse by {worse}, and by no figure clearly better{apart}."
-        return Judgement("stop", "Worse", reason, findings)
+        return Judgement("stop", "Worse", reason, results)
     reason = f"what differs between the two runs may be chance{apart}."
-    return Judgement("open", "No clear difference", reason, findings)
+    return Judgement("open", "No clear difference", reason, results)
 
 
 def _titles(figures: Sequence[FigureDifference], outcome: str) -> str:
@@ -203,7 +212,7 @@ def _relative(figure: FigureDifference) -> bool:
 
 def _value(figure: FigureDifference, value: float, digits: int) -> str:
     if figure.metric == "sqnr_db":
-        return f"{wording.decibels(value)} dB"
+        return f"{wording.sqnr(value)} dB"
     if figure.metric == "size_bytes":
         return f"{value / 1e6:.2f} MB"
     return wording.value(figure.meaning, value, digits)

@@ -18,7 +18,7 @@ from quantkit.reports.content.layer_times import breakdowns
 from quantkit.reports.content.points import quality_of, target_order
 from quantkit.reports.content.table import columns
 from quantkit.reports.content.tensors import tensor_entries
-from quantkit.reports.content.thumbnails import thumbnails
+from quantkit.reports.content.thumbnails import make_thumbnails
 from quantkit.reports.content.verdict import judge
 from quantkit.reports.page import page
 
@@ -34,12 +34,18 @@ GLYPHS = (
 
 
 def html_report(
-    calibration: Calibration | None, comparison: Comparison | None, gate: GateResult | None, pictures: bool = True
+    calibration: Calibration | None, comparison: Comparison | None, gate: GateResult | None, thumbnails: bool = True
 ) -> str:
-    """The report as one HTML document. What is None is left out, and the verdict says so.
+    """Write the report as one HTML document. Names of models, tensors, classes and files are untrusted.
 
-    ``pictures`` False leaves out thumbnails of the samples whose answers changed. Names of models, tensors, classes and
-    files are untrusted.
+    Args:
+        calibration: The calibration, if it is known.
+        comparison: The comparison, if there is one.
+        gate: The gate's result, if there is one.
+        thumbnails: Show thumbnails of the samples whose answers changed.
+
+    Returns:
+        The HTML document.
     """
     model = comparison.model if comparison else calibration.model.path if calibration else "?"
     rows = comparison.rows if comparison else ()
@@ -47,7 +53,7 @@ def html_report(
     series = series_of(rows)
     entries = layer_entries(series, tensor_entries(calibration) if calibration else [])
     changed = changes_of(comparison) if comparison else []
-    flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if pictures else {}
+    flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if thumbnails else {}
     return page(
         "report.html",
         [entry.calibrated.chart if entry.calibrated else None for entry in entries],
@@ -63,7 +69,7 @@ def html_report(
         glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),
         changed=changed,
-        thumbnails=thumbnails(comparison.data, flipped) if comparison else {},
+        thumbnails=make_thumbnails(comparison.data, flipped) if comparison else {},
         series=series,
         entries=entries,
         commands=reproduce(calibration, comparison) if calibration else [],

@@ -31,7 +31,7 @@ def markdown_summary(comparison: Comparison | None, gate: GateResult | None, cal
     """
     judgement = judge(comparison, gate)
     verdict = [f"**{escaped(judgement.headline)}**: {escaped(judgement.reason)}", ""]
-    blocks = [verdict, _bullets(judgement.findings)]
+    blocks = [verdict, _bullets(judgement.results)]
     if comparison:
         blocks.append(_rows(comparison))
         worst = worst_named(series_of(comparison.rows))

@@ -82,7 +82,7 @@ def points(share: float) -> str:
     return signed(100 * share, 2)
 
 
-def decibels(sqnr_db: float | None) -> str:
+def sqnr(sqnr_db: float | None) -> str:
     """Format an SQNR: ``25.3``; ``∞`` if bit-exact with FP32."""
     if sqnr_db is None or math.isinf(sqnr_db):
         return "∞"
@@ -104,7 +104,7 @@ def speed(speedup: float) -> str:
     return "is about as fast"
 
 
-def figure(value: float) -> str:
+def tensor_value(value: float) -> str:
     """Format a value of a tensor with four significant digits."""
     return f"{value:.4g}".replace("-", MINUS) if math.isfinite(value) else "not finite"
 

@@ -22,7 +22,22 @@ from tests.reports.builders import HOSTILE, calibration, comparison, gated, refe
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 LAYERS = 100
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+GRAVE = ("serious", "critical")
 Visit = Callable[..., Any]
+
+
+def violations(page: Any) -> list[str]:
+    """What axe-core finds grave in a page."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {node['target']} {node['failureSummary']}"
+        for rule in found
+        if rule["impact"] in GRAVE
+        for node in rule["nodes"]
+    ]
 
 
 @pytest.fixture(scope="package")

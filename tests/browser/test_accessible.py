@@ -10,23 +10,9 @@ import numpy as np
 import pytest
 
 from quantkit.reports.charts.svg import LIGHT
-from tests.browser.conftest import Visit
-from tests.browser.test_page import PHONE
+from tests.browser.conftest import PHONE, Visit, violations
 
-GRAVE = ("serious", "critical")
 TELLS_APART = 10  # ΔE*ab; 2 can just be seen
-
-
-def violations(page: Any) -> list[str]:
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{rule['id']}: {node['target']} {node['failureSummary']}"
-        for rule in found
-        if rule["impact"] in GRAVE
-        for node in rule["nodes"]
-    ]
 
 
 @pytest.mark.parametrize("settings", [{}, {"color_scheme": "dark"}, PHONE], ids=["light", "dark", "phone"])

@@ -9,8 +9,7 @@ import pytest
 from quantkit.core.comparison import LayerError
 from quantkit.reports.difference_html import Run, difference_page
 from quantkit.reports.html import html_report
-from tests.browser.conftest import Visit
-from tests.browser.test_accessible import violations
+from tests.browser.conftest import Visit, violations
 from tests.reports.builders import HOSTILE, answered, calibration, comparison, reference_row, row
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}

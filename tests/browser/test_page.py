@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import LAYERS, Visit
+from tests.browser.conftest import LAYERS, PHONE, Visit
 from tests.reports.builders import HOSTILE
 
 LOAD_MS = 3_000  # a page takes a few hundred; a busy machine should not fail the test
 BYTES_PER_LAYER = 20_000
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
 @pytest.mark.parametrize("name", ["real", "rich", "big", "hostile"])

@@ -17,7 +17,7 @@ from tests.conftest import Quantkit
 VENDORS = ("openvino", "nncf", "tensorrt", "torch", "onnxruntime", "onnx", "scipy", "matplotlib", "pydantic", "numpy")
 
 
-def test_help_names_every_verb_and_is_quick(quantkit: Quantkit) -> None:
+def test_help_names_every_verb_and_is_quick(quantkit: Quantkit, invoked: Quantkit) -> None:
     quantkit("--help")
     times = []
     for _ in range(3):
@@ -28,7 +28,7 @@ def test_help_names_every_verb_and_is_quick(quantkit: Quantkit) -> None:
     verbs = "calibrate merge export convert compare report gate run inspect doctor demo"
     for verb in verbs.split():
         assert verb in shown.stdout
-        told = quantkit(verb, "--help")
+        told = invoked(verb, "--help")
         assert told.returncode == 0
         assert verb != "gate" or "[[gate]]" in told.stdout  # and not taken for markup
     assert min(times) < 0.5
@@ -53,13 +53,13 @@ def test_vendor_packages_are_imported_only_inside_their_target() -> None:
                     assert line.startswith("    "), f"{file} imports {package} at the top"
 
 
-def test_doctor_tells_what_works(quantkit: Quantkit) -> None:
-    document = json.loads(quantkit("doctor", "--json").stdout)
+def test_doctor_tells_what_works(invoked: Quantkit) -> None:
+    document = json.loads(invoked("doctor", "--json").stdout)
     assert document["targets"]["onnxruntime"]["works"]
     assert document["targets"]["tensorrt"]["exports"]
     openvino = document["targets"]["openvino"]
     assert openvino["works"] or "pip install" in openvino["hint"]
-    shown = quantkit("doctor").stdout
+    shown = invoked("doctor").stdout
     assert "onnxruntime" in shown
     assert document["counting_kernel"] == ("Counting: compiled\n" in shown)
 
@@ -73,8 +73,8 @@ def test_doctor_tells_how_to_get_the_counting_kernel(quantkit: Quantkit, tmp_pat
     assert "C compiler" in shown
 
 
-def test_the_help_names_every_method(quantkit: Quantkit) -> None:
-    shown = quantkit("calibrate", "--help", COLUMNS="300").stdout
+def test_the_help_names_every_method(invoked: Quantkit) -> None:
+    shown = invoked("calibrate", "--help", COLUMNS="300").stdout
     assert all(re.search(rf"\b{name}[,\s]", shown) for name in calibrators())
     assert f"[{DEFAULT_METHOD}]" in shown
 
@@ -87,11 +87,11 @@ def test_a_missing_library_is_named_with_its_pip_command(quantkit: Quantkit, tmp
     assert "pip install 'openvino>=" in openvino["hint"]
 
 
-def test_inspect_shows_a_model(quantkit: Quantkit, model_path: Path) -> None:
-    document = json.loads(quantkit("inspect", model_path, "--json").stdout)
+def test_inspect_shows_a_model(invoked: Quantkit, model_path: Path) -> None:
+    document = json.loads(invoked("inspect", model_path, "--json").stdout)
     assert document["inputs"] == [{"name": "input", "shape": ["N", 3, 16, 16], "dtype": "float32"}]
     assert document["operators"]["Conv"] == 2
-    shown = quantkit("inspect", model_path).stdout
+    shown = invoked("inspect", model_path).stdout
     assert "N × 3 × 16 × 16" in shown
 
 

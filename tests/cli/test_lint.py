@@ -10,12 +10,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from quantkit import calibrate
 from quantkit.graph.model_file import open_model
 from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 from tests.conftest import Quantkit, tiny_model
 from tests.graphs.lint.builder import Builder
-from tests.graphs.quantized import X, ranges_of
 
 
 @pytest.fixture
@@ -23,7 +23,8 @@ def folder(tmp_path: Path) -> Path:
     """``fine.onnx`` for TensorRT, ``slow.onnx`` with a warning, and ``ort.onnx`` for ONNX Runtime."""
     onnx.save(tiny_model(), tmp_path / "tiny.onnx")
     model = open_model(tmp_path / "tiny.onnx")
-    ranges = ranges_of(model, {"input": X})
+    images = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
+    ranges = calibrate(tmp_path / "tiny.onnx", images, method="minmax").ranges
     fine = quantized_for_tensorrt(model, ranges)
     onnx.save(fine, tmp_path / "fine.onnx")
     onnx.save(quantized_for_onnxruntime(model, ranges), tmp_path / "ort.onnx")
@@ -33,16 +34,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_errors_are_listed_by_rule_and_exit_1(quantkit: Quantkit, folder: Path) -> None:
-    shown = quantkit("lint", "ort.onnx")
+def test_errors_are_listed_by_rule_and_exit_1(invoked: Quantkit, folder: Path) -> None:
+    shown = invoked("lint", "ort.onnx")
     assert shown.returncode == 1
     assert "error: zero-point-not-zero (" in shown.stdout
     assert "  Hint: Quantize symmetrically" in shown.stdout
     assert "Add 'add'" in shown.stdout
     last = shown.stdout.splitlines()[-1]
-    document = json.loads(quantkit("lint", folder / "ort.onnx", "--json").stdout)
+    document = json.loads(invoked("lint", folder / "ort.onnx", "--json").stdout)
     assert last == f"{document['errors']} errors, {document['warnings']} warning" + "s" * (document["warnings"] != 1)
-    everything = quantkit("lint", "ort.onnx", "-v")
+    everything = invoked("lint", "ort.onnx", "-v")
     for finding in document["findings"]:
         assert finding["what"] in everything.stdout
         assert finding["severity"] in ("error", "warning", "note")
@@ -50,35 +51,35 @@ def test_errors_are_listed_by_rule_and_exit_1(quantkit: Quantkit, folder: Path) 
     assert sum(f["severity"] == "error" for f in document["findings"]) == document["errors"] > 0
 
 
-def test_long_lists_are_cut_short(quantkit: Quantkit, tmp_path: Path) -> None:
+def test_long_lists_are_cut_short(invoked: Quantkit, tmp_path: Path) -> None:
     graph = Builder()
     x = graph.pair("x")
     graph.outputs += [graph.conv(x, f"out{number}", outputs=8) for number in range(12)]
     onnx.save(graph.model(), tmp_path / "m.onnx")
-    shown = quantkit("lint", "m.onnx").stdout
+    shown = invoked("lint", "m.onnx").stdout
     assert "note: few-channels (12)" in shown
     assert "out7" in shown
     assert "out8" not in shown
     assert "... and 4 more (-v)" in shown
-    assert "out11" in quantkit("lint", "m.onnx", "-v").stdout
+    assert "out11" in invoked("lint", "m.onnx", "-v").stdout
 
 
-def test_warnings_alone_exit_0(quantkit: Quantkit, folder: Path) -> None:
-    shown = quantkit("lint", "slow.onnx")
+def test_warnings_alone_exit_0(invoked: Quantkit, folder: Path) -> None:
+    shown = invoked("lint", "slow.onnx")
     assert shown.returncode == 0
     assert "warning: skip-without-pair (1)" in shown.stdout
     assert shown.stdout.splitlines()[-1] == "0 errors, 1 warning"
 
 
-def test_nothing_to_say(quantkit: Quantkit, folder: Path) -> None:
-    shown = quantkit("lint", "fine.onnx")
+def test_nothing_to_say(invoked: Quantkit, folder: Path) -> None:
+    shown = invoked("lint", "fine.onnx")
     assert shown.returncode == 0
     assert shown.stdout.splitlines()[-1] == "No pair breaks a TensorRT rule"
-    document = json.loads(quantkit("lint", "fine.onnx", "--json").stdout)
+    document = json.loads(invoked("lint", "fine.onnx", "--json").stdout)
     assert (document["errors"], document["warnings"]) == (0, 0)
 
 
-def test_bad_input_exits_2(quantkit: Quantkit, folder: Path) -> None:
+def test_bad_input_exits_2(invoked: Quantkit, folder: Path) -> None:
     (folder / "text.onnx").write_text("hello")
     (folder / "cut.onnx").write_bytes((folder / "ort.onnx").read_bytes()[:-500])
     damaged = onnx.load(folder / "ort.onnx")
@@ -87,16 +88,16 @@ def test_bad_input_exits_2(quantkit: Quantkit, folder: Path) -> None:
     scale.raw_data = scale.raw_data[:3]
     onnx.save(damaged, folder / "damaged.onnx")
     for name in ("none.onnx", "text.onnx", "cut.onnx", "damaged.onnx", "tiny.onnx", "."):
-        shown = quantkit("lint", name)
+        shown = invoked("lint", name)
         assert shown.returncode == 2, name
         assert shown.stdout == ""
         assert shown.stderr.startswith("Error: ")
         assert name in shown.stderr
         assert "Traceback" not in shown.stderr
-    assert "holds no QuantizeLinear" in quantkit("lint", "tiny.onnx").stderr
+    assert "holds no QuantizeLinear" in invoked("lint", "tiny.onnx").stderr
 
 
-def test_the_help_states_the_exit_codes(quantkit: Quantkit) -> None:
-    shown = " ".join(quantkit("lint", "--help", COLUMNS="300").stdout.split())
+def test_the_help_states_the_exit_codes(invoked: Quantkit) -> None:
+    shown = " ".join(invoked("lint", "--help", COLUMNS="300").stdout.split())
     for code in ("Exit 0", "1:", "2:"):
         assert code in shown

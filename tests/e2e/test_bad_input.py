@@ -36,7 +36,7 @@ def check(done: subprocess.CompletedProcess[str], code: int, *words: str, out: P
 
 
 @pytest.mark.parametrize("kind", ["absent", "empty", "no images", "text as png"])
-def test_data_that_is_none(quantkit: Quantkit, model_path: Path, tmp_path: Path, kind: str) -> None:
+def test_data_that_is_none(invoked: Quantkit, model_path: Path, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "data"
     if kind != "absent":
         folder.mkdir()
@@ -50,81 +50,81 @@ def test_data_that_is_none(quantkit: Quantkit, model_path: Path, tmp_path: Path,
         "no images": ("holds no images",),
         "text as png": ("fake.png", "not an image"),
     }[kind]
-    check(quantkit("calibrate", model_path, "--data", folder, "-o", "out"), 2, *words, out=tmp_path / "out")
+    check(invoked("calibrate", model_path, "--data", folder, "-o", "out"), 2, *words, out=tmp_path / "out")
 
 
-def test_too_many_unreadable_images(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
+def test_too_many_unreadable_images(invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
     (images / "red" / "0.png").write_bytes((images / "red" / "1.png").read_bytes()[:200])
-    done = quantkit("calibrate", model_path, "--data", images, "-o", "out")
+    done = invoked("calibrate", model_path, "--data", images, "-o", "out")
     check(done, 2, "1 of 18", "red/0.png", "5%", out=tmp_path / "out")
 
 
 @pytest.mark.parametrize("content", [b"", b"no onnx", None])
 def test_models_that_are_none(
-    quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path, content: bytes
+    invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path, content: bytes
 ) -> None:
     data = model_path.read_bytes()
     model_path.write_bytes(data[: len(data) // 2] if content is None else content)
-    done = quantkit("calibrate", model_path, "--data", images, "-o", "out")
+    done = invoked("calibrate", model_path, "--data", images, "-o", "out")
     check(done, 2, "tiny.onnx", "not an ONNX model", out=tmp_path / "out")
 
 
-def test_wrong_shape_and_channels(quantkit: Quantkit, images: Path, tmp_path: Path) -> None:
+def test_wrong_shape_and_channels(invoked: Quantkit, images: Path, tmp_path: Path) -> None:
     onnx.save(tiny_model(channels=1), tmp_path / "gray.onnx")
-    done = quantkit("calibrate", "gray.onnx", "--data", images, "-o", "out")
+    done = invoked("calibrate", "gray.onnx", "--data", images, "-o", "out")
     check(done, 2, "takes 1 channels", "--preprocess gray", out=tmp_path / "out")
     onnx.save(tiny_model(), tmp_path / "rgb.onnx")
     np.save(tmp_path / "x.npy", np.zeros((4, 3, 8, 8), np.float32))
-    done = quantkit("calibrate", "rgb.onnx", "--data", "x.npy", "-o", "out")
+    done = invoked("calibrate", "rgb.onnx", "--data", "x.npy", "-o", "out")
     check(done, 2, "(3, 8, 8)", "16", out=tmp_path / "out")
     # A model that states no size it can only take: onnxruntime's own words are passed on.
     np.save(tmp_path / "y.npy", np.zeros((4, 3, 1, 1), np.float32))
     model = tiny_model(size="S")
     next(n for n in model.graph.node if n.name == "conv1").attribute[0].ints[:] = [0, 0, 0, 0]
     onnx.save(model, tmp_path / "dynamic.onnx")
-    done = quantkit("calibrate", "dynamic.onnx", "--data", "y.npy", "-o", "out")
+    done = invoked("calibrate", "dynamic.onnx", "--data", "y.npy", "-o", "out")
     check(done, 2, "failed on an input of shape", out=tmp_path / "out")
 
 
-def test_activations_that_are_not_finite(quantkit: Quantkit, images: Path, tmp_path: Path) -> None:
+def test_activations_that_are_not_finite(invoked: Quantkit, images: Path, tmp_path: Path) -> None:
     model = tiny_model()
     model.graph.node.append(helper.make_node("Log", ["pool"], ["log"], name="log"))
     model.graph.output.append(helper.make_empty_tensor_value_info("log"))
     bias = next(t for t in model.graph.initializer if t.name == "b2")
     bias.CopyFrom(numpy_helper.from_array(np.full(16, -1000, np.float32), "b2"))
     onnx.save(model, tmp_path / "inf.onnx")
-    done = quantkit("calibrate", "inf.onnx", "--data", images, "-o", "out")
+    done = invoked("calibrate", "inf.onnx", "--data", images, "-o", "out")
     check(done, 2, "'log'", "-inf", ".png", "--exclude", out=tmp_path / "out")
-    assert quantkit("calibrate", "inf.onnx", "--data", images, "-o", "ok", "--exclude", "log").returncode == 0
+    assert invoked("calibrate", "inf.onnx", "--data", images, "-o", "ok", "--exclude", "log").returncode == 0
     values = np.zeros((4, 3, 16, 16), np.float32)
     values[2, 0, 0, 0] = np.nan
     np.save(tmp_path / "nan.npy", values)
     onnx.save(tiny_model(), tmp_path / "m.onnx")
-    done = quantkit("calibrate", "m.onnx", "--data", "nan.npy", "-o", "out")
+    done = invoked("calibrate", "m.onnx", "--data", "nan.npy", "-o", "out")
     check(done, 2, "'input'", "nan", "nan.npy[2]", out=tmp_path / "out")
 
 
-def test_labels_and_classes_that_do_not_fit(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
-    assert quantkit("calibrate", model_path, "--data", images, "-o", "run", "--no-export").returncode == 0
+def test_labels_and_classes_that_do_not_fit(invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
+    assert invoked("calibrate", model_path, "--data", images, "-o", "run", "--no-export").returncode == 0
     (images / "extra").mkdir()
     Image.new("RGB", (8, 8)).save(images / "extra" / "a.png")
-    check(quantkit("compare", "run", "--data", images), 2, "4 classes", "3 outputs", "[data] classes")
+    check(invoked("compare", "run", "--data", images), 2, "4 classes", "3 outputs", "[data] classes")
     flat = images / "red"
     (flat / "labels.csv").write_text("0.png,2\n1.png,3\n")
-    check(quantkit("compare", "run", "--data", flat), 2, "label 3", "0 to 2")
+    check(invoked("compare", "run", "--data", flat), 2, "label 3", "0 to 2")
     assert not (tmp_path / "run" / "comparison.json").exists()
     (tmp_path / "quantkit.toml").write_text(
         f'[model]\npath = "{model_path}"\n[data]\ncalibration = "{images}"\nevaluation = "{images}"\n'
     )
-    check(quantkit("run", "-o", "early"), 2, "4 classes", out=tmp_path / "early")
+    check(invoked("run", "-o", "early"), 2, "4 classes", out=tmp_path / "early")
 
 
-def test_an_output_that_cannot_be_written(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written(invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     check(
-        quantkit("calibrate", model_path, "--data", images, "-o", "file/out"), 2, "file/out", "cannot be written", "-o"
+        invoked("calibrate", model_path, "--data", images, "-o", "file/out"), 2, "file/out", "cannot be written", "-o"
     )
-    check(quantkit("calibrate", model_path, "--data", images, "-o", "file"), 2, "file", "cannot be written")
+    check(invoked("calibrate", model_path, "--data", images, "-o", "file"), 2, "file", "cannot be written")
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -156,16 +156,16 @@ def test_a_full_disk(quantkit: Quantkit, model_path: Path, images: Path, tmp_pat
         subprocess.run(["umount", disk], check=True)
 
 
-def test_an_unknown_key(quantkit: Quantkit, tmp_path: Path) -> None:
+def test_an_unknown_key(invoked: Quantkit, tmp_path: Path) -> None:
     (tmp_path / "quantkit.toml").write_text("[calibrate]\nmetod = 'mse'\n")
-    check(quantkit("run"), 2, "'calibrate.metod'", "method, percentile")
+    check(invoked("run"), 2, "'calibrate.metod'", "method, percentile")
 
 
-def test_folders_that_are_no_runs(quantkit: Quantkit, images: Path, tmp_path: Path) -> None:
+def test_folders_that_are_no_runs(invoked: Quantkit, images: Path, tmp_path: Path) -> None:
     for verb in ("compare", "gate", "report", "export", "inspect"):
-        check(quantkit(verb, images), 2, "not a run directory")
-        check(quantkit(verb, "nowhere"), 2, "nowhere")
-        check(quantkit(verb), 2, "runs/")
+        check(invoked(verb, images), 2, "not a run directory")
+        check(invoked(verb, "nowhere"), 2, "nowhere")
+        check(invoked(verb), 2, "runs/")
 
 
 @pytest.mark.parametrize(
@@ -182,32 +182,32 @@ def test_folders_that_are_no_runs(quantkit: Quantkit, images: Path, tmp_path: Pa
         ("frobnicate",),
     ],
 )
-def test_usage(quantkit: Quantkit, model_path: Path, images: Path, arguments: tuple[str, ...]) -> None:
+def test_usage(invoked: Quantkit, model_path: Path, images: Path, arguments: tuple[str, ...]) -> None:
     if arguments == ("calibrate",):
         model_path.unlink()
-    check(quantkit(*arguments), 2)
+    check(invoked(*arguments), 2)
 
 
-def test_targets_and_precisions_that_are_none(quantkit: Quantkit, model_path: Path, images: Path) -> None:
-    assert quantkit("calibrate", model_path, "--data", images, "-o", "run", "--no-export").returncode == 0
-    check(quantkit("compare", "run", "--data", images, "--target", "tpu"), 2, "'tpu'", "onnxruntime")
-    check(quantkit("compare", "run", "--data", images, "--precision", "int4"), 2, "int4")
-    check(quantkit("compare", "run", "--data", images, "--device", "TPU"), 3, "'TPU'")
-    check(quantkit("export", "run", "--tensorrt", "latest"), 2, "'latest'")
-    check(quantkit("gate", "run", "--max-drop", "1"), 2, "not compared yet", "quantkit compare")
+def test_targets_and_precisions_that_are_none(invoked: Quantkit, model_path: Path, images: Path) -> None:
+    assert invoked("calibrate", model_path, "--data", images, "-o", "run", "--no-export").returncode == 0
+    check(invoked("compare", "run", "--data", images, "--target", "tpu"), 2, "'tpu'", "onnxruntime")
+    check(invoked("compare", "run", "--data", images, "--precision", "int4"), 2, "int4")
+    check(invoked("compare", "run", "--data", images, "--device", "TPU"), 3, "'TPU'")
+    check(invoked("export", "run", "--tensorrt", "latest"), 2, "'latest'")
+    check(invoked("gate", "run", "--max-drop", "1"), 2, "not compared yet", "quantkit compare")
 
 
-def test_a_model_that_changed_since(quantkit: Quantkit, model_path: Path, images: Path) -> None:
-    assert quantkit("calibrate", model_path, "--data", images, "-o", "run", "--no-export").returncode == 0
+def test_a_model_that_changed_since(invoked: Quantkit, model_path: Path, images: Path) -> None:
+    assert invoked("calibrate", model_path, "--data", images, "-o", "run", "--no-export").returncode == 0
     onnx.save(tiny_model(opset=14), model_path)
-    check(quantkit("compare", "run", "--data", images), 2, "tiny.onnx", "has changed")
+    check(invoked("compare", "run", "--data", images), 2, "tiny.onnx", "has changed")
 
 
-def test_a_gate_without_a_match_is_5(quantkit: Quantkit, model_path: Path, images: Path) -> None:
-    assert quantkit("calibrate", model_path, "--data", images, "-o", "run", "--no-export").returncode == 0
-    done = quantkit("compare", "run", "--data", images / "red", "--target", "onnxruntime", "--precision", "int8")
+def test_a_gate_without_a_match_is_5(invoked: Quantkit, model_path: Path, images: Path) -> None:
+    assert invoked("calibrate", model_path, "--data", images, "-o", "run", "--no-export").returncode == 0
+    done = invoked("compare", "run", "--data", images / "red", "--target", "onnxruntime", "--precision", "int8")
     assert done.returncode == 0, done.stderr
-    done = quantkit("gate", "run", "--max-drop", "1")  # nothing is labelled
+    done = invoked("gate", "run", "--max-drop", "1")  # nothing is labelled
     assert done.returncode == 5
     assert "matched nothing" in done.stderr
 

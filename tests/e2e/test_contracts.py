@@ -26,23 +26,23 @@ def run(model_path: Path, images: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_options_of_compare_do_not_stick(quantkit: Quantkit, run: Path, images: Path, tmp_path: Path) -> None:
+def test_options_of_compare_do_not_stick(invoked: Quantkit, run: Path, images: Path, tmp_path: Path) -> None:
     small = ("--samples", "3", "--batch-size", "2", "--target", "onnxruntime", "--precision", "int8", "--seed", "9")
-    assert quantkit("compare", run, "--data", images, *small, "--preprocess", "raw").returncode == 0
+    assert invoked("compare", run, "--data", images, *small, "--preprocess", "raw").returncode == 0
     assert json.loads((run / "comparison.json").read_text())["samples"] == 3
-    shown = quantkit("compare", run, "--dump-config")
+    shown = invoked("compare", run, "--dump-config")
     lines = ("samples = 300", "seed = 0", "batch_sizes = [\n    1,\n]", "targets = []", 'preset = "imagenet-stretch"')
     for line in lines:
         assert line in shown.stdout
     assert f'evaluation = "{images}"' in shown.stdout  # where the images are is worth remembering
     images.rename(tmp_path / "gone")
-    assert quantkit("calibrate", "--method", "minmax", "-o", run, "--no-export").returncode == 0
+    assert invoked("calibrate", "--method", "minmax", "-o", run, "--no-export").returncode == 0
 
 
-def test_other_preprocessing_than_the_calibrations_is_warned_about(quantkit: Quantkit, run: Path, images: Path) -> None:
+def test_other_preprocessing_than_the_calibrations_is_warned_about(invoked: Quantkit, run: Path, images: Path) -> None:
     command = ("compare", run, "--data", images, "--target", "onnxruntime", "--precision", "int8")
-    assert "preprocessed otherwise" in quantkit(*command, "--preprocess", "raw").stderr
-    assert "preprocessed otherwise" not in quantkit(*command).stderr
+    assert "preprocessed otherwise" in invoked(*command, "--preprocess", "raw").stderr
+    assert "preprocessed otherwise" not in invoked(*command).stderr
 
 
 def test_an_interrupted_save_never_vouches_for_other_data(
@@ -62,71 +62,71 @@ def test_an_interrupted_save_never_vouches_for_other_data(
     assert again.data.path == str(images)
 
 
-def test_artifacts_of_other_ranges_do_not_stay(quantkit: Quantkit, run: Path, images: Path, tmp_path: Path) -> None:
-    assert quantkit("export", run).returncode == 0
+def test_artifacts_of_other_ranges_do_not_stay(invoked: Quantkit, run: Path, images: Path, tmp_path: Path) -> None:
+    assert invoked("export", run).returncode == 0
     model = run / "artifacts" / "onnxruntime" / "int8" / "model.onnx"
     assert model.is_file()
-    assert quantkit("calibrate", "--method", "minmax", "-o", run, "--no-export").returncode == 0
+    assert invoked("calibrate", "--method", "minmax", "-o", run, "--no-export").returncode == 0
     assert not model.exists()
-    assert quantkit("export", run).returncode == 0
+    assert invoked("export", run).returncode == 0
     half = run / "artifacts" / "onnxruntime" / "fp16" / "model.onnx"
     assert model.is_file()
     assert half.is_file()
     onnx.save(tiny_model(opset=14), tmp_path / "tiny.onnx")
-    assert quantkit("calibrate", "tiny.onnx", "--data", images, "-o", run, "--no-export").returncode == 0
+    assert invoked("calibrate", "tiny.onnx", "--data", images, "-o", run, "--no-export").returncode == 0
     assert not model.exists()
     assert not half.exists()
 
 
 def test_folders_and_files_of_the_users_are_left_alone(
-    quantkit: Quantkit, model_path: Path, images: Path, run: Path, tmp_path: Path
+    invoked: Quantkit, model_path: Path, images: Path, run: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "quantkit.toml").write_text("# mine\n")
     for folder in (tmp_path, images):
-        done = quantkit("calibrate", model_path, "--data", images, "-o", folder)
+        done = invoked("calibrate", model_path, "--data", images, "-o", folder)
         assert done.returncode == 2
         assert "not quantkit's" in done.stderr
     assert (tmp_path / "quantkit.toml").read_text() == "# mine\n"
     mine = tmp_path / "ex" / "onnxruntime" / "int8" / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    done = quantkit("export", run, "--target", "onnxruntime", "--precision", "int8", "-o", "ex")
+    done = invoked("export", run, "--target", "onnxruntime", "--precision", "int8", "-o", "ex")
     assert done.returncode == 2
     assert "mine.txt" in done.stderr
     assert mine.read_text() == "mine"
 
 
-def test_gate_needs_comparison_json_alone(quantkit: Quantkit, run: Path, images: Path, tmp_path: Path) -> None:
-    done = quantkit("gate", run, "--min-agreement", "1")
+def test_gate_needs_comparison_json_alone(invoked: Quantkit, run: Path, images: Path, tmp_path: Path) -> None:
+    done = invoked("gate", run, "--min-agreement", "1")
     assert done.returncode == 2
     assert "not compared yet" in done.stderr
     command = ("compare", run, "--data", images, "--target", "onnxruntime", "--precision", "int8")
-    assert quantkit(*command).returncode == 0
+    assert invoked(*command).returncode == 0
     (tmp_path / "alone").mkdir()
     shutil.copy(run / "comparison.json", tmp_path / "alone")
     for subject in ("alone", "alone/comparison.json"):
-        assert quantkit("gate", subject, "--min-agreement", "1").returncode == 0
+        assert invoked("gate", subject, "--min-agreement", "1").returncode == 0
     assert [path.name for path in (tmp_path / "alone").iterdir()] == ["comparison.json"]
     for option, value in (("--max-drop", "10"), ("--min-agreement", "101"), ("--max-drop", "-1")):
-        done = quantkit("gate", run, option, value)
+        done = invoked("gate", run, option, value)
         assert done.returncode == 2
         assert option in done.stderr
 
 
-def test_a_pipe_is_written_into_not_replaced(quantkit: Quantkit, run: Path, images: Path, tmp_path: Path) -> None:
-    quantkit("compare", run, "--data", images, "--target", "onnxruntime", "--precision", "int8")
+def test_a_pipe_is_written_into_not_replaced(invoked: Quantkit, run: Path, images: Path, tmp_path: Path) -> None:
+    invoked("compare", run, "--data", images, "--target", "onnxruntime", "--precision", "int8")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     received: list[str] = []
     reader = threading.Thread(target=lambda: received.append(pipe.read_text()), daemon=True)
     reader.start()
-    assert quantkit("gate", run, "--min-agreement", "1", "--junit", pipe).returncode == 0
+    assert invoked("gate", run, "--min-agreement", "1", "--junit", pipe).returncode == 0
     reader.join(timeout=20)
     assert received[0].startswith("<?xml")
     assert pipe.is_fifo()
 
 
-def test_json_is_json_to_the_letter(quantkit: Quantkit, images: Path, tmp_path: Path) -> None:
+def test_json_is_json_to_the_letter(quantkit: Quantkit, invoked: Quantkit, images: Path, tmp_path: Path) -> None:
     model = tiny_model()
     for node in model.graph.node:
         node.input[:] = ["a:cat:[b]" if name == "relu1" else name for name in node.input]
@@ -137,7 +137,7 @@ def test_json_is_json_to_the_letter(quantkit: Quantkit, images: Path, tmp_path: 
     )
     assert "a:cat:[b]" in json.loads(done.stdout)["tensors"]
     for verb in (("export", "out"), ("inspect", "out"), ("inspect", "m.onnx"), ("report", "out"), ("doctor",)):
-        assert json.loads(quantkit(*verb, "--json").stdout)
+        assert json.loads(invoked(*verb, "--json").stdout)
     (tmp_path / "g.toml").write_text('[[gate]]\nmetric = "sqnr_db"\nmin = 1\nprecision = "*"\n')
     compared = quantkit("compare", "out", "--data", images, "--target", "onnxruntime", "--json")
     assert json.loads(compared.stdout)["rows"]
@@ -145,15 +145,15 @@ def test_json_is_json_to_the_letter(quantkit: Quantkit, images: Path, tmp_path: 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    json.loads(quantkit("gate", "out", "--gates", "g.toml", "--json").stdout, parse_constant=refuse)
+    json.loads(invoked("gate", "out", "--gates", "g.toml", "--json").stdout, parse_constant=refuse)
 
 
-def test_what_matches_nothing_is_said(quantkit: Quantkit, model_path: Path, images: Path, run: Path) -> None:
+def test_what_matches_nothing_is_said(invoked: Quantkit, model_path: Path, images: Path, run: Path) -> None:
     shutil.copy(images / "red" / "0.png", images / "red" / "copy.png")
-    done = quantkit("calibrate", model_path, "--data", images, "-o", "out", "--exclude", "typo*", "--no-export")
+    done = invoked("calibrate", model_path, "--data", images, "-o", "out", "--exclude", "typo*", "--no-export")
     assert "--exclude matches no node or tensor: typo*." in done.stderr
     assert "1 of 19 images are copies of others" in done.stderr
-    done = quantkit("export", run, "--target", "tensorrt", "--precision", "fp32")
+    done = invoked("export", run, "--target", "tensorrt", "--precision", "fp32")
     assert done.returncode == 2
     assert "no fp32 artifact for tensorrt" in done.stderr
 
@@ -163,15 +163,15 @@ def saved(model: onnx.ModelProto, path: Path) -> Path:
     return path
 
 
-def test_labels_are_checked_where_the_model_hides_its_classes(quantkit: Quantkit, images: Path, tmp_path: Path) -> None:
+def test_labels_are_checked_where_the_model_hides_its_classes(invoked: Quantkit, images: Path, tmp_path: Path) -> None:
     model = tiny_model()
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "classes"
     saved(model, tmp_path / "m.onnx")
-    assert quantkit("calibrate", "m.onnx", "--data", images, "-o", "run", "--no-export").returncode == 0
+    assert invoked("calibrate", "m.onnx", "--data", images, "-o", "run", "--no-export").returncode == 0
     shutil.copytree(images / "red", images / "zebra")
     for data, words in ((images, "4 classes"), (images / "red", "label 7")):
         (images / "red" / "labels.csv").write_text("0.png,7\n")
-        done = quantkit("compare", "run", "--data", data, "--target", "onnxruntime")
+        done = invoked("compare", "run", "--data", data, "--target", "onnxruntime")
         assert done.returncode == 2
         assert words in done.stderr
 

@@ -34,10 +34,10 @@ def test_the_demo_passes_its_own_gate(demo: Path) -> None:
     assert (demo / "run" / "report.html").is_file()
 
 
-def test_a_folder_of_someone_elses_is_left_alone(quantkit: Quantkit, tmp_path: Path) -> None:
+def test_a_folder_of_someone_elses_is_left_alone(invoked: Quantkit, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    done = quantkit("demo", "mine")
+    done = invoked("demo", "mine")
     assert done.returncode == 2
     assert "not empty" in done.stderr
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
@@ -57,10 +57,10 @@ def test_the_stored_model_is_small_and_its_data_is_named() -> None:
 @pytest.mark.openvino
 @pytest.mark.parametrize("verb", ["gate", "report"])
 def test_no_thumbnails_keeps_pictures_out_of_the_report(
-    verb: str, demo: Path, quantkit: Quantkit, tmp_path: Path
+    verb: str, demo: Path, invoked: Quantkit, tmp_path: Path
 ) -> None:
     if "data:image/jpeg" not in (demo / "run" / "report.html").read_text():
         pytest.skip("no answer changed on this machine")
     shutil.copytree(demo / "run", tmp_path / "run")
-    assert quantkit(verb, "run", "--no-thumbnails").returncode == 0
+    assert invoked(verb, "run", "--no-thumbnails").returncode == 0
     assert "data:image/jpeg" not in (tmp_path / "run" / "report.html").read_text()

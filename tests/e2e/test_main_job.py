@@ -72,11 +72,11 @@ def test_calibrate_compare_report_gate(quantkit: Quantkit, model_path: Path, ima
     assert snapshot(model_path, images) == before
 
 
-def test_solving_anew_reads_no_image(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
-    assert quantkit("calibrate", model_path, "--data", images, "-o", "out", "--no-export").returncode == 0
+def test_solving_anew_reads_no_image(invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
+    assert invoked("calibrate", model_path, "--data", images, "-o", "out", "--no-export").returncode == 0
     first = json.loads((tmp_path / "out" / "calibration.json").read_text())
     images.rename(tmp_path / "gone")
-    again = quantkit("calibrate", "--method", "minmax", "-o", "out", "--json")
+    again = invoked("calibrate", "--method", "minmax", "-o", "out", "--json")
     assert again.returncode == 0, again.stderr
     document = json.loads(again.stdout)
     assert document["method"] == "minmax"
@@ -112,23 +112,23 @@ def test_run_does_all_of_it_from_a_file(quantkit: Quantkit, model_path: Path, im
     assert quantkit("run").returncode == 5
 
 
-def test_options_go_before_environment_before_file(quantkit: Quantkit, tmp_path: Path, model_path: Path) -> None:
+def test_options_go_before_environment_before_file(invoked: Quantkit, tmp_path: Path, model_path: Path) -> None:
     (tmp_path / "quantkit.toml").write_text('[data]\nsamples = 5\nseed = 1\n[calibrate]\nmethod = "minmax"\n')
-    shown = quantkit("calibrate", "--samples", "9", "--dump-config", QUANTKIT_SAMPLES="7", QUANTKIT_METHOD="entropy")
+    shown = invoked("calibrate", "--samples", "9", "--dump-config", QUANTKIT_SAMPLES="7", QUANTKIT_METHOD="entropy")
     assert shown.returncode == 0, shown.stderr
     for line in ("samples = 9", 'method = "entropy"', "seed = 1", f'path = "{model_path}"'):
         assert line in shown.stdout
 
 
-def test_fixed_batches_dynamic_sizes_and_external_weights(quantkit: Quantkit, images: Path, tmp_path: Path) -> None:
+def test_fixed_batches_dynamic_sizes_and_external_weights(invoked: Quantkit, images: Path, tmp_path: Path) -> None:
     external = {"save_as_external_data": True, "location": "w.bin", "size_threshold": 0}
     onnx.save(tiny_model(batch=4, opset=11), tmp_path / "fixed.onnx", **external)
     onnx.save(tiny_model(size="S"), tmp_path / "dynamic.onnx")
     (tmp_path / "quantkit.toml").write_text("[preprocess]\nsize = [16, 16]\n")  # 224 x 224 would take its time
     for name in ("fixed", "dynamic"):
-        done = quantkit("calibrate", f"{name}.onnx", "--data", images, "-o", name, "--seed", "3")
+        done = invoked("calibrate", f"{name}.onnx", "--data", images, "-o", name, "--seed", "3")
         assert done.returncode == 0, done.stderr
-        compared = quantkit("compare", name, "--data", images, "--precision", "int8", "--json")
+        compared = invoked("compare", name, "--data", images, "--precision", "int8", "--json")
         assert compared.returncode == 0, compared.stderr
         document = json.loads(compared.stdout)
         assert document["samples"] == 18
@@ -136,19 +136,19 @@ def test_fixed_batches_dynamic_sizes_and_external_weights(quantkit: Quantkit, im
         assert all(row["agreement"] > 0.7 for row in document["rows"])
 
 
-def test_an_unlabelled_folder_compares_by_agreement(quantkit: Quantkit, model_path: Path, images: Path) -> None:
-    quantkit("calibrate", model_path, "--data", images / "red", "-o", "out", "--no-export")
-    done = quantkit("compare", "out", "--data", images / "red", "--target", "onnxruntime", "--json")
+def test_an_unlabelled_folder_compares_by_agreement(invoked: Quantkit, model_path: Path, images: Path) -> None:
+    invoked("calibrate", model_path, "--data", images / "red", "-o", "out", "--no-export")
+    done = invoked("compare", "out", "--data", images / "red", "--target", "onnxruntime", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["labelled"] == 0
     assert all(not row["metrics"] and not row["drop"] and row["agreement"] > 0 for row in document["rows"])
 
 
-def test_warnings_do_not_fail(quantkit: Quantkit, model_path: Path, tmp_path: Path) -> None:
+def test_warnings_do_not_fail(invoked: Quantkit, model_path: Path, tmp_path: Path) -> None:
     images = write_images(tmp_path / "many", per_class=20)
     (images / "red" / "0.png").write_text("no image")
-    done = quantkit("calibrate", model_path, "--data", images, "-o", "out", "--samples", "60", "--no-export")
+    done = invoked("calibrate", model_path, "--data", images, "-o", "out", "--samples", "60", "--no-export")
     assert done.returncode == 0, done.stderr
     assert "1 of 60 images could not be read and were skipped: red/0.png (not an image)" in done.stderr
     assert json.loads((tmp_path / "out" / "calibration.json").read_text())["data"]["skipped"] == {
@@ -158,7 +158,7 @@ def test_warnings_do_not_fail(quantkit: Quantkit, model_path: Path, tmp_path: Pa
 
 @pytest.mark.openvino
 def test_a_target_that_cannot_run_the_model_is_left_out_unless_asked_for(
-    quantkit: Quantkit, images: Path, tmp_path: Path
+    invoked: Quantkit, images: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino")
     model = tiny_model()
@@ -168,20 +168,18 @@ def test_a_target_that_cannot_run_the_model_is_left_out_unless_asked_for(
     model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
     model.graph.output.append(onnx.helper.make_empty_tensor_value_info("inverse"))
     onnx.save(model, tmp_path / "odd.onnx")
-    done = quantkit(
-        "calibrate", "odd.onnx", "--data", images, "-o", "out", "--method", "minmax", "--exclude", "inverse"
-    )
+    done = invoked("calibrate", "odd.onnx", "--data", images, "-o", "out", "--method", "minmax", "--exclude", "inverse")
     assert done.returncode == 0, done.stderr
     assert "Warning: No fp32 for openvino: OpenVINO has no operator for" in done.stderr
-    compared = quantkit("compare", "out", "--data", images, "--json")
+    compared = invoked("compare", "out", "--data", images, "--json")
     assert compared.returncode == 0, compared.stderr
     assert {row["target"] for row in json.loads(compared.stdout)["rows"]} == {"onnxruntime"}
-    asked = quantkit("compare", "out", "--data", images, "--target", "openvino")
+    asked = invoked("compare", "out", "--data", images, "--target", "openvino")
     assert asked.returncode == 2
     assert "odd.onnx" in asked.stderr
 
 
-def test_hostile_names_pass_through(quantkit: Quantkit, tmp_path: Path) -> None:
+def test_hostile_names_pass_through(invoked: Quantkit, tmp_path: Path) -> None:
     model = tiny_model()
     hostile = "</script><script>alert(1)</script> [bold]: $(x)"
     for node in model.graph.node:
@@ -191,21 +189,21 @@ def test_hostile_names_pass_through(quantkit: Quantkit, tmp_path: Path) -> None:
     images = write_images(tmp_path / "imgs")
     (images / "red").rename(images / "<img src=x onerror=alert(1)>")
     (images / "blue" / "0.png").rename(images / "blue" / "[red]a\nb.png")
-    done = quantkit("calibrate", "m.onnx", "--data", images, "-o", "out [x]")
+    done = invoked("calibrate", "m.onnx", "--data", images, "-o", "out [x]")
     assert done.returncode == 0, done.stderr
-    compared = quantkit("compare", "out [x]", "--data", images, "--target", "onnxruntime")
+    compared = invoked("compare", "out [x]", "--data", images, "--target", "onnxruntime")
     assert compared.returncode == 0, compared.stderr
     assert hostile in json.loads((tmp_path / "out [x]" / "calibration.json").read_text())["tensors"]
     assert "<script>alert" not in (tmp_path / "out [x]" / "report.html").read_text()
-    shown = quantkit("inspect", "out [x]")
+    shown = invoked("inspect", "out [x]")
     assert hostile in shown.stdout
 
 
-def test_chance_accuracy_is_doubted(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
+def test_chance_accuracy_is_doubted(invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
     classes = tmp_path / "classes.txt"
     classes.write_text("red\nblue\ngreen\n")
-    quantkit("calibrate", model_path, "--data", images, "-o", "out", "--no-export")
-    done = quantkit("compare", "out", "--data", images, "--target", "onnxruntime", "--precision", "int8")
+    invoked("calibrate", model_path, "--data", images, "-o", "out", "--no-export")
+    done = invoked("compare", "out", "--data", images, "--target", "onnxruntime", "--precision", "int8")
     assert done.returncode == 0
     assert "probably wrong" in done.stderr  # the tiny model is not trained
 
@@ -227,7 +225,7 @@ def test_python_api_of_the_readme(model_path: Path, images: Path, tmp_path: Path
         qk.gate(comparison, [qk.Rule(metric="speedup", min=1000)]).raise_for_failure()
 
 
-def test_several_inputs_and_outputs_from_an_npz(quantkit: Quantkit, tmp_path: Path) -> None:
+def test_several_inputs_and_outputs_from_an_npz(invoked: Quantkit, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     weights = {
         "table": rng.standard_normal((20, 32)).astype(np.float32),
@@ -260,11 +258,11 @@ def test_several_inputs_and_outputs_from_an_npz(quantkit: Quantkit, tmp_path: Pa
         dense=rng.standard_normal((150, 32)).astype(np.float32),
         labels=rng.integers(0, 32, 150),
     )
-    done = quantkit("calibrate", "m.onnx", "--data", "x.npz", "-o", "out")
+    done = invoked("calibrate", "m.onnx", "--data", "x.npz", "-o", "out")
     assert done.returncode == 0, done.stderr
     tensors = json.loads((tmp_path / "out" / "calibration.json").read_text())["tensors"]
     assert list(tensors) == ["dense", "embedded", "mean", "sum", "product", "probabilities"]
-    compared = quantkit("compare", "out", "--data", "x.npz", "--json")
+    compared = invoked("compare", "out", "--data", "x.npz", "--json")
     assert compared.returncode == 0, compared.stderr
     for row in json.loads(compared.stdout)["rows"]:
         assert row["agreement"] > 0.9

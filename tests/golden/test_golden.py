@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import quantkit as qk
-from quantkit.calibrators.entropy import LEVELS
+from quantkit.calibrators.entropy import MAGNITUDES
 from quantkit.calibrators.numerics.divergence import divergences
 from quantkit.core.calibration import Calibration
 from quantkit.formats.tensorrt_cache import parse_cache
@@ -64,7 +64,7 @@ def test_entropy_thresholds_fall_into_tensorrts_bins(case: str, calibration: Cal
         if bins[0] != bins[1]:
             counts = histogram.absolute
             counts[0] = counts[1]
-            there, here = divergences(counts, LEVELS, LEVELS)[[i - LEVELS for i in bins]]
+            there, here = divergences(counts, MAGNITUDES, MAGNITUDES)[[i - MAGNITUDES for i in bins]]
             assert there < NEAR * here, name
             ties.append(name)
     assert len(ties) <= {"digits": 3, "mixed": 0}[case], ties

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
 from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
+from quantkit.reports.html import html_report
 from quantkit.tasks.classification import Classification
 
 SHA = "0123456789abcdef" * 4
@@ -149,3 +151,47 @@ def answered(labels: list[int], before: list[int], after: list[int], **changes: 
 
 def gated(*rules: dict[str, Any], of: Comparison | None = None) -> GateResult:
     return apply_rules(of or comparison(), [Rule(**rule) for rule in rules])
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements with attributes, the text, and the content of scripts."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.scripts: list[str] = []
+        self._raw = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._raw = tag if tag in ("script", "style") else ""
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._raw = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._raw == "script":
+            self.scripts[-1] += data
+        elif not self._raw:
+            self.text += data
+
+    @property
+    def words(self) -> str:
+        """The text with plain spaces."""
+        return " ".join(self.text.replace("\u2060", "").split())
+
+    def count(self, tag: str, **attributes: str) -> int:
+        return sum(
+            name == tag and attributes.items() <= {k: v or "" for k, v in found.items()}.items()
+            for name, found in self.elements
+        )
+
+
+def page(
+    calibrated: Calibration | None = None, compared: Comparison | None = None, gate: GateResult | None = None
+) -> Page:
+    return Page(html_report(calibrated, compared, gate))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from quantkit.reports.content.changed import changes_of
-from quantkit.reports.content.thumbnails import SIDE, thumbnails
+from quantkit.reports.content.thumbnails import SIDE, make_thumbnails
 from quantkit.reports.html import html_report
 from tests.reports.builders import HOSTILE, answered, comparison, reference_row, row
 
@@ -64,20 +64,20 @@ def test_thumbnails_are_small_and_only_of_the_data(tmp_path: Path) -> None:
     (data / "text.png").write_text("no image")
     (data / "link.png").symlink_to(tmp_path / "secret.png")
     names = ["0.png", "cats/1.png", "text.png", "gone.png", "../secret.png", str(tmp_path / "secret.png"), "link.png"]
-    found = thumbnails(str(data), names)
+    found = make_thumbnails(str(data), names)
     assert set(found) == {"0.png", "cats/1.png"}
     image = Image.open(io.BytesIO(base64.b64decode(found["0.png"].split(",")[1])))
     assert max(image.size) == SIDE
     (tmp_path / "list.txt").write_text("data/0.png\tcat\nsecret.png\n")
-    assert set(thumbnails(str(tmp_path / "list.txt"), ["data/0.png", "secret.png", "data/cats/1.png"])) == {
+    assert set(make_thumbnails(str(tmp_path / "list.txt"), ["data/0.png", "secret.png", "data/cats/1.png"])) == {
         "data/0.png",
         "secret.png",
     }
 
 
-@pytest.mark.parametrize("pictures", [True, False])
-def test_the_page_shows_pictures_unless_told_not_to(tmp_path: Path, pictures: bool) -> None:
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_page_shows_thumbnails_unless_told_not_to(tmp_path: Path, allowed: bool) -> None:
     picture(tmp_path / "1.png")
     one = answered([0, 1], [0, 1], [0, 0])
     one = one.model_copy(update={"data": str(tmp_path)})
-    assert ("data:image/jpeg" in html_report(None, one, None, pictures)) == pictures
+    assert ("data:image/jpeg" in html_report(None, one, None, allowed)) == allowed

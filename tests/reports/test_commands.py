@@ -17,7 +17,7 @@ from tests.reports.builders import HOSTILE, SHA, calibration, comparison, refere
 
 
 def test_hostile_names_are_one_word_each(tmp_path: Path) -> None:
-    name = "a b'; rm -rf $HOME `id`\n" + HOSTILE[0]
+    name = "/a b'; rm -rf $HOME `id`\n" + HOSTILE[0]
     folder = tmp_path / "it's a run"
     folder.mkdir()
     (folder / "quantkit.toml").touch()
@@ -46,16 +46,16 @@ def test_nothing_is_made_up() -> None:
 
 
 @pytest.mark.slow
-def test_they_make_the_run_again(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
+def test_they_make_the_run_again(invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
     run = tmp_path / "first run"
     made = ("--samples", "12", "--seed", "3", "--method", "percentile", "--percentile", "99.9", "--no-export")
-    assert quantkit("calibrate", model_path, "--data", images, "-o", run, *made).returncode == 0
+    assert invoked("calibrate", model_path, "--data", images, "-o", run, *made).returncode == 0
     common = ("--target", "onnxruntime", "--precision", "int8", "--no-thumbnails")
-    assert quantkit("compare", run, "--data", images, "--samples", "9", *common).returncode == 0
+    assert invoked("compare", run, "--data", images, "--samples", "9", *common).returncode == 0
     assert run_config(run).report.thumbnails is False  # no later report of the run shows them either
     first = load_calibration(run)
     for command in reproduce(first, load_comparison(run)):
-        done = quantkit(*shlex.split(command)[1:])
+        done = invoked(*shlex.split(command)[1:])
         assert done.returncode == 0, done.stderr
     again = load_calibration(tmp_path / "again")
     assert again.ranges == first.ranges
@@ -65,11 +65,11 @@ def test_they_make_the_run_again(quantkit: Quantkit, model_path: Path, images: P
     assert answers[0] == answers[1]
     shown = (run / "report.html").read_text()
     assert "quantkit calibrate" in shown and "--percentile" not in shown  # that is in quantkit.toml
-    chart = quantkit("report", run, "--chart", "scatter.svg")
+    chart = invoked("report", run, "--chart", "scatter.svg")
     assert chart.stdout.splitlines()[0] == "scatter.svg"
     assert (tmp_path / "scatter.svg").read_text().startswith("<?xml")
-    refused = quantkit("report", run, "--chart", "scatter.pdf")
+    refused = invoked("report", run, "--chart", "scatter.pdf")
     assert refused.returncode == 2
     assert "scatter.pdf" in refused.stderr and ".svg or .png" in refused.stderr
     (run / "comparison.json").unlink()
-    assert "not compared yet" in quantkit("report", run, "--chart", "scatter.png").stderr
+    assert "not compared yet" in invoked("report", run, "--chart", "scatter.png").stderr

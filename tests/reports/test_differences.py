@@ -196,7 +196,7 @@ def test_names_of_all_kinds_are_escaped() -> None:
     page = difference_page(
         Run(HOSTILE[0], first, before),
         Run(HOSTILE[1], second, after.model_copy(update={"predictions": before.predictions})),
-        pictures=False,
+        thumbnails=False,
     )
     assert "<script>alert" not in page
     assert "<img src=x" not in page

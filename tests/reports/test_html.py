@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from quantkit.calibrators import calibrators
-from quantkit.core.calibration import Calibration, DataRef, ModelRef
-from quantkit.core.comparison import Comparison, GpuLoad, Latency, LayerTime
+from quantkit.core.calibration import DataRef, ModelRef
+from quantkit.core.comparison import GpuLoad, Latency, LayerTime
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.collected import Collected
-from quantkit.gates import GateResult
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
 from quantkit.reports.content.layer_times import fallbacks_of
 from quantkit.reports.content.tensors import (
@@ -27,51 +25,7 @@ from quantkit.reports.content.tensors import (
 )
 from quantkit.reports.html import html_report
 from quantkit.reports.page import script_json
-from tests.reports.builders import HOSTILE, calibration, comparison, gated, histogram, reference_row, row
-
-
-class Page(HTMLParser):
-    """What a browser would see: elements with attributes, the text, and the content of scripts."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.scripts: list[str] = []
-        self._raw = ""
-        self.feed(source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._raw = tag if tag in ("script", "style") else ""
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._raw = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._raw == "script":
-            self.scripts[-1] += data
-        elif not self._raw:
-            self.text += data
-
-    @property
-    def words(self) -> str:
-        """The text with plain spaces."""
-        return " ".join(self.text.replace("\u2060", "").split())
-
-    def count(self, tag: str, **attributes: str) -> int:
-        return sum(
-            name == tag and attributes.items() <= {k: v or "" for k, v in found.items()}.items()
-            for name, found in self.elements
-        )
-
-
-def page(
-    calibrated: Calibration | None = None, compared: Comparison | None = None, gate: GateResult | None = None
-) -> Page:
-    return Page(html_report(calibrated, compared, gate))
+from tests.reports.builders import HOSTILE, Page, calibration, comparison, gated, histogram, page, reference_row, row
 
 
 def test_verdict_comes_first_then_picture_table_tensors_and_origin() -> None:

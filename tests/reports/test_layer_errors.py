@@ -11,12 +11,11 @@ import pytest
 from quantkit.core.comparison import LayerError, Row
 from quantkit.gates.figure import figure
 from quantkit.reports.charts.depth import depth_svg
-from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of, worst_first, worst_named
+from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of, worst_layers_first, worst_named
 from quantkit.reports.content.tensors import tensor_entries
 from quantkit.reports.html import html_report
 from quantkit.reports.markdown import markdown_summary
-from tests.reports.builders import HOSTILE, calibration, comparison, gated, reference_row, row
-from tests.reports.test_html import Page, page
+from tests.reports.builders import HOSTILE, Page, calibration, comparison, gated, page, reference_row, row
 
 
 def errors(*values: float | None, names: tuple[str, ...] = ()) -> tuple[LayerError, ...]:
@@ -150,7 +149,7 @@ def test_the_summary_names_the_three_worst() -> None:
 
 
 def test_equal_errors_stay_in_the_models_order() -> None:
-    found = worst_first(series_of([row(layer_errors=errors(20.0, None, 20.0, None))]))
+    found = worst_layers_first(series_of([row(layer_errors=errors(20.0, None, 20.0, None))]))
     assert [error.tensor for error in found] == ["t0", "t2", "t1", "t3"]
 
 

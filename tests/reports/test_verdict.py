@@ -15,7 +15,7 @@ MISSES = {"metric": "drop.top1", "max": 0.002}
 
 
 def finding(*rows: object, **changes: object) -> str:
-    return " ".join(judge(comparison(*rows, **changes), None).findings)  # type: ignore[arg-type]
+    return " ".join(judge(comparison(*rows, **changes), None).results)  # type: ignore[arg-type]
 
 
 def test_passing_gate_ships_with_the_figures() -> None:
@@ -111,7 +111,7 @@ def test_rows_of_one_name_are_told_apart() -> None:
 
 def test_without_int8_the_other_precisions_are_judged() -> None:
     assert finding(reference_row(), row("fp16", top1=0.905)).startswith("FP16 on openvino keeps")
-    assert judge(comparison(reference_row()), None).findings == ()
+    assert judge(comparison(reference_row()), None).results == ()
 
 
 @pytest.mark.parametrize(

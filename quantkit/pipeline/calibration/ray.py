@@ -21,7 +21,7 @@ from quantkit.datasets import OpenedData
 from quantkit.datasets.stream import check_unreadable
 from quantkit.pipeline.calibration.checkpoint import Checkpoint, resumable
 from quantkit.pipeline.calibration.one_pass import FirstBatch, collect, look_at_first_batch
-from quantkit.pipeline.calibration.stage import CountAll, Job, chosen, open_calibration_data, prepare
+from quantkit.pipeline.calibration.stage import CountAll, Job, chosen, open_calibration_data, prepare_job
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest
 from quantkit.pipeline.run_directory import PARTIAL
 from quantkit.runtime.activations import Runner
@@ -126,7 +126,7 @@ def count_shard(config: str, manifest: str, first: FirstBatch, shard: Shard) -> 
     Raises:
         BadInput: The model or the data differs on this machine.
     """
-    job = prepare(Config.model_validate_json(config))
+    job = prepare_job(Config.model_validate_json(config))
     opened = open_calibration_data(job)
     own, asked = job.manifest(opened), Manifest.model_validate_json(manifest)
     if not own.same_settings(asked):

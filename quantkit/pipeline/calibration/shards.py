@@ -21,7 +21,7 @@ from quantkit.datasets.stream import check_unreadable
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint
-from quantkit.pipeline.calibration.stage import count, open_calibration_data, prepare, surveyed
+from quantkit.pipeline.calibration.stage import count, open_calibration_data, prepare_job, surveyed
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
 from quantkit.pipeline.run_directory import PART_FILE, choose_folder, own_folder
 from quantkit.pipeline.run_files import run_config
@@ -68,7 +68,7 @@ def calibrate_shard(
         BadInput: The model, the data or a setting is wrong, or the folder holds something else.
     """
     folder = folder or Path(f"part-{shard.number}-of-{shard.of}")
-    job = prepare(config)
+    job = prepare_job(config)
     opened = open_calibration_data(job)
     manifest = job.manifest(opened, shard)
     previous = read_manifest(folder)

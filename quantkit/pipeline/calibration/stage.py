@@ -62,7 +62,7 @@ def calibrate(
         BadInput: The model, the data or a setting is wrong.
     """
     count_all = count_all or count_here
-    job = prepare(config, data)
+    job = prepare_job(config, data)
     if folder is not None and not fresh and isinstance(job.data, Path) and not job.data.exists():
         earlier = _finished(folder, job)
         if earlier is not None:
@@ -124,7 +124,7 @@ class Job:
         return Counting(self.model, keep, excluded, self.config.calibrate.batch_size, cores)
 
 
-def prepare(config: Config, data: Any = None) -> Job:
+def prepare_job(config: Config, data: Any = None) -> Job:
     """Check the settings and open the model, before any long work.
 
     Args:

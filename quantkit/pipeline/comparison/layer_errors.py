@@ -1,7 +1,7 @@
-"""Where the accuracy goes: what INT8 makes of each layer's output, against FP32's, on a few evaluation samples.
+"""Where accuracy is lost: the error of each layer's output in INT8 against FP32, on a few evaluation samples.
 
-FP32 is the user's own model in onnxruntime. Equalized tensors are divided by their factors before they are compared, so
-that every figure is of the model's own values; a corrected bias counts as part of the INT8 model.
+FP32 is the user's model in onnxruntime. Equalized tensors are divided by their factors before the comparison, so every
+figure refers to the model's own values. A corrected bias counts as part of the INT8 model.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from quantkit.runtime.layer_outputs import Layer, OnnxOutputs, layers_of
 from quantkit.targets import LayerOutputs
 from quantkit.transforms.equalized import Undo
 
-BYTES_AT_ONCE = 128 * 2**20  # of FP32's outputs, and as much again of one INT8 model's
-UNKNOWN_VALUES = 2**20  # of a tensor without a histogram
+BYTES_AT_ONCE = 128 * 2**20  # of FP32's outputs, and as much again for one INT8 model
+UNKNOWN_VALUES = 2**20  # assumed for a tensor without a histogram
 
 
 @dataclass(eq=False)
 class _Study:
-    """One INT8 candidate, and the noise in its tensors so far."""
+    """An INT8 candidate, and the noise in its tensors so far."""
 
     candidate: Candidate
     artifact: Artifact
@@ -46,12 +46,15 @@ class _Study:
     outputs: LayerOutputs | None = None
 
     def open(self, tensors: Collection[str]) -> None:
-        """Load it with these of its tensors, in place of those before."""
+        """Load the candidate with these tensors as outputs, replacing earlier ones."""
         self.outputs = None
         self.outputs = self.candidate.target.layer_outputs(self.artifact, tensors)
 
     def update(self, expected: Mapping[str, npt.NDArray[Any]], inputs: Mapping[str, npt.NDArray[Any]]) -> None:
-        """One batch, of which FP32 makes ``expected``. A tensor of another shape is not the same one."""
+        """Add one batch, for which FP32 computes ``expected``.
+
+        Tensors of another shape do not correspond and are skipped.
+        """
         assert self.outputs is not None
         for name, values in self.outputs.infer(inputs).items():
             if values.shape == expected[name].shape:
@@ -59,7 +62,7 @@ class _Study:
                 self.noise[name] = self.noise.get(name, 0.0) + more
 
     def guarded(self, step: Callable[..., None], *arguments: Any) -> list[str]:
-        """Do a step, unless one failed before; a warning when this one does."""
+        """Run a step unless an earlier one failed. Return a warning if it fails."""
         if self.failed:
             return []
         try:
@@ -70,44 +73,74 @@ class _Study:
         return []
 
 
+@dataclass(frozen=True)
+class LayerSamples:
+    """The samples to measure layers on.
+
+    Attributes:
+        dataset: The data set.
+        indices: The indices of its readable samples; ``LAYER_SAMPLES`` spread over them are used.
+        batch: The number of samples in one run of the model.
+    """
+
+    dataset: Dataset
+    indices: Sequence[int]
+    batch: int
+
+    def stream(self) -> Stream:
+        """Make a stream of the samples to use."""
+        return Stream(self.dataset, self._spread())
+
+    def __len__(self) -> int:
+        return len(self._spread())
+
+    def _spread(self) -> list[int]:
+        positions = np.linspace(0, len(self.indices) - 1, min(LAYER_SAMPLES, len(self.indices)))
+        return [self.indices[int(position)] for position in positions]
+
+
 def measure_layers(
     candidates: Sequence[Candidate],
     recipe: Recipe,
     model: ModelFile,
-    dataset: Dataset,
-    indices: Sequence[int],
-    batch: int,
+    samples: LayerSamples,
     artifacts: Path,
     progress: Progress = silent,
 ) -> tuple[dict[str, tuple[LayerError, ...]], list[str]]:
-    """The layer errors of INT8 candidates by their keys, from ``LAYER_SAMPLES`` spread over ``indices``.
+    """Measure the layer errors of INT8 candidates. Tensors are measured in groups of at most ``BYTES_AT_ONCE``.
 
-    Samples are fed in batches of ``batch``, and tensors looked at in groups of at most ``BYTES_AT_ONCE``. What cannot
-    be measured is left out, with a warning for each, which are returned, too.
+    Args:
+        candidates: All candidates.
+        recipe: The ranges and weights.
+        model: The user's model.
+        samples: The samples to measure on.
+        artifacts: The folder of the artifacts.
+        progress: Displays the progress.
+
+    Returns:
+        The layer errors by candidate key, and a warning for each candidate that could not be measured.
     """
     studies, warnings = _studies(candidates, recipe, model, artifacts, progress)
     if not studies:
         return {}, warnings
     layers = layers_of(model.graph_only.graph)
-    spread = np.linspace(0, len(indices) - 1, min(LAYER_SAMPLES, len(indices)))
-    chosen = [indices[int(position)] for position in spread]
-    groups = _groups(layers, recipe.calibration, batch)
+    groups = _groups(layers, recipe.calibration, samples.batch)
     signal: dict[str, float] = {}
-    with progress("layers", len(groups) * len(chosen), "samples") as advance:
+    with progress("layers", len(groups) * len(samples), "samples") as advance:
         for group in groups:
             tensors = {layer.tensor: layer.tensor for layer in group}
             try:
                 reference = OnnxOutputs(model.path, model.graph_only.graph, bool(model.external_files), tensors)
                 for study in studies:
                     warnings += study.guarded(study.open, reference.names)
-                for samples in Stream(dataset, chosen).batches(batch):
-                    inputs = resized_batch(samples.inputs, batch)  # a last one of fewer has some of them twice
+                for batch in samples.stream().batches(samples.batch):
+                    inputs = resized_batch(batch.inputs, samples.batch)  # an incomplete last batch repeats samples
                     expected = reference.infer(inputs)
                     for name, values in expected.items():
                         signal[name] = signal.get(name, 0.0) + energy(values)
                     for study in studies:
                         warnings += study.guarded(study.update, expected, inputs)
-                    advance(len(samples.indices))
+                    advance(len(batch.indices))
             except QuantkitError as refusal:
                 return {}, [*warnings, _missing("any target", refusal)]
     errors = {
@@ -146,7 +179,7 @@ def _studies(
 
 
 def _groups(layers: Sequence[Layer], calibration: Calibration, batch: int) -> list[list[Layer]]:
-    """The layers in order, in groups of at most ``BYTES_AT_ONCE``, but for a larger one by itself."""
+    """Divide the layers, in order, into groups of at most ``BYTES_AT_ONCE``; a larger layer is a group by itself."""
     groups: list[list[Layer]] = []
     room = 0
     for layer in layers:

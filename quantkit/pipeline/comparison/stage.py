@@ -19,7 +19,7 @@ from quantkit.measure.environment import environment
 from quantkit.pipeline.comparison.candidates import Candidate, candidates_of, working_targets
 from quantkit.pipeline.comparison.evaluate import Evaluation, evaluate
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
-from quantkit.pipeline.comparison.layer_errors import measure_layers
+from quantkit.pipeline.comparison.layer_errors import LayerSamples, measure_layers
 from quantkit.pipeline.comparison.rows import gpu_of, noise_warnings, rows_of
 from quantkit.pipeline.comparison.timing import time_candidates
 from quantkit.pipeline.export import calibrated_model
@@ -94,16 +94,8 @@ def compare(
     prepared = prepare(config, recipe, artifacts, progress, given or FromPython())
     stream, candidates = prepared.stream(), prepared.candidates
     evaluation = evaluate(candidates, stream, prepared.task, prepared.own_metrics, prepared.step, progress)
-    errors, unmeasured = measure_layers(
-        candidates,
-        recipe,
-        prepared.model,
-        prepared.opened.dataset,
-        evaluation.readable,
-        prepared.step,
-        artifacts,
-        progress,
-    )
+    samples = LayerSamples(prepared.opened.dataset, evaluation.readable, prepared.step)
+    errors, unmeasured = measure_layers(candidates, recipe, prepared.model, samples, artifacts, progress)
     timed = time_candidates(candidates, evaluation.first, prepared.sizes, progress)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
     rows = rows_of(timed, evaluation, metrics, errors)

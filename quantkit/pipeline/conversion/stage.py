@@ -73,15 +73,7 @@ def convert(
     Raises:
         BadInput: The source is damaged or belongs to another model, or an argument is wrong or missing.
     """
-    if to not in FORMS:
-        raise BadInput(f"There is no form {to!r} to convert to.", f"Choose one of: {', '.join(FORMS)}.")
-    if algorithm is not None and algorithm not in ALGORITHMS:
-        raise BadInput(f"There is no algorithm {algorithm!r}.", f"Choose one of: {', '.join(ALGORITHMS)}.")
-    if version is not None:
-        version_number(version)
-    if to in ("qdq", "json") and (model_path is None or output is None):
-        lacking = "--model with the floating-point ONNX model" if model_path is None else "-o"
-        raise BadInput(f"--to {to} needs {'a model' if model_path is None else 'an output'}.", f"Give {lacking}.")
+    _check_arguments(to, model_path, output, version, algorithm)
     file = range_file(source)
     model = None if model_path is None else open_model(model_path)
     if output is not None:
@@ -94,20 +86,10 @@ def convert(
     if model:
         imported = completed(imported, model)
     notes = [*imported.notes, *_zeros(imported, matched, source)]
-    ranges = imported.ranges
     if to != "cache" and (version or algorithm):
         notes.append(f"Only a cache names a version of TensorRT and an algorithm; --to {to} leaves them out.")
-    if to == "ranges" and (split := [name for name in ranges if ":" in name]):
-        notes.append(
-            f"A name holds a colon ({some(split)}): read the lines by the last one; sampleINT8API takes the first."
-        )
-    if to in ("json", "tensors-data") and imported.symmetric:
-        unsigned = "" if model else ", those of ReLU outputs, too, as no --model tells which they are"
-        count = len(imported.symmetric)
-        notes.append(
-            f"{source} holds only amax for {f'{count} tensors' if count > 1 else 'one tensor'} that may be negative: "
-            f"unsigned 8-bit targets get -amax to amax there{unsigned}."
-        )
+    notes += _losses(imported, to, source, has_model=model is not None)
+    ranges = imported.ranges
     if model is None or matched is None or output is None or to not in ("qdq", "json"):
         if model and matched and matched.fused:
             ranges = with_fused(Graph(model.graph_only.graph), ranges)
@@ -122,6 +104,37 @@ def convert(
     else:
         _write_run(imported, ranges, model, file, calibration, tuple(notes), output)
     return Conversion(imported, ranges, matched, tuple(notes), output=output)
+
+
+def _check_arguments(
+    to: str, model_path: Path | None, output: Path | None, version: str | None, algorithm: str | None
+) -> None:
+    if to not in FORMS:
+        raise BadInput(f"There is no form {to!r} to convert to.", f"Choose one of: {', '.join(FORMS)}.")
+    if algorithm is not None and algorithm not in ALGORITHMS:
+        raise BadInput(f"There is no algorithm {algorithm!r}.", f"Choose one of: {', '.join(ALGORITHMS)}.")
+    if version is not None:
+        version_number(version)
+    if to in ("qdq", "json") and (model_path is None or output is None):
+        lacking = "--model with the floating-point ONNX model" if model_path is None else "-o"
+        raise BadInput(f"--to {to} needs {'a model' if model_path is None else 'an output'}.", f"Give {lacking}.")
+
+
+def _losses(imported: Imported, to: str, source: Path, has_model: bool) -> list[str]:
+    """Note what the format ``to`` cannot express, or what ``source`` does not say."""
+    notes = []
+    if to == "ranges" and (split := [name for name in imported.ranges if ":" in name]):
+        notes.append(
+            f"A name holds a colon ({some(split)}): read the lines by the last one; sampleINT8API takes the first."
+        )
+    if to in ("json", "tensors-data") and imported.symmetric:
+        unsigned = "" if has_model else ", those of ReLU outputs, too, as no --model tells which they are"
+        count = len(imported.symmetric)
+        notes.append(
+            f"{source} holds only amax for {f'{count} tensors' if count > 1 else 'one tensor'} that may be negative: "
+            f"unsigned 8-bit targets get -amax to amax there{unsigned}."
+        )
+    return notes
 
 
 def _zeros(imported: Imported, matched: Match | None, source: Path) -> list[str]:

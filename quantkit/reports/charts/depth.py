@@ -105,7 +105,7 @@ def _label_worst(axes: Any, series: Sequence[Series], places: dict[str, int], co
     )
     share = x / len(places)
     axes.annotate(
-        f"{wording.decibels(y)} dB: {shortened(name[::-1])[::-1]}",
+        f"{wording.sqnr(y)} dB: {shortened(name[::-1])[::-1]}",
         (x, y),
         (0, -9),
         textcoords="offset points",

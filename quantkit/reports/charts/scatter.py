@@ -10,7 +10,7 @@ from quantkit.core.comparison import Comparison, Row
 from quantkit.reports import wording
 from quantkit.reports.charts.labels import place_labels
 from quantkit.reports.charts.svg import LIGHT, POINT, STAND_INS, Palette, for_file, for_html
-from quantkit.reports.content.points import Point, Quality, facts, pareto_front, points_of, target_order
+from quantkit.reports.content.points import Point, Quality, pareto_front, point_facts, points_of, target_order
 from quantkit.reports.content.verdict import percent_digits
 
 MARKERS = ("o", "s", "^", "D", "v", "P")  # one for each target, along with its colour --c0 … --c5
@@ -63,7 +63,7 @@ def _told(comparison: Comparison) -> dict[str, Any]:
     return {
         "title": f"{quality.title} against latency",
         "description": _description(points, quality, comparison.samples),
-        "facts": facts(points, quality, comparison.samples),
+        "facts": point_facts(points, quality, comparison.samples),
     }
 
 

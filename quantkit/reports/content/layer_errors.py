@@ -67,17 +67,17 @@ def layer_entries(series: Sequence[Series], tensors: Sequence[TensorEntry]) -> l
     def cell(error: LayerError | None) -> ErrorCell | None:
         if error is None:
             return None
-        return ErrorCell(wording.decibels(error.sqnr_db), min(_size(error.sqnr_db) / largest, 1.0))
+        return ErrorCell(wording.sqnr(error.sqnr_db), min(_size(error.sqnr_db) / largest, 1.0))
 
     entries = []
-    for layer in worst_first(series):
+    for layer in worst_layers_first(series):
         found = [errors.get(layer.tensor) for errors in by_tensor]
         entries.append(LayerEntry(layer.tensor, layer, tuple(map(cell, found)), calibrated.pop(layer.tensor, None)))
     nothing = (None,) * len(series)
     return entries + [LayerEntry(entry.name, None, nothing, entry) for entry in calibrated.values()]
 
 
-def worst_first(series: Sequence[Series]) -> list[LayerError]:
+def worst_layers_first(series: Sequence[Series]) -> list[LayerError]:
     """Return each tensor's worst error among the series, lowest SQNR first; equal ones in the model's order."""
     worst: dict[str, LayerError] = {}
     for one in series:
@@ -91,10 +91,10 @@ def worst_first(series: Sequence[Series]) -> list[LayerError]:
 def worst_named(series: Sequence[Series]) -> str:
     """Name the worst layers in a sentence; empty if no layer has an error."""
     told = []
-    for error in worst_first(series)[:WORST_NAMED]:
+    for error in worst_layers_first(series)[:WORST_NAMED]:
         if error.sqnr_db is not None:
             where = next(one.label for one in series if error in one.row.layer_errors)
-            figure = wording.decibels(error.sqnr_db)
+            figure = wording.sqnr(error.sqnr_db)
             unit = " dB" if figure[-1].isdigit() else ""
             told.append(f"{error.kind} {error.name} ({figure}{unit} on {where})")
     return f"Least SQNR of a layer's output: {', '.join(told)}." if told else ""

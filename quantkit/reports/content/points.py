@@ -102,7 +102,7 @@ def target_order(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row.target for row in rows))
 
 
-def facts(points: Sequence[Point], quality: Quality, samples: int) -> list[list[str]]:
+def point_facts(points: Sequence[Point], quality: Quality, samples: int) -> list[list[str]]:
     """Describe each point.
 
     Args:
@@ -131,7 +131,7 @@ def _facts(point: Point, quality: Quality, digits: int, on_front: bool) -> list[
         f"Latency p50 {latency.p50:.3g} ms, p10–p90 {latency.p10:.3g}–{latency.p90:.3g} ms",
     ]
     if not row.is_reference:
-        lines.append(f"{row.speedup:.2f}x FP32's speed, SQNR {wording.decibels(row.sqnr_db)} dB")
+        lines.append(f"{row.speedup:.2f}x FP32's speed, SQNR {wording.sqnr(row.sqnr_db)} dB")
         if row.metrics and row.agreement is not None:
             lines.append(f"Agrees with FP32 on {wording.percent(row.agreement, digits)}")
     if on_front:

@@ -151,7 +151,7 @@ def _agreement(comparison: Comparison, digits: int) -> list[Column]:
 
 
 def _sqnr(row: Row) -> Cell:
-    text = wording.DASH if row.is_reference else wording.decibels(row.sqnr_db)
+    text = wording.DASH if row.is_reference else wording.sqnr(row.sqnr_db)
     key = None if row.is_reference else row.sqnr_db if row.sqnr_db is not None else 1e9  # bit-exact is best
     return Cell(text, key)
 

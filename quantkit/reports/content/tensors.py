@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantkit.core.calibration import Calibration, TensorCalibration
-from quantkit.core.ranges import TensorRange
+from quantkit.core.ranges import STEPS, TensorRange
 from quantkit.core.statistics.histogram import BINS, Counts, Histogram, folded
 
 BARS = 128
@@ -27,11 +27,10 @@ BUILT_IN = (
     "mse-robust",
 )
 INSTALLED_STYLES = 3
-U8_STEPS = 255
 
 
 @dataclass(frozen=True)
-class Candidate:
+class MethodRange:
     """The range of a tensor by one method; ``clipped`` is the share of values outside low..high, None if unknown."""
 
     method: str
@@ -43,7 +42,7 @@ class Candidate:
     @property
     def affine_scale(self) -> float:
         """The scale of asymmetric u8."""
-        return (self.range.high - self.range.low) / U8_STEPS
+        return (self.range.high - self.range.low) / STEPS
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class TensorEntry:
 
     name: str
     chosen: TensorCalibration
-    candidates: tuple[Candidate, ...]
+    ranges: tuple[MethodRange, ...]
     clipped: float | None
     count: int | None
     chart: dict[str, Any] | None
@@ -64,18 +63,18 @@ def tensor_entries(calibration: Calibration) -> list[TensorEntry]:
     entries = []
     for name, tensor in calibration.tensors.items():
         histogram = calibration.histograms.get(name)
-        candidates = tuple(
-            Candidate(method, styles[method], found, clipped_share(histogram, found), method == tensor.method)
+        ranges = tuple(
+            MethodRange(method, styles[method], found, clipped_share(histogram, found), method == tensor.method)
             for method, found in _ranges(tensor).items()
         )
         entries.append(
             TensorEntry(
                 name=name,
                 chosen=tensor,
-                candidates=candidates,
+                ranges=ranges,
                 clipped=clipped_share(histogram, tensor.range),
                 count=histogram.total if histogram else None,
-                chart=chart(histogram, candidates) if histogram and not tensor.dead else None,
+                chart=chart(histogram, ranges) if histogram and not tensor.dead else None,
             )
         )
     return entries
@@ -111,12 +110,12 @@ def _beyond(counts: Counts, position: float) -> float:
     return float(counts[index] * (1 - inside) + counts[index + 1 :].sum())
 
 
-def chart(histogram: Histogram, candidates: Iterable[Candidate]) -> dict[str, Any] | None:
+def chart(histogram: Histogram, ranges: Iterable[MethodRange]) -> dict[str, Any] | None:
     """Make the data of a chart for the page's script.
 
     Args:
         histogram: The tensor's histogram; empty bins beyond the largest value are left out.
-        candidates: The ranges to mark.
+        ranges: The ranges to mark.
 
     Returns:
         ``width`` of a bar, ``counts`` of |x| in each bar, ``lines`` as [style, method, amax, chosen]; None for an empty
@@ -131,5 +130,5 @@ def chart(histogram: Histogram, candidates: Iterable[Candidate]) -> dict[str, An
     return {
         "width": float(f"{per_bar * histogram.width:.6g}"),
         "counts": bars.tolist(),
-        "lines": [[c.style, c.method, float(f"{c.range.amax:.6g}"), c.chosen] for c in candidates],
+        "lines": [[c.style, c.method, float(f"{c.range.amax:.6g}"), c.chosen] for c in ranges],
     }

@@ -12,7 +12,7 @@ SIDE = 112  # pixels of the longer side; shown as 56 on a dense screen
 QUALITY = 70
 
 
-def thumbnails(data: str, names: Iterable[str]) -> dict[str, str]:
+def make_thumbnails(data: str, names: Iterable[str]) -> dict[str, str]:
     """Make thumbnails of samples.
 
     Names are untrusted, because they come from a file. So only files inside the folder, or in the list, are opened.
@@ -37,8 +37,8 @@ def thumbnails(data: str, names: Iterable[str]) -> dict[str, str]:
     for name in names:
         path = root / name
         inside = name in listed if listed is not None else path.resolve().is_relative_to(source.resolve())
-        if inside and (picture := _thumbnail(path)):
-            found[name] = picture
+        if inside and (thumbnail := _thumbnail(path)):
+            found[name] = thumbnail
     return found
 
 

@@ -25,12 +25,12 @@ class Judgement:
     outcome: Literal["ship", "stop", "open"]
     headline: str
     reason: str
-    findings: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
-        """The verdict, reason and findings in one paragraph."""
-        return " ".join((f"{self.headline}: {self.reason}", *self.findings))
+        """The verdict, reason and results in one paragraph."""
+        return " ".join((f"{self.headline}: {self.reason}", *self.results))
 
 
 def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
@@ -43,16 +43,16 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     Returns:
         The verdict.
     """
-    findings = tuple(_finding(row, comparison) for row in judged_rows(comparison)) if comparison else ()
+    results = tuple(_result(row, comparison) for row in judged_rows(comparison)) if comparison else ()
     if gate is None:
         if comparison is None:
             return Judgement("open", "Calibrated, not compared yet", "run quantkit compare to measure it.")
-        return Judgement("open", "No gate", "no rule has judged these figures yet; run quantkit gate.", findings)
+        return Judgement("open", "No gate", "no rule has judged these figures yet; run quantkit gate.", results)
     if gate.exit_code == 0:
-        return Judgement("ship", "Ship", _passed(gate), findings)
+        return Judgement("ship", "Ship", _passed(gate), results)
     failed = _failures(gate)
     if gate.exit_code == 1:
-        return Judgement("stop", "Do not ship", f"the gate is not met: {failed}.", findings)
+        return Judgement("stop", "Do not ship", f"the gate is not met: {failed}.", results)
     unmatched = [v for v in gate.verdicts if v.outcome == "no match"]
     unjudged = [v for v in gate.verdicts if v.outcome == "not comparable" and v.rule.strict]
     reason = "there are no gate rules"
@@ -61,7 +61,7 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     if unmatched:
         reason = _named([f"{v.rule.describe()} for {v.rule.target}/{v.rule.precision}" for v in unmatched])
         reason = f"no figure matches the gate rule {reason}"
-    return Judgement("open", "Nothing evaluated", reason + (f"; besides, {failed}." if failed else "."), findings)
+    return Judgement("open", "Nothing evaluated", reason + (f"; besides, {failed}." if failed else "."), results)
 
 
 def judged_rows(comparison: Comparison) -> list[Row]:
@@ -106,7 +106,7 @@ def _named(items: Iterable[str]) -> str:
     return "; ".join(items[:MOST_NAMED_RULES]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _finding(row: Row, comparison: Comparison) -> str:
+def _result(row: Row, comparison: Comparison) -> str:
     """Describe the result of a row in a sentence or two."""
     digits = percent_digits(comparison.samples)
     clauses = [wording.speed(row.speedup)]

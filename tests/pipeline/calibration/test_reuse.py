@@ -221,12 +221,12 @@ def test_an_unfinished_run_is_gone_on_with(config: Config) -> None:
     assert whole.samples == calibration.samples
 
 
-def test_on_the_command_line(tmp_path: Path, quantkit: Quantkit, model_path: Path, images: Path) -> None:
+def test_on_the_command_line(tmp_path: Path, invoked: Quantkit, model_path: Path, images: Path) -> None:
     command = ("calibrate", model_path, "--data", images, "--no-export")
-    first = quantkit(*command)
+    first = invoked(*command)
     assert first.returncode == 0, first.stderr
     assert HELD not in first.stderr.replace("\n", " ")
-    second = quantkit(*command, "--method", "minmax")
+    second = invoked(*command, "--method", "minmax")
     assert second.returncode == 0, second.stderr
     assert HELD in second.stderr.replace("\n", " ")
     one, two = sorted((tmp_path / "runs").iterdir(), key=lambda run: run.stat().st_mtime_ns)

@@ -376,12 +376,12 @@ def test_on_the_command_line(tmp_path: Path, invoked: Quantkit, model_path: Path
 
 
 def test_bad_shards_on_the_command_line_exit_with_2(
-    tmp_path: Path, quantkit: Quantkit, model_path: Path, images: Path
+    tmp_path: Path, invoked: Quantkit, model_path: Path, images: Path
 ) -> None:
-    bad = quantkit("calibrate", model_path, "--data", images, "--shard", "4/3")
+    bad = invoked("calibrate", model_path, "--data", images, "--shard", "4/3")
     assert bad.returncode == 2
     assert "'4/3' is not a shard" in bad.stderr
-    missing = quantkit("merge", images)
+    missing = invoked("merge", images)
     assert missing.returncode == 2
     assert "part.json" in missing.stderr.replace("\n", "")
     assert not list(tmp_path.glob("part*"))

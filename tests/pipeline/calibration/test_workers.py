@@ -16,7 +16,7 @@ from quantkit.core.statistics.files import save_collected
 from quantkit.pipeline.calibration import one_pass as passes
 from quantkit.pipeline.calibration import workers
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
-from quantkit.pipeline.calibration.stage import chosen, open_calibration_data, prepare
+from quantkit.pipeline.calibration.stage import chosen, open_calibration_data, prepare_job
 from quantkit.pipeline.calibration.workers import Group, division
 from tests.conftest import tiny_model, write_images
 from tests.pipeline.calibration.counts import Counted, bits, configured
@@ -62,7 +62,7 @@ def flawed(tmp_path: Path) -> Path:
 
 def passed(model: Path, data: Path, cores: int, folder: Path | None = None, **calibrate: object) -> Checkpoint:
     """One pass over everything on so many cores."""
-    job = prepare(configured(model, data, **calibrate))
+    job = prepare_job(configured(model, data, **calibrate))
     opened = open_calibration_data(job)
     return passes.collect(job.counting(cores), chosen(opened), WHOLE, folder, job.manifest(opened), silent)
 
@@ -150,7 +150,7 @@ def test_the_input_is_counted_to_the_value(tmp_path: Path) -> None:
 
 def test_groups_are_whole_runs_of_positions_padded_to_the_batch(tmp_path: Path, flawed: Path) -> None:
     onnx.save(tiny_model(), tmp_path / "m.onnx")
-    job = prepare(configured(tmp_path / "m.onnx", flawed))
+    job = prepare_job(configured(tmp_path / "m.onnx", flawed))
     stream = chosen(open_calibration_data(job))
     groups = list(Group.of(stream.samples(range(30)), 4))
     (lost,) = stream.skipped
@@ -174,7 +174,7 @@ def test_a_value_that_is_not_finite_ends_the_pass_and_is_named(
     values = np.random.default_rng(1).standard_normal((40, 3, 16, 16)).astype(np.float32)
     onnx.save(tiny_model(), tmp_path / "m.onnx")
     np.save(tmp_path / "x.npy", values)
-    job = prepare(configured(tmp_path / "m.onnx", tmp_path / "x.npy"))
+    job = prepare_job(configured(tmp_path / "m.onnx", tmp_path / "x.npy"))
     first = open_calibration_data(job).indices[0]
     values[np.arange(40) != first] = np.nan  # the first batch is sound, and then every worker meets one
     np.save(tmp_path / "x.npy", values)
@@ -187,7 +187,7 @@ def test_a_value_that_is_not_finite_ends_the_pass_and_is_named(
 def test_a_pass_on_one_core_goes_on_on_four(tmp_path: Path, model_path: Path, images: Path, after: int) -> None:
     whole = passed(model_path, images, 2)
     (tmp_path / "run").mkdir()
-    job = prepare(configured(model_path, images))
+    job = prepare_job(configured(model_path, images))
     opened = open_calibration_data(job)
     manifest = job.manifest(opened)
     with pytest.raises(KeyboardInterrupt):

@@ -154,8 +154,9 @@ def test_tensorrt_tells_by_its_qdq_file_without_a_gpu(model_path: Path, images: 
     candidate = Candidate(TensorRT(), engine, None, "cuda:0", "mse")  # type: ignore[arg-type]
     model = open_model(model_path)
     dataset = open_dataset(images, model.inputs, calibration.preprocess).dataset
+    samples = layer_errors.LayerSamples(dataset, range(len(dataset.names)), batch=1)
     errors, warnings = layer_errors.measure_layers(
-        [candidate], Recipe.of(calibration), model, dataset, range(len(dataset.names)), 1, tmp_path / "artifacts"
+        [candidate], Recipe.of(calibration), model, samples, tmp_path / "artifacts"
     )
     assert warnings == []
     assert [error.tensor for error in errors[candidate.key]] == LAYERS

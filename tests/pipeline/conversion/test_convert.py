@@ -98,13 +98,13 @@ def test_a_cache_of_tensorrt_becomes_a_model_that_runs(case: str, method: str, t
 
 
 def test_a_run_made_of_a_cache_is_exported_to_all_targets(
-    quantkit: Quantkit, tmp_path: Path, digits_model: Path
+    invoked: Quantkit, tmp_path: Path, digits_model: Path
 ) -> None:
     source = GOLDEN / "digits.entropy2.cache"
-    done = quantkit("convert", source, "--model", digits_model, "--to", "json", "-o", "run")
+    done = invoked("convert", source, "--model", digits_model, "--to", "json", "-o", "run")
     assert done.returncode == 0, done.stderr
     assert "holds only amax" in done.stderr
-    exported = quantkit("export", "run", "--target", "onnxruntime", "--target", "tensorrt", "--tensorrt", "8.6.0")
+    exported = invoked("export", "run", "--target", "onnxruntime", "--target", "tensorrt", "--tensorrt", "8.6.0")
     assert exported.returncode == 0, exported.stderr
     written = amax_of(tmp_path / "run/artifacts/tensorrt/int8/calibration.cache")
     assert written == {name: amax for name, amax in amax_of(source).items() if "Unnamed" not in name}
@@ -120,19 +120,19 @@ def test_a_run_made_of_a_cache_is_exported_to_all_targets(
         tmp_path / "run/artifacts/onnxruntime/int8/model.onnx", providers=["CPUExecutionProvider"]
     )
     assert session.run(None, {session.get_inputs()[0].name: digits()[1][:1]})[0].shape == (1, 10)
-    again = quantkit("convert", GOLDEN / "digits.minmax.cache", "--model", digits_model, "--to", "json", "-o", "run")
+    again = invoked("convert", GOLDEN / "digits.minmax.cache", "--model", digits_model, "--to", "json", "-o", "run")
     assert again.returncode == 0, again.stderr
     assert not (tmp_path / "run/artifacts/tensorrt/int8/model.onnx").exists(), "made of ranges that are gone"
 
 
-def test_what_is_in_the_folder_already_stays(quantkit: Quantkit, model_path: Path, cache: Path, tmp_path: Path) -> None:
+def test_what_is_in_the_folder_already_stays(invoked: Quantkit, model_path: Path, cache: Path, tmp_path: Path) -> None:
     """Somebody's manifest.json makes no run of a folder; and an interrupted calibration is hours of work."""
     for name, inside in (("web", "manifest.json"), ("partial", ".partial/progress.json")):
         file = tmp_path / name / inside
         file.parent.mkdir(parents=True)
         file.write_text('{"name": "app"}')
         (tmp_path / name / "report.html").write_text("mine")
-        done = quantkit("convert", cache, "--model", model_path, "--to", "json", "-o", name)
+        done = invoked("convert", cache, "--model", model_path, "--to", "json", "-o", name)
         assert done.returncode == 2, done.stderr
         assert file.read_text() == '{"name": "app"}'
         assert (tmp_path / name / "report.html").read_text() == "mine"
@@ -159,23 +159,23 @@ def test_a_measured_calibration_is_not_replaced(
     assert again.preprocess == load_calibration(tmp_path / "out").preprocess
 
 
-def test_a_cache_is_headed_anew_and_otherwise_as_it_was(quantkit: Quantkit, cache: Path, tmp_path: Path) -> None:
+def test_a_cache_is_headed_anew_and_otherwise_as_it_was(invoked: Quantkit, cache: Path, tmp_path: Path) -> None:
     lines = cache.read_text(encoding="utf-8").splitlines()
-    done = quantkit("convert", cache, "--to", "cache", "--tensorrt", "10.3")
+    done = invoked("convert", cache, "--to", "cache", "--tensorrt", "10.3")
     assert done.stdout.splitlines() == ["TRT-100300-EntropyCalibration2", *lines[1:]]
     assert not done.stdout.endswith("\n\n")
-    done = quantkit("convert", cache, "--to", "cache", "--algorithm", "minmax", "-o", "-")
+    done = invoked("convert", cache, "--to", "cache", "--algorithm", "minmax", "-o", "-")
     assert done.stdout.splitlines() == ["TRT-8601-MinMaxCalibration", *lines[1:]]
-    done = quantkit("convert", cache, "--to", "cache", QUANTKIT_TENSORRT="10.1")
+    done = invoked("convert", cache, "--to", "cache", QUANTKIT_TENSORRT="10.1")
     assert done.stdout.splitlines()[0] == "TRT-100100-EntropyCalibration2"
-    assert quantkit("convert", cache, "--to", "cache", "-q").stderr == ""
-    assert "--to ranges leaves them out" in quantkit("convert", cache, "--to", "ranges", "--tensorrt", "10.3").stderr
+    assert invoked("convert", cache, "--to", "cache", "-q").stderr == ""
+    assert "--to ranges leaves them out" in invoked("convert", cache, "--to", "ranges", "--tensorrt", "10.3").stderr
 
 
-def test_what_only_one_side_has_is_listed(quantkit: Quantkit, cache: Path, model_path: Path) -> None:
+def test_what_only_one_side_has_is_listed(invoked: Quantkit, cache: Path, model_path: Path) -> None:
     text = cache.read_text(encoding="utf-8").replace("conv1: ", "elsewhere: ").replace("add: ", "onnx::add: ")
     cache.write_text(text, encoding="utf-8")
-    done = quantkit("convert", cache, "--model", model_path, "--to", "ranges", "-o", "r.txt", "--json")
+    done = invoked("convert", cache, "--model", model_path, "--to", "ranges", "-o", "r.txt", "--json")
     document = json.loads(done.stdout)
     assert document["form"] == "TensorRT calibration cache"
     assert document["header"] == "TRT-8601-EntropyCalibration2"
@@ -191,7 +191,7 @@ def test_what_only_one_side_has_is_listed(quantkit: Quantkit, cache: Path, model
     assert "Not in the model: 2 (elsewhere, onnx::add)" in done.stderr
     text = "".join(line + "\n" for line in text.splitlines() if not line.startswith("flat:"))
     cache.write_text(text, encoding="utf-8")
-    done = quantkit("convert", cache, "--model", model_path, "--to", "cache")
+    done = invoked("convert", cache, "--model", model_path, "--to", "cache")
     assert "may stay in floating point, for: 1 (flat)" in done.stderr
     assert "conv1: " in done.stdout, "what only exists inside a fused kernel gets the range of what leaves it"
 
@@ -359,19 +359,19 @@ def test_a_cache_of_another_model_is_refused(invoked: Quantkit, tmp_path: Path, 
         assert not (tmp_path / output).exists()
 
 
-def test_the_real_mobilenet(quantkit: Quantkit, shared: Path, tmp_path: Path) -> None:
+def test_the_real_mobilenet(invoked: Quantkit, shared: Path, tmp_path: Path) -> None:
     model = shared / "models" / "mobilenet_v2_cifar10.onnx"
     source = shared / "golden" / "tensorrt-8.6.0" / "mobilenet_v2_cifar10.entropy2.cache"
-    done = quantkit("convert", source, "--model", model, "--to", "qdq", "-o", "q.onnx")
+    done = invoked("convert", source, "--model", model, "--to", "qdq", "-o", "q.onnx")
     assert done.returncode == 0, done.stderr
     assert "Of the model's 101 float tensors 101 have a range." in done.stderr
     session = InferenceSession(tmp_path / "q.onnx", providers=["CPUExecutionProvider"])
     assert session.run(None, {"input": np.zeros((1, 3, 224, 224), np.float32)})[0].shape == (1, 10)
-    done = quantkit("convert", "q.onnx", "--model", model, "--to", "cache", "-o", "back.cache")
+    done = invoked("convert", "q.onnx", "--model", model, "--to", "cache", "-o", "back.cache")
     assert done.returncode == 0, done.stderr
     theirs, ours = amax_of(source), amax_of(tmp_path / "back.cache")
     quantized = convert(tmp_path / "q.onnx", "ranges", model).imported.ranges
     assert len(quantized) == 52  # every Conv's and Add's, none of the pool before a layer in floating point
     assert all(ours[name] == theirs[name] for name in quantized)
-    assert quantkit("convert", source, "--to", "ranges", "-o", "r.txt").returncode == 0
-    assert quantkit("convert", "r.txt", "--to", "cache").stdout == source.read_text()
+    assert invoked("convert", source, "--to", "ranges", "-o", "r.txt").returncode == 0
+    assert invoked("convert", "r.txt", "--to", "cache").stdout == source.read_text()
