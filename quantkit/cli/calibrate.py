@@ -42,8 +42,8 @@ def calibrate(
         str | None,
         typer.Option(
             "--method",
-            help="mse-robust, mse, mse-asymmetric, entropy, entropy-asymmetric, percentile, percentile-asymmetric, "
-            "minmax, moving-average, or an installed one \\[mse-robust].",
+            help="mse-robust, mse, entropy, percentile, minmax, another of docs/calibrators.md, or an installed one "
+            "\\[mse-robust].",
         ),
     ] = None,
     percentile: Annotated[

@@ -38,6 +38,14 @@ def compare(
         Path | None,
         typer.Option("--data", help="Folder, text list, .npy or .npz to evaluate on."),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="classification, none (fidelity alone) or an installed one \\[by the outputs]."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A metric of your own, as file.py:function; may be repeated."),
+    ] = None,
     target: Targets = None,
     precision: Precisions = None,
     samples: Samples = None,
@@ -92,6 +100,7 @@ def compare(
         classes=absolute(classes),
         labels=absolute(labels),
     )
+    settings = settings.with_values("task", name=task, metrics=metric or None)
     settings = settings.with_values(
         "compare", targets=target or None, precisions=precision or None, batch_sizes=batch_size or None, device=device
     )

@@ -24,6 +24,8 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_TENSORS": ("calibrate", "tensors"),
     "QUANTKIT_BATCH_SIZE": ("calibrate", "batch_size"),
     "QUANTKIT_EXCLUDE": ("calibrate", "exclude"),
+    "QUANTKIT_TASK": ("task", "name"),
+    "QUANTKIT_METRIC": ("task", "metrics"),
     "QUANTKIT_TARGET": ("compare", "targets"),
     "QUANTKIT_PRECISION": ("compare", "precisions"),
     "QUANTKIT_DEVICE": ("compare", "device"),
@@ -33,7 +35,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_HINT": ("openvino", "hint"),
     "QUANTKIT_THREADS": ("openvino", "threads"),
 }
-LISTS = {"exclude", "targets", "precisions", "batch_sizes", "placement"}  # written with commas
+LISTS = {"exclude", "metrics", "targets", "precisions", "batch_sizes", "placement"}  # written with commas
 PATHS = {"path", "calibration", "evaluation", "classes", "labels"}
 
 

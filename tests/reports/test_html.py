@@ -17,8 +17,7 @@ from quantkit.pipeline.comparison.fallbacks import fallback_warnings
 from quantkit.reports.content.layer_times import fallbacks_of
 from quantkit.reports.content.tensors import (
     BARS,
-    BUILT_IN,
-    INSTALLED_STYLES,
+    STYLES,
     clipped_share,
     method_styles,
     tensor_entries,
@@ -209,12 +208,13 @@ def test_clipped_share_is_that_of_the_values() -> None:
 def test_a_method_keeps_its_line_style_and_third_parties_get_their_own() -> None:
     calibrated = calibration(["x"])
     tensor = calibrated.tensors["x"].model_copy(update={"method": "mine", "amax": 1.5})
+    candidates = dict.fromkeys([*calibrators(), "mine"], tensor.range)
+    tensor = tensor.model_copy(update={"candidates": candidates})
     styles = method_styles(calibrated.model_copy(update={"tensors": {"x": tensor}}))
-    assert list(styles)[:-1] == list(calibrators())
-    assert sorted(styles.values()) == list(range(10))
-    assert styles["mine"] == 9
+    assert list(styles) == [*calibrators(), "mine"]
+    assert list(styles.values()) == list(range(len(calibrators()) + 1))
     shown = html_report(calibrated, None, None)
-    assert all(f".m{style} {{" in shown for style in range(len(BUILT_IN) + INSTALLED_STYLES))
+    assert all(f".m{style} {{" in shown for style in range(STYLES))
 
 
 def test_layers_that_did_not_run_in_int8_are_listed_with_the_reason() -> None:

@@ -56,6 +56,27 @@ def test_the_ten_lines_of_the_docs_work_as_they_stand(
     assert invoked("gate", "out", "--gates", "gates.toml").returncode == 1
 
 
+def test_the_command_line_names_task_and_metric(
+    invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def first(outputs, annotations):\n    return [scores[0] for scores in outputs]\n"
+    )
+    assert invoked("calibrate", model_path, "--data", images, "-o", "out", "--no-export").returncode == 0
+    common = ("compare", "out", "--data", images, "--target", "onnxruntime", "--precision", "int8")
+    done = invoked(*common, "--task", "none", "--metric", "mine.py:first", "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["task"] == "none"
+    assert [metric["name"] for metric in record["metrics"]] == ["cosine", "largest_error", "first"]
+    assert json.loads(invoked(*common, "--json").stdout)["task"] == "classification"  # as before: not remembered
+    by_environment = invoked(*common, "--json", QUANTKIT_TASK="none", QUANTKIT_METRIC="mine.py:first")
+    assert json.loads(by_environment.stdout)["metrics"] == record["metrics"]
+    refused = invoked(*common, "--task", "detection")
+    assert refused.returncode == 2
+    assert "There is no task 'detection'" in refused.stderr
+
+
 def test_a_function_is_handed_over(model_path: Path, images: Path) -> None:
     def spread(outputs: list[np.ndarray], annotations: list[Any]) -> list[float]:
         return [float(scores.max() - scores.min()) for scores in outputs]

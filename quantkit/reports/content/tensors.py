@@ -14,19 +14,7 @@ from quantkit.core.ranges import STEPS, TensorRange
 from quantkit.core.statistics.histogram import BINS, Counts, Histogram, folded
 
 BARS = 128
-# The styles in the style sheet: .m0 to .m8 in this order, then INSTALLED_STYLES for installed methods.
-BUILT_IN = (
-    "minmax",
-    "moving-average",
-    "percentile",
-    "percentile-asymmetric",
-    "entropy",
-    "entropy-asymmetric",
-    "mse",
-    "mse-asymmetric",
-    "mse-robust",
-)
-INSTALLED_STYLES = 3
+STYLES = 12  # of lines in the style sheet, .m0 to .m11: more than there are methods
 
 
 @dataclass(frozen=True)
@@ -81,11 +69,9 @@ def tensor_entries(calibration: Calibration) -> list[TensorEntry]:
 
 
 def method_styles(calibration: Calibration) -> dict[str, int]:
-    """Return the number of the line style of every method."""
+    """Return the number of the line style of every method, in the order of the calibration's ranges."""
     used: Iterable[str] = (method for tensor in calibration.tensors.values() for method in _ranges(tensor))
-    installed = [method for method in dict.fromkeys(used) if method not in BUILT_IN]
-    styles = {method: len(BUILT_IN) + index % INSTALLED_STYLES for index, method in enumerate(installed)}
-    return {method: index for index, method in enumerate(BUILT_IN)} | styles
+    return {method: index % STYLES for index, method in enumerate(dict.fromkeys(used))}
 
 
 def _ranges(tensor: TensorCalibration) -> dict[str, TensorRange]:
