@@ -13,6 +13,7 @@ import pytest
 
 import quantkit as package
 from quantkit.core.errors import BadConfig, BadInput
+from quantkit.tasks.fidelity import Fidelity
 from quantkit.tasks.own_metric import OwnMetric, load_function
 from tests.conftest import Quantkit
 
@@ -68,7 +69,7 @@ def test_the_command_line_names_task_and_metric(
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert record["task"] == "none"
-    assert [metric["name"] for metric in record["metrics"]] == ["cosine", "largest_error", "first"]
+    assert [metric["name"] for metric in record["metrics"]] == [*(metric.name for metric in Fidelity.metrics), "first"]
     assert json.loads(invoked(*common, "--json").stdout)["task"] == "classification"  # as before: not remembered
     by_environment = invoked(*common, "--json", QUANTKIT_TASK="none", QUANTKIT_METRIC="mine.py:first")
     assert json.loads(by_environment.stdout)["metrics"] == record["metrics"]
@@ -84,7 +85,7 @@ def test_a_function_is_handed_over(model_path: Path, images: Path) -> None:
     spread.better = "lower"  # type: ignore[attr-defined]
     calibration = package.calibrate(model_path, images)
     compared = package.compare(calibration, images, targets=["onnxruntime"], metrics=[spread], task="none")
-    assert [metric.name for metric in compared.metrics] == ["cosine", "largest_error", "spread"]
+    assert [metric.name for metric in compared.metrics] == [*(metric.name for metric in Fidelity.metrics), "spread"]
     fp32, int8 = (next(row for row in compared.rows if row.precision == name) for name in ("fp32", "int8"))
     worse = int8.metrics["spread"].value - fp32.metrics["spread"].value
     assert int8.drop["spread"] == pytest.approx(worse)
