@@ -22,7 +22,11 @@ from quantkit.graph.model_file import ModelInput
 
 ENTRY_POINT_GROUP = "quantkit.datasets"
 # The first kind that matches is used; installed kinds come before these.
-KINDS: dict[str, Kind] = {"arrays": ArrayFile(), "image folder": ImageFolder(), "image list": ImageList()}
+KINDS: dict[str, Kind] = {
+    "arrays": ArrayFile(),
+    "image folder": ImageFolder(),
+    "image list": ImageList(),
+}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,11 @@ from quantkit.targets.openvino import OpenVino
 from quantkit.targets.tensorrt import TensorRT
 
 ENTRY_POINT_GROUP = "quantkit.targets"
-TARGETS: dict[str, type[Target]] = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "tensorrt": TensorRT}
+TARGETS: dict[str, type[Target]] = {
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+    "tensorrt": TensorRT,
+}
 
 TargetSettings = Mapping[str, Record | Mapping[str, Any]]
 """Settings by target: as values, or as the keys of a table that the target checks itself."""
