@@ -203,7 +203,19 @@ def check_rows(array: npt.NDArray[Any], spec: ModelInput, source: str) -> None:
 
 
 def annotations_of(labels: npt.NDArray[Any], request: Request, source: str) -> list[int]:
-    """Return labels as class indices. Raises BadData for labels that are not integers, or beyond the classes."""
+    """Return labels as class indices.
+
+    Args:
+        labels: The labels, one for each sample.
+        request: Names the classes, if they are known.
+        source: What error messages call the data.
+
+    Returns:
+        The index of each sample's class.
+
+    Raises:
+        BadData: The labels are not integers, or not among the classes.
+    """
     if labels.dtype.kind not in "iu":
         raise BadData(f"The labels in {source} are {labels.dtype}.", "Save integer class indices.")
     found: list[int] = labels.reshape(-1).tolist()
