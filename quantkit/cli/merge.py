@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from quantkit.cli.options import Json, Output, Quiet, Verbose
+from quantkit.cli.options import Json, NoExport, Output, Quiet, Verbose
 
 
 def merge(
@@ -15,7 +15,7 @@ def merge(
         list[Path], typer.Argument(help="The folders that quantkit calibrate --shard wrote, one for each shard.")
     ],
     output: Output = None,
-    no_export: Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: no export, no report.")] = False,
+    no_export: NoExport = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

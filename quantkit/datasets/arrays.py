@@ -206,7 +206,16 @@ def check_rows(array: npt.NDArray[Any], spec: ModelInput, source: str) -> None:
 def annotations_of(labels: npt.NDArray[Any], request: Request, source: str) -> list[Any]:
     """Return the annotation of each row: integers are class indices, the task judges anything else.
 
-    Raises BadData for a class index beyond the classes.
+    Args:
+        labels: The labels, one for each sample.
+        request: Names the classes, if they are known.
+        source: What error messages call the data.
+
+    Returns:
+        A class index, or whatever the row holds.
+
+    Raises:
+        BadData: A class index is not among the classes.
     """
     if labels.ndim > 1 and labels.size != len(labels):
         return list(labels)

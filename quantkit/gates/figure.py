@@ -89,7 +89,7 @@ def _speedup_ends(reference: Row | None, own: Latency) -> tuple[float | None, fl
 
 
 def reference_of(comparison: Comparison, row: Row, precision: str = "fp32") -> Row | None:
-    """Return the row of the given precision with the same target, device and batch; None if there is none."""
+    """Return the row of ``precision`` with the same target, device and batch; None if there is none."""
     key = (row.target, row.device, row.batch)
     return next((r for r in comparison.rows if (r.target, r.device, r.batch) == key and r.precision == precision), None)
 

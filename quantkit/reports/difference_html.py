@@ -133,7 +133,16 @@ def difference_page(before: Run, after: Run, thumbnails: bool = True) -> str:
 
 
 def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judgement:
-    """Judge if the later run is better, by its INT8 rows."""
+    """Judge if the later run is better, by its INT8 rows.
+
+    Args:
+        before: The earlier run.
+        after: The later run.
+        rows: The differences between their rows.
+
+    Returns:
+        The verdict.
+    """
     lacking = [run.name for run in (before, after) if run.comparison is None]
     if before.comparison is None or after.comparison is None:
         return Judgement("open", "Ranges alone", f"not compared yet: {' and '.join(lacking)}. Run quantkit compare.")

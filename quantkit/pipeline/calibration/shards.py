@@ -84,7 +84,7 @@ def calibrate_shard(
             forget_checkpoint(folder)
         source = surveyed(job, opened)
         found = count(job, opened, manifest, shard, folder, progress)
-        (folder / MANIFEST_FILE).unlink(missing_ok=True)  # written last, when everything else is there
+        (folder / MANIFEST_FILE).unlink(missing_ok=True)  # written last, so that it never describes incomplete counts
         found.save(folder / COUNTS, manifest)
         order = (*(i.name for i in job.model.inputs), *activation_names(Graph(job.model.graph_only.graph)))
         part = Part(number=shard.number, of=shard.of, source=source, order=order)

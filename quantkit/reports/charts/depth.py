@@ -9,7 +9,8 @@ from typing import Any
 from quantkit.measure.noise import NOT_FINITE_DB
 from quantkit.reports import wording
 from quantkit.reports.charts.labels import LABEL
-from quantkit.reports.charts.scatter import MARKERS, shortened
+from quantkit.reports.charts.scatter import MARKERS
+from quantkit.reports.charts.style import decorate, drawing, legend, shortened
 from quantkit.reports.charts.svg import STAND_INS, for_html
 from quantkit.reports.content.layer_errors import Series, worst_named
 
@@ -35,14 +36,10 @@ def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool 
     finite = [value for value in figures if value > NOT_FINITE_DB]
     if len(places) < FEWEST_LAYERS or not finite:
         return ""
-    import matplotlib
     from matplotlib.figure import Figure
 
     salt = "quantkit-depth-narrow" if narrow else "quantkit-depth"
-    settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif", "font.size": 10}
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # ignore the user's matplotlibrc
-        matplotlib.rcParams.update(settings)
+    with drawing(salt):
         figure = Figure(figsize=(4.2, 3.6) if narrow else (11.4, 3.1), layout="constrained")
         axes = figure.add_subplot()
         margin = 0.06 * (max(finite) - min(finite)) or 1.0
@@ -55,9 +52,10 @@ def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool 
             _draw(axes, one, places, colour, bottom, size + 1.5 * (len(series) - 1 - number))
             for number, (one, colour) in enumerate(zip(series, colours, strict=True))
         ]
-        _decorate(axes, narrow)
+        _axes(axes, narrow)
         if len(series) > 1:
-            _legend(figure, handles, [shortened(one.label) for one in series], narrow)
+            columns = 1 if narrow else min(len(series), 4)
+            legend(figure, handles, [shortened(one.label) for one in series], columns, STAND_INS)
         _label_worst(axes, series, places, colours)
         out = StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -118,32 +116,11 @@ def _label_worst(axes: Any, series: Sequence[Series], places: dict[str, int], co
     ).set_gid(LABEL)
 
 
-def _decorate(axes: Any, narrow: bool) -> None:
+def _axes(axes: Any, narrow: bool) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(5 if narrow else 12, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.signed(value, 0)))
     axes.set_xlabel("Layer, in the model's order", color=STAND_INS.ink)
     axes.set_ylabel("SQNR, dB  (better →)", color=STAND_INS.ink)
-    axes.grid(color=STAND_INS.grid, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(color=STAND_INS.grid, labelcolor=STAND_INS.ink, which="both")
-    for side, spine in axes.spines.items():
-        spine.set_color(STAND_INS.grid)
-        spine.set_visible(side in ("left", "bottom"))
-
-
-def _legend(figure: Any, handles: Sequence[Any], names: Sequence[str], narrow: bool) -> None:
-    # Set the names afterwards, because matplotlib treats $…$ as a formula and omits names with a leading _.
-    legend = figure.legend(
-        handles,
-        [str(i) * 12 for i in range(len(names))],
-        loc="outside upper left",
-        ncols=1 if narrow else min(len(names), 4),
-        frameon=False,
-        labelcolor=STAND_INS.ink,
-        handletextpad=0.5,
-    )
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_parse_math(False)
-        text.set_text(name)
+    decorate(axes, STAND_INS)

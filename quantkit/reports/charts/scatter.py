@@ -9,13 +9,13 @@ from typing import Any, Literal
 from quantkit.core.comparison import Comparison, Row
 from quantkit.reports import wording
 from quantkit.reports.charts.labels import place_labels
+from quantkit.reports.charts.style import decorate, drawing, legend, shortened
 from quantkit.reports.charts.svg import LIGHT, POINT, STAND_INS, Palette, for_file, for_html
 from quantkit.reports.content.points import Point, Quality, pareto_front, point_facts, points_of, target_order
 from quantkit.reports.content.verdict import percent_digits
 
 MARKERS = ("o", "s", "^", "D", "v", "P")  # one for each target, along with its colour --c0 … --c5
 LOG_SPREAD = 8.0  # the ratio of latencies from which the axis is logarithmic
-LONGEST_NAME = 28
 PNG_DPI = 200
 _SPREAD: dict[str, Any] = {"linewidth": 4.0, "alpha": 0.35}
 _INTERVAL: dict[str, Any] = {"linewidth": 1.1, "alpha": 0.65}
@@ -68,15 +68,11 @@ def _told(comparison: Comparison) -> dict[str, Any]:
 
 
 def _drawn(comparison: Comparison, palette: Palette, form: str, salt: str, narrow: bool = False) -> bytes:
-    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke
 
     points, quality = points_of(comparison)
-    settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif", "font.size": 10}
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # ignore the user's matplotlibrc
-        matplotlib.rcParams.update(settings)
+    with drawing(salt):
         figure = Figure(figsize=(4.2, 4.6) if narrow else (11.4, 4.3), layout="constrained", facecolor=palette.paper)
         axes = figure.add_subplot(facecolor=palette.paper)
         _axes(axes, points, quality, narrow, palette)
@@ -125,12 +121,7 @@ def _axes(axes: Any, points: Sequence[Point], quality: Quality, narrow: bool, pa
     at = f", batch {batches[0]}" if len(batches) == 1 else ""
     axes.set_xlabel(f"Latency p50, ms{at}  (← faster)", color=palette.ink)
     axes.set_ylabel(f"{quality.title}{', ' * bool(quality.unit)}{quality.unit}  {quality.better}", color=palette.ink)
-    axes.grid(color=palette.grid, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(color=palette.grid, labelcolor=palette.ink, which="both")
-    for side, spine in axes.spines.items():
-        spine.set_color(palette.grid)
-        spine.set_visible(side in ("left", "bottom"))
+    decorate(axes, palette)
 
 
 def _front(axes: Any, points: Sequence[Point], quality: Quality, palette: Palette) -> None:
@@ -178,25 +169,8 @@ def _legend(figure: Any, targets: Sequence[str], intervals: bool, palette: Palet
         handles.append(Line2D([], [], color=palette.front, **_INTERVAL))
         names.append("95 % interval")
     room = 72 * figure.get_figwidth()
-    # Set the names afterwards, because matplotlib treats $…$ as a formula and omits names with a leading _.
-    legend = figure.legend(
-        handles,
-        [str(i) * 12 for i in range(len(names))],
-        loc="outside upper left",
-        ncols=max(1, min(len(names), int(room / (6 * max(map(len, names)) + 45)))),
-        frameon=False,
-        labelcolor=palette.ink,
-        handletextpad=0.5,
-    )
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_parse_math(False)
-        text.set_text(name)
-
-
-def shortened(name: str) -> str:
-    """Shorten a name to fit in the chart, on one line."""
-    name = " ".join("".join(c if c.isprintable() else " " for c in name).split())
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    columns = max(1, min(len(names), int(room / (6 * max(map(len, names)) + 45))))
+    legend(figure, handles, names, columns, palette)
 
 
 def _description(points: Sequence[Point], quality: Quality, samples: int) -> str:
