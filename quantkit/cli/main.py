@@ -34,7 +34,22 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (calibrate, merge, export, build, convert, compare, report, gate, run, inspect, lint, doctor, demo):
+VERBS = (
+    calibrate,
+    merge,
+    export,
+    build,
+    convert,
+    compare,
+    report,
+    gate,
+    run,
+    inspect,
+    lint,
+    doctor,
+    demo,
+)
+for verb in VERBS:
     app.command()(verb)
 
 
