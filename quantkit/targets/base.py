@@ -155,7 +155,7 @@ class Target(Protocol):
     layers_from_export: bool = False
 
     def availability(self) -> Availability:
-        """Whether models can be run with it here, and if not why and what to do."""
+        """Say if models can be run with it here, and if not why and what to do."""
 
     def devices(self) -> tuple[str, ...]:
         """The devices it sees, most useful first; empty when it does not work here."""

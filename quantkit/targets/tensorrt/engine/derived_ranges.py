@@ -13,7 +13,7 @@ from dataclasses import dataclass
 KEEPS_VALUES = frozenset(
     {"SHUFFLE", "CAST", "IDENTITY", "SLICE", "GATHER", "PADDING", "RESIZE", "SQUEEZE", "UNSQUEEZE", "ASSERTION"}
 )
-BOUNDED = {"SOFTMAX": 1.0}  # what these put out at most
+BOUNDED = {"SOFTMAX": 1.0}  # the largest output of these
 
 
 @dataclass(frozen=True)
