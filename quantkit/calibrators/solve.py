@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 from quantkit.calibrators.entropy import entropy
@@ -17,6 +16,7 @@ from quantkit.calibrators.mse_robust import mse_robust
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE, percentile
 from quantkit.calibrators.percentile_asymmetric import percentile_asymmetric
 from quantkit.core.errors import BadInput
+from quantkit.core.extensions import installed, loaded
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
 
@@ -39,7 +39,7 @@ class Calibrator(Protocol):
 def calibrators(percent: float = DEFAULT_PERCENTILE) -> dict[str, Calibrator]:
     """Return all calibrators by name: the built-in ones, then those installed as entry points ``quantkit.calibrators``.
 
-    ``percent`` is what the percentile methods keep. Raises BadInput if an installed calibrator does not load.
+    ``percent`` is what the percentile methods keep. Raises BadConfig if an installed calibrator does not load.
     """
     builtin: dict[str, Calibrator] = {
         "minmax": minmax,
@@ -52,20 +52,8 @@ def calibrators(percent: float = DEFAULT_PERCENTILE) -> dict[str, Calibrator]:
         "mse-asymmetric": mse_asymmetric,
         "mse-robust": mse_robust,
     }
-    third_party = {
-        point.name: _loaded(point) for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in builtin
-    }
-    return builtin | third_party
-
-
-def _loaded(point: EntryPoint) -> Calibrator:
-    try:
-        calibrator: Calibrator = point.load()
-    except Exception as error:
-        raise BadInput(
-            f"The calibrator {point.name!r} ({point.value}) does not load: {error}.", "Fix or uninstall its package."
-        ) from error
-    return calibrator
+    found = installed(ENTRY_POINT_GROUP)
+    return builtin | {name: loaded(point, "calibrator") for name, point in found.items() if name not in builtin}
 
 
 def solve(histogram: Histogram, methods: Mapping[str, Calibrator]) -> dict[str, TensorRange]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.errors import BadConfig, BadData
+from quantkit.core.errors import BadData
+from quantkit.core.extensions import installed, loaded
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.arrays import ArrayFile
 from quantkit.datasets.base import Dataset, Kind, Request, Source, class_indices
@@ -116,12 +116,5 @@ def choose(source: Source, samples: int | None, seed: int, location: str) -> Ope
 
 def _kinds() -> dict[str, Kind]:
     """Return all kinds by name. Raises BadConfig if an installed one does not load."""
-    installed: dict[str, Kind] = {}
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            installed[point.name] = point.load()()
-        except Exception as error:
-            raise BadConfig(
-                f"The data set {point.name!r} ({point.value}) does not load: {error}.", "Fix or uninstall its package."
-            ) from error
-    return installed | KINDS
+    found = installed(ENTRY_POINT_GROUP)
+    return {name: loaded(point, "data set", make=True) for name, point in found.items()} | KINDS

@@ -7,12 +7,12 @@ May import ``core``, ``graph``, ``transforms``, ``qdq``, ``runtime`` and ``forma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import ValidationError
 
 from quantkit.core.errors import BadConfig
+from quantkit.core.extensions import installed, loaded
 from quantkit.core.record import Record
 from quantkit.targets.base import Availability, LayerOutputs, Session, Target
 from quantkit.targets.onnxruntime import OnnxRuntime
@@ -50,15 +50,8 @@ def targets_named(names: Sequence[str], settings: TargetSettings | None = None) 
 
 def _classes() -> dict[str, type[Target]]:
     """Raises BadConfig for an installed target that does not load."""
-    found = dict(TARGETS)
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            found.setdefault(point.name, point.load())
-        except Exception as error:
-            raise BadConfig(
-                f"The target {point.name!r} ({point.value}) does not load: {error}.", "Fix or uninstall its package."
-            ) from error
-    return found
+    found = installed(ENTRY_POINT_GROUP)
+    return TARGETS | {name: loaded(point, "target") for name, point in found.items() if name not in TARGETS}
 
 
 def _made(name: str, target: type[Target], given: Record | Mapping[str, Any] | None) -> Target:

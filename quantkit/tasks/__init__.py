@@ -7,9 +7,9 @@ May import ``core``, ``graph``, ``datasets`` and ``measure``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 
 from quantkit.core.errors import BadConfig
+from quantkit.core.extensions import installed, loaded
 from quantkit.core.figures import Metric
 from quantkit.graph.model_file import ModelInput
 from quantkit.tasks.base import Caption, Kept, Outputs, Result, Scorer, Task
@@ -25,15 +25,10 @@ def task_named(name: str) -> Task:
     """Make a built-in or installed task by name. Raises BadConfig if there is none, or if it does not load."""
     if name in TASKS:
         return TASKS[name]()
-    installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in installed:
-        raise BadConfig(f"There is no task {name!r}.", f"Choose one of: {', '.join([AUTO, *TASKS, *installed])}.")
-    try:
-        task: Task = installed[name].load()()
-    except Exception as error:
-        raise BadConfig(
-            f"The task {name!r} ({installed[name].value}) does not load: {error}.", "Fix or uninstall its package."
-        ) from error
+    found = installed(ENTRY_POINT_GROUP)
+    if name not in found:
+        raise BadConfig(f"There is no task {name!r}.", f"Choose one of: {', '.join([AUTO, *TASKS, *found])}.")
+    task: Task = loaded(found[name], "task", make=True)
     return task
 
 

@@ -1,0 +1,36 @@
+"""What other packages install for quantkit, found by their entry points."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from quantkit.core.errors import BadConfig
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name; nothing is imported yet."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def loaded(point: EntryPoint, kind: str, make: bool = False) -> Any:
+    """Import what an entry point names.
+
+    Args:
+        point: The entry point.
+        kind: What errors call it, such as "target".
+        make: Call it without arguments, to make an object of a class.
+
+    Returns:
+        The object.
+
+    Raises:
+        BadConfig: It cannot be imported or made.
+    """
+    try:
+        found = point.load()
+        return found() if make else found
+    except Exception as error:
+        raise BadConfig(
+            f"The {kind} {point.name!r} ({point.value}) does not load: {error}.", "Fix or uninstall its package."
+        ) from error
