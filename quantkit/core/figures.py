@@ -27,6 +27,7 @@ class Metric(Record):
         interval: True if rows can have a 95 % interval of it.
         over_samples: How a task combines the values of samples: "mean", or "max" for the largest.
         of_fp32: True if the value compares outputs with FP32's; then there is no drop from FP32.
+        digits: Significant digits on display; shares have two decimals instead.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Metric(Record):
     interval: bool = False
     over_samples: Literal["mean", "max"] = "mean"
     of_fp32: bool = False
+    digits: int = 4
 
     @property
     def is_share(self) -> bool:
@@ -46,7 +48,7 @@ class Metric(Record):
 
     def format(self, value: float) -> str:
         """Format a value for display: ``90.50 %``, ``2.313 ms``, ``31.4 dB``."""
-        return f"{100 * value:.2f} %" if self.is_share else f"{value:.4g}{SPACED[self.unit]}"
+        return f"{100 * value:.2f} %" if self.is_share else f"{value:.{self.digits}g}{SPACED[self.unit]}"
 
     def format_difference(self, value: float) -> str:
         """Format the difference of two values, without a plus sign: ``0.50 points``."""

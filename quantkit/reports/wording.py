@@ -39,7 +39,7 @@ def band(metric: Metric, figure: Interval, digits: int = 1) -> str:
         return ""
     if metric.is_share:
         return interval(figure.low, figure.high, digits)
-    return f"{figure.low:.4g}{DASH}{metric.format(figure.high)}".replace("-", MINUS)
+    return f"{figure.low:.{metric.digits}g}{DASH}{metric.format(figure.high)}".replace("-", MINUS)
 
 
 def telling(row: Row, rows: Sequence[Row]) -> list[str]:

@@ -23,6 +23,7 @@ class Fidelity(Task):
             title="cosine similarity",
             hint="Cosine of the angle between an output and FP32's, of the worst output of each sample",
             of_fp32=True,
+            digits=6,
         ),
         Metric(
             name="largest_error",

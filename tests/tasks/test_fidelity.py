@@ -51,7 +51,7 @@ def test_outputs_that_are_no_numbers_with_a_point_have_no_answer() -> None:
     assert Fidelity().decode({"classes": np.arange(3)}) is None
 
 
-def test_fp32_is_itself_and_int8_close(model_path: Path, images: Path) -> None:
+def test_fp32_is_itself_and_int8_close(model_path: Path, images: Path, tmp_path: Path) -> None:
     calibration = quantkit.calibrate(model_path, images)
     comparison = quantkit.compare(calibration, images, targets=["onnxruntime"], task="none")
     assert comparison.task == "none"
@@ -61,3 +61,6 @@ def test_fp32_is_itself_and_int8_close(model_path: Path, images: Path) -> None:
     assert 0.95 < int8.metrics["cosine"].value < 1
     assert int8.agreement is None
     assert not int8.changes
+    page = quantkit.report(comparison, tmp_path / "report.html").read_text()
+    assert f"INT8 on onnxruntime has a cosine similarity of {int8.metrics['cosine'].value:.6g}" in page
+    assert "Cosine similarity against latency" in page

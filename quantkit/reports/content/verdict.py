@@ -142,10 +142,12 @@ def _accuracy(row: Row, metric: Metric, digits: int) -> str:
         told.append("the same as FP32" if drop == 0 else f"{wording.difference(metric, gain)} against FP32")
     if band := wording.band(metric, figure, digits):
         told.append(f"95 % interval {band}")
-    verb = "keeps" if drop is None or drop <= (KEEPS if metric.is_share else 0) else "falls to"
-    if metric.better == "lower" and verb == "falls to":
-        verb = "rises to"
-    shown = f"{verb} {wording.value(metric, figure.value, digits)} {metric.title}"
+    shown = wording.value(metric, figure.value, digits)
+    if metric.is_share:
+        worse = "falls to" if metric.better == "higher" else "rises to"
+        shown = f"{'keeps' if drop is None or drop <= KEEPS else worse} {shown} {metric.title}"
+    else:
+        shown = f"has a {metric.title} of {shown}"
     return f"{shown} ({'; '.join(told)})" if told else shown
 
 
