@@ -36,7 +36,7 @@ def dequantized_name(name: str) -> str:
 
 
 def shifted(model: onnx.ModelProto) -> dict[str, tuple[str, float]]:
-    """Return the tensors of the original model that have an offset here, each with its name in this model and its offset.
+    """Return the tensors of the original model that have an offset here, with their names in this model and offsets.
 
     A value of the original model is the value here plus the offset. Metadata in another form, which another program
     wrote, counts as none.
