@@ -250,7 +250,7 @@ class Target(Protocol):
     layers_from_export: bool = False
 
     def availability(self) -> Availability:
-        """Return whether models can be run on this machine, and if not, the reason and what the user can do."""
+        """Return if models can be run on this machine; if not, with the reason and what the user can do."""
 
     def devices(self) -> tuple[str, ...]:
         """Return the devices that the target finds, the most useful first; empty if the target does not work here."""
