@@ -62,7 +62,7 @@ class ModelFile:
 
     Attributes:
         path: The file.
-        graph_only: The model without the data of larger weights, whether that is in the file or external.
+        graph_only: The model without the data of larger weights.
         inputs: The inputs.
         outputs: The outputs.
         opset: The version of ONNX's own operators.

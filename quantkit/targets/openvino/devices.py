@@ -1,4 +1,4 @@
-"""OpenVINO's devices: their names, whether they are present, and how they are configured."""
+"""OpenVINO's devices: their names, the ones that are present, and their configuration."""
 
 from __future__ import annotations
 

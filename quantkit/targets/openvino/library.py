@@ -46,7 +46,7 @@ def availability() -> Availability:
 
 @cache
 def nncf_availability() -> Availability:
-    """Return the availability of nncf, which must be of a tested release. It is not imported, because that takes a second."""
+    """Return the availability of a tested release of nncf. It is not imported, because that takes a second."""
     return _missing("nncf", NNCF) or Availability(True, version("nncf"))
 
 

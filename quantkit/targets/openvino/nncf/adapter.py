@@ -237,7 +237,7 @@ class _Quantization:
     def _output_mean(
         backend: Any, node: Any, port: int, shape: tuple[int, ...], axis: int, mean: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
-        """Return the mean outputs of a layer, in floating point and without its bias, for an input of its mean everywhere.
+        """Return the mean outputs of a layer, in floating point and without bias, for an input of its mean everywhere.
 
         NNCF uses the mean of real outputs instead. That differs from the quantized layer's output for the mean not only
         by the effect of quantizing the weights, but also by the effect of borders, which would then go into the bias.

@@ -90,7 +90,7 @@ def placed_by_nncf(
 
 
 def _simplify(model: Any) -> None:
-    """Apply OpenVINO's own simplifications, as its converter does: fold constants, and fuse patterns of one operator."""
+    """Apply OpenVINO's own simplifications, as its converter does: constants folded, patterns of one operator fused."""
     from openvino._offline_transformations import apply_moc_transformations
 
     apply_moc_transformations(model, cf=True, smart_reshape=False)
