@@ -32,7 +32,7 @@ def assert_gate(
         baseline: An earlier comparison, run directory or ``comparison.json``, for rules against a baseline.
 
     Returns:
-        The result of every rule.
+        The gate's result.
 
     Raises:
         AssertionError: A rule failed or matched nothing; the message has a line for each.

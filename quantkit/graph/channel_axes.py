@@ -15,7 +15,7 @@ SAME = {"Add", "BiasGelu", "Cast", "Clip", "Div", "Dropout", "Elu", "Erf", "Gelu
 
 
 def channel_axes(graph: Graph) -> dict[str, int]:
-    """Find the channel axis of every activation that it can be told for.
+    """Find the channel axis of activations.
 
     The axis is 1 for the first input and output of convolutions and the like, and -1 for those of matrix products and
     layer normalizations; elementwise operators pass it on to their other tensors.

@@ -83,7 +83,7 @@ class Graph:
         return name in self.outputs or name in self.captured
 
     def array(self, name: str) -> npt.NDArray[Any] | None:
-        """Return the values of a constant; None for any other tensor, and for data that is not here (``values_of``)."""
+        """Return the values of a constant; None for other tensors, and if the data is not here (see ``values_of``)."""
         tensor = self.constants.get(name)
         return None if tensor is None else values_of(tensor, name)
 

@@ -20,7 +20,7 @@ from quantkit.core.wording import line_of
 from quantkit.graph.graph import Graph, subgraphs
 
 OLDEST_OPSET = 11
-LARGEST_KEPT = 1024  # values in an initializer whose data ``without_weights`` keeps
+LARGEST_KEPT = 1024  # the most values that an initializer may have for ``without_weights`` to keep its data
 QUANTIZED_OPS = {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
 NUMPY_TYPES = {
     onnx.TensorProto.FLOAT: "float32",

@@ -151,7 +151,7 @@ class Runner:
 
 def _give_back_memory() -> None:
     """Return freed memory to the system. After a session is built, glibc holds more of it than the model's size."""
-    with suppress(OSError, AttributeError):  # another C library
+    with suppress(OSError, AttributeError):  # other C libraries lack malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -44,7 +44,7 @@ class Session(Protocol):
     def executed_precision(self) -> str:
         """The precision that the Conv, Gemm and MatMul layers run in: "f32", "int8", or a mix such as "int8 52, f32 1".
 
-        This is what the runtime reports, not what the artifact asks for.
+        This is the precision of the kernels that run, which may differ from the artifact's.
         """
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
@@ -196,9 +196,10 @@ class PrepareRequest:
         folder: The target's own folder in the run.
         export: Writes this target's files for some precisions, or reuses files that are still valid; returns the
             artifacts.
-        device: The device; empty means none in particular.
+        device: The device that will run the models.
         batches: The batch sizes that will be run.
-        lenient: True if a precision that the target cannot prepare is left out with a warning instead of an error.
+        lenient: True to leave out a precision that the target cannot prepare, with a warning, instead of raising an
+            error.
         fresh: True to build again what could be reused.
         progress: Receives the progress.
     """
@@ -250,7 +251,7 @@ class Target(Protocol):
     layers_from_export: bool = False
 
     def availability(self) -> Availability:
-        """Return if models can be run on this machine; if not, with the reason and what the user can do."""
+        """Tell if models can be run on this machine; if not, tell why and what the user can do."""
 
     def devices(self) -> tuple[str, ...]:
         """Return the devices that the target finds, the most useful first; empty if the target does not work here."""
@@ -278,7 +279,7 @@ class Target(Protocol):
 
         Args:
             artifact: An artifact that :meth:`export` or :meth:`prepare` returned.
-            device: One of :meth:`devices`, as the user wrote it.
+            device: The name of the device, in upper or lower case.
 
         Returns:
             The session.

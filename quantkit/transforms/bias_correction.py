@@ -56,8 +56,8 @@ def correct_biases(
 ) -> None:
     """Correct the biases of Convs, Gemms and MatMuls whose weights will be rounded.
 
-    A MatMul's bias is the constant that the only Add after it adds. Layers without a constant bias of their own are not
-    changed, nor are those that sum over another axis than the one that the calibration counted as channels.
+    A MatMul's bias is the constant of the Add that alone consumes its output. Layers without a constant bias of their
+    own are not changed, nor are those that sum over another axis than the one that the calibration counted as channels.
 
     Args:
         graph: The graph; its initializers are edited.

@@ -28,7 +28,7 @@ from quantkit.graph.graph import Graph, attribute, drop_unused_constants, names_
 from quantkit.graph.operators import weight_output_axis
 from quantkit.transforms.equalization_sites import EqualizationSite, site_of, weight_of
 
-FEWEST_CLIPPED, FEWEST_NORMALIZED = 100, 16  # images
+FEWEST_CLIPPED, FEWEST_NORMALIZED = 100, 16  # the fewest images to scale by, after a Clip and a LayerNormalization
 LARGEST_FACTOR = 64.0
 POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # exponents for the factors that fill the range; 0 leaves the tensor unchanged
 CAPS = (1.5, 2.0, 4.0, 8.0)

@@ -43,7 +43,7 @@ class OnnxRuntime(Target):
         """Accept settings as every target does; this one has none."""
 
     def availability(self) -> Availability:
-        """Return that the target works, with onnxruntime's version."""
+        """Tell that the target works, with onnxruntime's version."""
         import onnxruntime
 
         return Availability(True, onnxruntime.__version__)

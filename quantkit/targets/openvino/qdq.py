@@ -8,8 +8,8 @@ GELU and the residual sums of a transformer stay in floating point. Further rule
    Rounding the image costs more accuracy than any other rounding, and INT8 gains nothing there. On larger images it
    does: 8 % of MobileNetV2's time at 224×224.
 2. A residual Add gets a pair on both inputs, because only then does the CPU compute a Conv and the Add after it in one
-   kernel (7 % of ResNet-50's time). If the sum has at most 16,384 values, only the skip input gets one: that much fits
-   into the first caches in floating point, too, and is rounded once less.
+   kernel (7 % of ResNet-50's time). If the sum has at most 16,384 values, only the skip input gets one: so few values
+   stay in the first caches in floating point, too, and are rounded once less.
 3. A pair after a MaxPool is moved before it. The outputs are the same to the bit, and the pool moves bytes.
 4. A MatMul of two activations, as in attention, has both without zero-points: s8, or u8 from zero. With a zero-point,
    the CPU computes it in floating point. Pairs are placed before a Transpose, which the kernel of attention includes.

@@ -58,7 +58,7 @@ class TensorRT(Target):
         self.settings = settings or TensorRTSettings()
 
     def availability(self) -> Availability:
-        """Return if engines can be built and run on this machine."""
+        """Tell if engines can be built and run on this machine."""
         return library.availability()
 
     def can_export(self) -> bool:
@@ -202,7 +202,7 @@ def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[
 
 
 def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:
-    """Return a note on tensors that --tensors quantizable left out: Q/DQ needs none, implicit quantization all."""
+    """Return a note on tensors that --tensors quantizable left out, which Q/DQ does not need but implicit mode does."""
     from quantkit.graph.fused import fused_outputs
     from quantkit.graph.graph import Graph
 

@@ -1,6 +1,6 @@
 """Runs NNCF's algorithms on quantkit's statistics. No other file uses NNCF's internal API; ``library.NNCF`` bounds it.
 
-Each algorithm tells the points at which it needs statistics (``get_statistic_points``), reads them from a collector's
+Each algorithm states the points at which it needs statistics (``get_statistic_points``), reads them from a collector's
 cache, where NNCF's own pass over the data would leave them, and then changes the model (``apply``). No image is read.
 """
 

@@ -126,7 +126,7 @@ def _save_timing_cache(cache: Any, path: Path) -> None:
 
 
 def _monitored(config: Any, name: str, progress: Progress) -> AbstractContextManager[Any]:
-    """Report the build's own phases if TensorRT tells them (since 10), else only its begin and end."""
+    """Report the build's own phases if TensorRT reports them (since 10), else only its begin and end."""
     trt = library.tensorrt()
     if not hasattr(trt, "IProgressMonitor") or not hasattr(config, "progress_monitor"):
         return _begun_and_ended(name, progress)

@@ -211,7 +211,7 @@ class CapturedGraph:
 
 
 class GraphRefused(Exception):
-    """CUDA cannot record what was enqueued as a graph."""
+    """Raised if CUDA cannot record the enqueued work as a graph."""
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def install_command() -> str:
 
 
 def availability() -> Availability:
-    """Return if engines can be built and run here: the packages, a version that quantkit supports, and a GPU."""
+    """Tell if engines can be built and run here, with the packages, a version that quantkit supports, and a GPU."""
     for package, module in (("tensorrt", "tensorrt"), ("cuda-bindings", "cuda")):
         if find_spec(module) is None:
             return Availability(False, reason=f"the package {package} is not installed", hint=install_command())

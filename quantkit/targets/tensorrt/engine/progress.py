@@ -1,4 +1,4 @@
-"""Reports TensorRT's own progress of a build, which it tells since release 10."""
+"""Reports TensorRT's own progress of a build, which TensorRT provides since release 10."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def monitored(config: Any, name: str, progress: Progress) -> Iterator[None]:
         def step_complete(self, phase_name: str, step: int) -> bool:
             if phase_name == self.phase and self.advance is not None:
                 self.advance(1)
-            return True  # go on
+            return True  # continue the build
 
         def phase_finish(self, phase_name: str) -> None:
             if phase_name == self.phase:
