@@ -1,4 +1,4 @@
-"""``quantkit.toml``: every setting, typed; unknown keys are refused."""
+"""The settings of ``quantkit.toml``: all of them are typed, and unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -27,22 +27,30 @@ else:
 
 CONFIG_FILE = "quantkit.toml"
 DEFAULT_SAMPLES = 300
-DEFAULT_METHOD = "mse-robust"  # best SQNR over the models in docs/accuracy.md
+DEFAULT_METHOD = "mse-robust"  # the best SQNR over the models in docs/accuracy.md
 
 
 class ModelConfig(Record):
-    """``[model]``: the ONNX file."""
+    """``[model]``: the model to quantize.
+
+    Attributes:
+        path: The ONNX file.
+    """
 
     path: Path | None = None
 
 
 class DataConfig(Record):
-    """``[data]``: where samples come from.
+    """``[data]``: the samples.
 
-    ``calibration`` and ``evaluation`` are folders, text lists, .npy or .npz. ``samples`` bounds the calibration set,
-    ``eval_samples`` the evaluation set (default: all). ``classes`` names the model's outputs in order, as a list or a
-    text file with one a line. ``labels`` is a CSV of file,class for a flat evaluation folder; a labels.csv in a folder
-    is found by itself.
+    Attributes:
+        calibration: The calibration data: a folder, text list, .npy or .npz.
+        evaluation: The evaluation data, in the same forms.
+        samples: The largest number of calibration samples.
+        eval_samples: The largest number of evaluation samples; None means all.
+        classes: The names of the model's outputs in order, as a list or a text file with one name a line.
+        labels: A CSV of file,class for a flat evaluation folder. A labels.csv in the folder is found without it.
+        seed: The seed for the choice of samples.
     """
 
     calibration: Path | None = None
@@ -55,11 +63,15 @@ class DataConfig(Record):
 
 
 class CalibrateConfig(Record):
-    """``[calibrate]``: how ranges are found.
+    """``[calibrate]``: the calibration.
 
-    ``tensors`` is "all", or "quantizable" to leave out what no Q/DQ or IR quantizes (a Conv output that only feeds its
-    ReLU). ``batch_size`` is how many first samples fix the histograms' bin width (TensorRT's batch size). ``exclude``
-    holds wildcards for nodes and tensors that stay in floating point; they are counted all the same.
+    Attributes:
+        method: The calibration method.
+        percentile: The percentage of the values that the percentile methods keep.
+        tensors: "all", or "quantizable" to leave out tensors that no Q/DQ or IR quantizes, such as a Conv output that
+            only feeds its ReLU.
+        batch_size: The number of first samples that determine the histograms' bin width; TensorRT's batch size.
+        exclude: Wildcards for nodes and tensors that stay in floating point. They are still counted.
     """
 
     method: str = DEFAULT_METHOD
@@ -70,11 +82,12 @@ class CalibrateConfig(Record):
 
 
 class TaskConfig(Record):
-    """``[task]``: what the model is for, and so which metrics are measured.
+    """``[task]``: the task of the model, which decides the metrics.
 
-    ``name`` is a built-in task ("classification", or "none": fidelity to FP32 alone), an installed one, or "auto":
-    classification where the first output can be class scores, else none. ``metrics`` are functions of your own, as
-    ``file.py:function`` or ``package.module:function``.
+    Attributes:
+        name: A built-in task ("classification", or "none" for fidelity to FP32 alone), an installed one, or "auto":
+            classification if the first output can be class scores, else none.
+        metrics: Functions of the user, as ``file.py:function`` or ``package.module:function``.
     """
 
     name: str = "auto"
@@ -82,9 +95,13 @@ class TaskConfig(Record):
 
 
 class CompareConfig(Record):
-    """``[compare]``: what is measured. No targets means all that work on this machine.
+    """``[compare]``: the measurements.
 
-    ``device`` None means each target's first. ``batch_sizes`` are those that latency is measured at, a row for each.
+    Attributes:
+        targets: The targets; empty means all that work on this machine.
+        precisions: The precisions.
+        device: The device; None means each target's first.
+        batch_sizes: The batch sizes at which latency is measured, with a row for each.
     """
 
     targets: list[str] = Field(default_factory=list)
@@ -102,19 +119,27 @@ class CompareConfig(Record):
 
 
 class ExportConfig(Record):
-    """``[export]``: the TensorRT version named in the calibration cache's first line; TensorRT refuses any other."""
+    """``[export]``: the exported files.
+
+    Attributes:
+        tensorrt: The TensorRT version in the first line of the calibration cache; TensorRT refuses any other version.
+    """
 
     tensorrt: str = DEFAULT_VERSION
 
 
 class ReportConfig(Record):
-    """``[report]``: whether it shows thumbnails of the samples whose answers changed."""
+    """``[report]``: the report.
+
+    Attributes:
+        thumbnails: True to show thumbnails of the samples whose answers changed.
+    """
 
     thumbnails: bool = True
 
 
 class Config(Record):
-    """The whole file. Paths in it are relative to it and are made absolute when it is read.
+    """The whole file. Paths in it are relative to the file and are made absolute when it is read.
 
     ``targets`` holds the tables of installed targets, which check their own keys.
     """
@@ -135,7 +160,7 @@ class Config(Record):
     @field_validator("preprocess", mode="before")
     @classmethod
     def _from_preset(cls, value: Any) -> Any:
-        """A preset named in the table is the ground that its other keys change."""
+        """Start from the preset that the table names; the table's other keys change it."""
         if isinstance(value, dict):
             name = value.get("preset", "imagenet-stretch")
             if name not in PRESETS:
@@ -144,9 +169,15 @@ class Config(Record):
         return value
 
     def with_values(self, table: str, source: str = "the command line", **values: Any) -> Config:
-        """A copy with the given keys of one table replaced, None meaning "as it was".
+        """Return a copy with some keys of one table replaced.
 
-        Raises BadConfig, naming ``source``.
+        Args:
+            table: The name of the table.
+            source: The name in errors of where the values come from.
+            **values: The new values by key; None leaves a key unchanged.
+
+        Raises:
+            BadConfig: A value is wrong.
         """
         given = {key: value for key, value in values.items() if value is not None}
         if not given:
@@ -156,7 +187,7 @@ class Config(Record):
         return parse_config(merged, source)
 
     def target_settings(self) -> dict[str, Record | dict[str, Any]]:
-        """Each target's own settings: the built-in ones' tables, and ``[targets.NAME]`` of those that are installed."""
+        """Return the settings of each target: tables of built-in targets, and ``[targets.NAME]`` of installed ones."""
         built_in: dict[str, Record | dict[str, Any]] = {
             "openvino": self.openvino,
             "tensorrt": TensorRTSettings(version=self.export.tensorrt, build=self.build),
@@ -164,7 +195,11 @@ class Config(Record):
         return built_in | self.targets
 
     def class_names(self) -> list[str] | None:
-        """The classes in output order, read from their file where they are given as one. Raises BadConfig."""
+        """Return the classes in output order, read from the file if ``classes`` is one; None if they are not set.
+
+        Raises:
+            BadConfig: The file cannot be read, is empty or repeats a name.
+        """
         classes = self.data.classes
         if not isinstance(classes, Path):
             return classes
@@ -177,14 +212,25 @@ class Config(Record):
         return names
 
     def to_toml(self) -> str:
-        """The configuration as the text of a ``quantkit.toml``, without what is unset."""
+        """Return the configuration as the text of a ``quantkit.toml``, without unset keys."""
         import tomli_w
 
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
 
 
 def parse_config(values: dict[str, Any], source: str) -> Config:
-    """Validate; a BadConfig names ``source`` and the key at fault."""
+    """Validate the values of a configuration.
+
+    Args:
+        values: The tables.
+        source: The name in errors of where the values come from.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        BadConfig: A value is wrong; the message names ``source`` and the key.
+    """
     if isinstance(values.get("gate"), dict):
         raise BadConfig(f"'gate' in {source} is one table, not a list of rules.", "Write [[gate]] above each rule.")
     try:
@@ -201,7 +247,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
 
 
 def _key_at(place: Sequence[str | int]) -> str:
-    """What a person calls the key at fault; tables of a list are counted from 1."""
+    """Return the name of a key for a message; tables of a list are counted from 1."""
     parts = [part for part in place if part not in ("function-after[<lambda>()", "str")]
     if len(parts) < 2 or not isinstance(parts[1], int):
         return repr(".".join(map(str, parts)))
@@ -210,7 +256,11 @@ def _key_at(place: Sequence[str | int]) -> str:
 
 
 def load_config(path: Path) -> Config:
-    """Read ``quantkit.toml``, or ``[tool.quantkit]`` of a ``pyproject.toml``. Raises BadConfig."""
+    """Read ``quantkit.toml``, or ``[tool.quantkit]`` of a ``pyproject.toml``.
+
+    Raises:
+        BadConfig: The file cannot be read, is not valid TOML, or has a wrong value or an unknown key.
+    """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -223,7 +273,7 @@ def load_config(path: Path) -> Config:
 
 
 def find_config(folder: Path) -> Config:
-    """The configuration of a folder: its ``quantkit.toml``, else ``[tool.quantkit]``, else the defaults."""
+    """Return the configuration of a folder: its ``quantkit.toml``, else ``[tool.quantkit]``, else the defaults."""
     for name in (CONFIG_FILE, "pyproject.toml"):
         if (folder / name).is_file():
             return load_config(folder / name)

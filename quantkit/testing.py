@@ -1,4 +1,4 @@
-"""For test suites: the gate as an assertion.
+"""The gate as an assertion for test suites.
 
 from quantkit.testing import assert_gate
 
@@ -22,10 +22,21 @@ def assert_gate(
     rules: Sequence[Rule] | str | PathLike[str],
     baseline: Comparison | str | PathLike[str] | None = None,
 ) -> GateResult:
-    """Judge a comparison, a run directory or a ``comparison.json`` by rules or a TOML file of them.
+    """Assert that a run passes the gate.
 
-    Raises AssertionError with a line for each rule that failed or matched nothing; rules of level "warn", and those
-    that cannot be told, pass. Returns what was judged. Raises BadInput for files that cannot be read.
+    Rules of level "warn", and rules that cannot be decided, pass.
+
+    Args:
+        run: A comparison, a run directory or a ``comparison.json``.
+        rules: The rules, or a TOML file of rules.
+        baseline: An earlier comparison, run directory or ``comparison.json``, for rules against a baseline.
+
+    Returns:
+        The gate's result.
+
+    Raises:
+        AssertionError: A rule failed or matched nothing; the message has a line for each.
+        BadInput: A file cannot be read.
     """
     __tracebackhide__ = True
     from quantkit.core.errors import NothingEvaluated

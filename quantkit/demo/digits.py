@@ -1,8 +1,7 @@
 """The digits of the embedded demo: 8x8 images with labels, and their upscaling.
 
-The images come from the UCI "Optical Recognition of Handwritten Digits" data; see
-LICENSE-digits.md beside this file. They are stored as they were published, 8x8 with
-values 0..16, and enlarged to 64x64 when they are used.
+The images come from the UCI "Optical Recognition of Handwritten Digits" data; see LICENSE-digits.md beside this file.
+They are stored as published, 8x8 with values 0..16, and are enlarged to 64x64 when they are used.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ def upscale(image8x8: np.ndarray) -> Image.Image:
 def load_split(name: Literal["calib", "eval"]) -> tuple[UInt8Array, UInt8Array]:
     """Return the images (n, 8, 8) and the labels (n,) of one split.
 
-    "calib" holds 200 images, 20 of each digit, all of them seen in training; "eval"
-    holds 600 images, 60 of each digit, none of them seen in training.
+    "calib" holds 200 images, 20 of each digit, all of which were used in training; "eval" holds 600 images, 60 of each
+    digit, none of which were used in training.
     """
     if name not in ("calib", "eval"):
         raise ValueError(f"unknown split {name!r}: expected 'calib' or 'eval'")

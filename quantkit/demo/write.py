@@ -1,4 +1,4 @@
-"""Writes the demo: a folder that users can take as an example."""
+"""Writes the demo folder, which users can start from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ CONFIG_FILE = "quantkit.toml"
 def write_demo(folder: Path) -> None:
     """Write model.onnx, imgs/calib and imgs/eval (PNGs in class folders), quantkit.toml and LICENSE-digits.md.
 
-    A folder that already holds the demo is completed. Raises BadInput for a folder with anything else in it.
+    A folder that already holds the demo is completed.
+
+    Raises:
+        BadInput: The folder holds anything else.
     """
     package = resources.files("quantkit.demo")
     config = package.joinpath("demo.toml").read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
-"""ONNX graphs as they are read: one view of a graph, and each fact about an operator once.
+"""Reading ONNX graphs: one view of a graph, and one place for each fact about an operator.
 
-Opening, checking and saving model files belongs here; changing a model belongs to ``transforms``.
+Opens, checks and saves model files; changing a model belongs to ``transforms``.
 May import ``core`` alone.
 """

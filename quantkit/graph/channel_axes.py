@@ -1,4 +1,4 @@
-"""Which axis of an activation counts its channels."""
+"""The axis along which an activation's channels lie."""
 
 from __future__ import annotations
 
@@ -15,9 +15,16 @@ SAME = {"Add", "BiasGelu", "Cast", "Clip", "Div", "Dropout", "Elu", "Erf", "Gelu
 
 
 def channel_axes(graph: Graph) -> dict[str, int]:
-    """1 for inputs and outputs of convolutions, -1 for those of matrix products; elementwise operators pass it on.
+    """Find the channel axis of activations.
 
-    Tensors that neither reaches are left out: their rank has to decide.
+    The axis is 1 for the first input and output of convolutions and the like, and -1 for those of matrix products and
+    layer normalizations; elementwise operators pass it on to their other tensors.
+
+    Args:
+        graph: The graph, in topological order.
+
+    Returns:
+        The axis by tensor, without tensors that no such operator reaches: there, the rank has to decide.
     """
     axes: dict[str, int] = {}
     for node in graph.nodes:
@@ -25,7 +32,7 @@ def channel_axes(graph: Graph) -> dict[str, int]:
         if axis:
             for name in (*node.input[:1], *node.output[:1]):
                 axes.setdefault(name, axis)
-    for nodes in (graph.nodes, reversed(graph.nodes)):  # graphs are sorted: once forwards, once backwards
+    for nodes in (graph.nodes, reversed(graph.nodes)):  # the graph is sorted, so one pass in each direction is enough
         for node in nodes:
             if node.op_type not in SAME:
                 continue
@@ -36,10 +43,10 @@ def channel_axes(graph: Graph) -> dict[str, int]:
 
 
 def counted_along(graph: Graph) -> Callable[[str], set[int]]:
-    """Returns a function from a tensor's name to the axes along which its channels may have been counted: mostly one.
+    """Return a function from a tensor's name to the axes along which its channels may have been counted, mostly one.
 
-    There are two where a ReLU or Clip, which may be counted together with its input, has another axis than that input;
-    0 stands for an axis that only the tensor's rank decided.
+    There are two axes if a ReLU or Clip, which may be counted together with its input, has another axis than that
+    input. 0 stands for an axis that only the tensor's rank decided.
     """
     axes = channel_axes(graph)
 

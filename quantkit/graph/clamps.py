@@ -1,4 +1,4 @@
-"""Activations that follow from another one because they only cut it off."""
+"""Activations that follow from another activation by clamping it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from quantkit.graph.operators import CLAMPS, clip_bounds
 
 
 def clamps_of(graph: Graph, wanted: Container[str]) -> list[Clamp]:
-    """The ReLUs and Clips of constant bounds whose input and output are both ``wanted``, in graph order.
+    """Return the clamps of a graph: ReLUs, and Clips with constant bounds.
 
-    The input of none is the output of another one, so that every source is computed by itself.
+    No clamp's input is the output of another one, so that every source is computed by itself. A clamp whose output is a
+    graph output is left out.
+
+    Args:
+        graph: The graph.
+        wanted: Names of tensors; a clamp is returned only if it contains both its input and its output.
+
+    Returns:
+        The clamps in graph order.
     """
     found: dict[str, Clamp] = {}
     for node in graph.of_type(*CLAMPS):

@@ -1,4 +1,4 @@
-"""The tensors of a model that can have a range, from the graph alone, without a runtime."""
+"""The tensors of a model that can have a range, found from the graph alone, without a runtime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFL
 
 
 def float_tensors(model: onnx.ModelProto) -> list[str]:
-    """The float inputs and activations, in graph order; those of operators that ONNX does not know count as float."""
+    """Return the names of the float inputs and activations, in graph order.
+
+    Outputs of operators that ONNX does not know count as float.
+    """
     inferred = onnx.shape_inference.infer_shapes(model).graph
     types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.input, *inferred.value_info, *inferred.output)}
     graph = Graph(inferred)
@@ -20,6 +23,6 @@ def float_tensors(model: onnx.ModelProto) -> list[str]:
 
 
 def needed_tensors(graph: Graph, floats: list[str]) -> list[str]:
-    """Those of ``floats`` that a weighted layer consumes: every form of INT8 has a range for them."""
+    """Return the names in ``floats`` that a weighted layer consumes: every form of INT8 needs a range for them."""
     consumed = {name for node in graph.of_type(*WEIGHTED) for name in node.input}
     return [name for name in floats if name in consumed]

@@ -14,9 +14,9 @@ FUSES_WITH_ACTIVATION = WEIGHTED | {"Add", "BatchNormalization"}
 
 
 def fused_outputs(graph: Graph) -> dict[str, str]:
-    """Tensors that exist only inside a fused kernel, each with the tensor that the kernel outputs.
+    """Return the tensors that exist only inside a fused kernel, each with the tensor that the kernel outputs.
 
-    Those are the outputs of a Conv, Gemm, BatchNormalization and the like that feed one ReLU or Clip (or, after a Conv,
+    These are the outputs of a Conv, Gemm, BatchNormalization and the like that feed one ReLU or Clip (or, after a Conv,
     one BatchNormalization that is folded into it) and nothing else. A graph with subgraphs has none.
     """
     if graph.has_subgraphs:
@@ -33,15 +33,31 @@ def fused_outputs(graph: Graph) -> dict[str, str]:
 
 
 def with_fused(graph: Graph, ranges: Mapping[str, TensorRange]) -> dict[str, TensorRange]:
-    """``ranges``, and for each fused tensor without one the range of the kernel's output: the rest is cut off."""
+    """Return ``ranges`` completed for fused tensors.
+
+    Args:
+        graph: The graph.
+        ranges: The known ranges by tensor.
+
+    Returns:
+        The known ranges, and for each fused tensor without one the range of the kernel's output: the kernel cuts off
+        everything outside it.
+    """
     derived = {name: ranges[after] for name, after in fused_outputs(graph).items() if after in ranges}
     return derived | dict(ranges)
 
 
 def folding_conv(graph: Graph, norm: onnx.NodeProto) -> onnx.NodeProto | None:
-    """The Conv that a BatchNormalization can be folded into; None for one that cannot, and for any other node.
+    """Return the Conv that a BatchNormalization can be folded into.
 
-    Nothing else may see the Conv's output, no other node may use its weight, and all parameters must be constant.
+    Nothing else may consume the Conv's output, no other node may use its weight, and all parameters must be constant.
+
+    Args:
+        graph: The graph.
+        norm: Any node of the graph.
+
+    Returns:
+        The Conv; None for a BatchNormalization that cannot be folded, and for any other node.
     """
     if norm.op_type != "BatchNormalization":
         return None

@@ -1,4 +1,4 @@
-"""One read-only view of an ONNX graph: its constants, and what produces and what consumes each tensor."""
+"""A read-only view of an ONNX graph: its constants, and the producer and consumers of each tensor."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ TYPED_DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_d
 
 
 class Use(NamedTuple):
-    """A node that consumes a tensor, and the position among its inputs."""
+    """A consumer of a tensor: the node, and the position of the tensor among the node's inputs."""
 
     node: onnx.NodeProto
     position: int
 
 
 class Graph:
-    """A graph as it is when the view is made: after an edit, make another view.
+    """A view of a graph as it was when the view was made. After editing the graph, make another view.
 
-    Nodes are the graph's own, in its order. An empty name, which stands for an input or output that is left out, has
-    no producer and no consumers. Only nodes of this graph count as consumers, not those inside If, Loop and Scan.
+    Nodes are the graph's own, in its order. An empty name, which stands for an omitted input or output, has no producer
+    and no consumers. Only nodes of this graph count as consumers, not those inside If, Loop and Scan.
 
-    - ``initializers``: tensors by name, whether or not their data is here; ``array`` reads it.
-    - ``constants``: the initializers and the outputs of Constant nodes, except strings and sparse tensors.
-    - ``inputs``: the graph's inputs by name, without those that have an initializer.
-    - ``outputs``: the names of the graph's outputs.
-    - ``captured``: each tensor that a subgraph reads, with the nodes of this graph that hold such a subgraph.
-    - ``has_subgraphs``: True if a node is an If, a Loop, a Scan or the like.
+    Attributes:
+        nodes: The nodes of the graph.
+        initializers: The initializers by name, with or without their data; :meth:`array` reads it.
+        constants: The initializers and the outputs of Constant nodes, except strings and sparse tensors.
+        inputs: The inputs of the graph by name, without those that have an initializer.
+        outputs: The names of the graph's outputs.
+        captured: Each tensor that a subgraph reads, with the nodes of this graph that hold such a subgraph.
+        has_subgraphs: True if a node is an If, a Loop, a Scan or the like.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
@@ -64,34 +66,37 @@ class Graph:
         self.has_subgraphs = any(next(subgraphs(node), None) is not None for node in self.nodes)
 
     def producer(self, name: str) -> onnx.NodeProto | None:
-        """The node that computes a tensor; None for an input, an initializer or an unknown name."""
+        """Return the node that computes a tensor; None for an input, an initializer or an unknown name."""
         return self._producers.get(name)
 
     def consumers(self, name: str) -> Sequence[Use]:
-        """What consumes a tensor, in graph order; a node that consumes it twice is there twice."""
+        """Return the consumers of a tensor, in graph order; a node that consumes it twice is listed twice."""
         return self._consumers.get(name, ())
 
     def only_consumer(self, name: str) -> onnx.NodeProto | None:
-        """The node that consumes a tensor once, if nothing else sees the tensor; None otherwise."""
+        """Return the node that consumes a tensor once, if nothing else uses the tensor; None otherwise."""
         uses = self.consumers(name)
         return uses[0].node if len(uses) == 1 and not self.must_keep(name) else None
 
     def must_keep(self, name: str) -> bool:
-        """True if a tensor is a graph output, or a subgraph reads it: its consumers are not all in sight."""
+        """True if a tensor is a graph output or a subgraph reads it, so that not all its consumers are known."""
         return name in self.outputs or name in self.captured
 
     def array(self, name: str) -> npt.NDArray[Any] | None:
-        """The values of a constant; None for any other tensor, and where the data is not here (see ``values_of``)."""
+        """Return the values of a constant; None for other tensors, and if the data is not here (see ``values_of``)."""
         tensor = self.constants.get(name)
         return None if tensor is None else values_of(tensor, name)
 
     def of_type(self, *op_types: str) -> Iterator[onnx.NodeProto]:
-        """The nodes of these operators, in graph order."""
+        """Return the nodes of these operators, in graph order."""
         return (node for node in self.nodes if node.op_type in op_types)
 
 
 def activation_names(graph: Graph) -> list[str]:
-    """Names of node outputs that depend on a graph input, in graph order; all outputs of nodes with subgraphs count."""
+    """Return the names of the node outputs that depend on a graph input, in graph order.
+
+    All outputs of nodes with subgraphs are included.
+    """
     dependent = set(graph.inputs)
     names = []
     for node in graph.nodes:
@@ -112,7 +117,16 @@ def attribute(node: onnx.NodeProto, name: str, default: str) -> str: ...
 @overload
 def attribute(node: onnx.NodeProto, name: str, default: list[int]) -> list[int]: ...
 def attribute(node: onnx.NodeProto, name: str, default: int | float | str | list[int]) -> int | float | str | list[int]:
-    """The value of an attribute, of the type that ``default`` has; ``default`` where the node lacks it."""
+    """Return the value of an attribute.
+
+    Args:
+        node: The node.
+        name: The name of the attribute.
+        default: The value to return if the node lacks the attribute; the attribute is read as a value of its type.
+
+    Returns:
+        The value, of the type of ``default``.
+    """
     found = next((own for own in node.attribute if own.name == name), None)
     if found is None:
         return default
@@ -126,22 +140,22 @@ def attribute(node: onnx.NodeProto, name: str, default: int | float | str | list
 
 
 def operand(node: onnx.NodeProto, position: int) -> str:
-    """The name of an input; empty where it is left out."""
+    """Return the name of the input at a position; empty if the input is omitted."""
     return str(node.input[position]) if position < len(node.input) else ""
 
 
 def result(node: onnx.NodeProto) -> str:
-    """The name of the first output; empty where there is none."""
+    """Return the name of the first output; empty if the node has none."""
     return str(node.output[0]) if node.output else ""
 
 
 def label(node: onnx.NodeProto) -> str:
-    """What messages call a node: its name, else its first output, else its operator."""
+    """Return the name that messages use for a node: its name, else its first output, else its operator."""
     return str(node.name or result(node) or node.op_type)
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The graphs that a node holds, such as the branches of an If and the body of a Loop."""
+    """Yield the graphs that a node holds, such as the branches of an If and the body of a Loop."""
     for own in node.attribute:
         if own.HasField("g"):
             yield own.g
@@ -149,7 +163,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def captured_names(node: onnx.NodeProto) -> set[str]:
-    """Names that a node's subgraphs read from the graphs around them, at any depth; none that they define."""
+    """Return the names that a node's subgraphs read from the graphs around them, at any depth."""
     found: set[str] = set()
     for graph in subgraphs(node):
         read = {value.name for value in graph.output}
@@ -162,9 +176,9 @@ def captured_names(node: onnx.NodeProto) -> set[str]:
 
 
 def held_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    """The tensor that a Constant node holds; None for strings and sparse tensors, and for any other node.
+    """Return the tensor of a Constant node; None for strings and sparse tensors, and for any other node.
 
-    A tensor is the node's own; numbers (``value_float``, ``value_ints`` and the like) are made into one.
+    ``value`` is returned itself, not a copy. Numbers (``value_float``, ``value_ints`` and the like) give a new tensor.
     """
     for own in node.attribute if node.op_type == "Constant" else ():
         if own.name == "value":
@@ -179,9 +193,17 @@ def held_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
 
 
 def values_of(tensor: onnx.TensorProto, name: str = "") -> npt.NDArray[Any] | None:
-    """The values of a tensor; None where they lie in an external file, or were stripped by ``without_weights``.
+    """Return the values of a tensor.
 
-    ``name`` is what an error calls the tensor: that of a Constant node has no name. Raises BadModel if it is damaged.
+    Args:
+        tensor: The tensor.
+        name: The name to use in an error, because the tensor of a Constant node has none; empty uses the tensor's own.
+
+    Returns:
+        The values; None if they are in an external file or were removed by ``without_weights``.
+
+    Raises:
+        BadModel: The tensor is damaged.
     """
     if uses_external_data(tensor):
         return None
@@ -197,7 +219,7 @@ def values_of(tensor: onnx.TensorProto, name: str = "") -> npt.NDArray[Any] | No
 
 
 def drop_unused_constants(graph: onnx.GraphProto) -> None:
-    """Remove the initializers of a graph that no node, subgraph or graph output reads."""
+    """Remove the initializers that no node, subgraph or graph output reads."""
     used = {name for node in graph.node for name in (*node.input, *captured_names(node))}
     used |= {value.name for value in graph.output}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
@@ -206,7 +228,7 @@ def drop_unused_constants(graph: onnx.GraphProto) -> None:
 
 
 def names_in(graph: onnx.GraphProto) -> set[str]:
-    """Every name of a tensor in a graph and its subgraphs, which share one namespace."""
+    """Return the names of all tensors in a graph and its subgraphs, which share one namespace."""
     names = {value.name for value in (*graph.input, *graph.initializer, *graph.output)}
     for node in graph.node:
         names |= {*node.input, *node.output}
@@ -216,7 +238,7 @@ def names_in(graph: onnx.GraphProto) -> set[str]:
 
 
 def unique_name(taken: Container[str], wanted: str) -> str:
-    """``wanted``, followed by underscores until it is not in ``taken``."""
+    """Return ``wanted``, with underscores appended until it is not in ``taken``."""
     while wanted in taken:
         wanted += "_"
     return wanted

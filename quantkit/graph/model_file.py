@@ -1,4 +1,4 @@
-"""Opens an ONNX file, checks it, and describes its inputs and outputs."""
+"""Opens ONNX files, checks them, and describes their inputs and outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from quantkit.core.wording import line_of
 from quantkit.graph.graph import Graph, subgraphs
 
 OLDEST_OPSET = 11
-LARGEST_KEPT = 1024  # values of an initializer
+LARGEST_KEPT = 1024  # the most values that an initializer may have for ``without_weights`` to keep its data
 QUANTIZED_OPS = {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
 NUMPY_TYPES = {
     onnx.TensorProto.FLOAT: "float32",
@@ -36,7 +36,13 @@ NUMPY_TYPES = {
 
 @dataclass(frozen=True)
 class ModelInput:
-    """Name, shape (a number, or a name where dynamic) and numpy dtype of one input or output."""
+    """An input or output of a model.
+
+    Attributes:
+        name: The name.
+        shape: The size of each dimension, or the name of a dynamic one.
+        dtype: The name of the numpy dtype.
+    """
 
     name: str
     shape: tuple[int | str, ...]
@@ -52,9 +58,16 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A checked ONNX file. ``graph_only`` is the model without the data of larger weights, wherever that lies.
+    """A checked ONNX file.
 
-    ``weights`` stand in for initializers of the file, by name; see :meth:`with_weights`.
+    Attributes:
+        path: The file.
+        graph_only: The model without the data of larger weights.
+        inputs: The inputs.
+        outputs: The outputs.
+        opset: The version of ONNX's own operators.
+        external_files: The files of external weights.
+        weights: Replacements for initializers of the file, by name; see :meth:`with_weights`.
     """
 
     path: Path
@@ -67,22 +80,22 @@ class ModelFile:
 
     @property
     def fixed_batch(self) -> int | None:
-        """The batch size the model insists on; None when it is dynamic."""
+        """The batch size that the model requires; None if it is dynamic."""
         batches = {i.shape[0] for i in self.inputs if i.shape}
         numbers = {b for b in batches if isinstance(b, int)}
         return max(numbers) if numbers else None
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on disk, external weights included."""
+        """The size on disk in bytes, including external weights."""
         return sum(path.stat().st_size for path in (self.path, *self.external_files))
 
     def sha256(self) -> str:
-        """Hex SHA-256 over the file and its external weights."""
+        """Return the hex SHA-256 of the file and its external weights."""
         return sha256_of(self.path, *self.external_files)
 
     def load(self) -> onnx.ModelProto:
-        """A fresh copy with all weights, to be edited freely; the file itself is never written."""
+        """Return a new copy with all weights, which may be edited; the file itself is never written."""
         proto = onnx.load(str(self.path))
         for tensor in proto.graph.initializer:
             if tensor.name in self.weights:
@@ -90,7 +103,14 @@ class ModelFile:
         return proto
 
     def with_weights(self, weights: Mapping[str, npt.NDArray[Any]]) -> ModelFile:
-        """The same model with other values in some of its initializers. Raises BadModel when one does not fit."""
+        """Return the same model with replaced initializers.
+
+        Args:
+            weights: The new values by initializer, with the same shapes; they replace all earlier ones.
+
+        Raises:
+            BadModel: The model has no initializer of this name and shape.
+        """
         known = {tensor.name: tensor for tensor in self.graph_only.graph.initializer}
         for name, values in weights.items():
             own = known.get(name)
@@ -100,7 +120,12 @@ class ModelFile:
 
 
 def open_model(path: Path) -> ModelFile:
-    """Read and check an ONNX file. Raises BadModel: no file, not ONNX, truncated, quantized already, opset too old."""
+    """Read and check a floating-point ONNX file.
+
+    Raises:
+        BadModel: The file is missing, not ONNX, truncated, already quantized, without inputs, or of an opset older than
+            OLDEST_OPSET; or its external data is missing or outside its folder.
+    """
     proto = read_graph(path)
     external = _external_files(path, proto)
     opset = opset_of(proto)
@@ -119,7 +144,11 @@ def open_model(path: Path) -> ModelFile:
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
-    """Read any ONNX file, quantized or not, without external data. Raises BadModel: no file, not ONNX, truncated."""
+    """Read any ONNX file, quantized or not, without its external data.
+
+    Raises:
+        BadModel: The file is missing, not ONNX or truncated.
+    """
     if not path.exists():
         raise BadModel(f"There is no model {path}.", "Give the path of an ONNX file.")
     if path.is_dir():
@@ -136,12 +165,20 @@ def read_graph(path: Path) -> onnx.ModelProto:
 
 
 def opset_of(proto: onnx.ModelProto) -> int:
-    """The version of ONNX's own operators that a model uses; 0 if it states none."""
+    """Return the version of ONNX's own operators that a model uses; 0 if it states none."""
     return max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
 
 
 def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
-    """The file that holds this tensor's data. BadModel when the model points outside its own folder."""
+    """Return the file that holds a tensor's external data.
+
+    Args:
+        tensor: A tensor with external data.
+        folder: The folder of the model.
+
+    Raises:
+        BadModel: The file is missing or outside the folder.
+    """
     file: Path = folder / str(ExternalDataInfo(tensor).location)
     if not file.resolve().is_relative_to(folder.resolve()):
         raise BadModel(
@@ -154,15 +191,15 @@ def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
 
 
 def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which initializers of more than LARGEST_KEPT values, weights, have their name, shape and type alone.
+    """Return a copy in which initializers of more than LARGEST_KEPT values keep only name, shape and type.
 
-    Their data is never copied, so that this works beyond protobuf's 2 GB, too. ``proto`` is left as it is.
+    Their data is never copied, so that this also works above protobuf's limit of 2 GB. ``proto`` is not changed.
     """
     bare = onnx.ModelProto(ir_version=proto.ir_version)
     bare.opset_import.extend(proto.opset_import)
     bare.functions.extend(proto.functions)
     bare.metadata_props.extend(proto.metadata_props)
-    bare.graph.name = proto.graph.name or "graph"  # which checkers want
+    bare.graph.name = proto.graph.name or "graph"  # checkers require a name
     for repeated in ("node", "input", "output", "value_info", "sparse_initializer"):
         getattr(bare.graph, repeated).extend(getattr(proto.graph, repeated))
     for tensor in proto.graph.initializer:
@@ -179,7 +216,7 @@ def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[Path, ...]:
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every constant of the graph and of the graphs inside it."""
+    """Yield every constant of the graph and of the graphs inside it."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:

@@ -1,4 +1,4 @@
-"""What is true of ONNX operators, each fact once."""
+"""Facts about ONNX operators, each stated once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
 WEIGHTED = CONVOLUTIONS | MATRIX_PRODUCTS
-PRODUCTS = WEIGHTED - {"ConvTranspose"}  # output channels lie along one axis of the weight, groups or not
+PRODUCTS = WEIGHTED - {"ConvTranspose"}  # all output channels lie along one axis of the weight, even with groups
 
 CLAMPS = frozenset({"Clip", "Relu"})
 ACTIVATIONS = CLAMPS | {
@@ -27,17 +27,17 @@ POINTWISE = ACTIVATIONS | {"Add", "Div", "Mul", "Sub"}
 AVERAGE_POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
 GLOBAL_POOLS = frozenset({"GlobalAveragePool", "GlobalMaxPool"})
 
-# Every value of the output is one of the first input's, and none is lost.
+# Every value of the output is a value of the first input, and none is lost.
 REARRANGING = frozenset({
     "DepthToSpace", "Dropout", "Expand", "Flatten", "Identity", "Reshape", "SpaceToDepth", "Squeeze", "Tile",
     "Transpose", "Unsqueeze",
 })  # fmt: skip
-# Every value of an output is one of the first input's; positions, not values, decide which.
+# Every value of an output is a value of the first input, selected by its position.
 PARTING = frozenset({"Gather", "GatherElements", "GatherND", "Slice", "Split"})
-# These compute no values, so that a report does not list them as layers.
+# These do not compute values, so reports do not list them as layers.
 MOVING = REARRANGING | PARTING | {"Cast", "Pad", "Shape"}
 
-# Which outputs are never below zero: all of them; if all inputs are; if the first input is.
+# Operators whose outputs are never negative: always; if all inputs are never negative; if the first input is.
 NEVER_NEGATIVE = frozenset({
     "Abs", "Exp", "HardSigmoid", "ReduceL1", "ReduceL2", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt",
 })  # fmt: skip
@@ -48,15 +48,24 @@ SIGN_OF_FIRST_INPUT = REARRANGING | PARTING | AVERAGE_POOLS | {
 
 
 def is_default_domain(node: onnx.NodeProto) -> bool:
-    """True if the operator is ONNX's own, not of a library such as ``com.microsoft``."""
+    """True if the operator is one of ONNX's own, not from a library such as ``com.microsoft``."""
     return node.domain in ("", "ai.onnx")
 
 
 def weight_output_axis(node: onnx.NodeProto, rank: int) -> int:
-    """The axis of a weight, the node's second input, that counts output channels.
+    """Return the axis of a weight, the node's second input, along which the output channels lie.
 
-    A grouped ConvTranspose counts along it the channels of one group. ``rank`` is the weight's, which is 2 or more.
-    Raises ValueError for an operator that is not WEIGHTED.
+    For a grouped ConvTranspose, the axis holds only the channels of one group.
+
+    Args:
+        node: A node whose operator is in WEIGHTED.
+        rank: The rank of the weight, 2 or more.
+
+    Returns:
+        The axis.
+
+    Raises:
+        ValueError: The operator is not in WEIGHTED.
     """
     if node.op_type == "Conv":
         return 0
@@ -76,9 +85,15 @@ def is_plain_product(node: onnx.NodeProto) -> bool:
 
 
 def clip_bounds(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> tuple[float, float] | None:
-    """Where a ReLU or Clip cuts off below and above, ±inf where it does not.
+    """Return the bounds of a ReLU or Clip.
 
-    None for any other node, and for a Clip with a bound that is computed, is no single number, or is not here.
+    Args:
+        node: Any node.
+        constants: The constants of the graph, by name.
+
+    Returns:
+        The lower and the upper bound, -inf and inf where there is none. None for any other node, and for a Clip with a
+        bound that is computed, is not a single number, or has no data here.
     """
     if not is_default_domain(node) or node.op_type not in CLAMPS:
         return None
@@ -89,7 +104,7 @@ def clip_bounds(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto])
 
 
 def _clip_bound(node: onnx.NodeProto, position: int, constants: Mapping[str, onnx.TensorProto]) -> float | None:
-    """A Clip's lower bound (position 1) or upper one (2); an attribute before opset 11. None where it is unknown."""
+    """Return a Clip's lower bound (position 1) or upper bound (2), an attribute before opset 11; None if unknown."""
     name = operand(node, position)
     if not name:
         return attribute(node, "min", -math.inf) if position == 1 else attribute(node, "max", math.inf)
@@ -98,24 +113,26 @@ def _clip_bound(node: onnx.NodeProto, position: int, constants: Mapping[str, onn
 
 
 def is_nearest_resize(node: onnx.NodeProto) -> bool:
-    """True if a node is a Resize that only picks values of its input."""
-    invents = attribute(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"  # outside the box
+    """True if a node is a Resize that only selects values of its input."""
+    # This mode invents values outside the box.
+    invents = attribute(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
     return node.op_type == "Resize" and attribute(node, "mode", "nearest") == "nearest" and not invents
 
 
 def commutes_with_rounding(node: onnx.NodeProto) -> bool:
-    """True if a per-tensor pair gives the same bits before a node, on its first input, as behind it, on its outputs.
+    """True if a per-tensor pair gives the same bits on a node's first input as on its outputs.
 
-    Each output value is then a value of the first input, chosen by its position or because it is the largest: rounding
-    keeps order. It is not so for:
+    Each output value is then a value of the first input, selected by its position or because it is the largest:
+    rounding keeps the order of values. These do not commute:
 
-    - Cast: FP16 and integers round values once more, and FP32 rounds other quotients than FP16 does.
-    - Pad: what it adds may be no multiple of the scale, and an integer 0 stands for another value than 0.
-    - MaxPool with indices: rounding makes ties, which change them.
+    - Cast: FP16 and integers round values once more, and FP32 rounds quotients differently from FP16.
+    - Pad: the value that it adds may not be a multiple of the scale, and an integer 0 stands for a value other than 0.
+    - MaxPool with indices: rounding creates ties, which change the indices.
     - Dropout with an input for the training mode, which scales values.
-    - Concat, Where, Max and others of several inputs, which commute only if one scale serves them all.
+    - Concat, Where, Max and others of several inputs, which commute only if all inputs share one scale.
 
-    GlobalMaxPool and ReduceMax commute as well, and are left out: TensorRT is not known to move pairs over them.
+    GlobalMaxPool and ReduceMax commute as well. They are left out because TensorRT is not known to move pairs over
+    them.
     """
     if not is_default_domain(node):
         return False
@@ -127,14 +144,14 @@ def commutes_with_rounding(node: onnx.NodeProto) -> bool:
 
 
 def parts_a_tensor(node: onnx.NodeProto) -> bool:
-    """True if an output may hold a part of the input alone, and so may have a smaller range than the input."""
+    """True if an output may hold only a part of the input, and so may have a smaller range than the input."""
     return is_default_domain(node) and node.op_type in PARTING
 
 
 def never_negative(graph: Graph) -> set[str]:
-    """Names of activations that are never below zero, whatever the input: behind a ReLU, a sigmoid, a Clip from 0.
+    """Return the names of activations that are never negative for any input, such as those after a ReLU or a sigmoid.
 
-    Cautious: what is not known to be so is left out, and so are constants of more than LARGEST_KEPT values.
+    An activation that is not known to be so is left out. Constants of more than LARGEST_KEPT values are not examined.
     """
     found: set[str] = set()
     for node in graph.nodes:

@@ -1,4 +1,4 @@
-"""Writes ONNX models, with external weights where they pass protobuf's 2 GB."""
+"""Writes ONNX models, with external weights if they exceed protobuf's 2 GB."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ MODEL_FILE = "model.onnx"
 
 
 def save_model(proto: onnx.ModelProto, folder: Path, name: str = MODEL_FILE) -> None:
-    """Write the model into ``folder`` as ``name``, and ``<name>.data`` beside it when the weights are large."""
+    """Write a model to a folder.
+
+    Args:
+        proto: The model.
+        folder: An existing folder.
+        name: The name of the file. Weights of more than LARGEST_SINGLE_FILE bytes go into ``<name>.data`` beside it.
+    """
     weights = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
     large = weights > LARGEST_SINGLE_FILE
     onnx.save_model(

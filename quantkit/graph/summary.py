@@ -1,4 +1,4 @@
-"""What a model holds, for people."""
+"""A model's contents, summarized for people."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from quantkit.graph.model_file import ModelFile
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts; ``operators`` most frequent first."""
+    """The contents of a model.
+
+    Attributes:
+        model: The model.
+        parameters: The number of values in all initializers.
+        operators: The number of nodes by operator, most frequent first.
+    """
 
     model: ModelFile
     parameters: int
     operators: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the summary as values for JSON."""
         model = self.model
         return {
             "path": str(model.path),

@@ -1,6 +1,6 @@
-"""Q/DQ pairs: what every dialect shares.
+"""Q/DQ pairs: the parts that all dialects share.
 
-Which nodes stay in floating point, where pairs go and how they get into a graph; what a Q/DQ file says of itself, and
-how ranges are read out of one.
+Decides which nodes stay in floating point and where pairs go, inserts pairs into a graph, records metadata in a Q/DQ
+file, and reads ranges out of one.
 May import ``core``, ``graph``, ``transforms`` and ``formats``.
 """

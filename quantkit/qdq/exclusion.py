@@ -1,4 +1,4 @@
-"""Nodes that stay in floating point: by the user's choice, and for want of a range."""
+"""Nodes that stay in floating point because the user excludes them or because a range is missing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,21 @@ import onnx
 from quantkit.graph.graph import Graph
 from quantkit.graph.operators import WEIGHTED
 
-ARITHMETIC = WEIGHTED | {"Add", "Concat", "Mul"}  # all their inputs are values; elsewhere the first alone
+ARITHMETIC = WEIGHTED | {"Add", "Concat", "Mul"}  # all their inputs are values; of other operators, only the first is
 
 
 def excluded_nodes(graph: Graph, exclude: Sequence[str], ranges: Collection[str]) -> list[str]:
-    """Names of nodes that a wildcard matches, by node or output, or that compute with a tensor without a range."""
+    """Return the names of the nodes that stay in floating point.
+
+    Args:
+        graph: The graph; every node has a name.
+        exclude: Wildcards. A node is excluded if one matches its name or an output.
+        ranges: The names of the tensors with a range. A node is excluded if it computes with an activation that has no
+            range, or if none of its outputs has one.
+
+    Returns:
+        The names, in graph order.
+    """
     known = {*ranges, *graph.initializers, ""}
 
     def matched(node: onnx.NodeProto) -> bool:

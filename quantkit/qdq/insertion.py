@@ -1,4 +1,4 @@
-"""Puts Q/DQ pairs and quantized weights into a graph, where a placement says."""
+"""Inserts Q/DQ pairs and quantized weights into a graph according to a placement."""
 
 from __future__ import annotations
 
@@ -16,13 +16,22 @@ from quantkit.qdq.metadata import dequantized_name, quantized_name, scale_name, 
 from quantkit.qdq.placement import SMALLEST_SCALE, Placement
 
 Scheme = Callable[[str], tuple[np.float32, np.int8 | np.uint8]]
-"""From an activation's name to the scale (> 0) and the zero-point of its pair."""
+"""Returns the scale (> 0) and the zero-point of an activation's pair, given the activation's name."""
 
 
 def rounded_weight(
     weight: npt.NDArray[np.float32], axis: int, levels: int = LEVELS
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """A weight in s8, ``levels`` on either side of zero, and its scales, one for each channel along ``axis``."""
+    """Round a weight to s8.
+
+    Args:
+        weight: The weight.
+        axis: The axis of its output channels.
+        levels: The largest magnitude of an integer.
+
+    Returns:
+        The integers, in the weight's shape, and the scale of each channel along ``axis``, (C,).
+    """
     others = tuple(i for i in range(weight.ndim) if i != axis)
     scale = np.maximum(np.abs(weight).max(axis=others) / levels, SMALLEST_SCALE).astype(np.float32)
     shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
@@ -30,13 +39,20 @@ def rounded_weight(
 
 
 def as_rounded(weight: npt.NDArray[np.float32], axis: int, levels: int = LEVELS) -> npt.NDArray[np.float32]:
-    """The values that the rounded weight stands for, float32 of the same shape."""
+    """Return the values that the rounded weight represents, in the same shape; for arguments see ``rounded_weight``."""
     values, scale = rounded_weight(weight, axis, levels)
     return values * scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
 
 
 def insert_pairs(graph: onnx.GraphProto, placement: Placement, scheme: Scheme, levels: int = LEVELS) -> None:
-    """Insert the pairs of a placement, which was made for this graph; nodes stay in topological order."""
+    """Insert the pairs and quantized weights of a placement; nodes stay in topological order.
+
+    Args:
+        graph: The graph that the placement was made for; it is edited.
+        placement: The placement.
+        scheme: Returns the scale and zero-point of each activation.
+        levels: The largest magnitude of a weight's integers.
+    """
     pairs: dict[str, list[onnx.NodeProto]] = {}
     for name in sorted({tensor for tensor, _, _ in placement.edges}):
         pairs[name] = _activation_pair(graph, name, *scheme(name))

@@ -1,4 +1,4 @@
-"""What a Q/DQ file says of itself: the names of its constants and tensors, and the offsets in its metadata."""
+"""Metadata of a Q/DQ file: the names of its constants and tensors, and the offsets of tensors."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from onnx import helper
 
 from quantkit.transforms.prepare import DEQUANTIZED, QUANTIZED, SCALE, ZERO_POINT
 
-FROM_ZERO = "_from_zero"  # ends the name of what quantizes a tensor with a zero-point: the tensor less its offset
-SHIFTED = "quantkit.shifted"  # in the model's metadata: a JSON object, [name, offset] by tensor
+FROM_ZERO = "_from_zero"  # suffix of a tensor minus its offset, which is quantized in place of a zero-point
+SHIFTED = "quantkit.shifted"  # the metadata key of a JSON object: [name, offset] by tensor
 
 
 def scale_name(name: str) -> str:
-    """The name of the scale of a tensor or weight."""
+    """Return the name of the scale of a tensor or weight."""
     return f"{name}{SCALE}"
 
 
 def zero_point_name(name: str) -> str:
-    """The name of the zero-point of a tensor or weight."""
+    """Return the name of the zero-point of a tensor or weight."""
     return f"{name}{ZERO_POINT}"
 
 
 def quantized_name(name: str) -> str:
-    """The name of a tensor between QuantizeLinear and DequantizeLinear, or of a weight's integers."""
+    """Return the name of a tensor between QuantizeLinear and DequantizeLinear, or of a weight's integers."""
     return f"{name}{QUANTIZED}"
 
 
 def dequantized_name(name: str) -> str:
-    """The name of a tensor behind its pair, or of a weight behind its DequantizeLinear."""
+    """Return the name of a tensor after its pair, or of a weight after its DequantizeLinear."""
     return f"{name}{DEQUANTIZED}"
 
 
 def shifted(model: onnx.ModelProto) -> dict[str, tuple[str, float]]:
-    """The tensors of the original model that have an offset here: each with its name in this model, and its offset.
+    """Return the tensors of the original model that have an offset here, with their names in this model and offsets.
 
-    A value of the original is the value here plus the offset. Metadata of another form, another program's, counts as
-    none.
+    A value of the original model is the value here plus the offset. Metadata in another form, which another program
+    wrote, counts as none.
     """
     text = next((entry.value for entry in model.metadata_props if entry.key == SHIFTED), "{}")
     try:
@@ -50,6 +50,11 @@ def shifted(model: onnx.ModelProto) -> dict[str, tuple[str, float]]:
 
 
 def note_shifted(model: onnx.ModelProto, tensors: Mapping[str, tuple[str, float]]) -> None:
-    """Write what ``shifted`` reads into the model's metadata, and keep the rest of it."""
+    """Write the offsets that :func:`shifted` reads into a model's metadata. Other metadata is kept.
+
+    Args:
+        model: The model; it is edited.
+        tensors: The name in this model and the offset, by tensor of the original model.
+    """
     others = {entry.key: entry.value for entry in model.metadata_props}
     helper.set_model_props(model, others | {SHIFTED: json.dumps(dict(tensors))})

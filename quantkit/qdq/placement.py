@@ -1,6 +1,6 @@
-"""Where Q/DQ pairs go, by the rules of ``targets/tensorrt/qdq/dialect.py``, which OpenVINO's begin with, too.
+"""The places of Q/DQ pairs, by the rules of ``targets/tensorrt/qdq/dialect.py``, with which OpenVINO's begin, too.
 
-Nothing is edited here.
+This module does not edit the graph.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ from quantkit.graph.operators import (
 )
 
 SMALLEST_MATRIX = 16  # rule 7
-SMALLEST_SCALE = 2.0**-24  # for a weight channel that is all zero; TensorRT refuses a scale of 0
+SMALLEST_SCALE = 2.0**-24  # for a weight channel that is all zero, because TensorRT refuses a scale of 0
 
 
 @dataclass
 class Placement:
-    """Decides which edges get a pair. Nodes must have unique names.
+    """Decides which edges get a pair.
 
-    - ``excluded``: names of the nodes that stay in floating point.
-    - ``edges``: those with a pair: (tensor, consuming node's name, input position).
-    - ``weights``: the weights to quantize, each with the axis of its output channels.
-    - ``with_weight``: names of the nodes that consume their weight dequantized.
-    - ``quantized``: names of the weighted nodes with pairs, and of gates' Muls.
-    - ``scale_groups``: tensors that share a scale, each with the representative of its group (rule 6).
+    Attributes:
+        graph: The graph; its nodes have unique names.
+        ranges: The ranges of activations, by tensor; those of constants are dropped.
+        excluded: The names of the nodes that stay in floating point.
+        edges: The edges with a pair, as (tensor, name of the consuming node, input position).
+        weights: The weights to quantize, each with the axis of its output channels.
+        with_weight: The names of the nodes that consume their weight dequantized.
+        quantized: The names of the weighted nodes with pairs, and of the Muls of gates.
+        scale_groups: The tensors that share a scale, each with the representative of its group (rule 6).
     """
 
     graph: Graph
@@ -68,7 +71,7 @@ class Placement:
                 self._place_concat(node)
 
     def place_weighted(self, node: onnx.NodeProto) -> None:
-        """Rules 1 and 7."""
+        """Apply rules 1 and 7 to a weighted node."""
         operands = node.input[:2]
         weight = self.graph.initializers.get(operands[1])
         if weight is not None:
@@ -88,14 +91,14 @@ class Placement:
                 self._pair(node, position)
 
     def _place_average_pool(self, node: onnx.NodeProto) -> None:
-        """Rule 4. Beside a layer in floating point, the input would be copied to INT8 for the pool alone."""
+        """Apply rule 4. Beside a layer in floating point, the input would be converted to INT8 only for the pool."""
         around = [user for user, _ in self.graph.consumers(node.input[0]) if user is not node]
         if all(map(self._is_quantized, around)) and self.all_consumers_quantized(node.output[0]):
             self._pair(node, 0)
             self.pair_for_consumers(node.output[0])
 
     def _place_add(self, node: onnx.NodeProto) -> None:
-        """Rule 2. Without a Conv to fuse with, a sum is worth INT8 only if all its consumers are quantized, too."""
+        """Apply rule 2. Without a Conv to fuse with, a sum is worth INT8 only if all its consumers are quantized."""
         from_conv = [self._comes_straight_from_conv(name) for name in node.input]
         skip = [1] if all(from_conv) else [position for position, conv in enumerate(from_conv) if not conv]
         if not all(node.input[position] in self.ranges for position in skip):
@@ -106,7 +109,7 @@ class Placement:
             self._pair(node, position)
 
     def _place_concat(self, node: onnx.NodeProto) -> None:
-        """Rule 6, if the consumers are quantized: a detector's boxes and scores, say, must not share a scale."""
+        """Apply rule 6 if the consumers are quantized: a detector's boxes and scores, say, must not share a scale."""
         if not self.all_consumers_quantized(node.output[0]):
             return
         self.share_scale([*node.input, *node.output])
@@ -121,14 +124,14 @@ class Placement:
         return self.graph.only_consumer(name) is not None
 
     def all_consumers_quantized(self, name: str) -> bool:
-        """True if a tensor has consumers, all of them are in sight, and every one is quantized."""
+        """True if a tensor has consumers, all of them are known, and every one is quantized."""
         users = [user for user, _ in self.graph.consumers(name)]
         return bool(users) and not self.graph.must_keep(name) and all(map(self._is_quantized, users))
 
     def _is_quantized(self, node: onnx.NodeProto) -> bool:
         """True if a node has pairs on its inputs, or only passes values on to nodes that have."""
-        # A nearest Resize passes values on, too, but is not followed: in a detector's neck that would put pairs and one
-        # scale on the Concats and sums before it, which nobody has measured.
+        # A nearest Resize passes values on, too, but is not followed: in a detector's neck, that would give pairs and
+        # one scale to the Concats and sums before it, which has not been measured.
         passes_on = moves_values(node) and not is_nearest_resize(node)
         if (passes_on or node.op_type == "Concat") and node.name not in self.excluded:
             return self.all_consumers_quantized(node.output[0])
@@ -145,7 +148,7 @@ class Placement:
                 self.edges.add((name, node.name, position))
 
     def share_scale(self, names: Sequence[str]) -> None:
-        """Give one scale to these tensors, and to all that share one with any of them."""
+        """Give one scale to these tensors and to all tensors that share a scale with one of them."""
         roots = {self.scale_groups.get(name, name) for name in names}
         root = min(roots)
         for name, group in list(self.scale_groups.items()):
@@ -155,21 +158,21 @@ class Placement:
             self.scale_groups[name] = root
 
     def group_range(self, name: str) -> TensorRange:
-        """The range of a tensor's pair: that of all the tensors it shares a scale with."""
+        """Return the range of a tensor's pair: the union of the ranges of all tensors that share its scale."""
         group = self.scale_groups.get(name)
         members = [name] if group is None else [n for n, g in self.scale_groups.items() if g == group]
         own = [self.ranges[member] for member in members]
         return TensorRange(max(r.amax for r in own), min(r.low for r in own), max(r.high for r in own))
 
     def scale(self, name: str) -> float:
-        """The symmetric scale of a tensor's pair; never 0."""
+        """Return the symmetric scale of a tensor's pair, which is never 0."""
         return max(self.group_range(name).scale, SMALLEST_SCALE)
 
 
 def moves_values(node: onnx.NodeProto) -> bool:
-    """True if a pair behind a node may as well stand before it: they commute, and the range stays what it was.
+    """True if a pair after a node may be moved before it: they commute, and the range stays the same.
 
-    A part of a tensor may have a smaller range, and so a pair of its own.
+    A part of a tensor may have a smaller range, and so needs its own pair.
     """
     return commutes_with_rounding(node) and not parts_a_tensor(node)
 
@@ -180,6 +183,6 @@ def is_small(weight: onnx.TensorProto) -> bool:
 
 
 def small_matrices(graph: Graph) -> set[str]:
-    """Names of the Gemms and MatMuls that rule 7 keeps in floating point."""
+    """Return the names of the Gemms and MatMuls that rule 7 keeps in floating point."""
     small = {name for name, tensor in graph.initializers.items() if is_small(tensor)}
     return {node.name for node in graph.of_type(*MATRIX_PRODUCTS) if node.input[1] in small}

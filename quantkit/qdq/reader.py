@@ -1,7 +1,7 @@
-"""Reads ranges out of a Q/DQ model, whichever tool placed the pairs: the scales of the QuantizeLinear on activations.
+"""Reads ranges out of a Q/DQ model from any tool: the scales of the QuantizeLinear nodes on activations.
 
-Known to be read: quantkit's own dialects, onnxruntime's QDQ format, and the exports of NVIDIA's ModelOpt and
-pytorch-quantization, whose weights have QuantizeLinear nodes, too.
+These are known to be read: quantkit's own dialects, onnxruntime's QDQ format, and the exports of NVIDIA's ModelOpt and
+pytorch-quantization, which have QuantizeLinear nodes on weights, too.
 """
 
 from __future__ import annotations
@@ -31,17 +31,27 @@ LIMITS = {
     TensorProto.UINT16: (0, 65535),
     TensorProto.FLOAT8E4M3FN: (-448, 448),
 }
-ORT_SUFFIX = "_QuantizeLinear_Input"  # what onnxruntime's quantizer adds to the name of a graph output
+ORT_SUFFIX = "_QuantizeLinear_Input"  # the suffix that onnxruntime's quantizer adds to the name of a graph output
 SAME_VALUES = {"Cast", "Identity"}
-LONGEST_CHAIN = 64  # nodes followed from one name to another; a damaged graph may go in circles
+LONGEST_CHAIN = 64  # names in a chain that is followed; a damaged graph may have cycles
 
 
 def read_qdq(model: onnx.ModelProto, source: str, folder: Path, known: Container[str] = ()) -> Imported:
-    """The range of every tensor that a QuantizeLinear quantizes with a constant scale; of several, the widest.
+    """Read the range of every tensor that a QuantizeLinear quantizes with a constant scale.
 
-    ``source`` is what messages call the model; ``folder`` is where external data lies. ``known`` holds the names of the
-    original model's tensors, so that one that was renamed or cast on the way finds its own name again. Raises BadInput
-    when the model has no such range.
+    Args:
+        model: The Q/DQ model, without external data.
+        source: The model's name in messages.
+        folder: The folder of external data.
+        known: The names of the original model's tensors, so that a tensor that was renamed or cast gets its own name
+            back.
+
+    Returns:
+        The ranges. A tensor that is quantized with several scales has the widest range.
+
+    Raises:
+        BadInput: The model has no such range, a scale is not finite or is negative, or its scales are inside
+            operators (QLinear...).
     """
     reading = _Reading(model, source, folder, known)
     for node in reading.graph.nodes:
@@ -62,7 +72,7 @@ def read_qdq(model: onnx.ModelProto, source: str, folder: Path, known: Container
 
 
 class _Reading:
-    """The bounds that were read so far, and the names and constants of a graph that may be anything."""
+    """The bounds read so far, and the names and constants of the graph, which may come from any tool."""
 
     def __init__(self, model: onnx.ModelProto, source: str, folder: Path, known: Container[str]) -> None:
         self.graph = Graph(model.graph)
@@ -72,7 +82,7 @@ class _Reading:
         self._source, self._folder, self._known = source, folder, known
         offsets = shifted(model).items()
         self._from_zero = {f"{name}{FROM_ZERO}": name for name, (own, _) in offsets if own == dequantized_name(name)}
-        # Names of tensors, in order: with scales per channel, with several scales, with scales that cannot be read.
+        # Names of tensors with scales per channel, with several scales, and with scales that cannot be read, in order.
         self._per_channel: dict[str, None] = {}
         self._widened: dict[str, None] = {}
         self._ignored: dict[str, None] = {}
@@ -96,7 +106,7 @@ class _Reading:
         self.bounds[name] = (low, high)
 
     def notes(self) -> tuple[str, ...]:
-        """A sentence on each thing that was left out or taken at its widest."""
+        """Return a sentence for each kind of tensor that was left out or got its widest range."""
         found = (
             (self._widened, "quantizes a tensor with several scales ({}); the widest is taken."),
             (self._per_channel, "has scales per channel on activations ({}); the widest is taken."),
@@ -105,7 +115,7 @@ class _Reading:
         return tuple(f"{self._source} {text.format(some(list(names)))}" for names, text in found if names)
 
     def _original(self, quantize: onnx.NodeProto) -> str:
-        """The name, in the model before it was quantized, of the tensor that a QuantizeLinear quantizes."""
+        """Return the name, in the original model, of the tensor that a QuantizeLinear quantizes."""
         unpaired = _followed(quantize.input[0], self._before_pair)
         copied = _followed(quantize.input[0], self._before_copy)
         candidates = [name.removesuffix(ORT_SUFFIX) for name in unpaired + copied]
@@ -114,7 +124,7 @@ class _Reading:
         return next((name for name in candidates if name in self._known), unpaired[-1].removesuffix(ORT_SUFFIX))
 
     def _bounds_of(self, quantize: onnx.NodeProto) -> tuple[float, float, bool] | None:
-        """Low, high, and True for a symmetric scheme; None where the scale is no constant or the type unknown."""
+        """Return low, high, and True for a symmetric scheme; None if the scale is not constant or of unknown type."""
         has_zero_point = operand(quantize, 2) != ""
         scale = self._constant(quantize.input[1])
         zero_point = self._constant(quantize.input[2]) if has_zero_point else None
@@ -141,7 +151,7 @@ class _Reading:
         return float(((least - zeros) * scales).min()), float(((most - zeros) * scales).max()), False
 
     def _before_pair(self, name: str) -> str:
-        """The tensor that was quantized and dequantized to this one; empty where none was."""
+        """Return the tensor that was quantized and dequantized to this one; empty if there is none."""
         dequantize = self.graph.producer(name)
         if dequantize is None or dequantize.op_type != DEQUANTIZE:
             return ""
@@ -149,7 +159,7 @@ class _Reading:
         return operand(quantize, 0) if quantize is not None and quantize.op_type == QUANTIZE else ""
 
     def _before_copy(self, name: str) -> str:
-        """The same through nodes that change no value."""
+        """Return the tensor before a pair, a Cast or an Identity; empty if there is none."""
         return self._before_cast(name) or self._before_pair(name)
 
     def _before_cast(self, name: str) -> str:
@@ -157,16 +167,16 @@ class _Reading:
         return operand(node, 0) if node is not None and node.op_type in SAME_VALUES else ""
 
     def _constant(self, name: str) -> onnx.TensorProto | None:
-        """A constant, with its data, perhaps behind a Cast; None where it is computed."""
+        """Return a constant, with its data, possibly followed by Casts; None if the tensor is computed."""
         tensor = self.graph.constants.get(_followed(name, self._before_cast)[-1])
         if tensor is not None and uses_external_data(tensor):
-            external_file_of(tensor, self._folder)  # refuses what points elsewhere
+            external_file_of(tensor, self._folder)  # refuses files outside the folder
             load_external_data_for_tensor(tensor, str(self._folder))
         return tensor
 
 
 def _followed(name: str, step: Callable[[str], str]) -> list[str]:
-    """A name, and those that ``step`` leads to from it."""
+    """Return a name, followed by the names that repeated calls of ``step`` lead to."""
     names = [name]
     while len(names) < LONGEST_CHAIN and (before := step(names[-1])):
         names.append(before)

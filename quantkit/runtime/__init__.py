@@ -1,5 +1,5 @@
 """The reference runtime: onnxruntime on the CPU.
 
-Sessions, every activation of a model, and the outputs of its layers.
+Makes sessions, and computes every activation of a model and the outputs of its layers.
 May import ``core``, ``graph`` and ``qdq``.
 """

@@ -1,4 +1,4 @@
-"""Every float activation of a model, computed in one session by any number of threads."""
+"""Computes every float activation of a model in one session with any number of threads."""
 
 from __future__ import annotations
 
@@ -27,16 +27,27 @@ SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
 FLOAT_TYPES = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+"""The name and shape of every input, sorted by name."""
+
 Inputs = Mapping[str, npt.NDArray[np.generic]]
 Activations = dict[str, npt.NDArray[np.float32]]
 
 
 class ActivationSession:
-    """The model in FP32 on the CPU, with float activations as outputs: all but ``clamps``, which follow from others.
+    """A model in FP32 on the CPU, with its float activations as outputs, except clamps.
 
     Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone
-    are not. ``keep`` filters them by name, and ``apart`` names those that no clamp may be told from. ``names`` holds
-    them in graph order. ``threads`` compute one run together. Raises BadModel when no activation is left.
+    are not included. ``clamps`` are the activations that follow from others, and ``names`` holds all of them in graph
+    order.
+
+    Args:
+        model: The model.
+        keep: True for the names of activations to include.
+        threads: The number of threads that compute one run together; None means one for every core.
+        apart: True for the names of tensors that no clamp may be derived from.
+
+    Raises:
+        BadModel: No activation is left.
     """
 
     def __init__(
@@ -49,7 +60,7 @@ class ActivationSession:
         self.float_inputs = [i.name for i in model.inputs if i.dtype.startswith("float") and keep(i.name)]
         graph = Graph(model.graph_only.graph)
         wanted = [name for name in activation_names(graph) if keep(name)]
-        # The output of a ReLU or Clip follows from its input; onnxruntime need not write both to memory.
+        # The output of a ReLU or Clip follows from its input, so onnxruntime need not write both to memory.
         together = {name for name in (*wanted, *self.float_inputs) if not apart(name)}
         self.clamps = clamps_of(graph, together)
         cut = {clamp.name for clamp in self.clamps}
@@ -61,9 +72,9 @@ class ActivationSession:
         floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
         self.fetched = [name for name in asked if name in floats]
         known = {*self.float_inputs, *self.fetched}
-        self.clamps = [clamp for clamp in self.clamps if clamp.source in known]  # not those of integers
+        self.clamps = [clamp for clamp in self.clamps if clamp.source in known]  # drops clamps of integers
         derived = {clamp.name for clamp in self.clamps}
-        # The outputs of a run on inputs of these shapes: other runners allocate them before their first run.
+        # The shapes and dtypes of a run's outputs by input shapes; other runners allocate them before their first run.
         self.output_shapes: dict[Shapes, list[tuple[tuple[int, ...], np.dtype[Any]]]] = {}
         self.names = self.float_inputs + [name for name in wanted if name in known or name in derived]
         if not self.fetched:
@@ -71,7 +82,7 @@ class ActivationSession:
 
 
 class Runner:
-    """Runs an :class:`ActivationSession`, over and over into the same memory; each thread needs a runner of its own."""
+    """Runs an :class:`ActivationSession` repeatedly into the same memory. Each thread needs its own runner."""
 
     def __init__(self, session: ActivationSession) -> None:
         self.clamps = session.clamps
@@ -81,9 +92,16 @@ class Runner:
         self._shapes: Shapes = ()
 
     def run(self, inputs: Inputs) -> Activations:
-        """One batch: all activations but the session's clamps, float32 arrays that the next run overwrites.
+        """Run one batch.
 
-        Raises BadModel when the model cannot run on the batch.
+        Args:
+            inputs: The arrays of the batch, by input.
+
+        Returns:
+            All activations except the session's clamps, as float32 arrays that the next run overwrites.
+
+        Raises:
+            BadModel: The model fails on the batch.
         """
         inputs = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         shapes = tuple((name, array.shape) for name, array in sorted(inputs.items()))
@@ -99,20 +117,21 @@ class Runner:
         return {name: np.asarray(array, dtype=np.float32) for name, array in named.items()}
 
     def _run_bound(self, inputs: Inputs) -> bool:
-        """Into the arrays of the run before; False when an output's shape has changed with the values."""
+        """Run into the arrays of the previous run; return False if an output's shape has changed with the values."""
         assert self._binding is not None
         for name, array in inputs.items():
             self._binding.bind_cpu_input(name, array)
         try:
             self._session.session.run_with_iobinding(self._binding)
-        except Exception:  # noqa: BLE001  (onnxruntime's own types; a true failure comes again in the unbound run)
+        except Exception:  # noqa: BLE001  (onnxruntime's own types; a real failure recurs in the unbound run)
             return False
         return True
 
     def _run_unbound(self, inputs: Inputs) -> None:
         self._outputs, self._binding = [], None  # free the old ones first
         options = ort.RunOptions()
-        options.add_run_config_entry(SHRINK_ARENA, "cpu:0")  # or it would keep room for all outputs, never used again
+        # Otherwise the arena would keep room for all outputs, which is never used again.
+        options.add_run_config_entry(SHRINK_ARENA, "cpu:0")
         try:
             self._outputs = self._session.session.run(self._session.fetched, dict(inputs), options)
         except Exception as error:
@@ -131,20 +150,29 @@ class Runner:
 
 
 def _give_back_memory() -> None:
-    """Return what was freed to the system. Building a session leaves more than the model's size of it with glibc."""
-    with suppress(OSError, AttributeError):  # another C library
+    """Return freed memory to the system. After a session is built, glibc holds more of it than the model's size."""
+    with suppress(OSError, AttributeError):  # other C libraries lack malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager
 def with_outputs(file: Path, external: bool, names: Sequence[str]) -> Iterator[Path | bytes]:
-    """A temporary copy of the model's file with more outputs, without the model ever being held in memory.
+    """Make a temporary copy of a model's file with more outputs, without holding the model in memory.
 
-    A model whose weights are ``external``, in other files, is small, and comes as bytes: its copy would look for them
-    beside itself.
+    Messages that follow one another in a file are read as one, with their lists joined: this is how protocol buffers
+    merge. onnxruntime infers the types of outputs that are declared by name alone.
 
-    Messages that follow one another in a file are read as one, lists joined: that is how protocol buffers merge. The
-    types of outputs that are declared by name alone are inferred by onnxruntime.
+    Args:
+        file: The model.
+        external: True if the weights are in other files. Such a model is small, and the copy is bytes, because a copied
+            file would look for the weights beside itself.
+        names: The tensors to add as outputs.
+
+    Yields:
+        The path or the bytes of the copy.
+
+    Raises:
+        BadModel: There is no space for the copy.
     """
     outputs = [onnx.ValueInfoProto(name=name) for name in names]
     addition = onnx.ModelProto(graph=onnx.GraphProto(output=outputs))

@@ -1,4 +1,4 @@
-"""The outputs of layers as outputs of an ONNX file: the user's model, or one with Q/DQ pairs made from it."""
+"""The outputs of layers as outputs of an ONNX file: the user's model, or a model with Q/DQ pairs made from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ from quantkit.runtime.session import cpu_session
 
 @dataclass(frozen=True)
 class Layer:
-    """A node of the user's model, or an input of it: ``kind`` is the operator or "Input"."""
+    """A node of the user's model, or one of its inputs.
+
+    Attributes:
+        name: The name of the node, or of its output if the node has no name.
+        tensor: The name of the output.
+        kind: The operator, or "Input".
+    """
 
     name: str
     tensor: str
@@ -32,9 +38,9 @@ class Layer:
 
 
 def layers_of(graph: onnx.GraphProto) -> list[Layer]:
-    """The inputs and every node that computes, in graph order; nodes that are fused into one kernel count as the last.
+    """Return the inputs and the output of every node that computes, in graph order.
 
-    Nodes that only move values are no layers.
+    Nodes that are fused into one kernel count as the last of them. Nodes that only move values are not layers.
     """
     view = Graph(graph)
     activations, fused = set(activation_names(view)), fused_outputs(view)
@@ -49,9 +55,15 @@ def layers_of(graph: onnx.GraphProto) -> list[Layer]:
 class OnnxOutputs:
     """Floating-point tensors of an ONNX file as its outputs, computed by onnxruntime on the CPU.
 
-    ``graph`` is the file's; ``external`` is True if its weights lie in other files. ``tensors`` maps wanted tensors to
-    their names in the file, ``offsets`` some of them to a number that is added. Raises BadModel if onnxruntime cannot
-    load the file.
+    Args:
+        file: The ONNX file.
+        graph: The file's graph.
+        external: True if the file's weights are in other files.
+        tensors: The wanted tensors, each with its name in the file.
+        offsets: Numbers to add to some of the wanted tensors.
+
+    Raises:
+        BadModel: onnxruntime cannot load the file.
     """
 
     def __init__(
@@ -73,7 +85,18 @@ class OnnxOutputs:
 
     @classmethod
     def of_quantized(cls, file: Path, tensors: Collection[str]) -> OnnxOutputs:
-        """The tensors of a file with Q/DQ pairs that quantkit wrote, by their names in the model it was made from."""
+        """Open a file with Q/DQ pairs that quantkit wrote.
+
+        Args:
+            file: The ONNX file.
+            tensors: The wanted tensors, by their names in the original model.
+
+        Returns:
+            The tensors that the file has.
+
+        Raises:
+            BadModel: The file cannot be read, or onnxruntime cannot load it.
+        """
         model = read_graph(file)
         present = {name for node in model.graph.node for name in node.output}
         moved = {name: own for name, own in shifted(model).items() if name in tensors and own[0] in present}
@@ -83,11 +106,21 @@ class OnnxOutputs:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The wanted tensors that are here, in floating point."""
+        """The wanted tensors that are available in floating point."""
         return tuple(self._tensors)
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """One batch; the tensors by their wanted names. Raises BadModel when it fails."""
+        """Run one batch.
+
+        Args:
+            inputs: The arrays of the batch, by input.
+
+        Returns:
+            The tensors, by their wanted names.
+
+        Raises:
+            BadModel: The model fails on the batch.
+        """
         try:
             found = self._session.run(self._fetched, dict(inputs)) if self._fetched else []
         except Exception as error:
@@ -102,10 +135,16 @@ class OnnxOutputs:
 
 
 def quantized_names(graph: onnx.GraphProto, tensors: Collection[str]) -> dict[str, str]:
-    """The names that the wanted tensors of a model have in the Q/DQ graph made from it, where their INT8 values are.
+    """Return where a Q/DQ graph holds the INT8 values of the original model's tensors.
 
-    That is behind the tensor's pair of QuantizeLinear and DequantizeLinear, if it has one. Tensors that are not in the
-    graph are left out.
+    This is after the tensor's pair of QuantizeLinear and DequantizeLinear, if it has one.
+
+    Args:
+        graph: The Q/DQ graph.
+        tensors: The wanted tensors, by their names in the original model.
+
+    Returns:
+        The name in the graph of each wanted tensor, without those that are not in the graph.
     """
     view = Graph(graph)
     found = {}

@@ -1,4 +1,4 @@
-"""onnxruntime sessions on the CPU, for models with or without external weights."""
+"""Makes onnxruntime sessions on the CPU, for models with or without external weights."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ from quantkit.core.wording import line_of
 
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 ALLOW_SPINNING = "session.intra_op.allow_spinning"
-FATAL_ONLY = 4  # errors are raised too, with the same words
+FATAL_ONLY = 4  # a logged error is also raised, with the same text
 
 
 def cpu_session(
     model: bytes | Path, weights_folder: Path | None = None, threads: int | None = None
 ) -> ort.InferenceSession:
-    """A CPU session over a file, or over a serialized model whose external weights lie in ``weights_folder``.
+    """Make a CPU session.
 
-    ``threads`` compute each run (None: one for every core). Raises BadModel with the operator or tensor that
-    onnxruntime names.
+    Args:
+        model: A file, or a serialized model.
+        weights_folder: The folder of a serialized model's external weights.
+        threads: The number of threads that compute each run; None means one for every core.
+
+    Returns:
+        The session.
+
+    Raises:
+        BadModel: onnxruntime cannot load the model; the message names the operator or tensor that onnxruntime names.
     """
     options = ort.SessionOptions()
     options.log_severity_level = FATAL_ONLY

@@ -1,6 +1,7 @@
-"""Where models run: one folder a target, with its Q/DQ dialect, its settings and its sessions.
+"""Targets, where models run: one folder for each, with its Q/DQ dialect, its settings and its sessions.
 
-Vendor packages are imported only inside their own target, when it is used; nothing outside a target's folder knows it.
+A vendor's packages are imported only inside its own target, and only when the target is used; no code outside a
+target's folder depends on them.
 May import ``core``, ``graph``, ``transforms``, ``qdq``, ``runtime`` and ``formats``.
 """
 
@@ -27,20 +28,36 @@ TARGETS: dict[str, type[Target]] = {
 }
 
 TargetSettings = Mapping[str, Record | Mapping[str, Any]]
-"""Settings by target: as values, or as the keys of a table that the target checks itself."""
+"""Settings by target: as a record, or as the keys of a table that the target validates."""
 
 
 def all_targets(settings: TargetSettings | None = None) -> dict[str, Target]:
-    """Every target by name, the built-in ones first; one without settings gets its defaults. Raises BadConfig."""
-    given = settings or {}
-    unknown = [name for name in given if name not in (classes := _classes())]
+    """Return every target by name, the built-in ones first.
+
+    Args:
+        settings: Settings by target; a target without settings gets its defaults.
+
+    Raises:
+        BadConfig: A setting is wrong, there is no such target, or an installed target does not load.
+    """
+    given, classes = settings or {}, _classes()
+    unknown = [name for name in given if name not in classes]
     if unknown:
         raise BadConfig(f"There is no target {unknown[0]!r} to be set.", f"Choose one of: {', '.join(classes)}.")
-    return {name: _made(name, target, given.get(name)) for name, target in _classes().items()}
+    return {name: _made(name, target, given.get(name)) for name, target in classes.items()}
 
 
 def targets_named(names: Sequence[str], settings: TargetSettings | None = None) -> list[Target]:
-    """The targets of these names, in order, once each; BadConfig names the ones there are."""
+    """Return the targets with these names, in order and without repetitions.
+
+    Args:
+        names: The names.
+        settings: Settings by target; a target without settings gets its defaults.
+
+    Raises:
+        BadConfig: There is no such target, in which case the message lists those there are; or as in
+            :func:`all_targets`.
+    """
     targets = all_targets(settings)
     for name in names:
         if name not in targets:
@@ -49,7 +66,7 @@ def targets_named(names: Sequence[str], settings: TargetSettings | None = None) 
 
 
 def _classes() -> dict[str, type[Target]]:
-    """Raises BadConfig for an installed target that does not load."""
+    """Return the built-in and the installed targets. Raises BadConfig if an installed target does not load."""
     found = installed(ENTRY_POINT_GROUP)
     return TARGETS | {name: loaded(point, "target") for name, point in found.items() if name not in TARGETS}
 

@@ -22,7 +22,14 @@ from quantkit.graph.model_file import ModelFile
 
 @dataclass(frozen=True)
 class Availability:
-    """True if a target can run models here. ``reason`` and ``hint`` are empty when it can."""
+    """Tells if a target can run models on this machine.
+
+    Attributes:
+        works: True if it can.
+        version: The version of the runtime.
+        reason: The reason why it cannot; empty if it can.
+        hint: What the user can do about that; empty if it can.
+    """
 
     works: bool
     version: str = ""
@@ -35,15 +42,33 @@ class Session(Protocol):
 
     @property
     def executed_precision(self) -> str:
-        """What the Conv, Gemm and MatMul layers truly run in: "f32", "int8", or a mix such as "int8 52, f32 1"."""
+        """The precision that the Conv, Gemm and MatMul layers run in: "f32", "int8", or a mix such as "int8 52, f32 1".
+
+        This is the precision of the kernels that run, which may differ from the artifact's.
+        """
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """One batch, synchronously; outputs by name."""
+        """Run one batch and wait for its outputs.
+
+        Args:
+            inputs: The arrays of the batch by input, with samples along the first axis.
+
+        Returns:
+            The outputs by name.
+
+        Raises:
+            BadInput: The model fails on the batch.
+        """
 
 
 @dataclass(frozen=True)
 class RequestTimes:
-    """Milliseconds of single inferences by the runtime's own clock, and the mean of all, waiting included."""
+    """The times of inferences by the runtime's own clock.
+
+    Attributes:
+        latency: The milliseconds of each inference.
+        back_to_back: The total milliseconds divided by the number of inferences, including time between them.
+    """
 
     latency: Sequence[float]
     back_to_back: float
@@ -51,25 +76,47 @@ class RequestTimes:
 
 @runtime_checkable
 class TimedSession(Session, Protocol):
-    """A session that times inferences itself, of a batch that lies in the runtime's memory already."""
+    """A session that times inferences itself, for a batch that is already in the runtime's memory."""
 
     @property
     def runtime(self) -> dict[str, str]:
-        """How it runs, in the runtime's own words: threads, streams and so on."""
+        """The runtime's own description of how it runs the model, such as threads and streams, by name."""
 
     def times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> RequestTimes:
-        """Time ``repeats`` inferences of one batch."""
+        """Time inferences of one batch.
+
+        Args:
+            inputs: The arrays of the batch by input.
+            repeats: The number of inferences; a session that runs several at a time may need more.
+
+        Returns:
+            The times.
+        """
 
     def layer_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> tuple[LayerTime, ...]:
-        """Mean milliseconds of every layer, in order; what the session times is not disturbed by it."""
+        """Measure every layer.
+
+        This must not affect what :meth:`times` measures, for example by leaving profiling on.
+
+        Args:
+            inputs: The arrays of the batch by input.
+            repeats: The number of inferences to average over.
+
+        Returns:
+            The mean milliseconds of every layer, in execution order.
+        """
 
 
 @dataclass(frozen=True)
 class DeviceTimes:
-    """Milliseconds by the device's own clock: of single inferences, and the mean of those enqueued back to back.
+    """The times of inferences by the device's own clock, in milliseconds.
 
-    ``compute`` leaves out the copies between host and device, ``with_copies`` has them. ``graph`` leaves them out,
-    too, and is of all kernels launched as one CUDA graph; empty where that cannot be.
+    Attributes:
+        compute: The time of each inference, without copies between host and device.
+        with_copies: The time of each inference, including these copies.
+        back_to_back: The mean time of inferences that are enqueued back to back.
+        graph: The time of each inference without copies, with all kernels launched as one CUDA graph; empty if that is
+            not possible.
     """
 
     compute: Sequence[float]
@@ -80,45 +127,81 @@ class DeviceTimes:
 
 @runtime_checkable
 class DeviceSession(Session, Protocol):
-    """A model loaded on a device with a clock and memory of its own."""
+    """A model loaded on a device that has its own clock and memory."""
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the device's memory that the loaded model occupies."""
+        """The bytes of device memory that the loaded model occupies."""
 
     @property
     def device_name(self) -> str:
-        """Such as "NVIDIA H200"."""
+        """The name of the device, such as "NVIDIA H200"."""
 
     @property
     def bus(self) -> str:
-        """The device's place on the PCI bus, such as "0000:65:00.0"."""
+        """The device's address on the PCI bus, such as "0000:65:00.0"."""
 
     def device_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> DeviceTimes:
-        """Time ``repeats`` inferences of one batch."""
+        """Time inferences of one batch.
+
+        Args:
+            inputs: The arrays of the batch by input.
+            repeats: The number of inferences.
+
+        Returns:
+            The times.
+        """
 
     def layer_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> tuple[LayerTime, ...]:
-        """Mean milliseconds of every layer, in order."""
+        """Measure every layer.
+
+        Args:
+            inputs: The arrays of the batch by input.
+            repeats: The number of inferences to average over.
+
+        Returns:
+            The mean milliseconds of every layer, in execution order.
+        """
 
 
 class LayerOutputs(Protocol):
-    """A model with the outputs of its layers as its own."""
+    """A model whose outputs are the outputs of its layers."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The wanted tensors that are there, by their names in the user's model."""
+        """The wanted tensors that are available, by their names in the user's model."""
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """One batch: floating-point arrays by those names, until the next batch. Raises BadInput."""
+        """Run one batch.
+
+        Args:
+            inputs: The arrays of the batch by input.
+
+        Returns:
+            The floating-point arrays of the tensors in :attr:`names`. They are valid until the next batch.
+
+        Raises:
+            BadInput: The model fails on the batch, or the runtime cannot compute these tensors.
+        """
 
 
 @dataclass(frozen=True)
 class PrepareRequest:
-    """What a target is asked to make ready for a device.
+    """The models that a target is asked to prepare for a device.
 
-    ``precisions`` are wanted in this order. ``folder`` is the target's own in the run, ``batches`` are the batch sizes
-    that will be run. ``export`` writes this target's files for some precisions, or uses those that still fit. With
-    ``lenient`` a precision that the target cannot make is left out with a warning.
+    Attributes:
+        model: The user's model.
+        recipe: The ranges, exclusions and weights of quantized models.
+        precisions: The wanted precisions, in the wanted order.
+        folder: The target's own folder in the run.
+        export: Writes this target's files for some precisions, or reuses files that are still valid; returns the
+            artifacts.
+        device: The device that will run the models.
+        batches: The batch sizes that will be run.
+        lenient: True to leave out a precision that the target cannot prepare, with a warning, instead of raising an
+            error.
+        fresh: True to build again what could be reused.
+        progress: Receives the progress.
     """
 
     model: ModelFile
@@ -133,19 +216,32 @@ class PrepareRequest:
     progress: Progress = silent
 
     def on(self, device: str, batches: Sequence[int], fresh: bool = False) -> PrepareRequest:
-        """The same for one device and these batch sizes."""
+        """Return the same request for another device.
+
+        Args:
+            device: The device.
+            batches: The batch sizes that will be run.
+            fresh: True to build again what could be reused.
+        """
         return replace(self, device=device, batches=batches, fresh=fresh)
 
 
 class Target(Protocol):
     """A runtime and its file formats.
 
-    Subclass it for a target of your own, and install the class under the entry-point group ``quantkit.targets``. It is
-    made with its ``Settings``: the table ``[targets.NAME]`` of ``quantkit.toml``.
+    To add a target, subclass this class and install it under the entry-point group ``quantkit.targets``. It is
+    constructed with an instance of its ``Settings``, which is read from the table ``[targets.NAME]`` of
+    ``quantkit.toml``. The required members are ``name``, ``precisions``, ``availability``, ``devices``, ``export`` and
+    ``load``.
 
-    ``precisions`` are those it can export. ``on_accelerator`` is true for a target whose devices may be absent, so that
-    one that nobody asked for by name may be left out. ``layers_from_export`` is true where what is loaded does not
-    tell its layers' outputs, and the exported INT8 file does.
+    Attributes:
+        name: The name that users give.
+        precisions: The precisions that the target can export.
+        Settings: The record of the target's settings.
+        on_accelerator: True if the target's devices may be absent, so that the target may be left out if the user did
+            not ask for it by name.
+        layers_from_export: True if the outputs of layers come from the exported INT8 file because the loaded model does
+            not give them.
     """
 
     name: str
@@ -155,27 +251,57 @@ class Target(Protocol):
     layers_from_export: bool = False
 
     def availability(self) -> Availability:
-        """Say if models can be run with it here, and if not why and what to do."""
+        """Tell if models can be run on this machine; if not, tell why and what the user can do."""
 
     def devices(self) -> tuple[str, ...]:
-        """The devices it sees, most useful first; empty when it does not work here."""
+        """Return the devices that the target finds, the most useful first; empty if the target does not work here."""
 
     def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
-        """Write the files for one precision into an empty ``folder``. Raises TargetRefuses, BackendMissing."""
+        """Write the files for one precision.
+
+        Args:
+            model: The user's model.
+            recipe: The ranges, exclusions and weights of a quantized model.
+            precision: One of ``precisions``.
+            folder: An empty folder for the files.
+            variant: One of :meth:`variants`; empty means the default.
+
+        Returns:
+            The artifact, with the file to load first.
+
+        Raises:
+            TargetRefuses: The target cannot express the model.
+            BackendMissing: A library that is needed is not installed.
+        """
 
     def load(self, artifact: Artifact, device: str) -> Session:
-        """Load an artifact. Raises BackendMissing when the device is absent."""
+        """Load an artifact on a device.
+
+        Args:
+            artifact: An artifact that :meth:`export` or :meth:`prepare` returned.
+            device: The name of the device, in upper or lower case.
+
+        Returns:
+            The session.
+
+        Raises:
+            BackendMissing: The device or a library that is needed is absent.
+            TargetRefuses: The runtime cannot load the model.
+        """
 
     def can_export(self) -> bool:
-        """True if its files can be written here; some need no vendor library."""
+        """True if the target's files can be written on this machine; some targets need no vendor library for that."""
         return self.availability().works
 
     def variants(self, precision: str) -> tuple[str, ...]:
-        """The ways in which it is set to make a precision; ("",) where there is but one."""
+        """Return the variants of a precision that the settings ask for; ("",) if there is only one."""
         return ("",)
 
     def fingerprint(self, precision: str) -> str:
-        """What, beside model and recipe, decides what its files hold; files of another one are written anew."""
+        """Return a string of everything besides model and recipe that affects the target's files.
+
+        Files that were written with another fingerprint are written again.
+        """
         return ""
 
     def is_users_own(self, precision: str) -> bool:
@@ -183,29 +309,51 @@ class Target(Protocol):
         return False
 
     def prepare(self, request: PrepareRequest) -> list[Artifact]:
-        """Make artifacts ready to be loaded. By default those that are exported."""
+        """Return artifacts that are ready to load. By default, these are the exported files."""
         return request.export([precision for precision in request.precisions if precision in self.precisions])
 
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
-        """What tensors of the user's model are in an exported INT8 artifact, rounded where they are; on the CPU.
+        """Open an exported INT8 artifact to read tensors of the user's model, rounded as the artifact rounds them.
 
-        Raises TargetRefuses where the target does not tell.
+        The tensors are computed on the CPU.
+
+        Args:
+            artifact: An artifact that :meth:`export` returned.
+            tensors: The wanted tensors, by their names in the user's model.
+
+        Returns:
+            The outputs of layers.
+
+        Raises:
+            TargetRefuses: The target cannot give the outputs of layers.
         """
         raise TargetRefuses(f"{self.name} does not tell the outputs of layers.", "Nothing else depends on it.")
 
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
-        """What the channels of tensors are multiplied by in an INT8 artifact: (C,) by tensor; others are as they were.
+        """Return the factors by which an INT8 artifact multiplies the channels of tensors.
 
-        By ``quantkit.transforms.equalization``.
+        They come from ``quantkit.transforms.equalization``.
+
+        Args:
+            model: The user's model.
+            recipe: The recipe that the artifact was made from.
+            artifact: The artifact.
+
+        Returns:
+            The factors by tensor, (C,). Other tensors are not changed.
         """
         return {}
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What a target built: the artifact to load, and the record beside it.
+    """An engine that a target built.
 
-    ``cells`` are what people are told of it, text by column, and ``footnote`` what all engines have in common.
+    Attributes:
+        artifact: The artifact to load.
+        record: The record that is stored beside it.
+        cells: The engine's row in a table for people, as text by column.
+        footnote: A remark for people that applies to all engines.
     """
 
     artifact: Artifact
@@ -219,16 +367,22 @@ class BuildsEngines(Protocol):
     """A target whose models are built for one machine before they are loaded."""
 
     def engines(self, request: PrepareRequest) -> list[Engine]:
-        """Build an engine for each precision, or use those that still fit."""
+        """Build an engine for each precision, or reuse engines that are still valid."""
 
 
 def canonical_device(device: str) -> str:
-    """A device as its runtime spells it, whatever case it was given in: "CPU", "AUTO:GPU,CPU", but "cuda:0"."""
+    """Return a device name in its runtime's spelling, for any case: "CPU", "AUTO:GPU,CPU", but "cuda:0"."""
     return device.lower() if device.lower().startswith("cuda") else device.upper()
 
 
 def failed_on(inputs: Mapping[str, npt.NDArray[Any]], runtime: str, error: Exception) -> BadInput:
-    """The error for a batch that a loaded model cannot run on."""
+    """Return the error for a batch that a loaded model cannot run.
+
+    Args:
+        inputs: The arrays of the batch by input.
+        runtime: The name of the runtime, for the message.
+        error: The runtime's error.
+    """
     shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
     return BadInput(
         f"The model failed in {runtime} on an input of shape {shapes} ({line_of(error, last=True)}).",
@@ -237,7 +391,7 @@ def failed_on(inputs: Mapping[str, npt.NDArray[Any]], runtime: str, error: Excep
 
 
 def summarize_precisions(counts: Mapping[str, int]) -> str:
-    """ "f32" for one precision, "int8 52, f32 1" for several, most frequent first."""
+    """Return "f32" for one precision, and "int8 52, f32 1" for several, the most frequent first."""
     if not counts:
         return "unknown"
     if len(counts) == 1:

@@ -1,4 +1,4 @@
-"""What the processor of this machine can do with int8."""
+"""The int8 abilities of this machine's processor."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @cache
 def saturates_u8s8() -> bool:
-    """True if u8 times s8 dot products saturate at 16 bits here: x86 without VNNI or AMX-INT8.
+    """True if u8·s8 dot products saturate at 16 bits on this machine: x86 without VNNI or AMX-INT8.
 
-    There, weights need 7 bits. Where the flags cannot be read, the safe answer is yes.
+    Weights need 7 bits there. If the processor's flags cannot be read, the result is True, which is safe.
     """
     if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
         return False
@@ -23,7 +23,7 @@ def saturates_u8s8() -> bool:
 
 
 def cpu_name() -> str:
-    """The processor's model name."""
+    """Return the processor's model name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -1,5 +1,5 @@
-"""Models in, models out: what every Q/DQ dialect starts from, and FP16.
+"""Changes to models: the preparation that every Q/DQ dialect starts from, and conversion to FP16.
 
-Preparing for Q/DQ, equalizing channels, correcting biases, converting to half precision.
+Prepares for Q/DQ, equalizes channels, corrects biases, and converts to half precision.
 May import ``core`` and ``graph``.
 """

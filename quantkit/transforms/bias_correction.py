@@ -1,7 +1,7 @@
-"""Bias correction: a layer's bias takes up the mean error that rounding its weight makes.
+"""Bias correction: a layer's bias compensates the mean error of rounding its weight.
 
-After Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019), section 4.2,
-https://arxiv.org/abs/1906.04721, with the inputs' means as calibration measured them.
+The method is that of Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019),
+section 4.2, https://arxiv.org/abs/1906.04721, with input means measured by calibration.
 """
 
 from __future__ import annotations
@@ -17,21 +17,29 @@ from quantkit.graph.channel_axes import counted_along
 from quantkit.graph.graph import Graph, attribute, operand
 from quantkit.graph.operators import is_plain_product, weight_output_axis
 
-# Layers that are corrected, each with the axes of its input that it may add up.
+# The layers to correct, each with the axes of its input that it may sum over.
 SUMMED = {"Conv": {1}, "Gemm": {1, -1}, "MatMul": {-1}}
 
 Floats = npt.NDArray[np.float32]
 Rounding = Callable[[Floats, int], Floats]
-"""From a weight and the axis of its output channels to the values that its integers and scales stand for."""
+"""Rounds a weight, given the axis of its output channels; returns the values that the integers and scales represent."""
 
 
 def mean_error(
     weight: Floats, rounded: Floats, means: npt.NDArray[np.float64], groups: int = 1
 ) -> npt.NDArray[np.float64]:
-    """What ``rounded`` adds to each output channel's mean in place of ``weight``: float64 of shape (O,).
+    """Return the change of each output channel's mean if ``rounded`` replaces ``weight``.
 
-    ``weight`` and ``rounded`` are a Conv's, of shape (O, I / groups, ...), or a transposed Gemm's, (O, I); ``means`` of
-    shape (I,) is E[x] of every input channel. Zeros that a Conv pads with count as ordinary values.
+    Zeros that a Conv pads with count as ordinary values.
+
+    Args:
+        weight: The weight of a Conv, (O, I / groups, ...), or of a transposed Gemm, (O, I).
+        rounded: The rounded weight, of the same shape.
+        means: E[x] of every input channel, (I,).
+        groups: The number of groups of the Conv.
+
+    Returns:
+        The change, (O,) float64.
     """
     outputs, inputs = weight.shape[:2]
     error = (rounded.astype(np.float64) - weight).reshape(outputs, inputs, -1).sum(axis=2)
@@ -46,11 +54,16 @@ def correct_biases(
     means: Mapping[str, npt.NDArray[np.float64]],
     rounding: Rounding,
 ) -> None:
-    """Correct the biases of the Convs, Gemms and MatMuls called ``names``, whose weights will be rounded.
+    """Correct the biases of Convs, Gemms and MatMuls whose weights will be rounded.
 
-    ``means`` holds the mean of every channel by tensor, float64 of shape (C,). A MatMul's bias is the constant that
-    the one Add behind it adds. Layers without a constant bias of their own are left as they are, and so are those that
-    add up another axis than the one that the calibration counted as channels.
+    A MatMul's bias is the constant of the Add that alone consumes its output. Layers without a constant bias of their
+    own are not changed, nor are those that sum over another axis than the one that the calibration counted as channels.
+
+    Args:
+        graph: The graph; its initializers are edited.
+        names: The names of the nodes to correct.
+        means: The mean of every channel by tensor, (C,).
+        rounding: Returns a weight as it will be rounded.
     """
     view = Graph(graph)
     along = counted_along(view)

@@ -1,15 +1,15 @@
-"""Equalization: channels that use little of their tensor's range are scaled up into it, and their weights down.
+"""Equalization: channels that use little of their tensor's range are scaled up, and the consumers' weights down.
 
-A tensor has one scale for all its channels, so that the largest channel decides how finely all are rounded. Where a
-factor per channel can be moved from a tensor's producer into its consumers' weights, the model computes the same and
-every channel is rounded finely. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction"
-(2019), https://arxiv.org/abs/1906.04721, section 4.1; for LayerNormalization Xiao et al., "SmoothQuant" (2022),
-https://arxiv.org/abs/2211.10438. Unlike there, channels are only scaled up, within the range that the tensor has, so
-that the ranges of the calibration stay true.
+A tensor has one scale for all its channels, so the largest channel decides how finely all are rounded. If a factor per
+channel can be moved from a tensor's producer into its consumers' weights, the model computes the same, and every
+channel is rounded finely. The method is that of Nagel et al., "Data-Free Quantization Through Weight Equalization and
+Bias Correction" (2019), https://arxiv.org/abs/1906.04721, section 4.1; for LayerNormalization that of Xiao et al.,
+"SmoothQuant" (2022), https://arxiv.org/abs/2211.10438. Unlike there, channels are only scaled up, within the tensor's
+range, so that the calibrated ranges remain true.
 
-Channels are scaled only after a LayerNormalization and between the bounds of a Clip, once enough images were counted.
-Elsewhere a rare large value would be cut off (ResNet-50 loses 2.5 dB by it). A Clip cuts values beyond the largest that
-was counted: MobileNetV2 keeps 50 dB so on 100 images, on 8 only 21.
+Channels are scaled only after a LayerNormalization and between the bounds of a Clip, and only if enough images were
+counted. Elsewhere a rare large value would be cut off: ResNet-50 loses 2.5 dB by it. A Clip cuts off values beyond the
+largest one that was counted: MobileNetV2 keeps 50 dB this way with 100 images, but only 21 with 8.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from quantkit.graph.graph import Graph, attribute, drop_unused_constants, names_
 from quantkit.graph.operators import weight_output_axis
 from quantkit.transforms.equalization_sites import EqualizationSite, site_of, weight_of
 
-FEWEST_CLIPPED, FEWEST_NORMALIZED = 100, 16  # images
+FEWEST_CLIPPED, FEWEST_NORMALIZED = 100, 16  # the fewest images to scale by, after a Clip and a LayerNormalization
 LARGEST_FACTOR = 64.0
-POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the factors that fill the range; 0 leaves the tensor as it is
+POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # exponents for the factors that fill the range; 0 leaves the tensor unchanged
 CAPS = (1.5, 2.0, 4.0, 8.0)
-GAIN = 0.999  # of the error; less is not worth changing a weight
-SPREAD = 8.0  # (maximum - minimum) / standard deviation of a channel, about that of a Gaussian's 10,000 values
+GAIN = 0.999  # the error must fall below this share of the original one; less is not worth changing a weight
+SPREAD = 8.0  # (maximum - minimum) / standard deviation of a channel, about that of 10,000 Gaussian values
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,10 +41,16 @@ Floats = npt.NDArray[np.float64]
 def equalize(
     graph: onnx.GraphProto, ranges: Mapping[str, TensorRange], channels: Mapping[str, ChannelStatistics]
 ) -> dict[str, Floats]:
-    """Edit the graph, whose weights are initializers; return each changed tensor's factors: float64 (C,), >= 1.
+    """Equalize the channels of every tensor that allows it.
 
-    A tensor named there now holds its former values times the factors of its channels. ``ranges`` hold for both. A
-    graph with subgraphs is left as it is.
+    Args:
+        graph: The graph, whose weights are initializers; it is edited. A graph with subgraphs is left unchanged.
+        ranges: The ranges by tensor. They hold before and after the change.
+        channels: The statistics of every tensor's channels.
+
+    Returns:
+        The factors of each changed tensor, (C,) float64, >= 1. The tensor now holds its former values times the factors
+        of its channels.
     """
     factors: dict[str, Floats] = {}
     view, names = Graph(graph), names_in(graph)
@@ -61,14 +67,22 @@ def equalize(
 
 
 def means_after(channels: Mapping[str, ChannelStatistics], factors: Mapping[str, Floats]) -> dict[str, Floats]:
-    """The mean of every channel by tensor, float64 of shape (C,), once the graph is equalized by ``factors``."""
+    """Return the mean of every channel after equalization.
+
+    Args:
+        channels: The statistics of every tensor's channels before equalization.
+        factors: The factors that :func:`equalize` returned.
+
+    Returns:
+        The means by tensor, (C,) float64.
+    """
     return {name: own.mean * factors[name] if name in factors else own.mean for name, own in channels.items()}
 
 
 def _factors(
     graph: Graph, site: EqualizationSite, ranges: Mapping[str, TensorRange], channels: Mapping[str, ChannelStatistics]
 ) -> Floats | None:
-    """The factors with the least expected error of the consumers' outputs; None for none."""
+    """Return the factors with the least expected error of the consumers' outputs; None if no factors are worth it."""
     measured = list(dict.fromkeys([site.start, *(node.input[0] for node in site.consumers)]))
     if not all(name in channels and name in ranges for name in measured):
         return None
@@ -92,7 +106,7 @@ def _factors(
 
 
 def _room(largest: npt.NDArray[np.float32], bound: float) -> Floats:
-    """How much each channel can grow before it meets ``bound``; a side without values does not count."""
+    """Return how much each channel can grow before it reaches ``bound``: inf if it has no values on that side."""
     used = np.maximum(largest.astype(np.float64), 0.0)
     side = used > 1e-6 * max(float(used.max(initial=0.0)), 1e-30)
     room: Floats = np.where(side, bound / np.where(side, used, 1.0), np.inf)
@@ -101,10 +115,15 @@ def _room(largest: npt.NDArray[np.float32], bound: float) -> Floats:
 
 @dataclass
 class _Term:
-    """One consumer's expected error, from its weight and its input's statistics.
+    """The expected error of one consumer, from its weight and its input's statistics.
 
-    ``energy`` and ``peak`` are Σ w² and max|w| over the taps of each (output, input / groups), ``square`` is E[x²] of
-    each input channel, estimated, ``step`` the input's.
+    Attributes:
+        energy: Σ w² over the taps, (O, I / groups).
+        peak: max|w| over the taps, (O, I / groups).
+        taps: The number of taps.
+        groups: The number of groups.
+        square: An estimate of E[x²] of each input channel, (I,).
+        step: The input's quantization step.
     """
 
     energy: npt.NDArray[np.float32]
@@ -133,12 +152,12 @@ class _Term:
         return cls(energy, peak, weight.shape[2], groups, square, (span.high - span.low) / STEPS)
 
     def _by_output(self, per_channel: Floats) -> npt.NDArray[np.float32]:
-        """(O, I / groups), or (1, I): the value of each input channel that an output channel is computed from."""
+        """Return the value of each input channel that an output channel depends on: (O, I / groups), or (1, I)."""
         split = per_channel.astype(np.float32).reshape(self.groups, -1)
         return split if self.groups == 1 else np.repeat(split, len(self.energy) // self.groups, axis=0)
 
     def error(self, factors: Floats) -> float:
-        """The error of rounding the input and the weight, relative to the layer's output."""
+        """Return the error of rounding the input and the weight, relative to the layer's output."""
         factor, square = self._by_output(factors), self._by_output(self.square)
         of_input = self.step**2 / 12 * float((self.energy / factor**2).sum(dtype=np.float64))
         steps = (self.peak / factor).max(axis=1).astype(np.float64) / LEVELS
@@ -149,7 +168,8 @@ class _Term:
 def _apply(graph: onnx.GraphProto, view: Graph, site: EqualizationSite, factors: Floats, names: set[str]) -> None:
     """Multiply the producer's constants by the factors, and divide the consumers' weights by them.
 
-    Each node gets constants of its own, for others may share those that it had; ``names`` are in use, and updated.
+    Each node gets new constants, because other nodes may share the old ones. ``names`` are the names in use; the new
+    ones are added to them.
     """
 
     def replace(node: onnx.NodeProto, position: int, values: npt.NDArray[np.floating]) -> None:

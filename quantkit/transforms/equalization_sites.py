@@ -1,7 +1,7 @@
-"""The tensors of a graph whose channels can be scaled so that the model computes the same.
+"""The tensors of a graph whose channels can be scaled without changing what the model computes.
 
-A factor per channel is moved from a tensor's producer into the weights of its consumers. It is so moved only where a
-channel's extremes are known well: behind a LayerNormalization, and between the bounds of a Clip.
+A factor per channel is moved from a tensor's producer into the weights of its consumers. This is done only where a
+channel's extremes are known well: after a LayerNormalization, and between the bounds of a Clip.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from onnx import TensorProto, numpy_helper
 from quantkit.graph.graph import Graph, attribute, operand
 from quantkit.graph.operators import AVERAGE_POOLS, GLOBAL_POOLS, PRODUCTS, clip_bounds, weight_output_axis
 
-# The output has the input's channels, each multiplied by the same factor; that of a pool only along axis 1.
+# The output has the input's channels with the same factors. For a pool, this is true only of channels along axis 1.
 PASSING = {"Dropout", "Identity"}
 POOLS = AVERAGE_POOLS | GLOBAL_POOLS | {"MaxPool"}
-SHAPE_ONLY = {"Shape", "Size"}  # they read no values
+SHAPE_ONLY = {"Shape", "Size"}  # do not read values
 
 
 @dataclass
 class EqualizationSite:
-    """A tensor that can be scaled, with the layers that scale it and those that undo that.
+    """A tensor that can be scaled, with the constants that scale it and the layers that undo the scaling.
 
-    ``tensors`` are all that carry its factors, ``constants`` those that take them up, as (node, input position), and
-    ``consumers`` the weighted layers that undo them. The channels of ``start`` must stay in its range. ``highest`` is
-    the upper bound of a Clip.
+    Attributes:
+        tensors: All tensors that carry the factors.
+        consumers: The weighted layers that undo the factors.
+        constants: The constants to multiply by the factors, as (node, input position).
+        start: The tensor whose channels must stay in its range.
+        highest: The upper bound of a Clip.
     """
 
     tensors: list[str]
@@ -39,12 +42,12 @@ class EqualizationSite:
 
     @property
     def is_clipped(self) -> bool:
-        """True for the output of a Clip, with channels along axis 1; a LayerNormalization has them along the last."""
+        """True for the output of a Clip, with channels along axis 1; a LayerNormalization's lie along the last axis."""
         return self.highest < np.inf
 
 
 def site_of(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
-    """The site that starts with a node's output; None if it cannot be scaled, or if nothing would gain by it."""
+    """Return the site that starts with a node's output; None if the output cannot be scaled, or nothing gains by it."""
     site = _normalized(graph, node) or _clipped(graph, node)
     if site is None or not _follow(graph, site.tensors[-1], site, not site.is_clipped):
         return None
@@ -52,7 +55,7 @@ def site_of(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
 
 
 def weight_of(graph: Graph, node: onnx.NodeProto) -> npt.NDArray[np.float32] | None:
-    """The constant weight of a Conv, Gemm or MatMul as (O, I / groups, taps); None for any other node."""
+    """Return the constant weight of a Conv, Gemm or MatMul as (O, I / groups, taps); None for any other node."""
     if not _has_weight(graph, node):
         return None
     values = numpy_helper.to_array(graph.constants[operand(node, 1)])
@@ -72,7 +75,7 @@ def _has_weight(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _normalized(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
-    """The output of a LayerNormalization, or of its last step where it is spelled out: times a constant, plus one."""
+    """Return the site of a LayerNormalization, or of its last steps in spelled-out form: times a constant, plus one."""
     if node.op_type == "LayerNormalization" and len(node.input) > 1:
         positions = range(1, len(node.input))
         fits = all(_is_vector(graph, node.input[i]) for i in positions)
@@ -91,7 +94,7 @@ def _normalized(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
 
 
 def _clipped(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
-    """The output of a Clip to 0..b behind a Conv; both bounds stay, so no channel may grow beyond b."""
+    """Return the site of a Clip to 0..b after a Conv. Both bounds stay, so no channel may grow beyond b."""
     bounds = clip_bounds(node, graph.constants)
     if bounds is None or bounds[0] != 0 or not 0 < bounds[1] < np.inf:
         return None
@@ -105,9 +108,9 @@ def _clipped(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
 
 
 def _follow(graph: Graph, name: str, site: EqualizationSite, last: bool) -> bool:
-    """Collect the consumers of a tensor; False if one of them cannot undo the factors.
+    """Collect the consumers of a tensor; return False if one of them cannot undo the factors.
 
-    ``last`` says that the channels lie along the last axis, which matrix products add up; Convs add up axis 1.
+    ``last`` is True if the channels lie along the last axis, which matrix products sum over; Convs sum over axis 1.
     """
     if graph.must_keep(name):
         return False

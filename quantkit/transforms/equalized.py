@@ -1,4 +1,4 @@
-"""The floating-point model that every Q/DQ dialect starts from: prepared, with its channels equalized."""
+"""The floating-point model that every Q/DQ dialect starts from: prepared, with equalized channels."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ from quantkit.transforms.prepare import ensure_names, prepared
 
 @dataclass(frozen=True, eq=False)
 class Equalized:
-    """``ranges`` have those of fused tensors, too. A tensor in ``factors``, float64 (C,), holds the user's model's
-    values times the factors of its channels."""
+    """A prepared and equalized model.
+
+    Attributes:
+        proto: The model.
+        ranges: The ranges by tensor, including those of fused tensors.
+        factors: The factors of equalized tensors, (C,) float64. Such a tensor holds the values of the user's model
+            times the factors of its channels.
+    """
 
     proto: onnx.ModelProto
     ranges: dict[str, TensorRange]
@@ -35,9 +41,19 @@ def equalized(
     channels: Mapping[str, ChannelStatistics] | None,
     symmetric: bool = False,
 ) -> Equalized:
-    """A copy of the model, every node named; ``channels`` None leaves it at that. Raises TargetRefuses.
+    """Prepare and equalize a copy of a model.
 
-    ``symmetric`` lets a channel grow up to amax on either side of zero, as the scheme of TensorRT does.
+    Args:
+        model: The user's model.
+        ranges: The ranges by tensor.
+        channels: The statistics of every tensor's channels; None skips the equalization.
+        symmetric: True lets a channel grow up to amax on both sides of zero, as TensorRT's scheme does.
+
+    Returns:
+        The copy, with a name for every node.
+
+    Raises:
+        TargetRefuses: The model cannot be prepared for Q/DQ.
     """
     proto = prepared(model)
     ensure_names(proto.graph)
@@ -47,14 +63,14 @@ def equalized(
 
 
 class Undo:
-    """Turns the values of equalized tensors into those that the user's model computes."""
+    """Converts the values of equalized tensors back to those that the user's model computes."""
 
     def __init__(self, graph: onnx.GraphProto, factors: Mapping[str, npt.NDArray[np.float64]]) -> None:
         axes = channel_axes(Graph(graph))
         self._factors = {name: (own.astype(np.float32), axes.get(name, 1)) for name, own in factors.items()}
 
     def __call__(self, name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """``values`` of the tensor ``name`` divided by the factors of its channels, if it has any."""
+        """Return ``values`` of the tensor ``name``, divided by the factors of its channels if it has any."""
         if name not in self._factors:
             return values
         factors, axis = self._factors[name]

@@ -1,4 +1,4 @@
-"""FP16 weights and arithmetic with FP32 inputs and outputs, by onnxruntime's converter."""
+"""Conversion to FP16 weights and arithmetic with FP32 inputs and outputs, by onnxruntime's converter."""
 
 from __future__ import annotations
 
@@ -17,15 +17,24 @@ from quantkit.graph.model_file import ModelFile, without_weights
 from quantkit.transforms.prepare import drop_constant_inputs
 
 LARGEST_HALF = 65504.0
-BLOCKED_FOR_ONNXRUNTIME = {"Max", "Min"}  # the converter leaves them in FP32 for the sake of onnxruntime's kernels
+BLOCKED_FOR_ONNXRUNTIME = {"Max", "Min"}  # the converter leaves them in FP32 because of onnxruntime's kernels
 
 
 def half_precision(model: ModelFile, strongly_typed: bool = False) -> onnx.ModelProto:
-    """The model in FP16 with FP32 inputs and outputs, at its own opset. Raises TargetRefuses.
+    """Convert a model to FP16 with FP32 inputs and outputs, at its own opset.
 
     Operators without an FP16 form (TopK, CumSum, NonMaxSuppression, RoiAlign) stay in FP32 between casts.
-    Without ``strongly_typed`` the model is for onnxruntime, for whose kernels' sake Max and Min stay in FP32, too. With
-    it the model is for runtimes that compute each layer in the type of its tensors; see ``strongly_typed_half``.
+
+    Args:
+        model: The model.
+        strongly_typed: False converts for onnxruntime, because of whose kernels Max and Min stay in FP32, too. True
+            converts for runtimes that compute each layer in the type of its tensors; see ``strongly_typed_half``.
+
+    Returns:
+        The converted copy.
+
+    Raises:
+        TargetRefuses: The model cannot be converted.
     """
     if strongly_typed:
         return strongly_typed_half(model.load(), str(model.path))
@@ -38,15 +47,24 @@ def half_precision(model: ModelFile, strongly_typed: bool = False) -> onnx.Model
 
 
 def strongly_typed_half(proto: onnx.ModelProto, called: str) -> onnx.ModelProto:
-    """``proto`` in FP16 with FP32 inputs and outputs, with its types checked; ``proto`` is changed.
+    """Convert a model to FP16 with FP32 inputs and outputs, and check its types.
 
     Max and Min are converted, too, and so are numbers in Constant nodes and weights that are listed as graph inputs.
-    ``called`` names the model in errors. Raises TargetRefuses.
+
+    Args:
+        proto: The model; it is changed.
+        called: The model's name in errors.
+
+    Returns:
+        The converted model.
+
+    Raises:
+        TargetRefuses: The model cannot be converted.
     """
     drop_constant_inputs(proto)
     _numbers_to_tensors(proto.graph)
     try:
-        # Without the weights' data, for protobuf refuses messages of 2 GB.
+        # Without the weights' data, because protobuf refuses messages of 2 GB.
         inferred = shape_inference.infer_shapes(without_weights(proto))
         del proto.graph.value_info[:]
         proto.graph.value_info.extend(inferred.graph.value_info)
@@ -61,13 +79,13 @@ def strongly_typed_half(proto: onnx.ModelProto, called: str) -> onnx.ModelProto:
 
 
 def beyond_half(half: onnx.ModelProto) -> tuple[str, ...]:
-    """A warning for the constants of an FP16 model that lay outside FP16's range, if there are any."""
+    """Return a warning for the constants of an FP16 model that were outside FP16's range; empty if there are none."""
     cut = [name for name, value in half_constants(half.graph) if (np.abs(value) == LARGEST_HALF).any()]
     return (f"Beyond FP16, so cut to ±65504: {len(cut)} constants ({some(cut)}).",) if cut else ()
 
 
 def half_constants(graph: onnx.GraphProto) -> Iterator[tuple[str, npt.NDArray[np.float16]]]:
-    """The FP16 initializers and Constant nodes of a graph and of those inside it, by name."""
+    """Yield the names and values of the FP16 initializers and Constant nodes of a graph and of the graphs inside it."""
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT16:
             yield tensor.name, numpy_helper.to_array(tensor)
@@ -80,24 +98,27 @@ def half_constants(graph: onnx.GraphProto) -> Iterator[tuple[str, npt.NDArray[np
 
 
 def _converted(proto: onnx.ModelProto, also: set[str], infer: bool) -> onnx.ModelProto:
-    """``also`` names operators to convert that the converter leaves alone by default; ``infer`` lets it infer types."""
+    """Convert a model.
+
+    ``also`` names operators to convert that the converter skips by default; ``infer`` lets it infer types.
+    """
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a warning for every weight below FP16's smallest number
+        warnings.simplefilter("ignore")  # there is a warning for every weight below FP16's smallest number
         half: onnx.ModelProto = convert_float_to_float16(
             proto,
             keep_io_types=True,
             disable_shape_infer=not infer,
             op_block_list=sorted(set(DEFAULT_OP_BLOCK_LIST) - also),
         )
-    ONNXModel(half).topological_sort()  # casts come at the end, which the standard does not allow
+    ONNXModel(half).topological_sort()  # the converter appends casts at the end, which the standard does not allow
     return half
 
 
 def _numbers_to_tensors(graph: onnx.GraphProto) -> None:
-    """Write ``Constant(value_float=…)`` as a tensor, which the converter knows; the attribute is FP32 for ever."""
+    """Rewrite ``Constant(value_float=…)`` as a tensor, which the converter knows; the attribute is always FP32."""
     for node in graph.node:
         for inner in subgraphs(node):
             _numbers_to_tensors(inner)

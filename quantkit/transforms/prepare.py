@@ -1,4 +1,4 @@
-"""Prepares a model for Q/DQ: a newer opset, constants as initializers, each BatchNormalization folded into its Conv."""
+"""Preparation for Q/DQ: a newer opset, constants as initializers, and each BatchNormalization folded into its Conv."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from quantkit.graph.fused import folding_conv
 from quantkit.graph.graph import Graph, attribute, held_tensor, subgraphs, unique_name
 from quantkit.graph.model_file import ModelFile
 
-QDQ_OPSET = 13  # the first with per-channel QuantizeLinear
+QDQ_OPSET = 13  # the first opset with per-channel QuantizeLinear
 FREE_INITIALIZERS = 4  # the first IR version whose initializers need not be inputs
-# What the names of our own constants end in; those of Q/DQ are given by quantkit.qdq.metadata.
+# Suffixes of the names of quantkit's own constants; quantkit.qdq.metadata gives those of Q/DQ.
 SCALE, ZERO_POINT, QUANTIZED, DEQUANTIZED = "_scale", "_zero_point", "_quantized", "_dequantized"
 FOLDED_BIAS = "_folded_bias"
 OWN_SUFFIXES = (SCALE, ZERO_POINT, QUANTIZED, DEQUANTIZED, FOLDED_BIAS)
 
 
 def prepared(model: ModelFile) -> onnx.ModelProto:
-    """A copy with all weights that Q/DQ can be placed in. Tensor names stay what they are. Raises TargetRefuses."""
+    """Return a copy of a model, with all weights, that Q/DQ can be placed in. Tensors keep their names.
+
+    Raises:
+        TargetRefuses: The model's opset is too old and cannot be upgraded.
+    """
     proto = model.load()
     if model.opset < QDQ_OPSET:
         try:
@@ -39,7 +43,7 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
 
 
 def ensure_names(graph: onnx.GraphProto) -> None:
-    """Give every node a unique name: quantizers address nodes by name."""
+    """Give every node a unique name, because quantizers identify nodes by name."""
     taken = {node.name for node in graph.node}
     seen: set[str] = set()
     for number, node in enumerate(graph.node):
@@ -50,9 +54,9 @@ def ensure_names(graph: onnx.GraphProto) -> None:
 
 
 def drop_constant_inputs(proto: onnx.ModelProto) -> None:
-    """Drop graph inputs that are initializers, as older exporters list them.
+    """Drop graph inputs that are initializers, which older exporters list as inputs.
 
-    As inputs they could be fed, so that a changed weight would have to be, and FP16 conversion would leave them alone.
+    The user could feed a value for such an input in place of a changed weight, and FP16 conversion would skip it.
     """
     constants = {tensor.name for tensor in proto.graph.initializer}
     kept = [value for value in proto.graph.input if value.name not in constants]
@@ -63,7 +67,7 @@ def drop_constant_inputs(proto: onnx.ModelProto) -> None:
 
 
 def constants_to_initializers(graph: onnx.GraphProto) -> None:
-    """Replace the Constant nodes that hold a tensor or numbers by initializers."""
+    """Replace Constant nodes that hold a tensor or numbers with initializers."""
     kept = []
     for node in graph.node:
         tensor = held_tensor(node)
@@ -79,7 +83,7 @@ def constants_to_initializers(graph: onnx.GraphProto) -> None:
 def clear_names(graph: onnx.GraphProto) -> None:
     """Rename initializers whose names Q/DQ would give to its own constants, such as ``x_scale`` beside a tensor ``x``.
 
-    Two constants of one name would silently become one.
+    Two constants with the same name would silently become one.
     """
     tensors = {name for node in graph.node for name in (*node.input, *node.output)}
     inputs = {value.name for value in graph.input}
@@ -101,7 +105,7 @@ def _rename_uses(graph: onnx.GraphProto, renamed: dict[str, str]) -> None:
 
 
 def fold_batch_norms(graph: onnx.GraphProto) -> None:
-    """Fold each inference BatchNormalization into the Conv that alone feeds it; the Conv takes over its output name."""
+    """Fold each inference BatchNormalization into the Conv that alone feeds it. The Conv gets its output name."""
     view = Graph(graph)
     folded = [(conv, node) for node in view.nodes if (conv := folding_conv(view, node)) is not None]
     for conv, norm in folded:

@@ -1,9 +1,9 @@
-"""Q/DQ for ONNX Runtime and OpenVINO: asymmetric u8 activations, per-channel s8 weights.
+"""Q/DQ for ONNX Runtime: asymmetric u8 activations, per-channel s8 weights.
 
-onnxruntime's own ``QDQQuantizer`` places the pairs; the ranges are quantkit's. All activations are u8 because
-onnxruntime falls back to floating-point Convs where u8 and s8 meet. In a model with LayerNormalization, a transformer,
+onnxruntime's own ``QDQQuantizer`` places the pairs; the ranges are quantkit's. All activations are u8, because
+onnxruntime falls back to floating-point Convs where u8 and s8 meet. In a model with LayerNormalization (a transformer),
 only the inputs of matrix products and Convs are quantized: the residual sums between them have outliers that u8 cannot
-hold.
+represent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ QUANTIZED_TYPES = (
     "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
 
-SEVEN_BITS, EIGHT_BITS = 64, 127  # largest magnitude of a weight, as onnxruntime's quantizer rounds it
+SEVEN_BITS, EIGHT_BITS = 64, 127  # the largest magnitude of a weight in onnxruntime's quantizer
 
 
 def quantized_for_onnxruntime(
@@ -44,10 +44,21 @@ def quantized_for_onnxruntime(
     channels: Mapping[str, ChannelStatistics] | None = None,
     seven_bit_weights: bool = False,
 ) -> onnx.ModelProto:
-    """The model with Q/DQ pairs. Nodes whose name or output matches ``exclude`` stay in floating point.
+    """Make a model with Q/DQ pairs for ONNX Runtime.
 
-    ``channels``, by tensor, serve to equalize channels and to correct biases; None does neither. ``seven_bit_weights``
-    is for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits. Raises TargetRefuses.
+    Args:
+        model: The user's model.
+        ranges: The ranges by tensor.
+        exclude: Wildcards; nodes whose name or output matches one stay in floating point.
+        channels: The statistics of every tensor's channels, for equalizing channels and correcting biases; None skips
+            both.
+        seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
+
+    Returns:
+        The quantized copy.
+
+    Raises:
+        TargetRefuses: The model cannot be prepared, or onnxruntime's quantizer fails on it.
     """
     start = equalized(model, ranges, channels)
     proto, ranges, graph = start.proto, start.ranges, Graph(start.proto.graph)
@@ -78,7 +89,7 @@ def quantized_for_onnxruntime(
     )
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)  # the quantizer logs through the root logger, a line for every tensor it leaves alone
+    root.setLevel(logging.ERROR)  # the quantizer logs a line through the root logger for every tensor that it skips
     try:
         quantizer.quantize_model()
     except (ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
@@ -88,7 +99,7 @@ def quantized_for_onnxruntime(
         ) from error
     finally:
         root.setLevel(level)
-    quantizer.model.topological_sort()  # it appends pairs at the end, which the standard does not allow
+    quantizer.model.topological_sort()  # the quantizer appends pairs at the end, which the standard does not allow
     result: onnx.ModelProto = quantizer.model.model
     result.producer_name = "quantkit"
     return result

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: FP32 is the user's own file, FP16 and INT8 are ONNX files made from it."""
+"""The ``onnxruntime`` target on the CPU: FP32 is the user's own file, FP16 and INT8 are ONNX files made from it."""
 
 from __future__ import annotations
 
@@ -34,30 +34,34 @@ INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulIntege
 
 
 class OnnxRuntime(Target):
-    """The ``onnxruntime`` target; always there, because quantkit needs onnxruntime itself."""
+    """The ``onnxruntime`` target. It is always available, because quantkit itself needs onnxruntime."""
 
     name = "onnxruntime"
     precisions = PRECISIONS
 
     def __init__(self, settings: Record | None = None) -> None:
-        """It has nothing to set."""
+        """Accept settings as every target does; this one has none."""
 
     def availability(self) -> Availability:
-        """It works wherever quantkit does."""
+        """Tell that the target works, with onnxruntime's version."""
         import onnxruntime
 
         return Availability(True, onnxruntime.__version__)
 
     def devices(self) -> tuple[str, ...]:
-        """The CPU."""
+        """Return the CPU."""
         return ("CPU",)
 
     def is_users_own(self, precision: str) -> bool:
-        """FP32 is."""
+        """True for FP32, which is the user's file."""
         return precision == "fp32"
 
     def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
-        """``model.onnx``; nothing is written for FP32, which is the user's file."""
+        """Write ``model.onnx``; nothing is written for FP32, which is the user's file.
+
+        Raises:
+            TargetRefuses: The model cannot be converted to FP16, or not be quantized.
+        """
         from quantkit.graph.save import save_model
         from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
         from quantkit.transforms.half_precision import half_precision
@@ -74,19 +78,24 @@ class OnnxRuntime(Target):
         return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
 
     def load(self, artifact: Artifact, device: str) -> Session:
-        """A session with one thread for each core."""
+        """Load an artifact into a session with one thread for each core.
+
+        Raises:
+            BackendMissing: The device is not the CPU.
+            TargetRefuses: onnxruntime cannot load the model.
+        """
         if canonical_device(device) not in self.devices():
             raise BackendMissing(f"onnxruntime has no device {device!r} here.", "Use --device CPU.")
         return _Session(artifact)
 
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
-        """Computed by onnxruntime, which fuses less around a tensor that is an output, too."""
+        """Return the outputs of layers, computed by onnxruntime, which fuses less around a tensor that is an output."""
         from quantkit.runtime.layer_outputs import OnnxOutputs
 
         return OnnxOutputs.of_quantized(artifact.path, tensors)
 
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
-        """Those of the equalization."""
+        """Return the factors of the equalization."""
         from quantkit.transforms.equalized import equalized
 
         return equalized(model, recipe.ranges, recipe.channels).factors
@@ -97,9 +106,9 @@ class _Session:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.log_severity_level = 4  # errors are raised too, with the same words
+        options.log_severity_level = 4  # a logged error is also raised, with the same text
         with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
-            # The optimized graph tells what will really run: which Q/DQ pairs became integer kernels, which casts came.
+            # The optimized graph shows what really runs: which Q/DQ pairs became integer kernels, and added casts.
             optimized = Path(folder) / "optimized.onnx"
             options.optimized_model_filepath = str(optimized)
             options.add_session_config_entry(
@@ -116,7 +125,7 @@ class _Session:
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """One batch; outputs by name."""
+        """Run one batch; return the outputs by name."""
         try:
             return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
         except Exception as error:

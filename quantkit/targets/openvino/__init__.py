@@ -1,6 +1,6 @@
-"""OpenVINO: IR files by two placements of FakeQuantize, and what truly runs.
+"""OpenVINO: IR files with two placements of FakeQuantize, and the precision that layers really run in.
 
-``target.py`` is the target; ``qdq.py`` its dialect, ``nncf/`` the second placement, the rest what its devices need.
+``target.py`` is the target, ``qdq.py`` its dialect and ``nncf/`` the second placement; the rest serves its devices.
 May import what every target may; see ``quantkit.targets``.
 """
 

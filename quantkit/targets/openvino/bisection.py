@@ -1,4 +1,4 @@
-"""Which layers keep a model from compiling."""
+"""Finds the layers that keep a model from compiling."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from collections.abc import Callable, Sequence
 
 
 def offending(layers: Sequence[str], compiles: Callable[[Sequence[str]], bool]) -> list[str]:
-    """The ``layers`` that must stay in floating point so that the model compiles, in order.
+    """Return the layers that must stay in floating point so that the model compiles.
 
-    ``compiles`` says whether the model does with just the given layers quantized; it is asked about halves until single
-    layers are left, some 2·k·log2(n) times for k of n layers. Layers that fail only together, in a half where each
-    alone compiles, all count.
+    Halves are tested until single layers are left, which takes some 2·k·log2(n) tests for k of n layers. If layers fail
+    only together, in a half where each alone compiles, all of them are returned.
+
+    Args:
+        layers: The layers to test.
+        compiles: True if the model compiles with only the given layers quantized.
+
+    Returns:
+        The layers, in order.
     """
     if not layers or compiles(layers):
         return []

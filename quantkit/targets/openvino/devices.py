@@ -1,4 +1,4 @@
-"""Which device is meant, whether it is here, and how it is told to run."""
+"""OpenVINO's devices: their names, the ones that are present, and their configuration."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from quantkit.core.errors import BackendMissing
 from quantkit.targets.openvino import library
 from quantkit.targets.openvino.settings import OpenVinoSettings
 
-AUTO = "AUTO"  # OpenVINO chooses among what is there
+AUTO = "AUTO"  # OpenVINO chooses among the devices that are present
 
 
 def present() -> tuple[str, ...]:
-    """CPU first, then what else OpenVINO finds, such as GPU.0."""
+    """Return the devices that OpenVINO finds: CPU first, then others, such as GPU.0."""
     return tuple(sorted(library.core().available_devices, key=lambda device: device != "CPU"))
 
 
 def require(device: str) -> None:
-    """Raise BackendMissing for a device that is not here: a name, or AUTO, which may be followed by ``:`` and names."""
+    """Raise BackendMissing if a device is absent.
+
+    Args:
+        device: A name, or AUTO, which may be followed by ``:`` and names.
+    """
     here = present()
     family, _, list_of = device.partition(":")
     names = list_of.split(",") if family == AUTO and list_of else [] if family == AUTO else [device]
@@ -32,10 +36,16 @@ def require(device: str) -> None:
 
 
 def configuration(device: str, precision: str, settings: OpenVinoSettings, cache: Path | None) -> dict[str, Any]:
-    """What ``compile_model`` is told.
+    """Return the configuration for ``compile_model``.
 
-    FP32 is asked for by name: a CPU with bf16 units would quietly use them otherwise. What is not INT8 in an INT8 model
-    runs in f32 on the CPU and in f16 elsewhere. Threads and their pinning are said only where they are set.
+    FP32 is requested explicitly, because a CPU with bf16 units would otherwise use them silently. The layers of an INT8
+    model that are not INT8 run in f32 on the CPU and in f16 elsewhere.
+
+    Args:
+        device: The device.
+        precision: The precision of the artifact.
+        settings: The settings. Threads and their pinning are configured only if they are set.
+        cache: The folder for compiled models; None means no cache.
     """
     cpu = device.startswith("CPU")
     half = precision != "fp32" and not cpu and not device.startswith(AUTO)
@@ -53,7 +63,15 @@ def configuration(device: str, precision: str, settings: OpenVinoSettings, cache
 
 
 def runtime_of(compiled: Any, shapes: str) -> dict[str, str]:
-    """How a compiled model is run, as it says itself: hint, threads, streams, pinning, shapes and the device chosen."""
+    """Return how a compiled model runs, as it reports itself.
+
+    Args:
+        compiled: The compiled model.
+        shapes: "fixed" or "dynamic".
+
+    Returns:
+        The shapes, hint, threads, streams, pinning, number of requests and chosen devices.
+    """
     found = {"shapes": shapes}
     for name, prop in (
         ("hint", "PERFORMANCE_HINT"),

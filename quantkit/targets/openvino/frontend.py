@@ -1,4 +1,4 @@
-"""ONNX files into OpenVINO."""
+"""Reads ONNX files into OpenVINO."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from quantkit.targets.openvino import library
 
 
 def read_onnx(path: Path) -> Any:
-    """The ``openvino.Model`` of an ONNX file. Raises TargetRefuses, naming operators that OpenVINO cannot convert."""
+    """Return the ``openvino.Model`` of an ONNX file.
+
+    Raises:
+        TargetRefuses: OpenVINO cannot read the file; the message names operators that it cannot convert.
+    """
     try:
         return library.core().read_model(str(path))
     except RuntimeError as error:
@@ -28,7 +32,7 @@ def read_onnx(path: Path) -> Any:
 
 
 def unsupported_operators(message: str) -> list[str]:
-    """The operators that a message of OpenVINO's frontend names, such as "com.acme.Blur"."""
+    """Return the operators that an error message of OpenVINO's frontend names, such as "com.acme.Blur"."""
     words = r"(?:No conversion rule found for|does not support the following ONNX) operations?: (.+)"
     found = re.search(words, message)
     return [name.strip() for name in found.group(1).split(",")] if found else []

@@ -1,4 +1,4 @@
-"""The outputs of an IR's layers, as more outputs of it."""
+"""Reads the outputs of an IR's layers by adding outputs to it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from quantkit.targets.base import failed_on
 from quantkit.targets.openvino import library
 from quantkit.targets.openvino.layers import WEIGHTED
 
-DEVICE = "CPU"  # where the values are computed, whatever device is measured
+DEVICE = "CPU"  # the device that computes the values, whatever device is measured
 ROUNDING = ("FakeQuantize", "Convert", "Subtract", "Multiply")
 
 
 class OpenVinoOutputs:
     """Floating-point tensors of the ONNX model that an IR was made from, computed on the CPU device.
 
-    OpenVINO's ONNX frontend keeps the names of tensors. A tensor that is rounded is read behind that, unless it goes
-    from a Conv or a product into a residual sum alone: the CPU computes both in one kernel, and rounds nothing between.
-    Reading the inputs of a sum prevents that kernel, so that such tensors come from a second run: the others are then
-    what they are when nothing is read. Raises TargetRefuses for an IR that cannot be read, and, when it is run, for one
-    that does not compile with more outputs.
+    OpenVINO's ONNX frontend keeps the names of tensors. A tensor that is rounded is read after the rounding, unless it
+    only goes from a Conv or a matrix product into a residual sum: the CPU computes both in one kernel and rounds
+    nothing between them. Reading the inputs of a sum prevents that kernel. Such tensors therefore come from a second
+    run, so that the others keep the values that they have when nothing is read.
+
+    Args:
+        path: The IR file.
+        tensors: The wanted tensors.
+
+    Raises:
+        TargetRefuses: OpenVINO cannot read the IR, or later cannot compile it with more outputs.
     """
 
     def __init__(self, path: Path, tensors: Collection[str]) -> None:
@@ -38,12 +44,22 @@ class OpenVinoOutputs:
         self.names = tuple(known)
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """One batch; the tensors by name, until the next batch. Raises BadInput when it fails."""
+        """Run one batch.
+
+        Args:
+            inputs: The arrays of the batch by input.
+
+        Returns:
+            The tensors by name. They are valid until the next batch.
+
+        Raises:
+            BadInput: The model fails on the batch.
+        """
         return {name: values for part in self._parts for name, values in part.infer(inputs)}
 
 
 class _Part:
-    """Some of the tensors, from a model compiled for them."""
+    """Some of the tensors, from a model that is compiled for them."""
 
     def __init__(self, path: Path, tensors: Collection[str]) -> None:
         self._path = path
@@ -53,7 +69,7 @@ class _Part:
         places = {_key(output): place for place, output in enumerate(own)}
         self._positions = {}
         for name in tensors:
-            # Of a Q/DQ model, the output of DequantizeLinear keeps its name; that of FakeQuantize is of integers.
+            # In a Q/DQ model, the output of DequantizeLinear keeps its name; that of FakeQuantize holds integers.
             rounded = outputs.get(dequantized_name(name)) or _rounded(outputs[name])
             output = outputs[name] if _fuses_with_sum(outputs[name]) else rounded
             key = _key(output)
@@ -106,7 +122,7 @@ def _read(path: Path) -> Any:
 
 
 def _named(model: Any) -> dict[str, Any]:
-    """Every floating-point output of the model by each of its names."""
+    """Return every floating-point output of the model by each of its names."""
     return {
         name: output
         for operation in model.get_ops()
@@ -121,7 +137,7 @@ def _key(output: Any) -> tuple[str, int]:
 
 
 def _rounded(output: Any) -> Any:
-    """The output of the FakeQuantize that consumes a tensor, or else the tensor."""
+    """Return the output of the FakeQuantize that consumes a tensor, or else the tensor."""
     for target in output.get_target_inputs():
         node = target.get_node()
         if node.get_type_name() == "FakeQuantize" and target.get_index() == 0:
@@ -143,7 +159,7 @@ def _into_sum(output: Any) -> bool:
 
 
 def _fuses_with_sum(output: Any) -> bool:
-    """True if a product, with its bias, goes into a sum and nowhere else."""
+    """True if the output of a Conv or matrix product, with its bias, is consumed by a sum and by nothing else."""
     node = output.get_node()
     if node.get_type_name() == "Add" and _adds_constant(node):
         node = node.input_value(0).get_node()
@@ -152,7 +168,7 @@ def _fuses_with_sum(output: Any) -> bool:
 
 
 def _adds_constant(node: Any) -> bool:
-    """True if an Add is of a bias, which may be reshaped first."""
+    """True if an Add adds a bias, possibly reshaped."""
     for source in node.input_values():
         behind = source.get_node()
         while behind.get_type_name() in ("Convert", "Reshape", "Unsqueeze"):

@@ -1,4 +1,4 @@
-"""What each layer of a compiled model truly runs in, which it was meant to, and why not."""
+"""The precision that each layer of a compiled model really runs in, and why it is not INT8 where it should be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from quantkit.core.comparison import LayerTime
 from quantkit.targets.base import summarize_precisions
 
-# Operations of an IR that INT8 is for, and the layers that the devices make of them.
+# The operations of an IR that are meant to run in INT8, and the layers that the devices make of them.
 WEIGHTED = {
     "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul",
 }  # fmt: skip
@@ -21,21 +21,29 @@ SHORT_NAMES = {"i8": "int8", "u8": "int8", "s8": "int8", "fp32": "f32", "fp16": 
 PRECISIONS = {"int8", "f32", "f16", "bf16", "i32", "i64", "boolean"}
 RT_INFO = ["quantkit", "excluded"]
 SUBGRAPH = "Subgraph"
-BIAS_ADDED = "/WithoutBiases"  # what the frontend calls an operation whose bias an Add of its own adds
-# Left in floating point by placement, and nothing to be warned of.
+BIAS_ADDED = "/WithoutBiases"  # the frontend's suffix for an operation whose bias is added by a separate Add
+# Reasons of layers that the placement leaves in floating point on purpose, so that no warning is due.
 SMALL_IMAGE = "rounding so small an image costs more than INT8 gains"
 SMALL_MATRIX = "INT8 gains nothing on so small a matrix"
 ON_PURPOSE = {SMALL_IMAGE, SMALL_MATRIX}
 
 
 def mark_excluded(model: Any, excluded: Mapping[str, str]) -> None:
-    """Write into an IR which operations were left in floating point on purpose, and why."""
+    """Record in an IR the operations that were left in floating point on purpose.
+
+    Args:
+        model: The ``openvino.Model``; it is edited.
+        excluded: The reason by friendly name.
+    """
     if excluded:
         model.set_rt_info(json.dumps(dict(excluded)), RT_INFO)
 
 
 def meant_int8(model: Any) -> dict[str, str]:
-    """The operations of an INT8 IR that INT8 is for, by friendly name, with why one cannot run in it; "" if it can."""
+    """Return the operations of an INT8 IR that are meant to run in INT8.
+
+    The result maps each friendly name to the reason why the operation cannot run in INT8, or "" if it can.
+    """
     excluded = json.loads(model.get_rt_info(RT_INFO).astype(str)) if model.has_rt_info(RT_INFO) else {}
     meant = {}
     for operation in model.get_ops():
@@ -54,9 +62,10 @@ def meant_int8(model: Any) -> dict[str, str]:
 
 
 def bias_adders(model: Any) -> dict[str, str]:
-    """The names that a layer may have in the runtime, each with its operation: its own, and that of its bias's Add.
+    """Return the names that a layer may have in the runtime, each with the friendly name of its operation.
 
-    By friendly name, for every operation of ``meant_int8``. The Add of a Gemm lies behind a factor, alpha.
+    For every operation of ``meant_int8``, these are its own name and that of the Add of its bias. The Add of a Gemm
+    comes after a factor, alpha.
     """
     found = {}
     for operation in model.get_ops():
@@ -73,7 +82,7 @@ def bias_adders(model: Any) -> dict[str, str]:
 
 
 def executed_precision(runtime_model: Any) -> str:
-    """What the weighted layers run in: "int8 52, f32 1"."""
+    """Return the precision that the weighted layers run in, such as "int8 52, f32 1"."""
     counts: Counter[str] = Counter()
     for layer in runtime_model.get_ordered_ops():
         info = _info(layer)
@@ -85,8 +94,14 @@ def executed_precision(runtime_model: Any) -> str:
 def executed_layers(
     runtime_model: Any, means: Mapping[str, float], meant: Mapping[str, str], adders: Mapping[str, str]
 ) -> tuple[LayerTime, ...]:
-    """The layers that run, in order. ``means`` are milliseconds by the layer's name, ``meant`` is of ``meant_int8``,
-    ``adders`` of ``bias_adders``."""
+    """Return the layers that run, in execution order.
+
+    Args:
+        runtime_model: The compiled model's runtime model.
+        means: The mean milliseconds by layer name.
+        meant: The result of ``meant_int8``.
+        adders: The result of ``bias_adders``.
+    """
     found = []
     for layer in runtime_model.get_ordered_ops():
         info = _info(layer)
@@ -95,7 +110,7 @@ def executed_layers(
             continue
         precision = _precision(info)
         parts = [part.partition("/Dequantization")[0] for part in info.get("originalLayersNames", "").split(",")]
-        if info.get("layerType") in WEIGHTED_LAYERS:  # an Add that is a layer of its own is no weighted one
+        if info.get("layerType") in WEIGHTED_LAYERS:  # an Add that is a separate layer is not a weighted one
             parts = [part if part in meant else adders.get(part, part) for part in parts]
         own = [part for part in parts if part in meant]
         reason = ""
@@ -124,7 +139,11 @@ def _info(layer: Any) -> dict[str, str]:
 
 
 def _precision(info: Mapping[str, str]) -> str:
-    """The kernel's name ends in what it computes in; runtimePrecision tells how the weights or outputs are stored."""
+    """Return the precision of a layer.
+
+    The kernel's name ends with the precision that it computes in; runtimePrecision only tells how the weights or
+    outputs are stored.
+    """
     for text in (info.get("primitiveType", "").rpartition("_")[2], info.get("runtimePrecision", "")):
         name = SHORT_NAMES.get(text.lower(), text.lower())
         if name in PRECISIONS:
@@ -157,14 +176,14 @@ def _constant(output: Any) -> bool:
         node = waiting.pop()
         if node.get_type_name() == "Parameter" or node.get_type_name() in WEIGHTED:
             return False
-        if (name := node.get_name()) not in seen:  # constants that meet again would be walked once for each way there
+        if (name := node.get_name()) not in seen:  # otherwise a constant would be visited once for each path to it
             seen.add(name)
             waiting += [value.get_node() for value in node.input_values()]
     return True
 
 
 def _quantized(output: Any) -> bool:
-    """True if a value comes out of a FakeQuantize or from INT8 constants, but for operators that pass values on."""
+    """True if a value comes from a FakeQuantize or INT8 constants, possibly through operators that pass values on."""
     waiting = output
     while True:
         node = waiting.get_node()

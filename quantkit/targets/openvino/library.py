@@ -1,4 +1,4 @@
-"""The openvino and nncf packages: imported when used, without telemetry or output, of releases that were tested."""
+"""Imports the openvino and nncf packages when they are used: tested releases, without telemetry or output."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from quantkit.core.errors import BackendMissing
 from quantkit.core.releases import Release, release_of
 from quantkit.targets.base import Availability
 
-# First tested, and the first that is not: openvino's API is public, nncf's own parts that nncf_adapter.py uses are not.
+# The first tested release and the first untested one. openvino's API is public; the parts of nncf that
+# nncf/adapter.py uses are not.
 OPENVINO: tuple[Release, Release] = ((2025, 0), (2026, 5))
 NNCF: tuple[Release, Release] = ((3, 0), (3, 5))
 
 
 def pip_command(*packages: str) -> str:
-    """How to install what was tested."""
+    """Return the command that installs tested releases of the packages."""
     bounds = {"openvino": OPENVINO, "nncf": NNCF}
     return "pip install " + " ".join(
         f"'{name}>={_text(bounds[name][0])},<{_text(bounds[name][1])}'" for name in packages
@@ -31,7 +32,7 @@ def pip_command(*packages: str) -> str:
 
 @cache
 def availability() -> Availability:
-    """True if openvino is here, is of a tested release and imports."""
+    """Return the availability of openvino, which must be installed, of a tested release, and importable."""
     missing = _missing("openvino", OPENVINO)
     if missing is not None:
         return missing
@@ -45,23 +46,23 @@ def availability() -> Availability:
 
 @cache
 def nncf_availability() -> Availability:
-    """True if nncf is here and of a tested release; it is not imported, which takes a second."""
+    """Return the availability of a tested release of nncf. It is not imported, because that takes a second."""
     return _missing("nncf", NNCF) or Availability(True, version("nncf"))
 
 
 def require_openvino() -> None:
-    """Raise BackendMissing where openvino cannot be used."""
+    """Raise BackendMissing if openvino cannot be used."""
     _require("OpenVINO", availability())
 
 
 def require_nncf() -> None:
-    """Raise BackendMissing where nncf cannot be used."""
+    """Raise BackendMissing if nncf cannot be used."""
     _require("NNCF", nncf_availability())
 
 
 @cache
 def openvino() -> Any:
-    """The openvino package, which reports to its maker that it was imported where it finds its telemetry package."""
+    """Import the openvino package without its telemetry package, which would report the import to its maker."""
     with _absent("openvino_telemetry"):
         import openvino as package
 
@@ -70,14 +71,18 @@ def openvino() -> Any:
 
 @cache
 def core() -> Any:
-    """The one ``openvino.Core`` of this process."""
+    """Return the only ``openvino.Core`` of this process."""
     return openvino().Core()
 
 
 @cache
 def nncf() -> Any:
-    """The nncf package, which would write to stdout and report its use when it is imported. Raises BackendMissing."""
-    os.environ.setdefault("NNCF_CI", "1")  # the switch that it offers for its telemetry
+    """Import the nncf package without the telemetry and the output to stdout of its import.
+
+    Raises:
+        BackendMissing: nncf cannot be imported.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # nncf's switch for its telemetry
     try:
         with contextlib.redirect_stdout(sys.stderr):
             import nncf as package
@@ -86,14 +91,14 @@ def nncf() -> Any:
             f"nncf {version('nncf')} does not import with openvino {version('openvino')} ({error}).",
             f"Run: {pip_command('openvino', 'nncf')}, or use --placement qdq.",
         ) from error
-    # Its own set_log_level would silence every handler that others gave its logger, for what else they handle, too.
+    # nncf's own set_log_level would also silence handlers that others added to its logger, for other messages, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return package
 
 
 @contextlib.contextmanager
 def _absent(name: str) -> Iterator[None]:
-    """Lets imports of a package fail as if it were not installed, unless it is imported already."""
+    """Make imports of a package fail as if it were not installed, unless it is already imported."""
     if name in sys.modules:
         yield
         return

@@ -1,18 +1,18 @@
-"""Q/DQ for OpenVINO: asymmetric u8 activations, per-channel s8 weights, no more pairs than the CPU's kernels use.
+"""Q/DQ for OpenVINO: asymmetric u8 activations, per-channel s8 weights, only pairs that the CPU's kernels use.
 
-Rules 1 to 7 of ``targets/tensorrt/qdq/dialect.py`` hold here, too, for OpenVINO fuses the layers behind a Conv or a
-matrix product (a ReLU, the next layer's rounding) into its kernel as well. LayerNormalization, Softmax, GELU and
-residual sums of a transformer stay in floating point by them. Further rules:
+Rules 1 to 7 of ``targets/tensorrt/qdq/dialect.py`` apply here, too, because OpenVINO also fuses the layers after a Conv
+or a matrix product (a ReLU, the next layer's rounding) into its kernel. By these rules, LayerNormalization, Softmax,
+GELU and the residual sums of a transformer stay in floating point. Further rules:
 
 1. A Conv of at most 64 products a value stays in floating point if its input is an image of at most 64×64 pixels.
    Rounding the image costs more accuracy than any other rounding, and INT8 gains nothing there. On larger images it
    does: 8 % of MobileNetV2's time at 224×224.
-2. A residual Add gets a pair on both inputs, for only so the CPU computes a Conv and the Add behind it in one kernel
-   (7 % of ResNet-50's time), but on the skip input alone where the sum has at most 16,384 values: that much stays in
-   the first caches in floating point, too, and is rounded once less.
-3. A pair behind a MaxPool goes before it. The outputs are the same to the bit, and the pool moves bytes.
-4. A MatMul of two activations, as in attention, has both without zero-points: s8, or u8 from zero. With a zero-point
-   the CPU computes it in floating point. Pairs go before a Transpose, which the kernel of attention includes.
+2. A residual Add gets a pair on both inputs, because only then does the CPU compute a Conv and the Add after it in one
+   kernel (7 % of ResNet-50's time). If the sum has at most 16,384 values, only the skip input gets one: so few values
+   stay in the first caches in floating point, too, and are rounded once less.
+3. A pair after a MaxPool is moved before it. The outputs are the same to the bit, and the pool moves bytes.
+4. A MatMul of two activations, as in attention, has both without zero-points: s8, or u8 from zero. With a zero-point,
+   the CPU computes it in floating point. Pairs are placed before a Transpose, which the kernel of attention includes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from quantkit.transforms.equalized import equalized
 
 FEW_PRODUCTS, SMALL_IMAGE = 64, 64 * 64  # rule 1
 SMALL_SUM = 16_384  # rule 2: 64 KiB
-SEVEN_BIT_LEVELS = 63  # largest magnitude of a weight
+SEVEN_BIT_LEVELS = 63  # the largest magnitude of a weight
 
 
 def quantized_for_openvino(
@@ -47,10 +47,21 @@ def quantized_for_openvino(
     channels: Mapping[str, ChannelStatistics] | None = None,
     seven_bit_weights: bool = False,
 ) -> onnx.ModelProto:
-    """The model with Q/DQ pairs; nodes whose name or output matches ``exclude`` stay in floating point.
+    """Make a model with Q/DQ pairs for OpenVINO.
 
-    ``channels``, by tensor, serve to equalize channels and to correct biases; None does neither. ``seven_bit_weights``
-    is for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits. Raises TargetRefuses.
+    Args:
+        model: The user's model.
+        ranges: The ranges by tensor.
+        exclude: Wildcards; nodes whose name or output matches one stay in floating point.
+        channels: The statistics of every tensor's channels, for equalizing channels and correcting biases; None skips
+            both.
+        seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
+
+    Returns:
+        The quantized copy.
+
+    Raises:
+        TargetRefuses: The model cannot be prepared for Q/DQ.
     """
     start = equalized(model, ranges, channels)
     proto, graph, ranges = start.proto, Graph(start.proto.graph), start.ranges
@@ -76,7 +87,7 @@ def quantized_for_openvino(
 
 
 def image_layers(graph: Graph) -> set[str]:
-    """Names of the Convs that rule 1 keeps in floating point."""
+    """Return the names of the Convs that rule 1 keeps in floating point."""
     inputs = {name for name, value in graph.inputs.items() if 0 < _pixels(value) <= SMALL_IMAGE}
     return {
         node.name
@@ -88,12 +99,12 @@ def image_layers(graph: Graph) -> set[str]:
 
 
 def _pixels(value: onnx.ValueInfoProto) -> int:
-    """Height times width of an input (N, C, H, W); 0 when that is not fixed."""
+    """Return height times width of an input (N, C, H, W); 0 if it is not fixed."""
     return math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim[2:])
 
 
 def small_sums(model: ModelFile) -> set[str]:
-    """The outputs of Adds of at most 16,384 values a sample; of unknown shape, none."""
+    """Return the outputs of Adds with at most 16,384 values a sample. Those of unknown shape are not included."""
     graph = onnx.shape_inference.infer_shapes(model.graph_only).graph
     sizes = {
         value.name: math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
@@ -105,7 +116,12 @@ def small_sums(model: ModelFile) -> set[str]:
 
 
 def pair_sums(placement: Placement, small: set[str]) -> None:
-    """Apply rule 2 to the Adds that have a pair on one input."""
+    """Apply rule 2 to the Adds that have a pair on one input.
+
+    Args:
+        placement: The placement; it is changed.
+        small: The result of ``small_sums``.
+    """
     paired = {node for _, node, _ in placement.edges}
     for node in placement.graph.of_type("Add"):
         if node.name in paired and node.output[0] not in small:
@@ -115,7 +131,7 @@ def pair_sums(placement: Placement, small: set[str]) -> None:
 
 
 def pair_before_pools(placement: Placement) -> None:
-    """Apply rule 3 to a MaxPool that is the only consumer of its input and has paired consumers alone."""
+    """Apply rule 3 to each MaxPool that is the only consumer of its input and whose consumers all have a pair."""
     ranges, graph = dict(placement.ranges), placement.graph
     for node in graph.of_type("MaxPool"):
         source, pooled = node.input[0], node.output[0]
@@ -126,7 +142,7 @@ def pair_before_pools(placement: Placement) -> None:
         if alone and uses and uses <= placement.edges and pooled not in placement.scale_groups:
             placement.edges -= uses
             placement.edges.add((source, node.name, 0))
-            ranges[source] = ranges[pooled]  # rounding keeps the order, so that the largest is the same one
+            ranges[source] = ranges[pooled]  # rounding keeps the order, so the same value is the largest
     placement.ranges = ranges
 
 
@@ -153,6 +169,6 @@ def place_products(placement: Placement) -> set[str]:
 
 
 def affine(own: TensorRange) -> tuple[np.float32, np.uint8]:
-    """The u8 scale and zero-point of a range: zero is a point of the grid."""
+    """Return the u8 scale and zero-point of a range; zero is a point of the grid."""
     scale = np.float32(max((own.high - own.low) / STEPS, SMALLEST_SCALE))
     return scale, np.uint8(np.clip(np.rint(-own.low / scale), 0, STEPS))

@@ -1,4 +1,4 @@
-"""A compiled model: inference, times by OpenVINO's own clock, and what each layer truly ran in."""
+"""A compiled model: inference, times by OpenVINO's own clock, and the precision that each layer really ran in."""
 
 from __future__ import annotations
 
@@ -24,9 +24,19 @@ WARM_UP = 3
 
 
 class OpenVinoSession:
-    """An IR file on a device. Raises TargetRefuses when it cannot be compiled.
+    """An IR file on a device.
 
-    A model of dynamic shapes is compiled for each shape that it is fed, or once for all of them, as the settings say.
+    A model with dynamic shapes is compiled for each shape that it is run with, or once for all of them, depending on
+    the settings.
+
+    Args:
+        artifact: The IR file.
+        device: The device.
+        settings: How the model is run.
+        cache: The folder for compiled models; None means no cache.
+
+    Raises:
+        TargetRefuses: OpenVINO cannot read or compile the model.
     """
 
     def __init__(self, artifact: Artifact, device: str, settings: OpenVinoSettings, cache: Path | None = None) -> None:
@@ -53,7 +63,7 @@ class OpenVinoSession:
         return self._dynamic and self._settings.shapes == "fixed"
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """One batch; outputs by name, copied out of OpenVINO's memory."""
+        """Run one batch; return the outputs by name, copied out of OpenVINO's memory. Raises BadInput if it fails."""
         try:
             results = self._request(inputs).infer(dict(inputs), share_inputs=True)
         except (RuntimeError, TargetRefuses) as error:
@@ -61,9 +71,14 @@ class OpenVinoSession:
         return {name: np.array(results[i]) for i, name in enumerate(self._outputs)}
 
     def times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> RequestTimes:
-        """``repeats`` inferences of one batch that lies in OpenVINO's memory already, as benchmark_app takes them.
+        """Time inferences of one batch that is already in OpenVINO's memory, as benchmark_app does.
 
-        Asked for latency, one after the other; asked for throughput, as many at a time as OpenVINO says is best.
+        With the hint "latency", they run one after the other; with "throughput", as many at a time as OpenVINO
+        recommends.
+
+        Args:
+            inputs: The arrays of the batch by input.
+            repeats: The number of inferences; with "throughput", at least two for each request.
         """
         import time
 
@@ -98,9 +113,16 @@ class OpenVinoSession:
         return RequestTimes(latencies + [queue[number].latency for number in started], pace)
 
     def layer_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> tuple[LayerTime, ...]:
-        """Every layer that runs, in order: kernel, precision, mean milliseconds over ``repeats`` inferences.
+        """Measure every layer that runs.
 
-        Profiling slows inference down, so it is of a compiled model of its own, which is not cached.
+        Profiling slows inference down, so a separate model is compiled for it, which is not cached.
+
+        Args:
+            inputs: The arrays of the batch by input.
+            repeats: The number of inferences to average over.
+
+        Returns:
+            The kernel, precision and mean milliseconds of every layer, in execution order.
         """
         shapes = {name: array.shape for name, array in inputs.items()}
         config = {key: value for key, value in self._config.items() if key != "CACHE_DIR"}
@@ -118,7 +140,7 @@ class OpenVinoSession:
         return executed_layers(compiled.get_runtime_model(), means, self._meant, self._adders)
 
     def _first_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes to compile for before anything is fed: one sample, where only the batch is dynamic; else none."""
+        """Return the shapes to compile for before the first batch: one sample if only the batch is dynamic."""
         if not self._fixes:
             return {}
         shapes = {}

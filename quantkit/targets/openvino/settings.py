@@ -13,16 +13,20 @@ PLACEMENTS: tuple[Placement, ...] = ("qdq", "nncf")
 
 
 class OpenVinoSettings(Record):
-    """``[openvino]``.
+    """``[openvino]``: how IR is made and run.
 
-    ``placement`` says who decides where an INT8 IR quantizes: "qdq" takes quantkit's own Q/DQ, "nncf" NNCF's
-    FakeQuantize; ``compare`` measures both where both are named. The next three are NNCF's: ``preset`` "mixed" gives
-    asymmetric activations, "performance" symmetric ones; ``quantize_for`` is the device whose rules decide;
-    ``model_type`` "transformer" adds SmoothQuant and its patterns, "auto" looks for attention in the graph.
-
-    ``hint`` is what the device is asked to be best at. ``threads`` and ``pinning`` are the CPU's (None: OpenVINO
-    decides). ``shapes`` "fixed" compiles a dynamic model for each shape that it is fed, "dynamic" once for all.
-    ``cache`` keeps compiled models in the run, so that they load faster the next time.
+    Attributes:
+        placement: What places the FakeQuantize of an INT8 IR: "qdq" for quantkit's own Q/DQ, "nncf" for NNCF.
+            ``compare`` measures both if both are named.
+        preset: For NNCF: "mixed" has asymmetric activations, "performance" symmetric ones.
+        quantize_for: For NNCF: the device whose rules apply.
+        model_type: For NNCF: "transformer" adds SmoothQuant and NNCF's patterns for transformers; "auto" looks for
+            attention in the graph.
+        hint: What the device optimizes for.
+        threads: The number of threads of the CPU; None lets OpenVINO decide.
+        pinning: True to pin the CPU's threads; None lets OpenVINO decide.
+        shapes: "fixed" compiles a dynamic model for each shape that it is run with, "dynamic" once for all shapes.
+        cache: True to keep compiled models in the run, so that they load faster the next time.
     """
 
     placement: list[Placement] = Field(default=["qdq"], min_length=1)

@@ -28,8 +28,8 @@ from quantkit.targets.openvino.workarounds import misfused
 
 Quantized = Callable[[Mapping[str, str]], tuple[Any, tuple[str, ...]]]
 MODEL_FILES = ("model.xml", "model.bin")
-CACHE = "cache"  # beside the precisions of artifacts/openvino/
-CHECKED_ON = "CPU"  # an INT8 model must compile there before it is handed out; other devices may be elsewhere
+CACHE = "cache"  # a folder beside the precisions of artifacts/openvino/
+CHECKED_ON = "CPU"  # an INT8 model must compile on it before it is exported; other devices may be on other machines
 
 
 class OpenVino(Target):
@@ -43,28 +43,42 @@ class OpenVino(Target):
         self.settings = settings or OpenVinoSettings()
 
     def fingerprint(self, precision: str) -> str:
-        """NNCF's settings, and the versions of both libraries."""
+        """Return a digest of NNCF's settings and the versions of both libraries."""
         made = self.settings.model_dump(include={"preset", "quantize_for", "model_type"})
         versions = [library.availability().version, library.nncf_availability().version]
         return hashlib.sha256(json.dumps([made, versions]).encode()).hexdigest()[:12]
 
     def availability(self) -> Availability:
-        """It works where a tested openvino is."""
+        """Return the availability of a tested release of openvino."""
         return library.availability()
 
     def devices(self) -> tuple[str, ...]:
-        """CPU first, then what else OpenVINO finds."""
+        """Return the CPU, followed by the other devices that OpenVINO finds."""
         return devices.present() if self.availability().works else ()
 
     def variants(self, precision: str) -> tuple[str, ...]:
-        """INT8 has one for each placement."""
+        """Return the placements for INT8; other precisions have one variant."""
         return tuple(self.settings.placement) if precision == "int8" else ("",)
 
     def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
-        """``model.xml`` and ``model.bin``; an INT8 ``variant`` is a placement ("": the settings' first).
+        """Write ``model.xml`` and ``model.bin``.
 
-        What keeps an INT8 model from compiling, when FP32 does compile, is found by bisection and left in floating
-        point, and a note says so. Raises BackendMissing, TargetRefuses.
+        If an INT8 model does not compile although FP32 does, the layers at fault are found by bisection and left in
+        floating point, and a note says so.
+
+        Args:
+            model: The user's model.
+            recipe: The ranges, exclusions and weights.
+            precision: The precision.
+            folder: An empty folder for the files.
+            variant: The placement of an INT8 model; empty means the first in the settings.
+
+        Returns:
+            The artifact.
+
+        Raises:
+            BackendMissing: OpenVINO or NNCF is needed and cannot be used.
+            TargetRefuses: OpenVINO cannot read or compile the model.
         """
         library.require_openvino()
         files = tuple(folder / name for name in MODEL_FILES)
@@ -90,7 +104,12 @@ class OpenVino(Target):
         return Artifact(self.name, precision, files, notes + own, placement)
 
     def load(self, artifact: Artifact, device: str) -> TimedSession:
-        """Compile it. Raises BackendMissing for a device that is not here, TargetRefuses when it does not compile."""
+        """Compile an artifact.
+
+        Raises:
+            BackendMissing: The device is absent.
+            TargetRefuses: The model does not compile.
+        """
         from quantkit.targets.openvino.session import OpenVinoSession
 
         library.require_openvino()
@@ -100,14 +119,17 @@ class OpenVino(Target):
         return OpenVinoSession(artifact, device, self.settings, cache)
 
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
-        """Computed by the CPU device from the IR, which fuses less around a tensor that is an output, too."""
+        """Return the outputs of layers, computed from the IR on the CPU.
+
+        OpenVINO fuses less around a tensor that is an output.
+        """
         from quantkit.targets.openvino.layer_outputs import OpenVinoOutputs
 
         library.require_openvino()
         return OpenVinoOutputs(artifact.path, tensors)
 
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
-        """Those of the equalization; NNCF's placement has none, for its SmoothQuant adds tensors of its own."""
+        """Return the factors of the equalization; none for NNCF's placement, whose SmoothQuant adds new tensors."""
         if artifact.variant == "nncf":
             return {}
         from quantkit.transforms.equalized import equalized
@@ -117,7 +139,7 @@ class OpenVino(Target):
     def _quantized(
         self, placement: str, model: ModelFile, recipe: Recipe, exclude: Mapping[str, str], seven_bit: bool
     ) -> tuple[Any, tuple[str, ...]]:
-        """The INT8 ``openvino.Model`` of one placement, and notes."""
+        """Return the INT8 ``openvino.Model`` of one placement, and notes."""
         if placement == "nncf":
             from quantkit.targets.openvino.nncf.placement import placed_by_nncf
 
@@ -143,7 +165,7 @@ class OpenVino(Target):
             return made, ()
 
     def _without_offending(self, model: ModelFile, quantized: Quantized, reason: str) -> tuple[Any, tuple[str, ...]]:
-        """The model with as few layers in floating point as it takes to compile, and a note that names them."""
+        """Return a model that compiles, with as few layers in floating point as possible, and a note naming them."""
         failure = _failure(read_onnx(model.path))
         if failure is not None:
             raise TargetRefuses(f"OpenVINO cannot compile {model.path} ({failure}).", "Leave --target openvino out.")
@@ -167,7 +189,7 @@ class OpenVino(Target):
 
 
 def _failure(model: Any) -> str | None:
-    """Why a model does not compile; None when it does."""
+    """Return why a model does not compile; None if it does."""
     try:
         library.core().compile_model(model, CHECKED_ON, {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
@@ -180,5 +202,5 @@ def _layers_stay(count: int) -> str:
 
 
 def _literal(name: str) -> str:
-    """A wildcard that matches this name alone."""
+    """Return a wildcard that matches only this name."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -1,4 +1,4 @@
-"""Which tensor of the ONNX model an OpenVINO output is, and what the calibration knows of it."""
+"""Maps OpenVINO outputs to tensors of the ONNX model and to their calibration."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from quantkit.core.recipe import Recipe
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.graph.graph import Graph
 
-SMOOTHED = "/nncf_smooth_quant"  # how the Multiply that SmoothQuant inserts is called
-# OpenVINO's operators whose output values are all values of the first input: no range can be wider after them.
+SMOOTHED = "/nncf_smooth_quant"  # the suffix of the Multiply that SmoothQuant inserts
+# OpenVINO's operators whose output values are all values of the first input, so that no range is wider after them.
 REARRANGING = {
     "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Gather", "Slice", "StridedSlice", "Split", "VariadicSplit", "Tile",
     "Broadcast", "MaxPool", "ReduceMax", "DepthToSpace", "SpaceToDepth", "ShuffleChannels", "ReverseSequence",
@@ -25,11 +25,15 @@ REARRANGING = {
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What the calibration knows of one output.
+    """The calibration of one OpenVINO output.
 
-    ``tensors`` names the calibrated tensors behind it. ``minimum``, ``maximum`` and ``mean`` are those of its channels,
-    float64 of shape (C,); None where channels were not counted or have been rearranged. ``derived`` says that the range
-    is not the calibrated one of a tensor but follows from its channels' extremes.
+    Attributes:
+        range: The range.
+        tensors: The names of the calibrated tensors that it comes from.
+        minimum: The minimum of every channel, (C,); None if channels were not counted or have been rearranged.
+        maximum: The maximum of every channel, likewise.
+        mean: The mean of every channel, likewise.
+        derived: True if the range is not a tensor's calibrated range but follows from the extremes of its channels.
     """
 
     range: TensorRange
@@ -41,9 +45,17 @@ class Known:
 
 
 def known_of(output: Any, recipe: Recipe, ranges: Mapping[str, TensorRange]) -> Known | None:
-    """What ``recipe`` knows of an ``openvino.Output``; None when nothing, so that nothing is guessed.
+    """Return the calibration of an ``openvino.Output``.
 
-    OpenVINO's ONNX frontend keeps the names of tensors; operators that it takes apart have unnamed tensors inside.
+    OpenVINO's ONNX frontend keeps the names of tensors. Operators that it decomposes have unnamed tensors inside.
+
+    Args:
+        output: The output.
+        recipe: The recipe, for the statistics of channels.
+        ranges: The ranges by tensor.
+
+    Returns:
+        The calibration; None if it is unknown, so that nothing is guessed.
     """
     while True:
         for name in sorted(output.get_names()):
@@ -62,10 +74,17 @@ def known_of(output: Any, recipe: Recipe, ranges: Mapping[str, TensorRange]) -> 
 
 
 def excluded_operations(model: Any, graph: Graph, exclude: Mapping[str, str]) -> dict[str, str]:
-    """Friendly names of the operations of an ``openvino.Model`` that excluded ONNX nodes became, with the reason.
+    """Return the operations of an ``openvino.Model`` that excluded ONNX nodes became.
 
-    ``exclude`` maps wildcards, which name ONNX nodes or their outputs, to reasons. The operations are those between a
-    node's inputs and its outputs.
+    These are the operations between a node's inputs and its outputs.
+
+    Args:
+        model: The ``openvino.Model``.
+        graph: The graph that it was made from.
+        exclude: The reasons by wildcard, which matches the names of ONNX nodes or their outputs.
+
+    Returns:
+        The reasons by friendly name.
     """
     tensors = {name for node in graph.nodes for name in node.output} | set(graph.inputs)
     outputs = {name: out for op in model.get_ops() for out in op.outputs() for name in out.get_names()}
@@ -93,7 +112,7 @@ def _extremes(channels: ChannelStatistics) -> tuple[npt.NDArray[np.float64], npt
 
 
 def _smoothed(node: Any, recipe: Recipe, ranges: Mapping[str, TensorRange]) -> Known | None:
-    """SmoothQuant divides each channel by a constant: its extremes and mean are divided, too.
+    """Return the calibration after SmoothQuant, which multiplies each channel by a constant.
 
     The histogram counts all channels together, so the range of the smoothed tensor is that of the channels' extremes.
     """
@@ -107,7 +126,7 @@ def _smoothed(node: Any, recipe: Recipe, ranges: Mapping[str, TensorRange]) -> K
     ends = np.stack([source.minimum * factors, source.maximum * factors])
     low, high = ends.min(axis=0), ends.max(axis=0)
     if float(low.min()) >= 0 >= float(high.max()):
-        return None  # zero throughout: there is no scale to tell
+        return None  # all values are zero, so there is no scale
     spread = TensorRange.asymmetric(float(low.min()), float(high.max()))
     return Known(spread, source.tensors, low, high, source.mean * factors, derived=True)
 

@@ -1,4 +1,4 @@
-"""Keeps OpenVINO's CPU device from a fusion that computes wrong numbers."""
+"""A workaround for a fusion that makes OpenVINO's CPU device compute wrong numbers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from quantkit.graph.operators import PRODUCTS
 
 MEANS = {"ReduceMean", "ReduceSum", "GlobalAveragePool"}
 PASSING = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Identity", "Cast"}
-FEATURE_MAP = 4  # dimensions; their means come out right
+FEATURE_MAP = 4  # dimensions; means of such tensors are computed correctly
 
 
 def misfused(model: Any, graph: Graph) -> list[str]:
-    """Outputs of the ONNX nodes that must not be quantized: products that read a mean over tokens.
+    """Return the outputs of the ONNX nodes that must not be quantized: products that consume a mean over tokens.
 
-    Where a scale by channel, such as the gain of a LayerNorm or of SmoothQuant, stands before or behind such a mean,
+    If a scale by channel, such as the gain of a LayerNorm or of SmoothQuant, comes before or after such a mean,
     OpenVINO moves it into the FakeQuantize that follows, whose limits then differ by channel, and the kernel of the
-    mean applies them along the wrong axis: a mean-pooled vision transformer outputs noise (measured with 2026.4.1, also
-    on what ``nncf.quantize`` makes). It is the classifier's layer, which costs next to nothing in floating point.
-    ``model`` is the FP32 ``openvino.Model`` of ``graph``.
+    mean applies them along the wrong axis: a mean-pooled vision transformer outputs noise. This was measured with
+    2026.4.1, also for models made by ``nncf.quantize``. The product is the classifier's layer, which costs next to
+    nothing in floating point.
+
+    Args:
+        model: The FP32 ``openvino.Model`` of the graph.
+        graph: The ONNX graph.
     """
     ranks = {
         name: output.get_partial_shape().rank

@@ -1,6 +1,6 @@
-"""TensorRT: files from any machine, engines where a GPU and TensorRT are.
+"""TensorRT: exports on any machine, engines on machines with a GPU and TensorRT.
 
-``target.py`` is the target; ``qdq/`` its dialect, ``lint/`` its rules for any Q/DQ, ``engine/`` builds and runs.
+``target.py`` is the target, ``qdq/`` its dialect, ``lint/`` its rules for any Q/DQ model; ``engine/`` builds and runs.
 May import what every target may; see ``quantkit.targets``.
 """
 

@@ -1,4 +1,4 @@
-"""The ``tensorrt`` target: ONNX, calibration cache and dynamic ranges from any machine, engines where a GPU is."""
+"""The ``tensorrt`` target: ONNX, calibration caches and dynamic ranges on any machine, engines if there is a GPU."""
 
 from __future__ import annotations
 
@@ -34,45 +34,66 @@ RANGES_FILE = "dynamic_ranges.txt"
 
 
 class TensorRTSettings(Record):
-    """``[export] tensorrt``, the version in the cache's first line, and ``[build]``."""
+    """The settings of the target.
+
+    Attributes:
+        version: ``[export] tensorrt``, the version in the first line of the calibration cache.
+        build: ``[build]``.
+    """
 
     version: str = DEFAULT_VERSION
     build: BuildSettings = Field(default_factory=BuildSettings)
 
 
 class TensorRT(Target):
-    """Writes what TensorRT 8 to 11 read, on any machine; builds and runs engines where a GPU is."""
+    """Writes files that TensorRT 8 to 11 read, on any machine; builds and runs engines if there is a GPU."""
 
     name = "tensorrt"
     precisions = ("fp16", "int8")
     Settings = TensorRTSettings
     on_accelerator = True
-    layers_from_export = True  # an engine tells nothing of its layers, the file it is built from does
+    layers_from_export = True  # an engine does not give the outputs of its layers, but the file it is built from does
 
     def __init__(self, settings: TensorRTSettings | None = None) -> None:
         self.settings = settings or TensorRTSettings()
 
     def availability(self) -> Availability:
-        """True if engines can be built and run here."""
+        """Tell if engines can be built and run on this machine."""
         return library.availability()
 
     def can_export(self) -> bool:
-        """Always: no TensorRT is needed."""
+        """Always true, because exporting does not need TensorRT."""
         return True
 
     def devices(self) -> tuple[str, ...]:
-        """``cuda:0`` and so on; none where engines cannot run."""
+        """Return the GPUs as ``cuda:0`` and so on; empty if engines cannot run here."""
         if not self.availability().works:
             return ()
         return tuple(f"{cuda.DEVICE_PREFIX}{number}" for number in range(cuda.device_count()))
 
     def fingerprint(self, precision: str) -> str:
-        """The version that stands in the cache."""
+        """Return the version in the calibration cache."""
         return self.settings.version
 
     def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
-        """For INT8: Q/DQ ``model.onnx`` (TensorRT 8.6 to 10) and ``strongly_typed.onnx`` (10 and 11),
-        ``calibration.cache`` and ``dynamic_ranges.txt`` (8 to 10). For FP16: an FP16 ``model.onnx`` (10 and 11).
+        """Write the files for one precision.
+
+        For INT8 these are a Q/DQ ``model.onnx`` (TensorRT 8.6 to 10) and ``strongly_typed.onnx`` (10 and 11),
+        ``calibration.cache`` and ``dynamic_ranges.txt`` (8 to 10). For FP16 it is an FP16 ``model.onnx`` (10 and 11).
+
+        Args:
+            model: The user's model.
+            recipe: The ranges, exclusions and weights.
+            precision: "fp16" or "int8".
+            folder: An empty folder for the files.
+            variant: Not used.
+
+        Returns:
+            The artifact.
+
+        Raises:
+            TargetRefuses: The model cannot be prepared for Q/DQ or converted to FP16. If only ``strongly_typed.onnx``
+                cannot be made, a note says so instead.
         """
         from quantkit.graph.save import save_model
         from quantkit.transforms.half_precision import beyond_half, half_precision
@@ -90,13 +111,16 @@ class TensorRT(Target):
         return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes)
 
     def engines(self, request: PrepareRequest) -> list[Engine]:
-        """Build ``engines/<precision>[-<mode>]/`` for each precision, or use those that still fit."""
+        """Build ``engines/<precision>[-<mode>]/`` for each precision, or reuse engines that are still valid."""
         from quantkit.targets.tensorrt.engine.build import build_engines
 
         return build_engines(request, self.settings.build)
 
     def prepare(self, request: PrepareRequest) -> list[Artifact]:
-        """Engines; one that cannot be built is left out with a warning, where the request is lenient."""
+        """Return the artifacts of engines.
+
+        If the request is lenient, an engine that cannot be built is left out with a warning.
+        """
         made = []
         for precision in request.precisions:
             try:
@@ -108,31 +132,47 @@ class TensorRT(Target):
         return made
 
     def load(self, artifact: Artifact, device: str) -> DeviceSession:
-        """An engine that :meth:`engines` built. Raises BackendMissing, TargetRefuses."""
+        """Load an engine that :meth:`engines` built.
+
+        Raises:
+            BadInput: A file is damaged.
+            BackendMissing: The device is absent or has too little memory.
+            TargetRefuses: The engine was built for another machine.
+        """
         from quantkit.targets.tensorrt.engine.session import load_engine
 
         return load_engine(artifact.path, device)
 
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
-        """Of an exported ``model.onnx`` with Q/DQ, by onnxruntime: an engine does not tell what it keeps inside.
+        """Return the outputs of layers of an exported Q/DQ ``model.onnx``, computed by onnxruntime.
 
-        An engine rounds what the file rounds, but for tensors that lie inside one of its kernels.
+        An engine does not give its internal tensors. It rounds what the file rounds, except tensors that are inside one
+        of its kernels.
         """
         from quantkit.runtime.layer_outputs import OnnxOutputs
 
         return OnnxOutputs.of_quantized(artifact.path, tensors)
 
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
-        """Those of the equalization."""
+        """Return the factors of the equalization."""
         from quantkit.transforms.equalized import equalized
 
         return equalized(model, recipe.ranges, recipe.channels, symmetric=True).factors
 
 
 def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude: Sequence[str]) -> onnx.ModelProto:
-    """The Q/DQ model that TensorRT 8.6 to 10 parse, from ranges alone, with every zero-point at 0.
+    """Make the Q/DQ model that TensorRT 8.6 to 10 parse, from ranges alone, with all zero-points 0.
 
-    Nodes whose name or output matches ``exclude`` stay in floating point. Raises TargetRefuses.
+    Args:
+        model: The user's model.
+        ranges: The ranges by tensor.
+        exclude: Wildcards; nodes whose name or output matches one stay in floating point.
+
+    Returns:
+        The quantized copy.
+
+    Raises:
+        TargetRefuses: The model cannot be prepared for Q/DQ.
     """
     from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
@@ -141,7 +181,7 @@ def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude
 
 
 def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """Both Q/DQ models, the one of FP32 first."""
+    """Write both Q/DQ models; return their files, those of the FP32 one first, and notes."""
     from quantkit.graph.save import MODEL_FILE, save_model
     from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
@@ -162,7 +202,7 @@ def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[
 
 
 def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:
-    """A note on the tensors that --tensors quantizable left out: Q/DQ needs none of them, implicit quantization all."""
+    """Return a note on tensors that --tensors quantizable left out, which Q/DQ does not need but implicit mode does."""
     from quantkit.graph.fused import fused_outputs
     from quantkit.graph.graph import Graph
 

@@ -1,5 +1,5 @@
 """NNCF's placement of FakeQuantize with quantkit's ranges.
 
-``adapter`` alone uses NNCF's internal API.
+Only ``adapter`` uses NNCF's internal API.
 May import the rest of ``targets.openvino``.
 """

@@ -1,7 +1,7 @@
-"""NNCF's algorithms on our statistics. No other file uses NNCF's internal API; ``library.NNCF`` bounds its releases.
+"""Runs NNCF's algorithms on quantkit's statistics. No other file uses NNCF's internal API; ``library.NNCF`` bounds it.
 
-Each algorithm says at which points it wants statistics (``get_statistic_points``), takes them from a collector's cache,
-where NNCF's own pass over the data would leave them, and then changes the model (``apply``). No image is read.
+Each algorithm states the points at which it needs statistics (``get_statistic_points``), reads them from a collector's
+cache, where NNCF's own pass over the data would leave them, and then changes the model (``apply``). No image is read.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from quantkit.targets.openvino.tensors import SMOOTHED, Known
 
 @dataclass(frozen=True)
 class Statistics:
-    """Where the adapter gets numbers from; None stands for what is unknown.
+    """The adapter's source of statistics.
 
-    ``known`` tells the range and channels of an ``openvino.Output``, ``static_shapes`` the shapes of a model's outputs
-    for one sample, by the operation's friendly name and port; shapes that stay unknown are left out.
+    Attributes:
+        known: Returns the range and channels of an ``openvino.Output``; None if they are unknown.
+        static_shapes: Returns the shapes of a model's outputs for one sample, by the operation's friendly name and
+            port, without shapes that are unknown.
     """
 
     known: Callable[[Any], Known | None]
@@ -40,9 +42,13 @@ class Statistics:
 class Placed:
     """A quantized ``openvino.Model``.
 
-    ``without_range`` names the outputs that NNCF would quantize and no range is known for: they got no FakeQuantize.
-    ``activations`` maps what each FakeQuantize reads to what it spans, and whether it is symmetric.
-    ``smoothed`` counts the layers whose input SmoothQuant scales, ``corrected`` those whose bias was corrected.
+    Attributes:
+        model: The model.
+        without_range: The outputs that NNCF would quantize but whose range is unknown; they have no FakeQuantize.
+        activations: The calibrations that each FakeQuantize covers, by the tensor that it consumes, and True if it is
+            symmetric.
+        smoothed: The number of layers whose input SmoothQuant scales.
+        corrected: The number of layers with a corrected bias.
     """
 
     model: Any
@@ -62,10 +68,23 @@ def quantize(
     smooth: bool = True,
     correct_biases: bool = True,
 ) -> Placed:
-    """FakeQuantize where NNCF puts it, with the ranges of ``statistics``; SmoothQuant before and bias correction after.
+    """Quantize a model with NNCF's placement.
 
-    ``model`` is changed. ``ignored`` names operations to leave in floating point. Raises BackendMissing where NNCF is
-    not what this file was written for.
+    Args:
+        model: The ``openvino.Model``; it is changed.
+        statistics: The ranges and channels.
+        settings: NNCF's settings.
+        transformer: True for a transformer.
+        ignored: The friendly names of operations to leave in floating point.
+        seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
+        smooth: True to apply SmoothQuant first, if the model is a transformer.
+        correct_biases: True to correct biases afterwards.
+
+    Returns:
+        The quantized model.
+
+    Raises:
+        BackendMissing: NNCF's API is not the one that this file was written for.
     """
     nncf = library.nncf()
     try:
@@ -115,13 +134,13 @@ class _Quantization:
             quantized, corrected = self._corrected(model, graph, operations, quantized)
         from openvino._offline_transformations import compress_quantize_weights_transformation
 
-        compress_quantize_weights_transformation(quantized)  # as nncf.quantize does: weights become INT8 in the file
+        compress_quantize_weights_transformation(quantized)  # stores weights as INT8, as nncf.quantize does
         return Placed(quantized, tuple(without), activations, smoothed, corrected)
 
     def _fill_ranges(
         self, points: Any, graph: Any, operations: Mapping[str, Any]
     ) -> tuple[dict[str, tuple[tuple[Known, ...], bool]], list[str]]:
-        """Give every collector of ``points`` its statistic; points without a range are taken out of the algorithm."""
+        """Give every collector of ``points`` its statistic, and remove points without a range from the algorithm."""
         from nncf.common.quantization.structs import QuantizationScheme
         from nncf.common.tensor_statistics.statistics import MinMaxTensorStatistic
 
@@ -156,7 +175,7 @@ class _Quantization:
         return activations, [_label(_output(point, operations)) for point in lacking]
 
     def _smoothed(self, model: Any) -> tuple[Any, int]:
-        """SmoothQuant (Xiao et al. 2022, https://arxiv.org/abs/2211.10438) from the extremes of our channels."""
+        """Apply SmoothQuant (Xiao et al. 2022, https://arxiv.org/abs/2211.10438) with the extremes of the channels."""
         from nncf.quantization.algorithms.smooth_quant.algorithm import SmoothQuant
 
         algorithm = SmoothQuant()
@@ -175,10 +194,10 @@ class _Quantization:
         return smoothed, sum(op.get_friendly_name().endswith(SMOOTHED) for op in smoothed.get_ops())
 
     def _corrected(self, model: Any, graph: Any, operations: Mapping[str, Any], quantized: Any) -> tuple[Any, int]:
-        """NNCF's fast bias correction with our means; a layer whose means are unknown is left alone.
+        """Apply NNCF's fast bias correction with quantkit's means; layers with unknown means are not changed.
 
-        Depthwise convolutions are corrected, too, and shifts of any size applied: NNCF's rules against both guard
-        against what ``_output_mean`` does not suffer from.
+        Depthwise convolutions are corrected, too, and shifts of any size are applied: NNCF's rules against both guard
+        against an error that ``_output_mean`` does not have.
         """
         from nncf.common.graph.transformations.commands import TargetType
         from nncf.common.tensor_statistics.statistics import MeanTensorStatistic
@@ -218,10 +237,10 @@ class _Quantization:
     def _output_mean(
         backend: Any, node: Any, port: int, shape: tuple[int, ...], axis: int, mean: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
-        """What the layer, in floating point and without its bias, makes of an input that is its mean everywhere.
+        """Return the mean outputs of a layer, in floating point and without bias, for an input of its mean everywhere.
 
-        NNCF takes the mean of real outputs instead. That differs from what the quantized layer makes of the mean not
-        only by what quantizing its weights does, but also by what borders do, which then goes into the bias.
+        NNCF uses the mean of real outputs instead. That differs from the quantized layer's output for the mean not only
+        by the effect of quantizing the weights, but also by the effect of borders, which would then go into the bias.
         """
         layer = backend.extract_submodel(None, (node.node_name, port), (node.node_name, 0))
         name, _ = backend.get_sub_input_output_names(layer)
@@ -246,7 +265,7 @@ def _weight_statistic(node: Any, point: Any, config: Any, operations: Mapping[st
 
 
 def _bias_correction(layers: set[str]) -> Any:
-    """Fast bias correction of every kind of layer with a bias; once ``layers`` holds names, of these alone."""
+    """Return a fast bias correction of every layer with a bias; once ``layers`` has names, of only these layers."""
     from nncf.openvino.graph.metatypes.groups import OPERATIONS_WITH_BIAS
     from nncf.openvino.graph.node_utils import is_node_with_bias
     from nncf.quantization.algorithms.fast_bias_correction.algorithm import FastBiasCorrection
@@ -282,7 +301,7 @@ def _collectors(points: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _output(point: Any, operations: Mapping[str, Any]) -> Any:
-    """The ``openvino.Output`` that a target point means."""
+    """Return the ``openvino.Output`` that a target point refers to."""
     from nncf.common.graph.transformations.commands import TargetType
 
     operation = operations[point.target_node_name]

@@ -1,4 +1,4 @@
-"""Tells transformers from other models, as NNCF's model type means them."""
+"""Tells transformers from other models, as NNCF's model type distinguishes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FUSED = {"Attention", "MultiHeadAttention", "GroupQueryAttention"}
 
 
 def has_attention(graph: Graph) -> bool:
-    """True if the output of a Softmax weighs values in a MatMul, or attention is an operator."""
+    """True if a MatMul weighs values with the output of a Softmax, or if the graph has an attention operator."""
     if next(graph.of_type(*FUSED), None) is not None:
         return True
     waiting = [name for node in graph.of_type("Softmax") for name in node.output]

@@ -1,4 +1,4 @@
-"""The limits of an activation's FakeQuantize, from a calibrated range and the device's rules."""
+"""The limits of an activation's FakeQuantize, from calibrated ranges and the device's rules."""
 
 from __future__ import annotations
 
@@ -10,25 +10,34 @@ import numpy as np
 from quantkit.core.ranges import STEPS, TensorRange
 
 NARROWEST = 8e-4  # an asymmetric range below this is widened by as much on each side
-LEAST_AMAX = 8e-5  # a symmetric one is at least this
+LEAST_AMAX = 8e-5  # the amax of a symmetric range is at least this
 
 
 @dataclass(frozen=True)
 class Limits:
-    """``input_low``, which is also ``output_low``, and ``input_high`` of a FakeQuantize of 256 levels, in float32."""
+    """The float32 limits of a FakeQuantize of 256 levels.
+
+    Attributes:
+        low: ``input_low`` and ``output_low``.
+        high: ``input_high`` and ``output_high``.
+    """
 
     low: float
     high: float
 
 
 def limits_of(ranges: Sequence[TensorRange], symmetric: bool) -> Limits:
-    """The limits for tensors of these ranges, which share one quantizer.
+    """Return the limits for tensors that share one quantizer.
 
     Symmetric (s8): high = amax and low = -high · 128/127, so that zero is level 128; tensors that are never negative
-    get low = 0 (u8). Asymmetric (u8): low and high as calibrated, one of them moved out until zero is a level; only
-    where zero is nearest to the first or last level, which is one end, both stay. These are NNCF's rules, in its
-    float32; OpenVINO's INT8 kernels ask for a level at zero:
+    get low = 0 (u8). Asymmetric (u8): low and high as calibrated, with one of them moved outwards until zero is a
+    level. Both stay only if zero is nearest to the first or last level, which is one of the ends. These are NNCF's
+    rules, in its float32; OpenVINO's INT8 kernels require a level at zero:
     https://docs.openvino.ai/2026/documentation/openvino-ir-format/operation-sets/operation-specs/quantization/fake-quantize-1.html
+
+    Args:
+        ranges: The ranges of the tensors.
+        symmetric: True for the symmetric scheme.
     """
     low, high = map(np.float32, union(ranges, symmetric))
     if symmetric:
@@ -40,7 +49,7 @@ def limits_of(ranges: Sequence[TensorRange], symmetric: bool) -> Limits:
 
 
 def union(ranges: Sequence[TensorRange], symmetric: bool) -> tuple[float, float]:
-    """What all the tensors may span together: [-amax, amax] or [0, amax] when symmetric, else [low, high]."""
+    """Return the bounds of all the tensors together: [-amax, amax] or [0, amax] if symmetric, else [low, high]."""
     if symmetric:
         amax = max(r.amax for r in ranges)
         return (-amax if any(r.low < 0 for r in ranges) else 0.0), amax
@@ -48,7 +57,7 @@ def union(ranges: Sequence[TensorRange], symmetric: bool) -> tuple[float, float]
 
 
 def _with_zero(low: np.float32, high: np.float32) -> Limits:
-    """Move one end outwards so that zero falls on one of the 256 levels: nothing calibrated is cut off."""
+    """Move one end outwards so that zero is one of the 256 levels and no calibrated value is cut off."""
     zero = float(np.round(-low * (np.float32(STEPS) / (high - low))))
     if zero in (0, STEPS):
         return Limits(float(low), float(high))

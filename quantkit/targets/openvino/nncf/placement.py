@@ -1,4 +1,4 @@
-"""An INT8 model by NNCF's placement and the calibration's ranges, as an ``openvino.Model``."""
+"""Makes an INT8 ``openvino.Model`` with NNCF's placement and the calibration's ranges."""
 
 from __future__ import annotations
 
@@ -31,11 +31,23 @@ def placed_by_nncf(
     smooth: bool = True,
     correct_biases: bool = True,
 ) -> tuple[nncf_adapter.Placed, tuple[str, ...]]:
-    """The quantized model, and notes on what was left out. Nodes that ``exclude``'s wildcards name stay in floating
-    point, for the reasons that it gives.
+    """Quantize a model with NNCF's placement.
 
-    ``smooth`` and ``correct_biases`` are NNCF's SmoothQuant (of transformers alone) and fast bias correction. Raises
-    BackendMissing where NNCF is not here or not of a tested release, TargetRefuses where OpenVINO cannot read it.
+    Args:
+        model: The user's model.
+        recipe: The ranges and the statistics of channels.
+        settings: NNCF's settings.
+        seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
+        exclude: The reasons by wildcard; nodes whose name or output matches one stay in floating point.
+        smooth: True to apply NNCF's SmoothQuant, if the model is a transformer.
+        correct_biases: True to apply NNCF's fast bias correction.
+
+    Returns:
+        The quantized model, and notes on SmoothQuant and on tensors without a range.
+
+    Raises:
+        BackendMissing: NNCF is not installed or not of a tested release.
+        TargetRefuses: The model cannot be prepared, or OpenVINO cannot read it.
     """
     from quantkit.graph.save import MODEL_FILE, save_model
     from quantkit.transforms.prepare import prepared
@@ -78,14 +90,14 @@ def placed_by_nncf(
 
 
 def _simplify(model: Any) -> None:
-    """OpenVINO's own simplifications, as its converter does them: constants folded, patterns of one operator fused."""
+    """Apply OpenVINO's own simplifications, as its converter does: constants folded, patterns of one operator fused."""
     from openvino._offline_transformations import apply_moc_transformations
 
     apply_moc_transformations(model, cf=True, smart_reshape=False)
 
 
 def _static_shapes(model: Any, recipe: Recipe) -> dict[tuple[str, int], tuple[int, ...]]:
-    """The shape of every output for one sample, by friendly name and port; those that stay unknown are left out."""
+    """Return the shape of every output for one sample, by friendly name and port, without shapes that are unknown."""
     copy = model.clone()
     images = recipe.preprocess if isinstance(recipe.preprocess, Preprocess) else Preprocess()
     size = images.size

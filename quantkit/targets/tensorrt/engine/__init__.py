@@ -1,5 +1,5 @@
-"""TensorRT engines: built and run where TensorRT and a GPU are.
+"""TensorRT engines, built and run on machines with TensorRT and a GPU.
 
-``library`` and ``cuda`` are the only way to the vendor's packages, which load when they are used.
+Only ``library`` and ``cuda`` import the vendor's packages, which load when they are used.
 May import ``core``, ``graph`` and ``targets.base``.
 """

@@ -1,4 +1,4 @@
-"""Engines of a run: what they are built from is exported first, and those that still fit are used again."""
+"""Builds the engines of a run: exports their sources first, and reuses engines that are still valid."""
 
 from __future__ import annotations
 
@@ -24,13 +24,21 @@ from quantkit.targets.tensorrt.engine.shapes import Profile, profiles_for
 from quantkit.version import __version__
 
 log = logging.getLogger("quantkit")
-ENGINES = "engines"  # beside the precisions of artifacts/tensorrt/
+ENGINES = "engines"  # a folder beside the precisions of artifacts/tensorrt/
 TIMING_CACHE = "timing.cache"
 
 
 @dataclass(frozen=True)
 class _Place:
-    """One engine to be: how it is built, for which shapes, on which GPU, and where it goes."""
+    """An engine to build.
+
+    Attributes:
+        plan: How it is built.
+        profiles: The shapes that it is optimized for.
+        where: The TensorRT and GPU that it is built with.
+        device: The number of the GPU.
+        folder: The folder of its files.
+    """
 
     plan: Plan
     profiles: Sequence[Profile]
@@ -45,11 +53,22 @@ class _Place:
 
 
 def build_engines(request: PrepareRequest, settings: BuildSettings) -> list[Engine]:
-    """Build ``engines/<precision>[-<mode>]/`` in the target's folder for every precision, in the order given.
+    """Build ``engines/<precision>[-<mode>]/`` in the target's folder for every precision.
 
-    An engine of the same model, recipe and settings, made by this TensorRT on this kind of GPU, is kept unless
-    ``fresh``. Without ``[build] shapes`` there is one optimization profile for each batch size. Raises BadInput,
-    TargetRefuses, BackendMissing.
+    An engine of the same model, recipe and settings that was built by this TensorRT on this kind of GPU is reused,
+    unless the request is ``fresh``. Without ``[build] shapes``, there is one optimization profile for each batch size.
+
+    Args:
+        request: The models to build engines for.
+        settings: How engines are built.
+
+    Returns:
+        The engines, in the order of the request's precisions.
+
+    Raises:
+        BadInput: A precision or shape is wrong.
+        TargetRefuses: This TensorRT cannot build the engine.
+        BackendMissing: TensorRT or the GPU is missing, or the GPU has too little memory.
     """
     from quantkit.targets.tensorrt.engine.session import here
 
@@ -76,7 +95,7 @@ def build_engines(request: PrepareRequest, settings: BuildSettings) -> list[Engi
 
 
 def _source(plan: Plan, request: PrepareRequest) -> Path:
-    """The ONNX file that the plan is for; exported where it is not the model itself."""
+    """Return the ONNX file that a plan builds from, exported unless it is the user's model."""
     if plan.source == "model":
         if plan.int8 and request.recipe.weights:
             raise TargetRefuses(
@@ -139,7 +158,7 @@ def _build_one(
 
 
 def _fitting(place: _Place, fingerprint: str) -> EngineRecord | None:
-    """The record of an engine that is there and can be used again; a log line says why not where it is another's."""
+    """Return the record of an existing engine that can be reused, else None; the log says why another's cannot be."""
     folder, where = place.folder, place.where
     try:
         record = EngineRecord.model_validate_json((folder / ENGINE_RECORD).read_text(encoding="utf-8"))
@@ -158,14 +177,14 @@ def _fitting(place: _Place, fingerprint: str) -> EngineRecord | None:
 
 
 def _fingerprint(recipe: Recipe, plan: Plan, settings: BuildSettings) -> str:
-    """A digest of all that an engine depends on but its profiles and where it is built."""
+    """Return a digest of everything that an engine depends on, except its profiles and where it is built."""
     int8 = plan.precision == "int8"
     chosen = settings.model_dump(include={"workspace_mb", "optimization_level"})
     return digest_of([__version__, recipe.digest(int8), plan.folder, chosen])
 
 
 def _notes(plan: Plan, record: EngineRecord) -> tuple[str, ...]:
-    """What a reader of the row should know."""
+    """Return notes for a reader of the engine's row."""
     modes = {
         "implicit": "implicit INT8: dynamic ranges on the network's tensors",
         "explicit": "explicit INT8: Q/DQ in the model",

@@ -1,4 +1,4 @@
-"""A plan and an ONNX file in, a serialized engine out."""
+"""Builds a serialized engine from a plan and an ONNX file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ LARGEST_TIMING_CACHE = 1 << 28  # bytes
 
 @dataclass(frozen=True)
 class Built:
-    """A serialized engine, and the tensors that implicit quantization found no range for."""
+    """A built engine.
+
+    Attributes:
+        plan: The serialized engine.
+        without_range: The tensors for which implicit quantization found no range.
+    """
 
     plan: bytes
     without_range: tuple[str, ...] = ()
@@ -39,9 +44,24 @@ def build(
     timing_cache: Path,
     progress: Progress = silent,
 ) -> Built:
-    """Parse ``source`` and build. ``amax`` and ``exclude`` are for implicit quantization alone.
+    """Parse an ONNX file and build an engine.
 
-    Raises TargetRefuses when TensorRT cannot parse or build it, BackendMissing when the GPU's memory does not suffice.
+    Args:
+        source: The ONNX file.
+        plan: How the engine is built.
+        profiles: The optimization profiles.
+        settings: The limits of the builder.
+        amax: The ranges by tensor, for implicit quantization only.
+        exclude: Wildcards for layers to keep in floating point, for implicit quantization only.
+        timing_cache: The file of the timing cache, which is read and updated.
+        progress: Receives the progress.
+
+    Returns:
+        The engine.
+
+    Raises:
+        TargetRefuses: TensorRT cannot parse or build the model.
+        BackendMissing: TensorRT does not start on the GPU, or the GPU has too little memory.
     """
     trt = library.tensorrt()
     with library.starting():
@@ -87,7 +107,7 @@ def _failure(source: Path, plan: Plan) -> TargetRefuses | BackendMissing:
 
 
 def _timing_cache(config: Any, path: Path) -> Any:
-    """The timing cache of earlier builds; a new one where there is none that fits this TensorRT and GPU."""
+    """Return the timing cache of earlier builds; a new one if there is none for this TensorRT and GPU."""
     data = b""
     if path.is_file() and path.stat().st_size < LARGEST_TIMING_CACHE:
         data = path.read_bytes()
@@ -106,7 +126,7 @@ def _save_timing_cache(cache: Any, path: Path) -> None:
 
 
 def _monitored(config: Any, name: str, progress: Progress) -> AbstractContextManager[Any]:
-    """The build's own phases as progress, where TensorRT tells them (from 10 on); else that it has begun and ended."""
+    """Report the build's own phases if TensorRT reports them (since 10), else only its begin and end."""
     trt = library.tensorrt()
     if not hasattr(trt, "IProgressMonitor") or not hasattr(config, "progress_monitor"):
         return _begun_and_ended(name, progress)

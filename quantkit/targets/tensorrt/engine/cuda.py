@@ -1,4 +1,4 @@
-"""The little of the CUDA runtime that running an engine takes: memory, streams, events, graphs."""
+"""The parts of the CUDA runtime that running an engine needs: memory, streams, events, graphs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,25 @@ DEVICE_PREFIX = "cuda:"
 
 
 def runtime() -> Any:
-    """The module ``cuda.bindings.runtime``. ImportError where it is not installed."""
+    """Return the module ``cuda.bindings.runtime``. Raises ImportError if it is not installed."""
     from cuda.bindings import runtime as module
 
     return module
 
 
 def checked(result: tuple[Any, ...], doing: str) -> Any:
-    """What a call returned beside its status. Raises BackendMissing, in words, when the status is an error."""
+    """Return what a CUDA call returned besides its status.
+
+    Args:
+        result: The status and the values that the call returned.
+        doing: What the call was for, for the message.
+
+    Returns:
+        The value, or a tuple of several.
+
+    Raises:
+        BackendMissing: The status is an error.
+    """
     status, *values = result
     if int(status) == 0:
         return values[0] if len(values) == 1 else tuple(values)
@@ -37,13 +48,17 @@ def checked(result: tuple[Any, ...], doing: str) -> Any:
 
 
 def device_count() -> int:
-    """How many GPUs the driver shows; 0 where there is none, or no driver."""
+    """Return the number of GPUs that the driver shows; 0 if there is none, or no driver."""
     status, count = runtime().cudaGetDeviceCount()
     return int(count) if int(status) == 0 else 0
 
 
 def select(device: str) -> int:
-    """Make ``cuda:0`` and the like the current device, and give its number. Raises BackendMissing."""
+    """Make a GPU, such as ``cuda:0``, the current device, and return its number.
+
+    Raises:
+        BackendMissing: There is no such GPU.
+    """
     name = canonical_device(device)
     number = name.removeprefix(DEVICE_PREFIX)
     if not name.startswith(DEVICE_PREFIX) or not number.isdigit() or int(number) >= device_count():
@@ -54,38 +69,38 @@ def select(device: str) -> int:
 
 
 def gpu_name(number: int) -> str:
-    """Such as "NVIDIA H200"."""
+    """Return the name of a GPU, such as "NVIDIA H200"."""
     properties = checked(runtime().cudaGetDeviceProperties(number), "reading its properties")
     name = properties.name
     return (name.decode() if isinstance(name, bytes) else str(name)).strip("\0 ")
 
 
 def compute_capability(number: int) -> str:
-    """Such as "9.0"."""
+    """Return the compute capability of a GPU, such as "9.0"."""
     properties = checked(runtime().cudaGetDeviceProperties(number), "reading its properties")
     return f"{properties.major}.{properties.minor}"
 
 
 def driver_version() -> str:
-    """The newest CUDA that the driver speaks, such as "13.0"."""
+    """Return the newest CUDA version that the driver supports, such as "13.0"."""
     number = int(checked(runtime().cudaDriverGetVersion(), "reading the driver's version"))
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def pci_bus(number: int) -> str:
-    """Where the GPU sits, such as "0000:65:00.0": what NVML knows it by."""
+    """Return the PCI address of a GPU, such as "0000:65:00.0", by which NVML knows it."""
     name = checked(runtime().cudaDeviceGetPCIBusId(32, number), "reading its place")
     return (name.decode() if isinstance(name, bytes) else str(name)).strip("\0 ")
 
 
 def free_memory() -> int:
-    """Bytes free on the current device."""
+    """Return the number of free bytes on the current device."""
     free, _ = checked(runtime().cudaMemGetInfo(), "reading its free memory")
     return int(free)
 
 
 class Memory:
-    """``size`` bytes on the device and as many of pinned host memory, where copies start without a detour."""
+    """``size`` bytes on the device, and as many of pinned host memory, from which copies start directly."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -94,24 +109,24 @@ class Memory:
         self._pinned = int(checked(runtime().cudaMallocHost(max(size, 1)), "memory for copies"))
 
     def host(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """The pinned memory as an array, no copy."""
+        """Return the pinned memory as an array, without a copy."""
         count = int(np.prod(shape, dtype=np.int64))
         raw = (ctypes.c_uint8 * (count * np.dtype(dtype).itemsize)).from_address(self._pinned)
         array: npt.NDArray[Any] = np.frombuffer(memoryview(raw), np.dtype(dtype), count)
         return array.reshape(shape)
 
     def upload(self, size: int, stream: CudaStream) -> None:
-        """Copy the first ``size`` bytes to the device, when the stream comes to it."""
+        """Enqueue a copy of the first ``size`` bytes to the device."""
         kind = runtime().cudaMemcpyKind.cudaMemcpyHostToDevice
         checked(runtime().cudaMemcpyAsync(self.device, self._pinned, size, kind, stream.handle), "copying inputs")
 
     def download(self, size: int, stream: CudaStream) -> None:
-        """Copy the first ``size`` bytes back, when the stream comes to it."""
+        """Enqueue a copy of the first ``size`` bytes back to the host."""
         kind = runtime().cudaMemcpyKind.cudaMemcpyDeviceToHost
         checked(runtime().cudaMemcpyAsync(self._pinned, self.device, size, kind, stream.handle), "copying outputs")
 
     def close(self) -> None:
-        """Give both back."""
+        """Free the memory on the device and on the host."""
         if self.device:
             runtime().cudaFree(self.device)
         if self._pinned:
@@ -119,44 +134,45 @@ class Memory:
         self.device = self._pinned = 0
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():  # the process gives all memory back then
+        if not sys.is_finalizing():  # when the process ends, all memory is freed anyway
             self.close()
 
 
 class CudaStream:
-    """A queue of work; ``handle`` is what TensorRT takes."""
+    """A queue of work on the GPU; ``handle`` is what TensorRT expects."""
 
     def __init__(self) -> None:
         self.handle = int(checked(runtime().cudaStreamCreate(), "making a stream"))
 
     def wait(self) -> None:
-        """Until all of it is done."""
+        """Wait until all work in the stream is done."""
         checked(runtime().cudaStreamSynchronize(self.handle), "running the engine")
 
 
 class Event:
-    """A moment in a stream."""
+    """A point in a stream."""
 
     def __init__(self) -> None:
         self._handle = checked(runtime().cudaEventCreate(), "making an event")
 
     def record(self, stream: CudaStream) -> None:
-        """Mark the moment at which the stream has come here."""
+        """Enqueue the event; it takes the time at which the stream reaches it."""
         checked(runtime().cudaEventRecord(self._handle, stream.handle), "recording an event")
 
     def wait(self) -> None:
-        """Until the stream has come here."""
+        """Wait until the stream has reached the event."""
         checked(runtime().cudaEventSynchronize(self._handle), "running the engine")
 
     def since(self, earlier: Event) -> float:
-        """Milliseconds from ``earlier`` to this one; the clock ticks in half microseconds."""
+        """Return the milliseconds from ``earlier`` to this event; the clock ticks in half microseconds."""
         return float(checked(runtime().cudaEventElapsedTime(earlier._handle, self._handle), "reading an event"))
 
 
 class CapturedGraph:
-    """What ``enqueue`` puts into ``stream``, recorded without running it, to be launched as one.
+    """The work that ``enqueue`` adds to ``stream``, recorded without running it, to be launched as one.
 
-    Raises GraphRefused where something in it cannot be recorded.
+    Raises:
+        GraphRefused: Some of the work cannot be recorded.
     """
 
     def __init__(self, stream: CudaStream, enqueue: Callable[[], None]) -> None:
@@ -168,12 +184,12 @@ class CapturedGraph:
             enqueue()
         except BackendMissing as error:
             raise GraphRefused from error
-        finally:  # whatever happened: a stream that goes on recording runs nothing
+        finally:  # in any case, because a stream that is still recording does not run anything
             status, recorded = cuda.cudaStreamEndCapture(stream.handle)
             if int(status) == 0:
                 self._recorded = recorded
             else:
-                cuda.cudaGetLastError()  # else the next call would give it as its own
+                cuda.cudaGetLastError()  # clears the error, which the next call would otherwise return as its own
         if self._recorded is None:
             raise GraphRefused
         status, runnable = cuda.cudaGraphInstantiate(self._recorded, 0)
@@ -183,7 +199,7 @@ class CapturedGraph:
         self._runnable = runnable
 
     def launch(self, stream: CudaStream) -> None:
-        """Run it, when the stream comes to it."""
+        """Enqueue the graph."""
         checked(runtime().cudaGraphLaunch(self._runnable, stream.handle), "running a graph")
 
     def __del__(self) -> None:
@@ -195,12 +211,12 @@ class CapturedGraph:
 
 
 class GraphRefused(Exception):
-    """CUDA cannot record what was enqueued as a graph."""
+    """Raised if CUDA cannot record the enqueued work as a graph."""
 
 
 @contextmanager
 def memory_taken() -> Iterator[list[int]]:
-    """Yield a list that, after the block, holds how many bytes of the GPU's memory it took and kept."""
+    """Yield a list that, after the block, holds the number of bytes of GPU memory that the block allocated and kept."""
     taken: list[int] = []
     before = free_memory()
     yield taken

@@ -1,6 +1,6 @@
-"""Ranges for the tensors that TensorRT's parser makes itself, from those that the ONNX model names.
+"""Ranges for the tensors that TensorRT's parser adds, derived from those that the ONNX model names.
 
-Implicit quantization wants a range for every floating-point tensor of the network. The parser adds some that no
+Implicit quantization needs a range for every floating-point tensor of the network. The parser adds tensors that no
 calibration on the ONNX model sees: a Gemm becomes constants, a matrix product, a shuffle and a sum.
 """
 
@@ -9,18 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Layers whose outputs hold nothing but values of their first input, or a zero.
+# Layers whose outputs hold only values of their first input, or zeros.
 KEEPS_VALUES = frozenset(
     {"SHUFFLE", "CAST", "IDENTITY", "SLICE", "GATHER", "PADDING", "RESIZE", "SQUEEZE", "UNSQUEEZE", "ASSERTION"}
 )
-BOUNDED = {"SOFTMAX": 1.0}  # the largest output of these
+BOUNDED = {"SOFTMAX": 1.0}  # the largest output of each of these layers
 
 
 @dataclass(frozen=True)
 class ParsedLayer:
-    """One layer of a parsed network: TensorRT's type and operation, and the floating-point tensors it takes and makes.
+    """A layer of a parsed network.
 
-    ``operation`` is that of an element-wise, pooling or activation layer ("SUM", "MAX", "RELU"), else empty.
+    Attributes:
+        name: The name.
+        kind: TensorRT's layer type.
+        operation: The operation of an element-wise, pooling or activation layer ("SUM", "MAX", "RELU"), else empty.
+        inputs: The floating-point inputs.
+        outputs: The floating-point outputs.
     """
 
     name: str
@@ -33,13 +38,19 @@ class ParsedLayer:
 def derived_ranges(
     layers: Sequence[ParsedLayer], known: Mapping[str, float], constants: Mapping[str, float]
 ) -> dict[str, float]:
-    """amax of every tensor that follows from ``known`` (amax by name) and from ``constants`` (their max|x|).
+    """Derive ranges from known ones.
 
-    The known ones are among them, unchanged. What follows from nothing is left out.
+    Args:
+        layers: The layers of the network.
+        known: The known amax by tensor.
+        constants: The max|x| by constant.
+
+    Returns:
+        The amax of every tensor for which it follows from these, including the known ones, unchanged.
     """
     amax = dict(constants) | dict(known)
     found = -1
-    while found != len(amax):  # forwards, and backwards again, until nothing more follows
+    while found != len(amax):  # forwards and backwards, until nothing more follows
         found = len(amax)
         for layer in layers:
             for name in layer.outputs:
@@ -55,7 +66,7 @@ def derived_ranges(
 
 
 def _forwards(layer: ParsedLayer, amax: Mapping[str, float]) -> float | None:
-    """The output's amax, from the inputs'."""
+    """Return the amax of a layer's output, from those of its inputs; None if it does not follow."""
     if layer.kind in BOUNDED:
         return BOUNDED[layer.kind]
     inputs = [amax[name] for name in layer.inputs if name in amax]
@@ -76,7 +87,10 @@ def _forwards(layer: ParsedLayer, amax: Mapping[str, float]) -> float | None:
 
 
 def _backwards(layer: ParsedLayer, name: str, amax: Mapping[str, float]) -> float | None:
-    """An input's amax, from the output's: a shuffle moves all its values; a sum's part is the sum less the rest."""
+    """Return the amax of an input, from that of the output; None if it does not follow.
+
+    A shuffle moves all its values; the range of a sum's part is bounded by those of the sum and of the other parts.
+    """
     output = amax.get(layer.outputs[0]) if layer.outputs else None
     if output is None:
         return None

@@ -1,6 +1,6 @@
-"""Implicit quantization, TensorRT 8.6 to 10: dynamic ranges on tensors, precisions on layers.
+"""Implicit quantization, for TensorRT 8.6 to 10: dynamic ranges on tensors, precisions on layers.
 
-TensorRT 11 removed all of it; nothing outside this file uses what 11 has not.
+TensorRT 11 removed all of it. No other file uses what 11 lacks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from quantkit.targets.tensorrt.engine.derived_ranges import ParsedLayer, derived
 
 
 def set_precisions(config: Any, half: bool, int8: bool) -> None:
-    """The builder flags: which precisions it may choose from, beside FP32."""
+    """Set the builder flags for the precisions that TensorRT may choose from besides FP32."""
     flags = library.tensorrt().BuilderFlag
     if half:
         config.set_flag(flags.FP16)
@@ -23,9 +23,14 @@ def set_precisions(config: Any, half: bool, int8: bool) -> None:
 
 
 def set_ranges(network: Any, amax: Mapping[str, float]) -> list[str]:
-    """Set the dynamic range of every floating-point tensor that has one or whose range follows from others.
+    """Set the dynamic range of every floating-point tensor with a known range, or one that follows from others.
 
-    Returns the names of those that stay without: TensorRT runs the layers around them in floating point.
+    Args:
+        network: The parsed network.
+        amax: The known amax by tensor.
+
+    Returns:
+        The names of tensors without a range. TensorRT runs the layers around them in floating point.
     """
     tensors = _tensors(network)
     constants = {name: value for layer in _layers(network) for name, value in _constant(layer).items()}
@@ -40,7 +45,16 @@ def set_ranges(network: Any, amax: Mapping[str, float]) -> list[str]:
 
 
 def keep_in_floating_point(network: Any, config: Any, exclude: Sequence[str]) -> list[str]:
-    """Forbid INT8 to the layers whose node or output matches a wildcard; returns their names."""
+    """Forbid INT8 for layers.
+
+    Args:
+        network: The parsed network.
+        config: The builder's configuration.
+        exclude: Wildcards; INT8 is forbidden for layers whose node or output matches one.
+
+    Returns:
+        The names of these layers.
+    """
     trt = library.tensorrt()
     kept = []
     for layer in _layers(network):
@@ -65,7 +79,7 @@ def _layers(network: Any) -> list[Any]:
 
 
 def _tensors(network: Any) -> dict[str, Any]:
-    """Every floating-point tensor by name, inputs first."""
+    """Return every floating-point tensor by name, inputs first."""
     tensors = [network.get_input(i) for i in range(network.num_inputs)]
     for layer in _layers(network):
         tensors += [layer.get_output(i) for i in range(layer.num_outputs)]
@@ -90,7 +104,7 @@ def _described(layer: Any) -> ParsedLayer:
 
 
 def _operation(layer: Any) -> str:
-    """What an element-wise, pooling or activation layer does: "SUM", "MAX", "RELU"."""
+    """Return the operation of an element-wise, pooling or activation layer, such as "SUM", "MAX", "RELU"."""
     trt = library.tensorrt()
     kinds = {
         trt.LayerType.ELEMENTWISE: (trt.IElementWiseLayer, "op"),
@@ -109,7 +123,7 @@ def _operation(layer: Any) -> str:
 
 
 def _constant(layer: Any) -> dict[str, float]:
-    """The output of a constant layer with its max|x|; empty for other layers, and for a constant of zeros."""
+    """Return the output of a constant layer with its max|x|; empty for other layers, and for a constant of zeros."""
     trt = library.tensorrt()
     if layer.type != trt.LayerType.CONSTANT or not _is_float(layer.get_output(0)):
         return {}

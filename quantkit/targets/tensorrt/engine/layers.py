@@ -1,4 +1,4 @@
-"""What the engine inspector tells of a built engine, in the field's words."""
+"""The layers of a built engine, as the engine inspector reports them, with common names for precisions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from quantkit.targets.base import summarize_precisions
 from quantkit.targets.tensorrt.engine.record import EngineLayer
 
-# In the inspector's format descriptions, such as "Thirty-two wide channel vectorized row major Int8 format".
+# Words in the inspector's format descriptions, such as "Thirty-two wide channel vectorized row major Int8 format".
 PRECISION_WORDS = {
     "int8": "int8",
     "fp16": "f16",
@@ -23,15 +23,16 @@ PRECISION_WORDS = {
     "int32": "i32",
     "bool": "bool",
 }
-NOT_TOLD = "not told"  # what Myelin fused into one; its inputs may be token numbers
+NOT_TOLD = "not told"  # for layers that Myelin fused into one; their inputs may be token numbers
 WEIGHTED = ("conv", "gemm", "matrix", "matmul", "fully", "deconv", "myelin")
-OTHER_PROFILE = re.compile(r" \[profile [1-9]\d*\]$")  # what the layers of further profiles are called
+OTHER_PROFILE = re.compile(r" \[profile [1-9]\d*\]$")  # the suffix of layers of further profiles
 
 
 def engine_layers(document: Mapping[str, Any]) -> tuple[EngineLayer, ...]:
-    """The first profile's layers of ``get_engine_information(JSON)``; a layer's precision is its first input's.
+    """Return the first profile's layers from the document of ``get_engine_information(JSON)``.
 
-    What a subgraph that Myelin compiled runs in is not told by TensorRT.
+    A layer's precision is that of its first input. TensorRT does not tell the precision of a subgraph that Myelin
+    compiled.
     """
     found = []
     for layer in document.get("Layers", ()):
@@ -48,7 +49,7 @@ def engine_layers(document: Mapping[str, Any]) -> tuple[EngineLayer, ...]:
 
 
 def executed_precision(layers: Sequence[EngineLayer]) -> str:
-    """What the weighted layers run in: "int8 52, f16 1"."""
+    """Return the precision that the weighted layers run in, such as "int8 52, f16 1"."""
     counts = Counter(
         layer.precision for layer in layers if layer.precision and any(word in layer.kind.lower() for word in WEIGHTED)
     )

@@ -1,4 +1,4 @@
-"""The package ``tensorrt``: whether it is here and works, its version, and its messages."""
+"""The ``tensorrt`` package: its availability, its version and its messages."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ OLDEST = (8, 6)
 FIRST_UNSUPPORTED = 12
 PACKAGES = "'tensorrt>=8.6,<12' 'cuda-bindings>=12.6' nvidia-ml-py"
 NO_CUDA = "CUDA initialization failure"
-KEPT_MESSAGES = 20  # of TensorRT's own, to explain a failure with
+KEPT_MESSAGES = 20  # the number of TensorRT's last error messages to keep, which explain a failure
 
 
 def install_command() -> str:
-    """How to install TensorRT for this very Python."""
+    """Return the command that installs TensorRT for this Python."""
     return f"python{sys.version_info.major}.{sys.version_info.minor} -m pip install {PACKAGES}"
 
 
 def availability() -> Availability:
-    """True if engines can be built and run here: the packages, a version that quantkit drives, a GPU."""
+    """Tell if engines can be built and run here, with the packages, a version that quantkit supports, and a GPU."""
     for package, module in (("tensorrt", "tensorrt"), ("cuda-bindings", "cuda")):
         if find_spec(module) is None:
             return Availability(False, reason=f"the package {package} is not installed", hint=install_command())
@@ -47,7 +47,7 @@ def availability() -> Availability:
 
 
 def require() -> None:
-    """Raise BackendMissing, with a hint, where engines cannot be built and run."""
+    """Raise BackendMissing, with a hint, if engines cannot be built and run."""
     state = availability()
     if not state.works:
         hint = f"Run: {state.hint}" if state.hint == install_command() else state.hint
@@ -56,7 +56,7 @@ def require() -> None:
 
 @cache
 def tensorrt() -> Any:
-    """The package."""
+    """Import the ``tensorrt`` package."""
     import tensorrt as trt
 
     return trt
@@ -64,7 +64,7 @@ def tensorrt() -> Any:
 
 @cache
 def messages() -> Any:
-    """TensorRT's logger, one for the process: it keeps the last errors, and logs all for -vv."""
+    """Return TensorRT's logger, one for the process, which keeps the last errors and logs all messages for -vv."""
     trt = tensorrt()
 
     class Messages(trt.ILogger):  # type: ignore[misc, name-defined, unused-ignore]
@@ -73,7 +73,7 @@ def messages() -> Any:
             self.kept: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
-            # That CUDA does not start is but a warning to TensorRT.
+            # To TensorRT, a failure to start CUDA is only a warning.
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR) or message.startswith(NO_CUDA):
                 self.kept = [*self.kept[-KEPT_MESSAGES + 1 :], message]
             if severity != trt.ILogger.VERBOSE:
@@ -84,9 +84,13 @@ def messages() -> Any:
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Around the making of a Builder or Runtime: bindings get a null pointer where TensorRT cannot start CUDA.
+    """Run a block that makes a Builder or Runtime.
 
-    Raises BackendMissing then. A driver that is too old for this TensorRT shows here first.
+    If TensorRT cannot start CUDA, its bindings get a null pointer there. A driver that is too old for this TensorRT
+    shows here first.
+
+    Raises:
+        BackendMissing: TensorRT cannot start CUDA.
     """
     messages().kept.clear()
     try:
@@ -99,6 +103,6 @@ def starting() -> Iterator[None]:
 
 
 def last_error() -> str:
-    """The last error that TensorRT gave, in a line; empty when there was none."""
+    """Return the last error of TensorRT in one line; empty if there was none."""
     kept = messages().kept
     return " ".join(kept[-1].split())[:400] if kept else ""

@@ -1,4 +1,4 @@
-"""The ONNX file, parsed into a network of TensorRT's."""
+"""Parses an ONNX file into a TensorRT network."""
 
 from __future__ import annotations
 
@@ -10,17 +10,29 @@ from quantkit.targets.tensorrt.engine import library
 
 
 def parsed(builder: Any, source: Path, strong: bool) -> tuple[Any, Any]:
-    """The network and the parser, which must outlive it. Raises TargetRefuses naming the node and its operator."""
+    """Parse an ONNX file.
+
+    Args:
+        builder: TensorRT's builder.
+        source: The ONNX file.
+        strong: True for a strongly typed network.
+
+    Returns:
+        The network, and the parser, which must outlive it.
+
+    Raises:
+        TargetRefuses: TensorRT cannot parse the file; the message names the node and its operator.
+    """
     trt = library.tensorrt()
     flags = 0
     creation = trt.NetworkDefinitionCreationFlag
-    if hasattr(creation, "EXPLICIT_BATCH"):  # the only kind from 10 on, and no flag any more from 11
+    if hasattr(creation, "EXPLICIT_BATCH"):  # the only kind since 10; the flag was removed in 11
         flags |= 1 << int(creation.EXPLICIT_BATCH)
     if strong and hasattr(creation, "STRONGLY_TYPED"):
         flags |= 1 << int(creation.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, library.messages())
-    # From the file, not from bytes: external weights lie beside it.
+    # The file is parsed by its path, not as bytes, because external weights are beside it.
     if not parser.parse_from_file(str(source)):
         raise _refusal(parser, source)
     return network, parser

@@ -1,4 +1,4 @@
-"""How an engine of one precision is to be built with one version of TensorRT: decided before anything is loaded."""
+"""Decides how an engine of one precision is built with one version of TensorRT, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from quantkit.core.errors import BadConfig, TargetRefuses
 from quantkit.core.record import Record
 
 Mode = Literal["auto", "implicit", "explicit", "strong"]
-STRONG_FILE = "strongly_typed.onnx"  # of the exported INT8 artifact: Q/DQ over FP16
-FIRST_STRONG = (10, 0)  # strongly typed networks, from FP16 and Q/DQ artifacts
-FIRST_ONLY_STRONG = (11, 0)  # what 11 removed: BuilderFlag.INT8 and FP16, set_dynamic_range, calibrators
+STRONG_FILE = "strongly_typed.onnx"  # a file of the exported INT8 artifact: Q/DQ over FP16
+FIRST_STRONG = (10, 0)  # the first with strongly typed networks, from FP16 and Q/DQ artifacts
+FIRST_ONLY_STRONG = (11, 0)  # the first without BuilderFlag.INT8 and FP16, set_dynamic_range and calibrators
 
 
 class BuildSettings(Record):
     """``[build]``: how engines are built.
 
-    ``mode`` says where INT8 comes from. "implicit": dynamic ranges set on every tensor (TensorRT 8.6–10). "explicit":
-    the Q/DQ model (8.6–10). "strong": a strongly typed network, from Q/DQ over FP16 (10–11); fp16 comes from an FP16
-    model then. "auto" is "strong" from TensorRT 11 and "explicit" before. ``shapes`` are those of ``--shape``, the
-    optimization profile of dynamic inputs. ``workspace_mb`` bounds the builder's and engine's scratch memory (MiB;
-    None: TensorRT's default, all there is). ``optimization_level`` is 0 (fast to build) to 5 (None: TensorRT's 3).
+    Attributes:
+        mode: Where INT8 comes from. "implicit": dynamic ranges set on every tensor (TensorRT 8.6–10). "explicit": the
+            Q/DQ model (8.6–10). "strong": a strongly typed network, from Q/DQ over FP16 (10–11); fp16 then comes from
+            an FP16 model. "auto" is "strong" since TensorRT 11 and "explicit" before.
+        shapes: The optimization profile of dynamic inputs, as for ``--shape``.
+        workspace_mb: The largest scratch memory of the builder and the engine in MiB; None means TensorRT's default,
+            all there is.
+        optimization_level: 0 (fast to build) to 5; None means TensorRT's default, 3.
     """
 
     mode: Mode = "auto"
@@ -34,11 +37,18 @@ class BuildSettings(Record):
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes into the builder.
+    """How an engine is built.
 
-    ``source`` names the ONNX file: "model" the user's own, "fp16" and "strongly_typed" the typed artifacts, "qdq" the
-    Q/DQ one. ``half``, ``int8`` and ``tf32`` are builder flags; ``strong`` the network's. ``ranges`` asks for dynamic
-    ranges on every tensor.
+    Attributes:
+        precision: The precision.
+        mode: Where INT8 comes from; empty if there is no choice.
+        source: The ONNX file: "model" for the user's own, "fp16" and "strongly_typed" for the typed artifacts, "qdq"
+            for the Q/DQ one.
+        half: The builder's FP16 flag.
+        int8: The builder's INT8 flag.
+        tf32: The builder's TF32 flag.
+        strong: True for a strongly typed network.
+        ranges: True to set dynamic ranges on every tensor.
     """
 
     precision: str
@@ -57,7 +67,20 @@ class Plan:
 
 
 def plan_for(precision: str, mode: Mode, release: tuple[int, int]) -> Plan:
-    """The plan for one precision. Raises TargetRefuses when this release of TensorRT cannot do that."""
+    """Make the plan for one precision.
+
+    Args:
+        precision: The precision.
+        mode: Where INT8 comes from.
+        release: The version of TensorRT, as (major, minor).
+
+    Returns:
+        The plan.
+
+    Raises:
+        TargetRefuses: This release of TensorRT does not support the mode.
+        BadConfig: There is no such precision.
+    """
     if mode == "auto":
         mode = "strong" if release >= FIRST_ONLY_STRONG else "explicit"
     text = ".".join(map(str, release))
@@ -72,7 +95,7 @@ def plan_for(precision: str, mode: Mode, release: tuple[int, int]) -> Plan:
         )
     strong = mode == "strong"
     if precision in ("fp32", "tf32"):
-        # From 11 on every network is strongly typed; a plain FP32 model is one as it is.
+        # Since 11, every network is strongly typed; a plain FP32 model already is one.
         return Plan(precision, "", "model", tf32=precision == "tf32", strong=release >= FIRST_ONLY_STRONG)
     if precision == "fp16":
         return Plan(precision, "strong", "fp16", strong=True) if strong else Plan(precision, "", "model", half=True)

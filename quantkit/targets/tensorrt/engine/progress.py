@@ -1,4 +1,4 @@
-"""TensorRT's own progress of a build, from release 10 on, as quantkit's."""
+"""Reports TensorRT's own progress of a build, which TensorRT provides since release 10."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from quantkit.targets.tensorrt.engine import library
 
 @contextmanager
 def monitored(config: Any, name: str, progress: Progress) -> Iterator[None]:
-    """While this lasts, each outermost phase of a build shows as a progress of its own."""
+    """Show each outermost phase of a build as a separate progress during the block.
+
+    Args:
+        config: The builder's configuration.
+        name: The name of the engine.
+        progress: Receives the progress.
+    """
     trt = library.tensorrt()
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined, unused-ignore]
@@ -31,7 +37,7 @@ def monitored(config: Any, name: str, progress: Progress) -> Iterator[None]:
         def step_complete(self, phase_name: str, step: int) -> bool:
             if phase_name == self.phase and self.advance is not None:
                 self.advance(1)
-            return True  # go on
+            return True  # continue the build
 
         def phase_finish(self, phase_name: str) -> None:
             if phase_name == self.phase:

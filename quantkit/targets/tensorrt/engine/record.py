@@ -1,4 +1,4 @@
-"""``engine.json``: what an engine was built from, with and for; it lies beside ``model.engine``."""
+"""``engine.json``, which is stored beside ``model.engine`` and records how and where the engine was built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ ENGINE_RECORD = "engine.json"
 
 
 class Where(Record):
-    """What an engine is bound to."""
+    """The machine and software that an engine is bound to.
+
+    Attributes:
+        tensorrt: The version of TensorRT.
+        gpu: The name of the GPU.
+        compute_capability: The GPU's compute capability.
+        driver: The newest CUDA version that the driver supports.
+    """
 
     tensorrt: str
     gpu: str
@@ -21,11 +28,11 @@ class Where(Record):
     driver: str
 
     def serves(self, here: Where) -> bool:
-        """True if an engine built there runs here: a newer driver runs it, another TensorRT or GPU does not."""
+        """True if an engine built there runs here. A newer driver runs it; another TensorRT or GPU does not."""
         return (self.tensorrt, self.gpu) == (here.tensorrt, here.gpu)
 
     def differences(self, here: Where) -> list[str]:
-        """In words, how ``here`` differs from where the engine was built: "TensorRT 8.6.0, here 10.3.0"."""
+        """Return how ``here`` differs from where the engine was built, in words: "TensorRT 8.6.0, here 10.3.0"."""
         found = []
         for field, title in (
             ("tensorrt", "TensorRT"),
@@ -40,7 +47,13 @@ class Where(Record):
 
 
 class EngineLayer(Record):
-    """One layer of the built engine: its name, TensorRT's layer type, and what it computes in ("int8", "f16")."""
+    """A layer of a built engine.
+
+    Attributes:
+        name: The name.
+        kind: TensorRT's layer type.
+        precision: The precision that it computes in, such as "int8" or "f16".
+    """
 
     name: str
     kind: str
@@ -48,7 +61,10 @@ class EngineLayer(Record):
 
 
 class EngineRecord(Record):
-    """What ``engine.json`` holds. ``layers`` are those of the first profile, as the engine inspector tells them."""
+    """The contents of ``engine.json``.
+
+    ``layers`` are the layers of the first profile, as the engine inspector reports them.
+    """
 
     schema_version: Literal[1] = 1
     precision: str
@@ -65,7 +81,7 @@ class EngineRecord(Record):
     layers: tuple[EngineLayer, ...] = Field(default_factory=tuple)
 
     def cells(self) -> dict[str, str]:
-        """What people are told of one engine, by column."""
+        """Return the engine's row in a table for people, as text by column."""
         return {
             "precision": self.precision,
             "mode": self.mode,
@@ -74,7 +90,7 @@ class EngineRecord(Record):
         }
 
     def footnote(self) -> str:
-        """What the engines of one build have in common."""
+        """Return what the engines of one build have in common, in words."""
         where = self.where
         profiles = "; ".join(" ".join(f"{name}={shapes}" for name, shapes in own.items()) for own in self.profiles)
         return f"TensorRT {where.tensorrt}, {where.gpu}, driver for CUDA {where.driver}; {profiles}"

@@ -1,4 +1,4 @@
-"""A built engine, loaded and run."""
+"""Loads and runs a built engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger("quantkit")
 
 
 def here(device: int) -> Where:
-    """What an engine built now is bound to."""
+    """Return what an engine that is built now is bound to."""
     return Where(
         tensorrt=library.tensorrt().__version__,
         gpu=cuda.gpu_name(device),
@@ -37,10 +37,19 @@ REBUILD = "Make it again with quantkit build."
 
 
 def load_engine(path: Path, device: str) -> EngineSession:
-    """Load ``model.engine`` by the ``engine.json`` beside it.
+    """Load ``model.engine``, as described by the ``engine.json`` beside it.
 
-    Raises BadInput for a damaged file, TargetRefuses for an engine built elsewhere, naming what differs, BackendMissing
-    for an absent device or too little memory.
+    Args:
+        path: The engine.
+        device: The GPU, such as "cuda:0".
+
+    Returns:
+        The session.
+
+    Raises:
+        BadInput: A file is missing or damaged.
+        TargetRefuses: The engine was built for another machine; the message names the differences.
+        BackendMissing: The device is absent or has too little memory.
     """
     library.require()
     number = cuda.select(device)
@@ -70,7 +79,7 @@ def load_engine(path: Path, device: str) -> EngineSession:
 
 
 class EngineSession:
-    """One engine with an execution context for each of its profiles; runs synchronously unless told otherwise."""
+    """An engine with an execution context for each of its profiles. It runs synchronously."""
 
     def __init__(self, plan: bytes, name: str, device: int = 0, differences: str = "") -> None:
         trt = library.tensorrt()
@@ -98,26 +107,26 @@ class EngineSession:
         self.bus = cuda.pci_bus(device)
 
     def make_contexts(self) -> None:
-        """One for each profile now rather than when it is first used: they hold the memory of activations."""
+        """Make the context of each profile now, not on first use: contexts hold the memory of activations."""
         for number in range(self._engine.num_optimization_profiles):
             self._context(number)
 
     @property
     def executed_precision(self) -> str:
-        """What the weighted layers run in: "int8 52, f16 1"."""
+        """The precision that the weighted layers run in, such as "int8 52, f16 1"."""
         return executed_precision(self.layers)
 
     def inspect(self) -> tuple[EngineLayer, ...]:
-        """The engine's layers for its first profile, as the engine inspector tells them."""
+        """Return the engine's layers for its first profile, as the engine inspector reports them."""
         trt = library.tensorrt()
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context(0)
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-        # TensorRT 8.6 writes control characters into its JSON as they are.
+        # TensorRT 8.6 does not escape control characters in its JSON.
         return engine_layers(json.loads(text, strict=False))
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """One batch, copies included; outputs by name."""
+        """Run one batch, including copies; return the outputs by name."""
         context, shapes = self._prepare(inputs)
         self._copy_in(shapes)
         self._enqueue(context)
@@ -126,12 +135,19 @@ class EngineSession:
         return {name: self._memory[name].host(shapes[name], self._types[name]).copy() for name in self._outputs}
 
     def device_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> DeviceTimes:
-        """Milliseconds of ``repeats`` single inferences, by CUDA events, and of as many enqueued back to back.
+        """Time inferences of one batch with CUDA events.
 
-        ``compute`` is the network alone, ``with_copies`` from the first byte to the device to the last one back, both
-        through pinned memory; ``back_to_back`` is the mean of the third, which waits for nothing in between. ``graph``
-        is the network alone, launched as a CUDA graph: without it the CPU, which launches kernels one by one, can be
-        slower than the GPU, which runs them.
+        ``compute`` is the time of the network alone. ``with_copies`` is the time from the first byte to the device to
+        the last byte back, both through pinned memory. ``back_to_back`` is the mean time of inferences that are
+        enqueued without waiting in between. ``graph`` is the time of the network alone, launched as a CUDA graph:
+        otherwise, the CPU, which launches kernels one by one, can be slower than the GPU, which runs them.
+
+        Args:
+            inputs: The arrays of the batch by input.
+            repeats: The number of inferences for each of these.
+
+        Returns:
+            The times in milliseconds.
         """
         context, shapes = self._prepare(inputs)
         start, copied, computed, end = self._events
@@ -155,13 +171,13 @@ class EngineSession:
         return DeviceTimes(compute, with_copies, end.since(start) / repeats, self._graph_times(context, repeats))
 
     def _graph_times(self, context: Any, repeats: int) -> list[float]:
-        """Empty where CUDA cannot record the engine as a graph."""
+        """Return the times of the engine as a CUDA graph; empty if CUDA cannot record it."""
         start, _, _, end = self._events
         try:
             graph = cuda.CapturedGraph(self._stream, lambda: self._enqueue(context))
         except cuda.GraphRefused:
             return []
-        graph.launch(self._stream)  # the first time it is copied to the device, too
+        graph.launch(self._stream)  # the first launch also copies the graph to the device
         times = []
         for _ in range(repeats):
             start.record(self._stream)
@@ -172,7 +188,15 @@ class EngineSession:
         return times
 
     def layer_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> tuple[LayerTime, ...]:
-        """Mean milliseconds of every layer, in order; measured one by one, so that their sum exceeds the whole."""
+        """Measure every layer. Layers are measured one by one, so that their sum exceeds the time of the engine.
+
+        Args:
+            inputs: The arrays of the batch by input.
+            repeats: The number of inferences to average over.
+
+        Returns:
+            The mean milliseconds of every layer, in execution order.
+        """
         trt = library.tensorrt()
         context, shapes = self._prepare(inputs)
         taken: dict[str, float] = {}
@@ -184,7 +208,7 @@ class EngineSession:
             def report_layer_time(self, layer_name: str, ms: float) -> None:
                 taken[layer_name] = taken.get(layer_name, 0.0) + ms
 
-        # On this context, because TensorRT 8.6 allows a profile to one context alone; and the context goes afterwards,
+        # This context is used because TensorRT 8.6 allows a profile in only one context. It is dropped afterwards,
         # because a profiler makes every enqueue wait.
         context.profiler = Profiler()
         self._copy_in(shapes)
@@ -200,7 +224,10 @@ class EngineSession:
         return tuple(LayerTime(name=name, precision=precisions.get(name, ""), ms=ms) for name, ms in named.items())
 
     def _prepare(self, inputs: Mapping[str, npt.NDArray[Any]]) -> tuple[Any, dict[str, tuple[int, ...]]]:
-        """A context whose profile holds these shapes, with memory for all tensors, the inputs in pinned memory."""
+        """Return a context whose profile holds these shapes, with memory for all tensors.
+
+        The inputs are copied to pinned memory.
+        """
         missing = [name for name in self._inputs if name not in inputs]
         if missing:
             raise BadInput(f"The engine's input {missing[0]!r} is not given.", "Feed every input of the model.")

@@ -1,4 +1,4 @@
-"""Which input shapes an engine is optimized for: ``--shape input=1x3x224x224:8x3x224x224:32x3x224x224``."""
+"""The input shapes that an engine is optimized for: ``--shape input=1x3x224x224:8x3x224x224:32x3x224x224``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SYNTAX = "Write it like input=1x3x224x224:8x3x224x224:32x3x224x224 (least, best,
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """The least, the best and the largest shape of one input. TensorRT is fastest at the best one."""
+    """The smallest, the best and the largest shape of one input. TensorRT is fastest at the best shape."""
 
     least: Shape
     best: Shape
     largest: Shape
 
     def holds(self, shape: Sequence[int]) -> bool:
-        """True if this shape lies in it."""
+        """True if a shape is in the range."""
         return len(shape) == len(self.least) and all(
             low <= size <= high for low, size, high in zip(self.least, shape, self.largest, strict=True)
         )
@@ -35,7 +35,11 @@ Profile = Mapping[str, ShapeRange]  # by input
 
 
 def parse_shape(text: str) -> tuple[str, ShapeRange]:
-    """One ``--shape``. Input names may hold ``=`` and ``:``. Raises BadConfig."""
+    """Parse one ``--shape`` into the input's name and its shapes. Input names may contain ``=`` and ``:``.
+
+    Raises:
+        BadConfig: The text has another form, or the shapes do not rise.
+    """
     name, separator, shapes = text.rpartition("=")
     if not separator or not name or not re.fullmatch(r"\d{1,9}(x\d{1,9})*(:\d{1,9}(x\d{1,9})*){0,2}", shapes):
         raise BadConfig(f"The shape {text!r} cannot be read.", SYNTAX)
@@ -51,11 +55,21 @@ def parse_shape(text: str) -> tuple[str, ShapeRange]:
 
 
 def profiles_for(model: ModelFile, shapes: Sequence[str], batches: Sequence[int]) -> list[Profile]:
-    """The optimization profiles of an engine.
+    """Make the optimization profiles of an engine.
 
-    With ``shapes`` it is one, of those, and another for each of ``batches`` that it does not hold; inputs left out need
-    shapes that are fixed but for the batch. Without, it is one for each of ``batches``, of exactly that batch. Raises
-    BadConfig when shapes do not fit the model.
+    With ``shapes``, there is one profile of them, and another for each of ``batches`` that it does not hold. Without,
+    there is one for each of ``batches``, of exactly that batch.
+
+    Args:
+        model: The model.
+        shapes: The texts of ``--shape``. Inputs without one need shapes that are fixed except for the batch.
+        batches: The batch sizes that will be run.
+
+    Returns:
+        The profiles.
+
+    Raises:
+        BadConfig: The shapes do not fit the model.
     """
     given = dict(map(parse_shape, shapes))
     unknown = [name for name in given if name not in {i.name for i in model.inputs}]
@@ -78,7 +92,7 @@ def profiles_for(model: ModelFile, shapes: Sequence[str], batches: Sequence[int]
 
 
 def _resized(profile: Profile, batch: int) -> Profile:
-    """The best shapes of a profile, for exactly this batch."""
+    """Return a profile of the best shapes of another profile, for exactly this batch."""
     return {name: ShapeRange(*[(batch, *shapes.best[1:])] * 3) for name, shapes in profile.items()}
 
 

@@ -1,7 +1,7 @@
-"""Which Q/DQ pairs of a model break which of TensorRT's rules.
+"""Finds the Q/DQ pairs of a model that break TensorRT's rules.
 
-After NVIDIA's "Working with Quantized Types" (Q/DQ layer-placement recommendations), and what TensorRT's ONNX parser
-asserts. docs/tensorrt-qdq.md describes every rule.
+The rules come from NVIDIA's "Working with Quantized Types" (Q/DQ layer-placement recommendations), and from what
+TensorRT's ONNX parser asserts. docs/tensorrt-qdq.md describes every rule.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from quantkit.targets.tensorrt.lint.view import View
 
 
 def lint_file(path: Path) -> list[Finding]:
-    """The same of an ONNX file. Raises BadInput, which names it."""
+    """Lint an ONNX file; see :func:`lint`.
+
+    Raises:
+        BadInput: The file cannot be read, has no Q/DQ, or is damaged; the message names it.
+    """
     try:
         return lint(read_quantized(path))
     except BadInput as error:
@@ -32,7 +36,11 @@ def lint_file(path: Path) -> list[Finding]:
 
 
 def lint(model: onnx.ModelProto) -> list[Finding]:
-    """What is wrong with the Q/DQ of a model, worst first. Raises BadInput when it has none, or is damaged."""
+    """Return what is wrong with the Q/DQ of a model, worst first.
+
+    Raises:
+        BadInput: The model has no Q/DQ, or is damaged.
+    """
     view = View(model)
     if not any(node.op_type in {QUANTIZE, DEQUANTIZE} | INTEGER_OPERATORS for node in view.graph.nodes):
         raise BadInput(

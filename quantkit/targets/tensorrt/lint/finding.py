@@ -1,4 +1,4 @@
-"""What the linter has to say about one place of a model, and all that it can say: the rules, worst first."""
+"""The linter's findings, and all its rules, worst first."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 Severity = Literal["error", "warning", "note"]
 SYMMETRIC = "Quantize symmetrically, to INT8 with zero-point 0."
 
-# Rule: how bad it is, and how to fix it.
+# The severity of each rule, and how to fix it.
 RULES: dict[str, tuple[Severity, str]] = {
-    # TensorRT does not take it, or computes something else.
+    # TensorRT refuses the model, or computes something else.
     "scale-not-positive": ("error", "Give what is always zero a small scale, such as 2^-24."),
     "scale-not-constant": ("error", "Calibrate, and store scales as constants."),
     "scale-count": ("error", "Give a weight one scale, or one for each output channel and the axis that counts them."),
@@ -22,7 +22,7 @@ RULES: dict[str, tuple[Severity, str]] = {
     "weight-axis": ("error", "Quantize the weight of a Conv along axis 0, that of a ConvTranspose along axis 1."),
     "unpaired": ("error", "Let every QuantizeLinear feed a DequantizeLinear, and none stand alone."),
     "integer-operator": ("error", "Write the model as Q/DQ pairs around floating-point operators."),
-    # It builds, but is slower or less exact than it could be.
+    # The engine builds, but is slower or less exact than it could be.
     "no-zero-point": ("warning", "Give it an INT8 zero-point of 0."),
     "pair-scales-differ": ("warning", "Give a QuantizeLinear and its DequantizeLinear one scale."),
     "weight-axis-summed": ("warning", "Quantize the weight along its output channels."),
@@ -53,7 +53,13 @@ RULES: dict[str, tuple[Severity, str]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule broken at one place. ``nodes`` names them (a nameless one by its output), the one at fault first."""
+    """A rule that is broken at one place.
+
+    Attributes:
+        rule: The rule.
+        nodes: The names of the nodes, the one at fault first; a node without a name has that of its output.
+        what: The message.
+    """
 
     rule: str
     nodes: tuple[str, ...]
@@ -61,10 +67,14 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        """error: TensorRT does not take it as it is meant; warning: slower or less exact; note: worth knowing."""
+        """How bad it is.
+
+        "error": TensorRT does not accept the model as it is meant; "warning": the model is slower or less exact;
+        "note": for information.
+        """
         return RULES[self.rule][0]
 
     @property
     def hint(self) -> str:
-        """What to do about it."""
+        """How to fix it."""
         return RULES[self.rule][1]

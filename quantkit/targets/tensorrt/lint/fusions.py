@@ -1,4 +1,4 @@
-"""Rules on what TensorRT fuses: Conv and activation, Conv and residual Add, Conv and BatchNormalization."""
+"""Rules about TensorRT's fusions: Conv and activation, Conv and residual Add, Conv and BatchNormalization."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from quantkit.targets.tensorrt.lint.view import View
 
 
 def fusions(view: View) -> Iterator[Finding]:
-    """All rules of this file."""
+    """Yield the findings of all rules of this file."""
     for rule in (_inside, _clips, _residual_adds, _sums, _batch_norms):
         yield from rule(view)
 
 
 def residual_inputs(view: View, add: onnx.NodeProto) -> tuple[list[str], list[str]]:
-    """The inputs of an Add that come straight from a weighted layer, and the others; none for an added constant."""
+    """Return the inputs of an Add that come straight from a weighted layer, and the others.
+
+    Both are empty for an Add of a constant, and for any other node.
+    """
     inputs = view.activations(add)
     if add.op_type != "Add" or len(inputs) != 2:
         return [], []
@@ -36,7 +39,11 @@ def is_fused(view: View, add: onnx.NodeProto) -> bool:
 
 
 def _straight(view: View, name: str) -> onnx.NodeProto | None:
-    """The weighted layer that a tensor comes from, through its bias or BatchNormalization alone, and for one user."""
+    """Return the weighted layer that a tensor comes from.
+
+    Only the layer's bias and BatchNormalization may be in between, and the tensor must have only one user; otherwise,
+    the result is None.
+    """
     tensor = view.unpaired(name)
     for _ in range(3):
         direct = view.consumers(tensor)
@@ -60,7 +67,7 @@ def _adds_bias(view: View, node: onnx.NodeProto) -> bool:
 
 
 def _inside(view: View) -> Iterator[Finding]:
-    """No pair between a weighted layer and the activation, normalization or bias that its kernel computes, too."""
+    """Find pairs between a weighted layer and an activation, normalization or bias that its kernel also computes."""
     for node in view.graph.of_type(QUANTIZE):
         layer = view.graph.producer(operand(node, 0))
         if layer is None or layer.op_type not in WEIGHTED:
@@ -76,7 +83,10 @@ def _inside(view: View) -> Iterator[Finding]:
 
 
 def _clips(view: View) -> Iterator[Finding]:
-    """Measured with TensorRT 8.6 on an H200: see ``qdq/saturating_clips.py``."""
+    """Find Clips between a floating-point Conv and a pair.
+
+    This was measured with TensorRT 8.6 on an H200: see ``qdq/saturating_clips.py``.
+    """
     for clip in view.graph.of_type("Clip"):
         conv = view.maker(operand(clip, 0))
         if conv is None or conv.op_type not in CONVOLUTIONS or view.in_int8(conv):
@@ -90,7 +100,7 @@ def _clips(view: View) -> Iterator[Finding]:
 
 
 def _residual_adds(view: View) -> Iterator[Finding]:
-    """A pair on the skip input, and none on the branch that comes straight from a Conv."""
+    """Find fused Adds without a pair on the skip input, or with one on the branch that comes straight from a Conv."""
     for add in view.graph.of_type("Add"):
         straight, skips = residual_inputs(view, add)
         paired = [name for name in straight if view.dequantize(name) is not None]
@@ -104,7 +114,7 @@ def _residual_adds(view: View) -> Iterator[Finding]:
         elif is_fused(view, add):
             layers = [layer for name in straight if (layer := _straight(view, name)) is not None]
             if not any(layer.op_type in CONVOLUTIONS for layer in layers):
-                continue  # a matrix product adds no INT8 residual; before a LayerNormalization it is wanted whole
+                continue  # a matrix product adds no INT8 residual; a LayerNormalization needs the exact sum
             bare = [name for name in skips if view.dequantize(name) is None]
             if bare or len(straight) - len(paired) > 1:
                 skip = bare[0] if bare else straight[-1]
@@ -113,7 +123,7 @@ def _residual_adds(view: View) -> Iterator[Finding]:
 
 
 def _sums(view: View) -> Iterator[Finding]:
-    """A sum that no Conv is fused with keeps its inputs in floating point, though none of its users needs that."""
+    """Find sums that no Conv is fused with and whose inputs stay in floating point, though no user needs that."""
     for add in view.graph.of_type("Add"):
         straight, others = residual_inputs(view, add)
         bare = [name for name in others if view.dequantize(name) is None]
@@ -127,7 +137,7 @@ def _sums(view: View) -> Iterator[Finding]:
 
 
 def _is_only_rounded(view: View, add: onnx.NodeProto) -> bool:
-    """True if every user of a sum quantizes it, or is a sum of which that is true."""
+    """True if every user of a sum quantizes it, or is a sum for which this is true."""
     outputs = {view.origin(name) for name in view.graph.outputs}
     waiting, seen = [add], {id(add)}
     while waiting:
@@ -146,7 +156,10 @@ def _is_only_rounded(view: View, add: onnx.NodeProto) -> bool:
 
 
 def _batch_norms(view: View) -> Iterator[Finding]:
-    """TensorRT fuses it, but a weight that was quantized before has scales that do not know its gain."""
+    """Find BatchNormalizations after a quantized layer.
+
+    TensorRT fuses them, but the scales of a weight that was quantized before do not include the gain.
+    """
     for norm in view.graph.of_type("BatchNormalization"):
         layer = view.graph.producer(operand(norm, 0))
         if layer is not None and layer.op_type in CONVOLUTIONS and view.in_int8(layer):

@@ -1,4 +1,4 @@
-"""Rules on single layers: which run in INT8, and for which INT8 does not pay."""
+"""Rules about single layers: which layers run in INT8, and for which INT8 does not pay."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ELSEWHERE = WEIGHTED | NORMALIZATIONS | INSIDE_NORMALIZATION | NO_LAYERS
 
 
 def layers(view: View) -> Iterator[Finding]:
-    """All rules of this file."""
+    """Yield the findings of all rules of this file."""
     for node in view.graph.nodes:
         if node.op_type in WEIGHTED:
             yield from _half_quantized(view, node)
@@ -61,7 +61,7 @@ def _half_quantized(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def _closes_a_layer(view: View, tensor: str) -> bool:
-    """True if a tensor's pair is the one behind a layer that runs in INT8 for its own part, such as a pool."""
+    """True if a tensor's pair belongs to a layer before it that runs in INT8 itself, such as a pool."""
     maker = view.graph.producer(view.unpaired(tensor))
     if maker is None or maker.op_type in ELSEWHERE:
         return False
@@ -87,9 +87,9 @@ def _too_small(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def _depthwise(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
-    """A depthwise Conv has INT8 kernels only if its output, its activation included, is INT8.
+    """Find depthwise Convs in INT8 whose output, including its activation, is not INT8: they have no INT8 kernels.
 
-    Measured with TensorRT 8.6 on an H200: EfficientNet-B4 before rule 8 of ``qdq/dialect.py``.
+    This was measured with TensorRT 8.6 on an H200: EfficientNet-B4 before rule 8 of ``qdq/dialect.py``.
     """
     dims = view.dims(operand(node, 1))
     if node.op_type != "Conv" or dims is None or not 1 < attribute(node, "group", 1) == dims[0]:
@@ -126,7 +126,7 @@ def in_normalization(view: View, node: onnx.NodeProto) -> bool:
 
 
 def _after(view: View, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The nodes that compute with a node's outputs, through pairs."""
+    """Return the nodes that compute with a node's outputs, directly or through pairs."""
     direct = view.users_of_outputs(node)
     through = [user for quantize in direct if quantize.op_type == QUANTIZE for user in view.users_after_pair(quantize)]
     return [user for user in direct if user.op_type != QUANTIZE] + through
@@ -144,7 +144,7 @@ def _normalization(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def _one_sided(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
-    """A layer without weights runs in INT8 only between pairs on all its inputs and its output."""
+    """Find layers without weights with pairs on only some of their inputs and output: they do not run in INT8."""
     inputs = view.activations(node)
     pairs = [pair for name in inputs if (pair := view.dequantize(name)) is not None]
     called = f"{node.op_type} {label(node)!r}"
@@ -164,7 +164,7 @@ def _one_sided(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def _reported_as_fusion(view: View, node: onnx.NodeProto) -> bool:
-    """True if another rule has said that this pair keeps the layer out of a fusion."""
+    """True if another rule reports that this pair keeps the layer out of a fusion."""
     if residual_inputs(view, node)[0]:
         return all(view.dequantize(name) is not None for name in residual_inputs(view, node)[0])
     makers = [view.graph.producer(view.unpaired(name)) for name in view.activations(node)]
@@ -173,7 +173,7 @@ def _reported_as_fusion(view: View, node: onnx.NodeProto) -> bool:
 
 
 def _feeds_itself(view: View, node: onnx.NodeProto) -> bool:
-    """True if the inputs without pairs are made by pointwise layers from quantized ones, as in x · sigmoid(x)."""
+    """True if pointwise layers make the inputs without pairs from quantized tensors, as in x · sigmoid(x)."""
     makers = [view.maker(name) for name in view.activations(node) if view.dequantize(name) is None]
     return node.op_type in POINTWISE and all(
         maker is not None

@@ -1,4 +1,4 @@
-"""Rules on pairs by themselves: Q and DQ that belong together, and pairs that repeat each other's work."""
+"""Rules about pairs: Q and DQ that belong together, and pairs that repeat each other's work."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ INTEGER_OPERATORS = {
 
 
 def pairs(view: View) -> Iterator[Finding]:
-    """All rules of this file."""
+    """Yield the findings of all rules of this file."""
     for rule in (_unpaired, _between_pairs, _twice, _on_outputs):
         yield from rule(view)
 
 
 def _unpaired(view: View) -> Iterator[Finding]:
-    """A Q feeds DQs, the input of a DQ comes from a Q or is a constant, and both have one scale."""
+    """Check that a Q feeds DQs, that the input of a DQ comes from a Q or is constant, and that both have one scale."""
     for node in view.graph.of_type(*sorted(INTEGER_OPERATORS)):
         yield Finding("integer-operator", (label(node),), f"TensorRT has no {node.op_type} ({label(node)!r}).")
     for node in view.graph.of_type(QUANTIZE):
@@ -57,7 +57,7 @@ def _unpaired(view: View) -> Iterator[Finding]:
 
 
 def _between_pairs(view: View) -> Iterator[Finding]:
-    """From a DQ straight to the next Q: nothing where the scales are equal, else a layer of its own."""
+    """Find DQs that lead straight to a Q. The Q does nothing if the scales are equal, else it is a separate layer."""
     for node in view.graph.of_type(QUANTIZE):
         tensor = operand(node, 0)
         before = view.dequantize(tensor)
@@ -73,7 +73,7 @@ def _between_pairs(view: View) -> Iterator[Finding]:
 
 
 def _twice(view: View) -> Iterator[Finding]:
-    """A tensor has one scale; the parts of a Split, Slice or Gather may each have one of their own."""
+    """Check that a tensor has one scale; each part of a Split, Slice or Gather may have its own."""
     quantizers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in view.graph.of_type(QUANTIZE):
         if operand(node, 0) not in view.constants:

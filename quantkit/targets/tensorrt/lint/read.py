@@ -1,4 +1,4 @@
-"""Reads a model to be linted: whatever made it, and without weights in external files."""
+"""Reads a model to lint, from any tool and without the weights in external files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
 
 
 def read_quantized(path: Path) -> onnx.ModelProto:
-    """An ONNX file's graph, with scales and zero-points even where they lie in an external file. Raises BadInput."""
+    """Read an ONNX file without external weights, but with all scales and zero-points, even external ones.
+
+    Raises:
+        BadInput: The file or its external data cannot be read.
+    """
     proto = read_graph(path)
     needed = {name for node in proto.graph.node if node.op_type in (QUANTIZE, DEQUANTIZE) for name in node.input[1:]}
     for tensor in proto.graph.initializer:

@@ -1,4 +1,4 @@
-"""Rules on what Q and DQ hold: scales, zero-points, types, axes. Mostly what TensorRT's ONNX parser insists on."""
+"""Rules about the values of Q and DQ: scales, zero-points, types, axes. TensorRT's ONNX parser requires most."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEWER_TYPES = {"INT4", "FLOAT8E4M3FN", "FLOAT4E2M1"}
 
 
 def values(view: View) -> Iterator[Finding]:
-    """All rules of this file."""
+    """Yield the findings of all rules of this file."""
     for rule in (_scales, _zero_points, _types, _axes):
         yield from rule(view)
     if view.opset > NEWEST_OPSET_OF_8:
@@ -30,7 +30,10 @@ def values(view: View) -> Iterator[Finding]:
 
 
 def _scales(view: View) -> Iterator[Finding]:
-    """Every scale is a constant, finite number above zero. One finding a scale, for Q and DQ share it."""
+    """Check that every scale is a constant, finite number above zero.
+
+    There is one finding for each scale, because Q and DQ share it.
+    """
     users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in view.graph.of_type(QUANTIZE, DEQUANTIZE):
         users[operand(node, 1)].append(node)
@@ -52,7 +55,10 @@ def _scales(view: View) -> Iterator[Finding]:
 
 
 def _zero_points(view: View) -> Iterator[Finding]:
-    """Every zero-point is 0: TensorRT quantizes symmetrically. One finding a zero-point."""
+    """Check that every zero-point is 0, because TensorRT quantizes symmetrically.
+
+    There is one finding for each zero-point.
+    """
     users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in view.graph.of_type(QUANTIZE, DEQUANTIZE):
         if operand(node, 2):
@@ -68,13 +74,16 @@ def _zero_points(view: View) -> Iterator[Finding]:
 
 
 def _types(view: View) -> Iterator[Finding]:
-    """Quantized values are INT8, or a type that only TensorRT 10 and newer know; biases are not quantized at all."""
+    """Check that quantized values are INT8, or a type that only TensorRT 10 and newer know.
+
+    Biases must not be quantized.
+    """
     newer: dict[str, list[str]] = defaultdict(list)
     for node in view.graph.of_type(QUANTIZE, DEQUANTIZE):
         number = view.quantized_type(node)
         maker = view.maker(operand(node, 0))
         if number in (None, TensorProto.INT8) or (node.op_type == DEQUANTIZE and maker and maker.op_type == QUANTIZE):
-            continue  # or said of its QuantizeLinear
+            continue  # INT8 or unknown, or reported for its QuantizeLinear
         name = TensorProto.DataType.Name(number) if number in TensorProto.DataType.values() else f"type {number}"
         tensor = operand(node, 0)
         if name in NEWER_TYPES:
@@ -90,7 +99,7 @@ def _types(view: View) -> Iterator[Finding]:
 
 
 def _axes(view: View) -> Iterator[Finding]:
-    """Activations have one scale; weights one, or one for each output channel."""
+    """Check that activations have one scale, and weights one scale or one for each output channel."""
     for node in view.graph.of_type(QUANTIZE, DEQUANTIZE):
         scale, tensor = view.scale(node), operand(node, 0)
         if scale is None or scale.size <= 1:

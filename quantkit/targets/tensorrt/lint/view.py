@@ -1,4 +1,4 @@
-"""What the rules ask of a graph with Q/DQ pairs."""
+"""The questions that rules ask about a graph with Q/DQ pairs."""
 
 from __future__ import annotations
 
@@ -25,36 +25,39 @@ SEVERAL_ACTIVATIONS = POINTWISE | WEIGHTED | {"Concat", "Max", "Min", "Sum"}
 
 
 class View:
-    """A graph as its pairs see it: through the layers that only pass values on. Main graph only.
+    """A graph from the view of its pairs, which skips layers that only pass values on. It covers the main graph only.
 
-    ``constants`` are the names of all tensors that a builder folds, beside the graph's own constants.
+    Attributes:
+        graph: The graph.
+        opset: The version of ONNX's own operators.
+        constants: The names of all tensors that a builder folds, including the graph's own constants.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = Graph(model.graph)
         self.opset = opset_of(model)
         self.constants = set(self.graph.constants)
-        for node in self.graph.nodes:  # a graph is sorted
+        for node in self.graph.nodes:  # in topological order
             foldable = passes_values_on(node) or node.op_type in (QUANTIZE, DEQUANTIZE)
             if foldable and node.input and all(not name or name in self.constants for name in node.input):
                 self.constants.update(node.output)
 
     def origin(self, tensor: str) -> str:
-        """The tensor whose values, or some of them, this one has."""
+        """Return the tensor that this one's values come from. They may be all its values or some of them."""
         return self._followed(tensor, passes_values_on)[-1]
 
     def whole(self, tensor: str) -> str:
-        """The tensor whose values, all of them, this one has: a part of a tensor is a tensor of its own."""
+        """Return the tensor whose values are exactly this one's; a part of a tensor is a tensor of its own."""
         return self._followed(tensor, lambda node: passes_values_on(node) and not parts_a_tensor(node))[-1]
 
     def between(self, tensor: str) -> list[onnx.NodeProto]:
-        """The layers that pass values on between a tensor and its origin, the last one first."""
+        """Return the layers that pass values on between a tensor and its origin, the last one first."""
         producers = (self.graph.producer(name) for name in self._followed(tensor, passes_values_on)[:-1])
         return [node for node in producers if node is not None]
 
     def _followed(self, tensor: str, passes: Callable[[onnx.NodeProto], bool]) -> list[str]:
-        """A tensor and those before it, as long as layers between pass values on."""
-        found = {tensor: None}  # in order; a damaged graph may go in circles
+        """Return a tensor and the tensors before it, as long as the layers between them satisfy ``passes``."""
+        found = {tensor: None}  # an ordered set, because a damaged graph may have cycles
         while (node := self.graph.producer(tensor)) is not None and passes(node):
             tensor = operand(node, 0)
             if tensor in found:
@@ -63,16 +66,16 @@ class View:
         return list(found)
 
     def maker(self, tensor: str) -> onnx.NodeProto | None:
-        """The node that computes a tensor's values."""
+        """Return the node that computes a tensor's values."""
         return self.graph.producer(self.origin(tensor))
 
     def dequantize(self, tensor: str) -> onnx.NodeProto | None:
-        """The DequantizeLinear that the tensor comes from; None where it is in floating point."""
+        """Return the DequantizeLinear that a tensor comes from; None if the tensor is in floating point."""
         node = self.maker(tensor)
         return node if node is not None and node.op_type == DEQUANTIZE else None
 
     def unpaired(self, tensor: str) -> str:
-        """The tensor that a pair on this one quantizes; without a pair its origin."""
+        """Return the tensor that this tensor's pair quantizes; without a pair, the tensor's origin."""
         node = self.dequantize(tensor)
         quantize = None if node is None else self.maker(operand(node, 0))
         if quantize is None or quantize.op_type != QUANTIZE:
@@ -80,12 +83,12 @@ class View:
         return self.origin(operand(quantize, 0))
 
     def consumers(self, tensor: str) -> list[onnx.NodeProto]:
-        """The nodes that consume a tensor, each once, those with a subgraph that reads it included."""
+        """Return the nodes that consume a tensor, each once, including nodes with a subgraph that reads it."""
         nodes = [*(node for node, _ in self.graph.consumers(tensor)), *self.graph.captured.get(tensor, ())]
         return list({id(node): node for node in nodes}.values())
 
     def users(self, tensor: str) -> list[onnx.NodeProto]:
-        """The nodes that compute with a tensor's values."""
+        """Return the nodes that compute with a tensor's values."""
         found: dict[int, onnx.NodeProto] = {}
         waiting, seen = [tensor], set()
         while waiting:
@@ -101,23 +104,26 @@ class View:
         return list(found.values())
 
     def users_of_outputs(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """The nodes that compute with a node's outputs."""
+        """Return the nodes that compute with a node's outputs."""
         return [user for name in node.output for user in self.users(name)]
 
     def users_after_pair(self, quantize: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """The nodes that compute with the outputs of a QuantizeLinear and its DequantizeLinear."""
+        """Return the nodes that compute with the outputs of a QuantizeLinear and its DequantizeLinear."""
         dequantizers = (node for node in self.users_of_outputs(quantize) if node.op_type == DEQUANTIZE)
         return [user for node in dequantizers for user in self.users_of_outputs(node)]
 
     def activations(self, node: onnx.NodeProto) -> list[str]:
-        """The inputs that are no constants; of other than pointwise layers and Concat the first alone."""
+        """Return the inputs of a node that are not constant.
+
+        Only the first input is considered, except for pointwise and weighted layers, Concat, Max, Min and Sum.
+        """
         inputs = node.input if node.op_type in SEVERAL_ACTIVATIONS else node.input[:1]
         return [name for name in inputs if name and name not in self.constants]
 
     def activated(self, node: onnx.NodeProto) -> str:
-        """A node's output behind the activations that it is fused with: one by one, x · sigmoid(x) included."""
+        """Return a node's output after the activations that it is fused with, including x · sigmoid(x)."""
         output = result(node)
-        seen: set[str] = set()  # a damaged graph may go in circles
+        seen: set[str] = set()  # a damaged graph may have cycles
         while output not in seen and (users := self.users(output)):
             seen.add(output)
             gates = [user for user in users if user.op_type in ACTIVATIONS]
@@ -135,7 +141,7 @@ class View:
         return node.op_type in WEIGHTED and all(self.dequantize(operand(node, i)) is not None for i in (0, 1))
 
     def ends_quantized(self, node: onnx.NodeProto) -> bool:
-        """True if a node's output is quantized before anything else than a fused pointwise layer consumes it."""
+        """True if a node's output is quantized, with only fused pointwise layers in between."""
         waiting, seen = [node], {id(node)}
         while waiting:
             for user in self.users_of_outputs(waiting.pop()):
@@ -147,25 +153,29 @@ class View:
         return False
 
     def stored(self, name: str) -> onnx.TensorProto | None:
-        """The constant of the graph that a constant is made from; None for other tensors."""
+        """Return the constant of the graph that a constant is made from; None for other tensors."""
         return self.graph.constants.get(self.origin(name))
 
     def array(self, name: str) -> npt.NDArray[np.float64] | None:
-        """The numbers of a constant, flat; None when it is no constant, or its data is not here. Raises BadModel."""
+        """Return the values of a constant, flat; None if it is not constant or its data is not here.
+
+        Raises:
+            BadModel: The constant is damaged.
+        """
         values = self.graph.array(self.origin(name))
         return None if values is None else np.asarray(values, np.float64).reshape(-1)
 
     def scale(self, node: onnx.NodeProto) -> npt.NDArray[np.float64] | None:
-        """The scales of a QuantizeLinear or DequantizeLinear, flat; None when they are not known."""
+        """Return the scales of a QuantizeLinear or DequantizeLinear, flat; None if they are unknown."""
         return self.array(operand(node, 1))
 
     def same_scale(self, one: onnx.NodeProto, other: onnx.NodeProto) -> bool:
-        """True if two Q or DQ have equal scales, or none that is known."""
+        """True if two Q or DQ have equal scales, or if the scale of one is unknown."""
         a, b = self.scale(one), self.scale(other)
         return a is None or b is None or (a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=True)))
 
     def dims(self, tensor: str) -> tuple[int, ...] | None:
-        """The shape of a constant behind Q, DQ, Cast and Transpose; None where something else reshapes it."""
+        """Return the shape of a constant after Q, DQ, Cast and Transpose; None if something else reshapes it."""
         permutations = []
         seen: set[str] = set()
         while tensor not in self.graph.constants and tensor not in seen:
@@ -187,7 +197,7 @@ class View:
         return tuple(dims)
 
     def quantized_type(self, node: onnx.NodeProto) -> int | None:
-        """The onnx type of a Q's output or a DQ's input; None when it is not known. ONNX's default is UINT8."""
+        """Return the ONNX type of a Q's output or a DQ's input; None if it is unknown. ONNX's default is UINT8."""
         zero_point = self.stored(operand(node, 2))
         if zero_point is not None:
             return int(zero_point.data_type)
@@ -203,7 +213,7 @@ class View:
 def passes_values_on(node: onnx.NodeProto) -> bool:
     """True if a node computes nothing: pairs commute with it, or it is a Cast.
 
-    A Cast is looked through, for FP16 models have many and scales may stand behind one, but TensorRT moves no pair over
-    it.
+    Casts are skipped because FP16 models have many and scales may be before one. TensorRT does not move pairs over a
+    Cast.
     """
     return commutes_with_rounding(node) or node.op_type == "Cast"

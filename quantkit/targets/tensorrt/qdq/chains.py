@@ -1,7 +1,7 @@
-"""Pairs that TensorRT needs because of other pairs: on sums in a chain, and around layers that pairs move over.
+"""Pairs that TensorRT needs because of other pairs: on chains of sums, and around layers that pairs move over.
 
-If one layer consumes a tensor through a pair, and another one without a pair or through one of another scale, the
-tensor stays in floating point and a kernel of its own rounds it: the layer that computes it cannot do so on the way.
+If one layer consumes a tensor through a pair, and another one without a pair or through a pair with another scale, the
+tensor stays in floating point and a separate kernel rounds it: the layer that computes the tensor cannot round it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from quantkit.qdq.placement import Placement, moves_values
 
 
 def pair_sums_in_chains(placement: Placement) -> None:
-    """Pair each sum that is not fused with a Conv, if all its consumers are paired, the next sum among them.
+    """Pair each sum that is not fused with a Conv if all its consumers, including the next sum, are paired.
 
-    From the last one on: in a row of residual blocks each sum is consumed by the next block's Conv and by its sum.
+    Nodes are visited from the last to the first: in a row of residual blocks, each sum is consumed by the next block's
+    Conv and by its sum.
     """
     paired = {name for _, name, _ in placement.edges}
     for node in reversed(placement.graph.nodes):
@@ -27,10 +28,10 @@ def pair_sums_in_chains(placement: Placement) -> None:
 
 
 def share_scales_across(placement: Placement) -> None:
-    """Give one scale to the pairs of a tensor and of all that layers which only move its values make of it.
+    """Give one scale to the pairs of a tensor and of all tensors that layers derive from it by only moving its values.
 
-    TensorRT moves those pairs to that tensor, where another scale would be a second rounding of it. The parts of a
-    Split, Slice or Gather keep ranges of their own: they may be smaller.
+    TensorRT moves those pairs to that tensor, where another scale would round it a second time. The parts of a Split,
+    Slice or Gather keep their own ranges, because these may be smaller.
     """
     origins: dict[str, str] = {}
     for node in placement.graph.nodes:

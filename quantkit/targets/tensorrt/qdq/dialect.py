@@ -1,24 +1,24 @@
 """Q/DQ for TensorRT: symmetric s8, placed so that the builder keeps its fusions.
 
-The rules, after NVIDIA's "Working with Quantized Types" (Q/DQ layer-placement recommendations),
+The rules follow NVIDIA's "Working with Quantized Types" (Q/DQ layer-placement recommendations),
 https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quantized-types.html:
 
-1. A pair on every input of Conv, ConvTranspose, Gemm and MatMul, none on their outputs; activations per-tensor, weights
-   per-channel; zero-point 0, every scale above 0.
-2. A residual Add gets a pair on the skip input only: one on the branch that comes straight from a Conv would break the
-   fusion of Conv and Add. An Add without such a branch gets pairs if all its consumers do.
-3. No pair on a bias: TensorRT does not parse INT32 DequantizeLinear.
-4. MaxPool, as a layer that only moves values, commutes with Q/DQ and needs no pair; pairs that move over such layers to
-   one tensor share one scale. An average pool does not commute, and gets pairs on its input and its output, if the
+1. Every input of Conv, ConvTranspose, Gemm and MatMul gets a pair, and their outputs get none. Activations are
+   per-tensor, weights per-channel; zero-points are 0 and scales above 0.
+2. A residual Add gets a pair on the skip input only: a pair on the branch that comes straight from a Conv would break
+   the fusion of Conv and Add. An Add without such a branch gets pairs if all its consumers do.
+3. A bias gets no pair: TensorRT does not parse INT32 DequantizeLinear.
+4. MaxPool, like a layer that only moves values, commutes with Q/DQ and needs no pair; pairs that move over such layers
+   to one tensor share one scale. An average pool does not commute, and gets pairs on its input and its output if the
    layers around it are quantized.
 5. Any other layer runs in INT8 only between pairs on all its inputs and its output, and is left in floating point.
 6. All inputs and the output of a Concat share one scale, so that nothing is requantized.
 7. A Gemm or MatMul whose weight has fewer than 16 rows or columns is left in floating point.
 8. Squeeze and excitation runs in INT8 as a whole, with pairs on the gate and on the tensor that it scales, if the
-   product's consumers are quantized: a depthwise Conv has INT8 kernels only if its output is INT8. Elsewhere a Conv of
-   one pixel is left in floating point: a pair costs more there than INT8 saves.
-9. A Clip from 0 is a ReLU where the pair behind it ends no higher: TensorRT 8.6 errs on the Clip behind a Conv in
-   floating point.
+   product's consumers are quantized: a depthwise Conv has INT8 kernels only if its output is INT8. Otherwise, a Conv
+   on one pixel is left in floating point, because a pair costs more there than INT8 saves.
+9. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
+   the Clip after a floating-point Conv incorrectly.
 """
 
 from __future__ import annotations
@@ -50,13 +50,24 @@ def quantized_for_tensorrt(
     exclude: Sequence[str] = (),
     channels: Mapping[str, ChannelStatistics] | None = None,
 ) -> onnx.ModelProto:
-    """The model with Q/DQ pairs; nodes whose name or output matches ``exclude`` stay in floating point.
+    """Make a model with Q/DQ pairs for TensorRT.
 
-    ``channels``, by tensor, serve to equalize channels and to correct biases; None does neither.
+    Args:
+        model: The user's model.
+        ranges: The ranges by tensor.
+        exclude: Wildcards; nodes whose name or output matches one stay in floating point.
+        channels: The statistics of every tensor's channels, for equalizing channels and correcting biases; None skips
+            both.
+
+    Returns:
+        The quantized copy.
+
+    Raises:
+        TargetRefuses: The model cannot be prepared for Q/DQ.
     """
     start = equalized(model, ranges, channels, symmetric=True)
     proto, ranges, graph = start.proto, start.ranges, Graph(start.proto.graph)
-    # The output of a weighted layer gets no pair (rule 1), so that it needs no range: a Q/DQ model's scales lack it.
+    # The output of a weighted layer gets no pair (rule 1) and so needs no range, which a Q/DQ model's scales lack.
     unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}
     excluded = set(excluded_nodes(graph, exclude, unpaired | set(ranges)))
     placement = Placement(graph, ranges, excluded | one_pixel_convs(graph))

@@ -1,7 +1,7 @@
-"""Weights of matrix products as TensorRT 8 wants them: in floating point, with a QuantizeLinear of their own.
+"""Weights of matrix products in the form that TensorRT 8 needs: in floating point, with a QuantizeLinear.
 
-TensorRT 8.6 takes a Conv's weight in INT8, but fails to build a transformer whose MatMul weights are ("Assertion
-params.weights.type() != DataType::kINT8", measured on an H200). Strongly typed networks keep INT8.
+TensorRT 8.6 accepts a Conv's weight in INT8, but fails to build a transformer whose MatMul weights are in INT8
+("Assertion params.weights.type() != DataType::kINT8", measured on an H200). Strongly typed networks keep INT8.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from quantkit.graph.operators import DEQUANTIZE, MATRIX_PRODUCTS, QUANTIZE
 
 
 def with_float_matrices(quantized: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which the graph itself quantizes, from FP32, every INT8 weight that only matrix products consume.
+    """Return a copy with FP32 weights and a QuantizeLinear for every INT8 weight that only matrix products consume.
 
-    The FP32 values are multiples of the scale, so that quantizing them gives the INT8 weight again, to the bit.
+    The FP32 values are multiples of the scale, so that quantizing them gives the same INT8 weight to the bit.
     """
     model = onnx.ModelProto()
     model.CopyFrom(quantized)
@@ -39,7 +39,7 @@ def with_float_matrices(quantized: onnx.ModelProto) -> onnx.ModelProto:
 def _quantize(
     weight: onnx.TensorProto, dequantize: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]
 ) -> onnx.NodeProto:
-    """Put FP32 in the weight's place; the node that makes INT8 of it takes over the weight's name."""
+    """Replace a weight with FP32 values; return the node that quantizes them, whose output has the weight's name."""
     axis = attribute(dequantize, "axis", 1)
     scale = numpy_helper.to_array(constants[dequantize.input[1]])
     values = numpy_helper.to_array(weight)

@@ -1,8 +1,8 @@
-"""Clips in front of TensorRT's pairs that the pairs make superfluous above.
+"""Clips before TensorRT's pairs whose upper bound the pairs make superfluous.
 
-TensorRT 8.6 computes something else for a Conv in floating point, a Clip and a QuantizeLinear in a row: on an H200
-MobileNetV2 with its first Conv left out of INT8 agreed with FP32 on 10 % of the images, and on 99 % with a ReLU in the
-Clip's place.
+TensorRT 8.6 computes a wrong result for a floating-point Conv, a Clip and a QuantizeLinear in a row: on an H200,
+MobileNetV2 with its first Conv left out of INT8 agreed with FP32 on 10 % of the images, and on 99 % with a ReLU in
+place of the Clip.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from quantkit.graph.operators import QUANTIZE, clip_bounds, commutes_with_roundi
 
 
 def relus_for_clips(graph: onnx.GraphProto) -> None:
-    """Turn each Clip from 0 into a ReLU if all its consumers quantize it to s8 that ends no higher than the Clip.
+    """Turn each Clip from 0 into a ReLU if all its consumers quantize it to s8 ranges that end no higher.
 
-    Layers between that commute with rounding, such as a MaxPool, make no difference: TensorRT moves pairs over them.
-    The outputs of the graph stay equal to the bit.
+    Layers between them that commute with rounding, such as a MaxPool, make no difference, because TensorRT moves pairs
+    over them. The outputs of the graph stay equal to the bit.
     """
     view = Graph(graph)
     for node in view.of_type("Clip"):
         bounds = clip_bounds(node, view.constants)
         if bounds is None or bounds[0] != 0:
             continue
-        moved, last = [node.output[0]], []  # the names of its values; the nodes that compute with them
+        moved, last = [node.output[0]], []  # the tensors that hold its values; the nodes that compute with them
         for name in moved:
             for user, position in view.consumers(name):
                 if commutes_with_rounding(user) and position == 0:
@@ -41,7 +41,7 @@ def relus_for_clips(graph: onnx.GraphProto) -> None:
 
 
 def _saturates(graph: Graph, node: onnx.NodeProto, highest: float) -> bool:
-    """True if a node is a QuantizeLinear to s8 with zero-point 0 that rounds this value to its largest."""
+    """True if a node is a QuantizeLinear to s8 with zero-point 0 that rounds this value to the largest integer."""
     if node.op_type != QUANTIZE:
         return False
     scales, zero_points = graph.array(operand(node, 1)), graph.array(operand(node, 2))

@@ -1,6 +1,6 @@
 """Squeeze and excitation for TensorRT: a branch of one pixel that scales the channels of the tensor it comes from.
 
-Hu et al., "Squeeze-and-Excitation Networks" (2018), https://arxiv.org/abs/1709.01507: a global pool, two Convs of one
+Hu et al., "Squeeze-and-Excitation Networks" (2018), https://arxiv.org/abs/1709.01507: a global pool, two Convs on one
 pixel, a gate, and the Mul that applies it.
 """
 
@@ -16,13 +16,20 @@ from quantkit.graph.operators import GLOBAL_POOLS
 from quantkit.qdq.placement import Placement
 
 REDUCTIONS = frozenset({"ReduceMean", "ReduceMax"})
-# Their output is of one pixel if their input is.
+# Operators whose output has one pixel if their inputs have.
 ONE_PIXEL = {"Clip", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh"}
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The Mul of a tensor by its own gate; ``convs`` are those of one pixel that the gate is computed with."""
+    """The product of a tensor and its gate.
+
+    Attributes:
+        mul: The Mul.
+        scaled: The tensor.
+        gate: The gate.
+        convs: The Convs on one pixel that compute the gate.
+    """
 
     mul: onnx.NodeProto
     scaled: str
@@ -31,13 +38,13 @@ class Gate:
 
 
 def one_pixel_convs(graph: Graph) -> set[str]:
-    """Names of the Convs behind a global pool, with nothing between that adds pixels."""
+    """Return the names of the Convs after a global pool, with nothing between them that adds pixels."""
     behind = _behind_pools(graph)
     return {node.name for node in graph.of_type("Conv") if node.input[0] in behind}
 
 
 def gates_of(graph: Graph) -> list[Gate]:
-    """Every Mul of a tensor by a tensor of one pixel that is computed from it, in graph order."""
+    """Return every Mul of a tensor by a tensor of one pixel that is computed from it, in graph order."""
     behind = _behind_pools(graph)
     found = []
     for node in graph.of_type("Mul"):
@@ -51,10 +58,11 @@ def gates_of(graph: Graph) -> list[Gate]:
 
 
 def place_gates(placement: Placement, excluded: Set[str]) -> None:
-    """Quantize whole branches: every gate whose product has quantized consumers alone gets pairs throughout.
+    """Quantize whole branches: every gate whose product has only quantized consumers gets pairs throughout.
 
-    ``excluded`` names the nodes that the user keeps in floating point; the Convs of a branch may stand in the
-    placement's own set until now.
+    Args:
+        placement: The placement; it is changed. Until now, its excluded nodes may include the Convs of a branch.
+        excluded: The names of the nodes that the user keeps in floating point.
     """
     for gate in gates_of(placement.graph):
         names = {gate.mul.name, *(conv.name for conv in gate.convs)}
@@ -71,7 +79,7 @@ def place_gates(placement: Placement, excluded: Set[str]) -> None:
 
 
 def _behind_pools(graph: Graph) -> dict[str, onnx.NodeProto]:
-    """Every tensor of one pixel behind a global pool, the pools' own included, and its producer."""
+    """Return every tensor of one pixel after a global pool, including the pools' outputs, with its producer."""
     found: dict[str, onnx.NodeProto] = {}
     for node in graph.nodes:
         inputs = [name for name in node.input if name and name not in graph.constants]
@@ -87,12 +95,12 @@ def _is_global_pool(graph: Graph, node: onnx.NodeProto) -> bool:
         return True
     if node.op_type not in REDUCTIONS or not attribute(node, "keepdims", 1):
         return False
-    axes = graph.array(operand(node, 1))  # from opset 18 on
+    axes = graph.array(operand(node, 1))  # an input since opset 18
     return sorted(attribute(node, "axes", []) if axes is None else axes.reshape(-1).tolist()) in ([2, 3], [-2, -1])
 
 
 def _branch(gate: str, behind: Mapping[str, onnx.NodeProto]) -> tuple[list[onnx.NodeProto], set[str]]:
-    """The nodes that a tensor of one pixel is computed with, and the inputs of their pools."""
+    """Return the nodes that compute a tensor of one pixel, and the inputs of their pools."""
     nodes: dict[str, onnx.NodeProto] = {}
     roots: set[str] = set()
     waiting = [gate]

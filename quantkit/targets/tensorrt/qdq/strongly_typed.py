@@ -1,9 +1,9 @@
-"""INT8 models whose own tensors say the precision, as strongly typed networks want it.
+"""INT8 models whose tensors state the precision, as strongly typed networks need it.
 
-TensorRT 11 has no FP16 and INT8 builder flags any more, and 10 can do without them (``kSTRONGLY_TYPED``): every layer
-runs in the type that the ONNX gives its tensors. So an FP16 engine comes from a model of FP16 tensors, and INT8 from
-Q/DQ between FP16 tensors. A DequantizeLinear outputs the type of its scale, so the scales are FP16, too, which ONNX
-has from opset 19. Inputs and outputs stay FP32, with one Cast each.
+TensorRT 11 no longer has FP16 and INT8 builder flags, and 10 can do without them (``kSTRONGLY_TYPED``): every layer
+runs in the type that the ONNX gives its tensors. So an FP16 engine comes from a model with FP16 tensors, and INT8 from
+Q/DQ between FP16 tensors. The output of a DequantizeLinear has the type of its scale, so the scales are FP16, too,
+which ONNX supports since opset 19. Inputs and outputs stay FP32, with one Cast each.
 https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/quantized-types-explicit-quantization.html
 """
 
@@ -22,15 +22,24 @@ from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
 from quantkit.transforms.half_precision import LARGEST_HALF, beyond_half, half_constants, strongly_typed_half
 
 FP16_SCALES_OPSET = 19
-FP16_SCALES_IR = 9  # the first with opset 19
+FP16_SCALES_IR = 9  # the first IR version with opset 19
 LARGEST_SCALE = LARGEST_HALF / 128  # dequantizes -128 to the lowest number of FP16, not to -Inf; exact in FP16
 SMALLEST_NORMAL = 2.0**-14
 
 
 def quantized_half_precision(quantized: onnx.ModelProto) -> onnx.ModelProto:
-    """Q/DQ over FP16 from the output of ``quantized_for_tensorrt``; ``quantized`` itself is left as it is.
+    """Convert the output of ``quantized_for_tensorrt`` to Q/DQ over FP16.
 
-    Opset 19 or newer. Scales are FP16, int8 weights and zero points stay int8; all else is FP16. Raises TargetRefuses.
+    Scales become FP16, int8 weights and zero points stay int8; everything else becomes FP16.
+
+    Args:
+        quantized: The Q/DQ model; it is not changed.
+
+    Returns:
+        The converted copy, of opset 19 or newer.
+
+    Raises:
+        TargetRefuses: The model cannot be upgraded to opset 19 or converted to FP16.
     """
     proto = _upgraded(quantized)
     _round_scales(proto.graph)
@@ -38,7 +47,7 @@ def quantized_half_precision(quantized: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def beyond_scales(half: onnx.ModelProto) -> tuple[str, ...]:
-    """Warnings for constants and calibrated ranges of a ``quantized_half_precision`` model that lie outside FP16."""
+    """Return warnings for constants and calibrated ranges of a ``quantized_half_precision`` model beyond FP16."""
     notes = list(beyond_half(half))
     constants = {name: value for name, value in half_constants(half.graph) if value.size}
     scales = {node.input[0]: node.input[1] for node in Graph(half.graph).of_type(QUANTIZE)}
@@ -49,7 +58,7 @@ def beyond_scales(half: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _upgraded(quantized: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy that may hold FP16 scales."""
+    """Return a copy of an opset that allows FP16 scales."""
     opset = opset_of(quantized)
     if opset >= FP16_SCALES_OPSET:
         proto = onnx.ModelProto()
@@ -68,16 +77,16 @@ def _upgraded(quantized: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _round_scales(graph: onnx.GraphProto) -> None:
-    """Make every scale a number of FP16, and quantize the int8 weights anew for it.
+    """Round every scale to a number of FP16, and quantize the int8 weights again with it.
 
-    Scales are rounded to the nearest, so that weights grow and shrink alike, by 0.05 % at most, which no other int8
-    value would repair. Below 2⁻¹⁴ they are rounded up: nothing is cut off, and none becomes zero, which TensorRT
-    refuses. Those have fewer digits, but then values of that size have no more in FP16. A range beyond FP16, such as
-    that of an attention mask of -3.4e38, ends where FP16 does.
+    Scales are rounded to the nearest number, so that weights grow and shrink alike, by 0.05 % at most, which no other
+    int8 value would correct. Scales below 2⁻¹⁴ are rounded up, so that nothing is cut off and none becomes zero, which
+    TensorRT refuses. Those scales have fewer digits, but values of that size have no more in FP16 either. A range
+    beyond FP16, such as that of an attention mask of -3.4e38, ends where FP16 does.
     """
     view = Graph(graph)
     constants = view.initializers
-    axes: dict[str, tuple[str, int]] = {}  # int8 weight to its scale and axis
+    axes: dict[str, tuple[str, int]] = {}  # the scale and axis by int8 weight
     scales = set()
     for node in view.of_type(QUANTIZE, DEQUANTIZE):
         scales.add(node.input[1])
@@ -97,7 +106,10 @@ def _round_scales(graph: onnx.GraphProto) -> None:
 
 
 def half_scale(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float16]:
-    """FP16 scales for positive ones: the nearest; below 2⁻¹⁴, where FP16 is coarse, the next above; 511.75 at most."""
+    """Return FP16 scales for positive scales: the nearest number, or the next above below 2⁻¹⁴; at most 511.75.
+
+    Below 2⁻¹⁴, FP16 is coarse.
+    """
     cut = np.minimum(values, LARGEST_SCALE)
     half = cut.astype(np.float16)
     up = (half < cut) & (cut < SMALLEST_NORMAL)

@@ -1,4 +1,4 @@
-"""The tensors of a quantized graph that can have a zero-point, for ``zero_points`` to fold it into biases."""
+"""The tensors of a quantized graph that can have a zero-point, which ``zero_points`` folds into biases."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from quantkit.graph.graph import Graph, attribute, operand
 from quantkit.graph.operators import CLAMPS, DEQUANTIZE, QUANTIZE, clip_bounds, is_plain_product
 from quantkit.qdq.metadata import FROM_ZERO
 
-BELOW = 128  # levels of s8 on the negative side
+BELOW = 128  # the levels of s8 below zero
 BIASED = ("Conv", "Gemm")
 
 
 @dataclass(frozen=True)
 class FoldingSite:
-    """A tensor that can have a zero-point: its activation, its pair, and the layers whose biases change.
+    """A tensor that can have a zero-point, with the layers whose biases change.
 
-    ``before`` adds to the tensor itself, those of ``behind`` consume it, and the output of those of ``beside`` is added
-    to it by a sum.
+    Attributes:
+        activation: The ReLU or Clip that computes the tensor.
+        quantize: The QuantizeLinear of its pair.
+        dequantized: The output of its pair.
+        scale: The scale of the pair with a zero-point.
+        before: The layer whose bias is added to the tensor.
+        behind: The layers that consume the tensor.
+        beside: The layers whose output a sum adds to the tensor.
     """
 
     activation: onnx.NodeProto
@@ -41,17 +47,22 @@ class FoldingSite:
 
     @property
     def quantized(self) -> str:
-        """The name of the tensor less its offset, which is quantized in its place."""
+        """The name of the tensor minus its offset, which is quantized in place of the tensor."""
         return f"{self.tensor}{FROM_ZERO}"
 
     @property
     def offset(self) -> float:
-        """What the quantized values lack: 128 scales."""
+        """The number that the quantized values are lower by: 128 scales."""
         return BELOW * float(self.scale)
 
 
 def sites(graph: Graph, names: set[str]) -> Iterator[FoldingSite]:
-    """Every tensor that can have a zero-point, in graph order; ``names`` are in use, and updated."""
+    """Yield every tensor that can have a zero-point, in graph order.
+
+    Args:
+        graph: The graph.
+        names: The names in use; the new ones are added.
+    """
     for node in graph.of_type(*CLAMPS):
         site = _site(graph, node)
         if site is not None and site.quantized not in names:
@@ -77,7 +88,7 @@ def _site(graph: Graph, activation: onnx.NodeProto) -> FoldingSite | None:
 
 
 def _own_scale(graph: Graph, quantize: onnx.NodeProto, dequantize: onnx.NodeProto) -> float | None:
-    """The scale of a pair without a zero-point, if it is one FP32 number and no other node's."""
+    """Return the scale of a pair without a zero-point, if it is one FP32 number that no other node uses."""
     scale, zero_point = (graph.initializers.get(operand(quantize, position)) for position in (1, 2))
     if scale is None or zero_point is None or numpy_helper.to_array(zero_point).any():
         return None
@@ -88,7 +99,7 @@ def _own_scale(graph: Graph, quantize: onnx.NodeProto, dequantize: onnx.NodeProt
 
 
 def _consumers(graph: Graph, name: str) -> tuple[tuple[onnx.NodeProto, ...], tuple[onnx.NodeProto, ...]] | None:
-    """A tensor's weighted consumers, and the layers whose output is added to it; None if it has others, or none."""
+    """Return a tensor's weighted consumers, and the layers whose output is added to it; None if it has others."""
     if graph.must_keep(name):
         return None
     behind, beside = [], []
@@ -112,7 +123,7 @@ def _only_consumer(graph: Graph, name: str, op_type: str) -> onnx.NodeProto | No
 
 
 def _layer_before(graph: Graph, name: str) -> onnx.NodeProto | None:
-    """The layer whose bias adds to a tensor: its producer, or that of a sum's part; None where others would see it."""
+    """Return the layer whose bias is added to a tensor, directly or by a sum; None if others consume its output."""
     node = graph.producer(name)
     if node is None or node.op_type != "Add":
         return _straight_layer(graph, name)
@@ -129,7 +140,7 @@ def _straight_layer(graph: Graph, name: str) -> onnx.NodeProto | None:
 
 
 def _is_plain(graph: Graph, node: onnx.NodeProto) -> bool:
-    """True if a node is a Conv or Gemm of constants, whose bias adds to each output channel."""
+    """True if a node is a Conv or Gemm with constant weights and bias, whose bias is added to each output channel."""
     if node.op_type not in BIASED or weight_of(graph, node) is None:
         return False
     bias = operand(node, 2)
@@ -139,13 +150,13 @@ def _is_plain(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _weighs_alike(graph: Graph, node: onnx.NodeProto) -> bool:
-    """True if a constant more everywhere in a node's input is a constant more in each output channel."""
+    """True if adding a constant to a node's input adds a constant to each output channel."""
     padded = any(attribute(node, "pads", [])) or attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
     return _is_plain(graph, node) and not padded
 
 
 def weight_of(graph: Graph, node: onnx.NodeProto) -> onnx.TensorProto | None:
-    """The constant that holds a weight, quantized or not."""
+    """Return the constant that holds a node's weight, quantized or not; None if the weight is not constant."""
     dequantize = graph.producer(node.input[1])
     quantized = dequantize is not None and dequantize.op_type == DEQUANTIZE
     return graph.initializers.get(dequantize.input[0] if dequantize is not None and quantized else node.input[1])

@@ -1,10 +1,10 @@
-"""Zero-points for TensorRT, whose INT8 has none: folded into the biases on either side of a tensor.
+"""Zero-points for TensorRT, whose INT8 has none: they are folded into the biases before and after a tensor.
 
-A symmetric s8 leaves half of its 256 values unused behind a ReLU. With q = -128 standing for 0 all are used: the bias
-in front of the tensor takes off 128 scales, and the biases behind it add what their layers would miss, which is exact
-for every layer that weighs all positions alike, so that no padding is in play; after Jacob et al., "Quantization and
+After a ReLU, symmetric s8 does not use half of its 256 values. With q = -128 for 0, all are used: the bias before the
+tensor subtracts 128 scales, and the biases after it add what their layers would lack. This is exact for every layer
+that weighs all positions alike, that is, without padding. The method is that of Jacob et al., "Quantization and
 Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (2018), section 2.3,
-https://arxiv.org/abs/1712.05877. The ReLU, or a Clip from 0, goes: what lies below 0 saturates at -128.
+https://arxiv.org/abs/1712.05877. The ReLU, or a Clip from 0, is removed: values below 0 saturate at -128.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from quantkit.targets.tensorrt.qdq.zero_point_sites import FoldingSite, sites, w
 
 
 def fold_zero_points(quantized: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the output of ``quantized_for_tensorrt`` in which every tensor that can have a zero-point has one.
+    """Return a copy of the output of ``quantized_for_tensorrt`` with zero-points for all tensors that can have one.
 
-    Such a tensor is the output of a ReLU, or of a Clip from 0, behind a Conv or Gemm, or behind the sum of one with
+    Such a tensor is the output of a ReLU, or of a Clip from 0, after a Conv or Gemm or after the sum of one with
     something else, if all its consumers are Convs without padding, Gemms, and such sums.
     """
     proto = onnx.ModelProto()
@@ -34,8 +34,8 @@ def fold_zero_points(quantized: onnx.ModelProto) -> onnx.ModelProto:
     found = list(sites(graph, names))
     if not found:
         return proto
-    inputs: dict[str, npt.NDArray[np.float64] | float] = defaultdict(float)  # what biases add for their layers' inputs
-    outputs: dict[str, float] = defaultdict(float)  # what biases add to their layers' outputs
+    inputs: dict[str, npt.NDArray[np.float64] | float] = defaultdict(float)  # added to biases because of layers' inputs
+    outputs: dict[str, float] = defaultdict(float)  # added to biases because of layers' outputs
     moved = {}
     for site in found:
         outputs[site.before.name] -= site.offset
@@ -58,7 +58,7 @@ def fold_zero_points(quantized: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _weight_sums(graph: Graph, node: onnx.NodeProto) -> npt.NDArray[np.float64]:
-    """Of the weights that each output channel adds up, as the layer computes with them: float64 of shape (O,)."""
+    """Return the sum of each output channel's weights, as the layer computes with them, (O,)."""
     weight = weight_of(graph, node)
     assert weight is not None
     axis = weight_output_axis(node, len(weight.dims))
@@ -71,7 +71,7 @@ def _weight_sums(graph: Graph, node: onnx.NodeProto) -> npt.NDArray[np.float64]:
 
 
 def _start_from_zero(graph: onnx.GraphProto, view: Graph, site: FoldingSite) -> None:
-    """Take the activation out, and set the scale."""
+    """Remove the activation, and set the scale."""
     producer = view.producer(site.activation.input[0])
     assert producer is not None
     producer.output[0] = site.quantize.input[0] = site.quantized
@@ -87,7 +87,7 @@ def _add_to_bias(
     more: npt.NDArray[np.float64] | float,
     names: set[str],
 ) -> None:
-    """Give a node a bias of its own: that which it has and ``more``. ``names`` are in use, and updated."""
+    """Give a node its own bias: the bias that it has, plus ``more``. ``names`` are in use; the new name is added."""
     weight = weight_of(view, node)
     assert weight is not None
     bias = view.initializers.get(operand(node, 2))
