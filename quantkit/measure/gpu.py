@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from quantkit.core.comparison import GpuLoad
-from quantkit.targets.base import DeviceSession
+from quantkit.targets.session import DeviceSession
 
 LOAD_SECONDS = 1.0  # NVML averages power over some tenths of a second
 SAMPLES_PER_SECOND = 20

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from quantkit.core.comparison import Latency
 from quantkit.core.progress import Advance
-from quantkit.targets.base import DeviceSession, Session, TimedSession
+from quantkit.targets.session import DeviceSession, Session, TimedSession
 
 ROUNDS = 10
 FEWEST_ROUNDS = 3

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from quantkit.core.errors import BadConfig
 from quantkit.core.extensions import installed, loaded
 from quantkit.core.record import Record
-from quantkit.targets.base import Availability, LayerOutputs, Session, Target
+from quantkit.targets.base import Availability, Target
 from quantkit.targets.onnxruntime import OnnxRuntime
 from quantkit.targets.openvino import OpenVino
+from quantkit.targets.session import LayerOutputs, Session
 from quantkit.targets.tensorrt import TensorRT
 
 ENTRY_POINT_GROUP = "quantkit.targets"

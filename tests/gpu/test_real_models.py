@@ -19,7 +19,7 @@ from quantkit.measure.latency import time_sessions
 from quantkit.measure.output_noise import OutputNoise
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import load_calibration, save_calibration
-from quantkit.targets.base import DeviceSession
+from quantkit.targets.session import DeviceSession
 from quantkit.targets.tensorrt import TensorRT
 from quantkit.targets.tensorrt.engine.build import ENGINES, TIMING_CACHE
 from quantkit.targets.tensorrt.engine.session import EngineSession

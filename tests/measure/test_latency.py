@@ -11,7 +11,7 @@ import pytest
 from quantkit.core.comparison import LayerTime
 from quantkit.measure.gpu import under_load
 from quantkit.measure.latency import MOST_REPEATS, ROUNDS, time_sessions
-from quantkit.targets.base import DeviceSession, DeviceTimes
+from quantkit.targets.session import DeviceSession, DeviceTimes
 
 
 class FixedClock:

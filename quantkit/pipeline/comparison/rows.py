@@ -10,7 +10,7 @@ from quantkit.measure.gpu import driver
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.comparison.evaluate import Evaluation
 from quantkit.pipeline.comparison.timing import Timed
-from quantkit.targets.base import DeviceSession
+from quantkit.targets.session import DeviceSession
 
 NOISE_DB = 3.0  # outputs with a lower SQNR have little in common with FP32's
 

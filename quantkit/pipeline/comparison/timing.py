@@ -15,7 +15,7 @@ from quantkit.datasets.stream import resized_batch
 from quantkit.measure.gpu import under_load
 from quantkit.measure.latency import Timing, rounds_for, time_sessions
 from quantkit.pipeline.comparison.candidates import Candidate
-from quantkit.targets.base import DeviceSession, TimedSession
+from quantkit.targets.session import DeviceSession, TimedSession
 
 LAYER_REPEATS = 20  # inferences that each layer's mean time is taken from
 

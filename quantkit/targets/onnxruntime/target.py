@@ -18,16 +18,9 @@ from quantkit.core.record import Record
 from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
-from quantkit.targets.base import (
-    Availability,
-    LayerOutputs,
-    Session,
-    Target,
-    canonical_device,
-    failed_on,
-    summarize_precisions,
-)
+from quantkit.targets.base import Availability, Target, canonical_device, failed_on, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
+from quantkit.targets.session import LayerOutputs, Session
 
 FLOATING = WEIGHTED | {"FusedConv", "FusedGemm", "FusedMatMul"}
 INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")

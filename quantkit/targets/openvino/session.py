@@ -13,11 +13,12 @@ from quantkit.core.artifact import Artifact
 from quantkit.core.comparison import LayerTime
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.wording import line_of
-from quantkit.targets.base import RequestTimes, failed_on
+from quantkit.targets.base import failed_on
 from quantkit.targets.openvino import library
 from quantkit.targets.openvino.devices import configuration, runtime_of
 from quantkit.targets.openvino.layers import bias_adders, executed_layers, executed_precision, meant_int8
 from quantkit.targets.openvino.settings import OpenVinoSettings
+from quantkit.targets.session import RequestTimes
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 WARM_UP = 3

@@ -18,13 +18,14 @@ from quantkit.core.recipe import Recipe
 from quantkit.core.wording import line_of, some
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
-from quantkit.targets.base import Availability, LayerOutputs, Target, TimedSession, canonical_device
+from quantkit.targets.base import Availability, Target, canonical_device
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import devices, library
 from quantkit.targets.openvino.bisection import offending
 from quantkit.targets.openvino.frontend import read_onnx
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.openvino.workarounds import misfused
+from quantkit.targets.session import LayerOutputs, TimedSession
 
 Quantized = Callable[[Mapping[str, str]], tuple[Any, tuple[str, ...]]]
 MODEL_FILES = ("model.xml", "model.bin")

@@ -23,7 +23,8 @@ from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import ModelFile
-from quantkit.targets.base import Availability, DeviceSession, Engine, LayerOutputs, PrepareRequest, Target
+from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
+from quantkit.targets.session import DeviceSession, LayerOutputs
 from quantkit.targets.tensorrt.engine import cuda, library
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
 

@@ -22,12 +22,12 @@ from quantkit.core.errors import BackendMissing
 from quantkit.core.recipe import Recipe
 from quantkit.core.releases import release_of
 from quantkit.graph.model_file import open_model
-from quantkit.targets.base import TimedSession
 from quantkit.targets.openvino import OpenVino, OpenVinoSettings, library
 from quantkit.targets.openvino.bisection import offending
 from quantkit.targets.openvino.devices import configuration
 from quantkit.targets.openvino.frontend import read_onnx
 from quantkit.targets.openvino.layers import SMALL_IMAGE, SMALL_MATRIX, bias_adders, meant_int8
+from quantkit.targets.session import TimedSession
 from tests.conftest import tiny_model
 
 pytest.importorskip("openvino")

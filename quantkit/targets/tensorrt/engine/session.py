@@ -15,7 +15,8 @@ import numpy.typing as npt
 from quantkit.core.comparison import LayerTime
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.record import read_record
-from quantkit.targets.base import DeviceTimes, failed_on
+from quantkit.targets.base import failed_on
+from quantkit.targets.session import DeviceTimes
 from quantkit.targets.tensorrt.engine import cuda, library
 from quantkit.targets.tensorrt.engine.layers import OTHER_PROFILE, engine_layers, executed_precision
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineLayer, EngineRecord, Where
