@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx
 
 from quantkit.core.ranges import TensorRange
-from quantkit.graph.graph import Graph, operand, result
+from quantkit.graph.graph import Graph, attribute, operand, result
 from quantkit.graph.operators import CLAMPS, WEIGHTED, is_default_domain
 
 FUSES_WITH_ACTIVATION = WEIGHTED | {"Add", "BatchNormalization"}
@@ -51,6 +51,7 @@ def folding_conv(graph: Graph, norm: onnx.NodeProto) -> onnx.NodeProto | None:
     """Return the Conv that a BatchNormalization can be folded into.
 
     Nothing else may consume the Conv's output, no other node may use its weight, and all parameters must be constant.
+    In training mode it normalizes by the batch that it sees, and cannot be folded.
 
     Args:
         graph: The graph.
@@ -59,7 +60,7 @@ def folding_conv(graph: Graph, norm: onnx.NodeProto) -> onnx.NodeProto | None:
     Returns:
         The Conv; None for a BatchNormalization that cannot be folded, and for any other node.
     """
-    if norm.op_type != "BatchNormalization":
+    if norm.op_type != "BatchNormalization" or attribute(norm, "training_mode", 0):
         return None
     conv = graph.producer(operand(norm, 0))
     if conv is None or conv.op_type != "Conv":

@@ -105,3 +105,18 @@ def test_evaluation_alone_judges_recipes(recipe: Recipe, images: Path, tmp_path:
     )
     assert sqnr(recipe) > sqnr(coarse) + 6
     assert sqnr(replace(recipe, exclude=("*",))) > 90
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_files_for_another_cpu_are_written_anew(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    """A run directory that moves between CPUs with and without VNNI: their weights have eight bits, or seven."""
+    pytest.importorskip(target)
+
+    def notes(saturates: bool) -> int:
+        monkeypatch.setattr(f"quantkit.targets.{target}.target.saturates_u8s8", lambda: saturates)
+        (artifact,) = quantkit.export(recipe, target, output=tmp_path / "out")
+        return len(artifact.notes)
+
+    assert [notes(saturates) for saturates in (True, False, True)] == [1, 0, 1]

@@ -48,6 +48,16 @@ def test_a_conv_that_others_read_keeps_its_batch_norm(tmp_path: Path) -> None:
     assert np.allclose(outputs(ready), outputs(model), rtol=1e-4, atol=1e-5)
 
 
+def test_a_batch_norm_in_training_normalizes_by_its_batch_and_is_not_folded(tmp_path: Path) -> None:
+    model = tiny_model(opset=15)
+    norm = next(node for node in model.graph.node if node.op_type == "BatchNormalization")
+    norm.attribute.append(helper.make_attribute("training_mode", 1))
+    norm.output.extend(["running_mean", "running_var"])
+    onnx.save(model, tmp_path / "m.onnx")
+    ready = prepared(open_model(tmp_path / "m.onnx"))
+    assert [n.name for n in ready.graph.node if n.op_type == "BatchNormalization"] == ["bn1"]
+
+
 @pytest.mark.parametrize("captured", ["conv1", "w1"])
 def test_a_conv_keeps_its_batch_norm_if_a_subgraph_reads_its_output_or_weight(tmp_path: Path, captured: str) -> None:
     model = tiny_model()

@@ -45,6 +45,12 @@ class OnnxRuntime(Target):
         """Return the CPU."""
         return ("CPU",)
 
+    def fingerprint(self, precision: str) -> str:
+        """Return the release of onnxruntime, whose converter and quantizer write the files, and the bits of weights."""
+        from onnxruntime import __version__
+
+        return f"onnxruntime {__version__}" + (", 7-bit weights" if precision == "int8" and saturates_u8s8() else "")
+
     def is_users_own(self, precision: str) -> bool:
         """True for FP32, which is the user's file."""
         return precision == "fp32"

@@ -44,10 +44,12 @@ class OpenVino(Target):
         self.settings = settings or OpenVinoSettings()
 
     def fingerprint(self, precision: str) -> str:
-        """Return a digest of NNCF's settings and the versions of both libraries."""
-        made = self.settings.model_dump(include={"preset", "quantize_for", "model_type"})
-        versions = [library.availability().version, library.nncf_availability().version]
-        return hashlib.sha256(json.dumps([made, versions]).encode()).hexdigest()[:12]
+        """Return a digest of the version of OpenVINO and, for INT8, of all else that decides an IR."""
+        decisive: list[Any] = [library.availability().version]
+        if precision == "int8":
+            made = self.settings.model_dump(include={"preset", "quantize_for", "model_type"})
+            decisive += [made, library.nncf_availability().version, saturates_u8s8()]
+        return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:12]
 
     def availability(self) -> Availability:
         """Return the availability of a tested release of openvino."""

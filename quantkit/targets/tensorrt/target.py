@@ -73,8 +73,10 @@ class TensorRT(Target):
         return tuple(f"{cuda.DEVICE_PREFIX}{number}" for number in range(cuda.device_count()))
 
     def fingerprint(self, precision: str) -> str:
-        """Return the version in the calibration cache."""
-        return self.settings.version
+        """Return the version in the calibration cache, and that of onnxruntime, whose converter makes FP16."""
+        from onnxruntime import __version__
+
+        return f"TensorRT {self.settings.version}, onnxruntime {__version__}"
 
     def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
         """Write the files for one precision.

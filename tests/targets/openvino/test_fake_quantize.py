@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantkit.core.ranges import STEPS, TensorRange
-from quantkit.targets.openvino.nncf.fake_quantize import Limits, limits_of, union
+from quantkit.targets.openvino.nncf.adapter import union
+from tests.targets.openvino.fake_quantize import Limits, limits_of
 
 ends = st.floats(0, 1e4, allow_nan=False, width=32)
 

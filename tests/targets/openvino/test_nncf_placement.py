@@ -27,10 +27,10 @@ from quantkit.targets.openvino import OpenVino, OpenVinoSettings, library
 from quantkit.targets.openvino.frontend import read_onnx
 from quantkit.targets.openvino.nncf import adapter as nncf_adapter
 from quantkit.targets.openvino.nncf.attention import has_attention
-from quantkit.targets.openvino.nncf.fake_quantize import limits_of
 from quantkit.targets.openvino.nncf.placement import placed_by_nncf
 from tests.conftest import tiny_model
 from tests.graphs.vision_transformer import transformer_model
+from tests.targets.openvino.fake_quantize import limits_of
 from tests.targets.template import RunnableTarget
 
 pytest.importorskip("openvino")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.errors import BackendMissing
-from quantkit.core.ranges import LEVELS
+from quantkit.core.ranges import LEVELS, TensorRange
 from quantkit.qdq.placement import SMALLEST_SCALE
 from quantkit.targets.openvino import library
-from quantkit.targets.openvino.nncf.fake_quantize import union
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.openvino.tensors import SMOOTHED, Known
 
@@ -318,3 +317,11 @@ def _tensor(values: Any, dtype: Any = np.float32) -> Any:
     from nncf.tensor import Tensor
 
     return Tensor(np.asarray(values, dtype=dtype))
+
+
+def union(ranges: Sequence[TensorRange], symmetric: bool) -> tuple[float, float]:
+    """Return the bounds of all the tensors together: [-amax, amax] or [0, amax] if symmetric, else [low, high]."""
+    if symmetric:
+        amax = max(r.amax for r in ranges)
+        return (-amax if any(r.low < 0 for r in ranges) else 0.0), amax
+    return min(r.low for r in ranges), max(r.high for r in ranges)

@@ -1,4 +1,4 @@
-"""The limits of an activation's FakeQuantize, from calibrated ranges and the device's rules."""
+"""The limits that NNCF must give an activation's FakeQuantize, written out from its rules."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantkit.core.ranges import STEPS, TensorRange
+from quantkit.targets.openvino.nncf.adapter import union
 
 NARROWEST = 8e-4  # an asymmetric range below this is widened by as much on each side
 LEAST_AMAX = 8e-5  # the amax of a symmetric range is at least this
@@ -46,14 +47,6 @@ def limits_of(ranges: Sequence[TensorRange], symmetric: bool) -> Limits:
     if high - low <= NARROWEST:
         low, high = low - np.float32(NARROWEST), high + np.float32(NARROWEST)
     return _with_zero(low, high)
-
-
-def union(ranges: Sequence[TensorRange], symmetric: bool) -> tuple[float, float]:
-    """Return the bounds of all the tensors together: [-amax, amax] or [0, amax] if symmetric, else [low, high]."""
-    if symmetric:
-        amax = max(r.amax for r in ranges)
-        return (-amax if any(r.low < 0 for r in ranges) else 0.0), amax
-    return min(r.low for r in ranges), max(r.high for r in ranges)
 
 
 def _with_zero(low: np.float32, high: np.float32) -> Limits:
