@@ -58,9 +58,11 @@ class ArrayDataset:
         return sum(array[index].nbytes for array in self.arrays.values())
 
     def digest(self, index: int) -> bytes:
-        """Return the SHA-256 of one row of all arrays."""
+        """Return the SHA-256 of one row of all arrays; in memory, where no file tells them, with dtypes and shapes."""
         digest = hashlib.sha256()
-        for array in self.arrays.values():
+        for name, array in self.arrays.items():
+            if self.file is None:
+                digest.update(f"{name}{array.dtype}{array.shape[1:]}".encode())
             digest.update(array[index].tobytes())
         return digest.digest()
 
@@ -71,15 +73,13 @@ class ArrayDataset:
 
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """Return one sample of every array, in the model's dtypes, and the SHA-256 of its stored bytes."""
-        digest = hashlib.sha256()
         sample = {}
         for name, array in self.arrays.items():
             value = np.ascontiguousarray(array[index])
-            digest.update(value.tobytes())
             if name in self.image_inputs:
                 value = transform(Image.fromarray(value).convert("RGB"), self.preprocess)
             sample[name] = value.astype(self.dtypes[name], copy=False)
-        return sample, digest.digest()
+        return sample, self.digest(index)
 
 
 def open_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -169,6 +169,12 @@ def arrays_source(
     images = {i.name for i in request.inputs if holds_images(arrays[i.name], i)}
     preprocess = request.preprocess
     for spec in request.inputs:
+        shape = arrays[spec.name].shape
+        if spec.name in images and len(shape) == 3 and shape[2] in (1, 3, 4):
+            raise BadData(
+                f"{source} gives {spec.name!r} pixels of shape {shape}, which is that of one image.",
+                "Put a first dimension before it, which counts samples.",
+            )
         if spec.name in images:
             preprocess = fit(request.preprocess, spec, notes)
         else:

@@ -110,7 +110,7 @@ def open_iterable(data: Any, request: Request, samples: int | None) -> Source:
     """
     called = f"the {type(data).__name__}"
     if isinstance(data, np.ndarray):
-        return arrays_source({"": data}, request, called)
+        return arrays_source({"": _array(data, called)}, request, called)
     if request.labels is not None:
         raise BadData(f"A labels file names image files; {called} has none.", "Yield (inputs, label) pairs.")
     if isinstance(data, Mapping):
@@ -181,7 +181,7 @@ class _Reader:
                 raise BadData(
                     f"{self.called} yields {name!r} samples of shape {array.shape}, but the model takes "
                     f"{spec.shape[1:]}.",
-                    "Yield arrays in the model's own shape and layout, or uint8 images (H, W, 3).",
+                    "Yield arrays in the model's own shape and layout, or uint8 images (H, W, 3) or (H, W).",
                 )
             places[name] = Stored(self.file.tell(), array.shape, array.dtype)
             data = np.ascontiguousarray(array).tobytes()
@@ -246,7 +246,8 @@ class _Reader:
         """True if the first dimension counts samples, judged by the number of dimensions."""
         if spec.takes(array.shape) or holds_images(array[None], spec):
             return False
-        return array.ndim == len(spec.shape) or holds_images(array, spec)
+        # Three dimensions of pixels are one image here: gray batches look like images of another layout or depth.
+        return array.ndim == len(spec.shape)
 
 
 def _array(value: Any, called: str) -> Array:
@@ -260,7 +261,7 @@ def _array(value: Any, called: str) -> Array:
     except (TypeError, ValueError) as error:
         raise BadData(f"{called} yields {type(value).__name__}, which is no array ({error}).", FORMS) from error
     if array.dtype.kind not in "fiub":
-        raise BadData(f"{called} yields values of type {array.dtype}, which are no numbers.", FORMS)
+        raise BadData(f"{called} yields values of type {array.dtype}, which are no real numbers.", FORMS)
     return array
 
 

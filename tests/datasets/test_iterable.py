@@ -185,12 +185,19 @@ def test_memory_does_not_grow_with_the_samples() -> None:
     [
         (lambda: [], "yields no samples"),
         (lambda: 3, "the int cannot be iterated"),
-        (lambda: ["a.png"], "which are no numbers"),
+        (lambda: ["a.png"], "which are no real numbers"),
+        (lambda: np.zeros((2, 3, 16, 16), complex), "which are no real numbers"),
+        (lambda: np.array(["a", "b"]), "which are no real numbers"),
+        (lambda: [np.zeros((80, 60, 4), np.uint8)], r"samples of shape \(80, 60, 4\)"),
+        (lambda: [np.zeros((80, 60, 1), np.uint8)], r"samples of shape \(80, 60, 1\)"),
+        (lambda: [np.zeros((3, 80, 60), np.uint8)], r"samples of shape \(3, 80, 60\)"),
+        (lambda: PIXELS[0], r"shape \(20, 24, 3\), which is that of one image"),
+        (lambda: {"x": PIXELS[0]}, r"shape \(20, 24, 3\), which is that of one image"),
         (lambda: [np.zeros((3, 8, 8), np.float32)], r"samples of shape \(3, 8, 8\)"),
         (lambda: [(X[:4], Y[:3])], "a batch of unequal lengths"),
         (lambda: [X[0], PIXELS[0]], "both pixels and ready inputs"),
         (lambda: [{"a": X[0], "b": X[0]}], "no value for the model input 'x', only a, b"),
-        (lambda: [[[1.0], [2.0, 3.0]]], "no array|no numbers|of shape"),
+        (lambda: [[[1.0], [2.0, 3.0]]], "no array|no real numbers|of shape"),
     ],
 )
 def test_what_does_not_fit_is_named(give: Callable[[], Any], message: str) -> None:
@@ -233,3 +240,11 @@ def test_the_same_samples_are_known_again_by_what_they_hold(
     other[3, 0, 0, 0] += 1
     with pytest.raises(AssertionError, match="counted anew"):
         quantkit.calibrate(model_path, iter(other), output=tmp_path / "run")
+
+
+def test_the_same_bytes_in_another_shape_are_other_samples() -> None:
+    free = [ModelInput("x", ("N", 3, "H", "W"), "float32")]
+    tall = X.reshape(10, 3, 32, 8)
+    for give in (lambda data: data, list):
+        marks = [opened(give(data), free).dataset.stamp(0) for data in (X, tall, X.view(np.int32))]
+        assert len(set(marks)) == 3
