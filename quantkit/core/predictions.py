@@ -20,8 +20,7 @@ class Predictions(ByValue):
         classes: The names of the outputs' classes; empty if they have none.
         labels: The annotations as the task stores them, (N, ...).
         keys: The keys of the models, as in :attr:`Row.key`.
-        kept: The answers as the task stores them: arrays of shape (K, N, ...) by name; for a classification
-            ``answers``, int32, and ``confidences``, float32.
+        kept: The answers as the task stores them: arrays of shape (K, N, ...) by name.
     """
 
     names: tuple[str, ...]
@@ -39,7 +38,4 @@ class Predictions(ByValue):
         shape = (len(self.keys), len(self.names))
         if self.labels.shape[:1] != shape[1:] or any(values.shape[:2] != shape for values in self.kept.values()):
             return "its arrays do not agree"
-        # With class names, one integer per sample is a class.
-        chosen = [self.labels, *self.kept.values()] if self.classes else []
-        whole = (values for values in chosen if values.dtype.kind in "iu" and values.ndim <= 2)
-        return "it has answers beyond its classes" if any(v.max(initial=-1) >= len(self.classes) for v in whole) else ""
+        return ""

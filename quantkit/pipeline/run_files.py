@@ -64,6 +64,9 @@ def load_comparison(path: Path) -> Comparison:
     predictions = None
     if comparison.predictions_sha256 and answers.is_file() and sha256_of(answers) == comparison.predictions_sha256:
         predictions = load_predictions(answers)
+        task = TASKS[comparison.task]() if comparison.task in TASKS else None
+        if task and (fault := task.stored_fault(predictions.kept, predictions.labels, predictions.classes)):
+            raise BadRun(f"{answers} is damaged ({fault}).", "Make it again with quantkit compare.")
     metrics = comparison.metrics or (TASKS[comparison.task].metrics if comparison.task in TASKS else ())
     return comparison.model_copy(update={"source": source, "predictions": predictions, "metrics": metrics})
 

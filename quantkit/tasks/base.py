@@ -28,6 +28,8 @@ class Result:
     Attributes:
         metrics: The metrics by name.
         changes: The changes from FP32 on the same samples, by metric.
+        drops: By how much metrics are worse than FP32's on the samples that both models could be scored on; only needed
+            for metrics that leave out samples of one model alone.
         agreement: The share of answers equal to FP32's; None if the task has no answers to compare.
         warnings: Reasons to doubt the figures.
     """
@@ -36,6 +38,7 @@ class Result:
     changes: Mapping[str, Change] = field(default_factory=dict)
     agreement: Interval | None = None
     warnings: tuple[str, ...] = ()
+    drops: Mapping[str, float] = field(default_factory=dict)
 
 
 class Scorer(Protocol):
@@ -93,6 +96,10 @@ class Task(Protocol):
     def keep_annotations(self, annotations: Sequence[Any]) -> npt.NDArray[Any]:
         """Return annotations as an array to store, with samples along the first axis."""
         return np.zeros(len(annotations))
+
+    def stored_fault(self, kept: Kept, annotations: npt.NDArray[Any], classes: Sequence[str]) -> str:
+        """Return what is wrong with stored answers of (K, N, ...) and annotations, in words; empty if nothing is."""
+        return ""
 
     def agree(self, first: Kept, second: Kept) -> npt.NDArray[np.bool_]:
         """Return True for every sample whose two answers are equal, (N,). Only called if answers are stored."""

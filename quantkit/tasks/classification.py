@@ -88,6 +88,12 @@ class Classification(Task):
         """Return labels, -1 for samples without one."""
         return labels_of(annotations).astype(np.int32)
 
+    def stored_fault(self, kept: Kept, annotations: npt.NDArray[Any], classes: Sequence[str]) -> str:
+        """Answers and labels must be among the classes, if those have names."""
+        if not classes or max(kept["answers"].max(initial=-1), annotations.max(initial=-1)) < len(classes):
+            return ""
+        return "it has answers beyond its classes"
+
     def agree(self, first: Kept, second: Kept) -> npt.NDArray[np.bool_]:
         """Return True for samples with the same class in both."""
         same: npt.NDArray[np.bool_] = (first["answers"] == second["answers"]) & (first["answers"] != NO_ANSWER)

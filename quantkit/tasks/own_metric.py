@@ -7,12 +7,12 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from quantkit.core.errors import BadConfig, BadInput
-from quantkit.core.figures import Metric
+from quantkit.core.figures import Metric, Unit
 from quantkit.tasks.base import Outputs
 
 Function = Callable[[list[Any], list[Any]], Any]
@@ -33,21 +33,25 @@ class OwnMetric:
 
     @classmethod
     def of(cls, function: Function) -> OwnMetric:
-        """Make the metric of a function, with the function's name. Raises BadConfig if it cannot be called."""
+        """Make the metric of a function, with the function's name. Raises BadConfig for what cannot be one."""
         if not callable(function):
             raise BadConfig(
                 f"The metric {function!r:.40} is no function.", "Give a function of (outputs, annotations)."
             )
         name = getattr(function, "__name__", type(function).__name__)
+        if not name.isidentifier():
+            raise BadConfig(f"The metric {name!r} has no name to be called by.", "Define it with def.")
+        unit: Any = getattr(function, "unit", "")
+        better: Any = getattr(function, "better", "higher")
+        for attribute, value, known in (("unit", unit, get_args(Unit)), ("better", better, ("higher", "lower"))):
+            if value not in known:
+                raise BadConfig(
+                    f"The metric {name!r} has {attribute} = {value!r}.",
+                    f"Choose one of: {', '.join(map(repr, known))}.",
+                )
+        hint = (getattr(function, "__doc__", None) or "").strip().split("\n")[0]
         return cls(
-            Metric(
-                name=name,
-                title=name.replace("_", " "),
-                unit=getattr(function, "unit", ""),
-                better=getattr(function, "better", "higher"),
-                hint=(getattr(function, "__doc__", None) or "").strip().split("\n")[0],
-                interval=True,
-            ),
+            Metric(name=name, title=name.replace("_", " "), unit=unit, better=better, hint=hint, interval=True),
             function,
         )
 
@@ -77,6 +81,11 @@ class OwnMetric:
             raise BadInput(
                 f"The metric {self.metric.name!r} returned shape {found.shape} for {count} samples.",
                 "Return one number for each sample.",
+            )
+        if self.metric.is_share and ((found < 0) | (found > 1)).any():
+            raise BadInput(
+                f"The metric {self.metric.name!r} is a share, but returned {found[(found < 0) | (found > 1)][0]:g}.",
+                "Return numbers from 0 to 1, or give it no unit.",
             )
         return found
 

@@ -42,35 +42,58 @@ class SampleScores:
         """
         found = {}
         for name in self._in_order():
-            values, _ = self._scored(name)
+            values = self._scored(name)
             if values.size:
                 found[name] = _figure(self._metrics[name], values)
         return found
 
     def changes(self) -> dict[str, Change]:
-        """Return the change of each metric from FP32, except metrics that compare with FP32 themselves."""
+        """Return the change of each metric from FP32 on the samples that both have a value for.
+
+        Metrics that compare with FP32 themselves have none.
+        """
         found = {}
-        for name in self._in_order():
-            metric = self._metrics[name]
-            own, reference = self._scored(name)
-            if metric.of_fp32 or metric.over_samples != "mean" or not own.size:
+        for name in self._compared():
+            own, reference = self._paired(name)
+            loss = self._loss(name)
+            if not loss.size:
                 continue
-            loss = reference - own if metric.better == "higher" else own - reference
             if _binary(own) and _binary(reference):
                 found[name] = change(int((loss > 0).sum()), int((loss < 0).sum()), own.size)
             else:
                 found[name] = mean_change(loss)
         return found
 
+    def drops(self) -> dict[str, float]:
+        """Return how much worse metrics are than FP32's, for those that leave out samples of one model alone."""
+        uneven = [n for n in self._compared() if (np.isnan(self._all(n)[0]) != np.isnan(self._all(n)[1])).any()]
+        return {name: float(loss.mean()) for name in uneven if (loss := self._loss(name)).size}
+
+    def _compared(self) -> list[str]:
+        metrics = (self._metrics[name] for name in self._in_order())
+        return [metric.name for metric in metrics if not metric.of_fp32 and metric.over_samples == "mean"]
+
+    def _loss(self, name: str) -> npt.NDArray[np.float64]:
+        own, reference = self._paired(name)
+        return reference - own if self._metrics[name].better == "higher" else own - reference
+
+    def _paired(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        own, reference = self._all(name)
+        both = ~(np.isnan(own) | np.isnan(reference))
+        return own[both], reference[both]
+
+    def _all(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        return np.concatenate(self._own[name]), np.concatenate(self._reference[name])
+
     def _in_order(self) -> list[str]:
         return [name for name in self._metrics if name in self._own]
 
-    def _scored(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        own, reference = np.concatenate(self._own[name]), np.concatenate(self._reference[name])
-        scored = ~np.isnan(own)
-        if np.isinf(own[scored]).any():
+    def _scored(self, name: str) -> npt.NDArray[np.float64]:
+        own = self._all(name)[0]
+        scored = own[~np.isnan(own)]
+        if np.isinf(scored).any():
             raise BadInput(f"The metric {name!r} is infinite for a sample.", "Return a finite number, or NaN for none.")
-        return own[scored], reference[scored]
+        return scored
 
 
 def _figure(metric: Metric, values: npt.NDArray[np.float64]) -> Interval:

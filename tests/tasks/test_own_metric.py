@@ -13,8 +13,10 @@ import pytest
 
 import quantkit as package
 from quantkit.core.errors import BadConfig, BadInput
+from quantkit.core.figures import Metric
 from quantkit.tasks.fidelity import Fidelity
 from quantkit.tasks.own_metric import OwnMetric, load_function
+from quantkit.tasks.sample_scores import SampleScores
 from tests.conftest import Quantkit
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
@@ -92,6 +94,7 @@ def test_a_function_is_handed_over(model_path: Path, images: Path) -> None:
 
 
 def measured(function: Callable[..., Any]) -> Any:
+    function.__name__ = "mine"
     outputs = {"a": np.ones((3, 2)), "b": np.zeros((3, 1))}
     return OwnMetric.of(function).values(outputs, [0, None, 2])
 
@@ -130,6 +133,56 @@ def test_a_name_that_leads_nowhere_is_told(text: str, message: str) -> None:
 def test_an_infinite_value_is_no_figure(model_path: Path, images: Path) -> None:
     calibration = package.calibrate(model_path, images)
     with pytest.raises(BadInput, match="is infinite for a sample"):
-        package.compare(
-            calibration, images, targets=["onnxruntime"], metrics=[lambda outputs, _: [np.inf for _ in outputs]]
-        )
+        package.compare(calibration, images, targets=["onnxruntime"], metrics=[endless])
+
+
+def endless(outputs: list[Any], annotations: list[Any]) -> list[float]:
+    return [np.inf for _ in outputs]
+
+
+def test_a_sample_that_one_model_cannot_be_scored_on_is_left_out_of_the_drop() -> None:
+    scores = SampleScores([Metric(name="hit", title="hit", unit="share"), Metric(name="size", title="size")])
+    nan = np.nan
+    scores.update({"hit": np.array([1.0, 1, nan, nan])}, {"hit": np.array([1.0, 1, 0, 0])})
+    scores.update({"size": np.array([2.0, 4, 6])}, {"size": np.array([nan, 5.0, 7])})
+    assert scores.metrics()["hit"].value == 1
+    assert scores.drops() == {"hit": 0, "size": 1}
+    assert scores.changes()["hit"].lost == scores.changes()["hit"].won == 0
+    assert scores.changes()["size"].low == scores.changes()["size"].high == 1
+
+
+def first(outputs: list[Any], annotations: list[Any]) -> list[float]:
+    return [0.5 for _ in outputs]
+
+
+@pytest.mark.parametrize("name", ["top1", "agreement", "first"])
+def test_a_name_that_is_taken_is_refused(model_path: Path, images: Path, name: str) -> None:
+    def own(outputs: list[Any], annotations: list[Any]) -> list[float]:
+        return [0.5 for _ in outputs]
+
+    own.__name__ = name
+    calibration = package.calibrate(model_path, images)
+    with pytest.raises(BadConfig, match=f"two metrics called '{name}'"):
+        package.compare(calibration, images, targets=["onnxruntime"], metrics=[first, own])
+
+
+@pytest.mark.parametrize(("attribute", "value"), [("unit", "furlong"), ("better", "up")])
+def test_attributes_that_say_nothing_are_refused(attribute: str, value: str) -> None:
+    def own(outputs: list[Any], annotations: list[Any]) -> list[float]:
+        return [0.5 for _ in outputs]
+
+    setattr(own, attribute, value)
+    with pytest.raises(BadConfig, match=f"{attribute} = '{value}'"):
+        OwnMetric.of(own)
+    own.unit, own.better = "share", "higher"  # type: ignore[attr-defined]
+    with pytest.raises(BadConfig, match="has no name"):
+        OwnMetric.of(lambda outputs, annotations: [0.5])
+
+
+def test_a_share_beyond_one_is_refused_before_the_long_run_ends() -> None:
+    def own(outputs: list[Any], annotations: list[Any]) -> list[float]:
+        return [3.0 for _ in outputs]
+
+    own.unit = "share"  # type: ignore[attr-defined]
+    with pytest.raises(BadInput, match="is a share, but returned 3"):
+        OwnMetric.of(own).values({"y": np.ones((2, 1))}, [0, 1])

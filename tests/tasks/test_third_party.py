@@ -141,6 +141,42 @@ def test_what_it_says_of_the_annotations_is_heard(regression: Path) -> None:
         quantkit.compare(calibration, [(X[0], "seven")], task="regression", targets=["onnxruntime"])
 
 
+COUNTING = """
+import numpy as np
+from quantkit.tasks import Result, Task
+
+class Counting(Task):
+    name = "counting"
+    metrics = ()
+
+    def decode(self, outputs):
+        return next(iter(outputs.values()))
+
+    def scorer(self):
+        return Nothing()
+
+    def keep(self, answers):
+        return {"count": np.full(len(answers), 700, np.int64)}
+
+class Nothing:
+    def update(self, answers, reference, annotations):
+        pass
+
+    def result(self):
+        return Result()
+"""
+
+
+def test_whole_numbers_that_it_keeps_are_no_classes(
+    install: Install, invoked: Quantkit, model_path: Path, images: Path
+) -> None:
+    install("counting_task", COUNTING, "quantkit.tasks", counting="Counting")
+    assert invoked("calibrate", model_path, "--data", images, "-o", "out", "--no-export").returncode == 0
+    done = invoked("compare", "out", "--data", images, "--task", "counting", "--target", "onnxruntime")
+    assert done.returncode == 0, done.stderr
+    assert invoked("report", "out").returncode == 0
+
+
 def test_one_that_does_not_load_is_named(install: Install) -> None:
     install("broken_task", "raise RuntimeError('no licence')", "quantkit.tasks", broken="Broken")
     with pytest.raises(BadConfig, match=r"The task 'broken' \(broken_task:Broken\) does not load: no licence"):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.comparison import Change, Interval
-from quantkit.core.errors import BadModel, NothingEvaluated
+from quantkit.core.errors import BadConfig, BadModel, NothingEvaluated
 from quantkit.core.predictions import Predictions
 from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
@@ -18,6 +18,7 @@ from quantkit.datasets import Batch, Dataset, Stream
 from quantkit.datasets.stream import resized_batch
 from quantkit.measure.output_noise import OutputNoise
 from quantkit.pipeline.comparison.candidates import Candidate
+from quantkit.pipeline.run_files import ABOUT_SAMPLES
 from quantkit.tasks import Outputs, Result, Scorer, Task
 from quantkit.tasks.own_metric import OwnMetric
 from quantkit.tasks.sample_scores import SampleScores
@@ -160,7 +161,8 @@ class _Count:
         found = self._scorer.result()
         metrics: dict[str, Interval] = {**found.metrics, **self._own_scores.metrics()}
         changes: dict[str, Change] = {**found.changes, **self._own_scores.changes()}
-        return Result(metrics, changes, found.agreement, found.warnings)
+        drops = {**found.drops, **self._own_scores.drops()}
+        return Result(metrics, changes, found.agreement, found.warnings, drops)
 
 
 @dataclass
@@ -181,6 +183,13 @@ class _Kept:
         self.indices += indices
         for key, arrays in kept.items():
             for name, values in arrays.items():
+                first = self.parts.get(name, {}).get(key, [values])[0]
+                if name in ABOUT_SAMPLES or len(values) != len(indices) or first.shape[1:] != values.shape[1:]:
+                    raise BadConfig(
+                        f"The task {self.task.name!r} keeps {name!r} of shape {values.shape} for {len(indices)} "
+                        f"samples, after {first.shape[1:]} a sample.",
+                        f"Keep one shape for every sample, filled up where need be; no {', '.join(ABOUT_SAMPLES)}.",
+                    )
                 self.parts.setdefault(name, {}).setdefault(key, []).append(values)
 
     def predictions(self, dataset: Dataset) -> Predictions | None:

@@ -66,7 +66,9 @@ def _row(
         executed_precision=executed,
         metrics=dict(result.metrics),
         drop={
-            metric.name: metric.loss(expected[metric.name].value, result.metrics[metric.name].value)
+            metric.name: result.drops.get(
+                metric.name, metric.loss(expected[metric.name].value, result.metrics[metric.name].value)
+            )
             for metric in metrics
             if metric.name in result.metrics and metric.name in expected and not metric.of_fp32
         },

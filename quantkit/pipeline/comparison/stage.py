@@ -10,7 +10,8 @@ from typing import Any
 
 from quantkit.config import Config
 from quantkit.core.comparison import Comparison
-from quantkit.core.errors import BadData
+from quantkit.core.errors import BadConfig, BadData
+from quantkit.core.figures import ROW_METRICS
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.datasets import OpenedData, Stream, open_dataset
@@ -130,7 +131,7 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
     targets = working_targets(config)
     model = calibrated_model(recipe.calibration)
     task = task_for(config.task.name, model.outputs)
-    own_metrics = own_metrics_of(config, given.metrics)
+    own_metrics = own_metrics_of(config, given.metrics, task)
     opened = open_evaluation_data(config, model, task, given.data)
     for note in opened.notes:
         log.info("%s", note)
@@ -152,9 +153,23 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
     )
 
 
-def own_metrics_of(config: Config, functions: Sequence[Callable[..., Any]]) -> tuple[OwnMetric, ...]:
-    """Load the user's own metrics: those of the configuration, then ``functions``. Raises BadConfig."""
-    return tuple(OwnMetric.of(one) for one in (*map(load_function, config.task.metrics), *functions))
+def own_metrics_of(config: Config, functions: Sequence[Callable[..., Any]], task: Task) -> tuple[OwnMetric, ...]:
+    """Load the user's own metrics: those of the configuration, then ``functions``.
+
+    Args:
+        config: The effective configuration.
+        functions: Functions that a program passes.
+        task: The task, whose metrics' names are taken.
+
+    Raises:
+        BadConfig: A metric does not load, or its name stands for another already.
+    """
+    own = tuple(OwnMetric.of(one) for one in (*map(load_function, config.task.metrics), *functions))
+    names = [*ROW_METRICS, *(metric.name for metric in task.metrics), *(one.metric.name for one in own)]
+    for one in own:
+        if names.count(one.metric.name) > 1:
+            raise BadConfig(f"There are two metrics called {one.metric.name!r}.", "Give your function another name.")
+    return own
 
 
 def open_evaluation_data(config: Config, model: ModelFile, task: Task, data: Any = None) -> OpenedData:
