@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,12 @@ from quantkit.targets.tensorrt.lint.finding import Finding
 from quantkit.tasks import AUTO
 
 AnyPath = str | PathLike[str]
+Names = str | Sequence[str]
+"""One name, or several."""
 Metric = str | Callable[[list[Any], list[Any]], Any]
 """A metric of your own: ``file.py:function``, ``package.module:function``, or the function itself."""
+Settings = Mapping[str, Mapping[str, Any]]
+"""Keys and values by target."""
 
 
 def calibrate(
@@ -53,7 +57,7 @@ def calibrate(
     batch_size: int = 1,
     preprocess: str | Preprocess = DEFAULT_PRESET,
     tensors: str = "all",
-    exclude: Sequence[str] = (),
+    exclude: Names = (),
     seed: int = 0,
     output: AnyPath | None = None,
     fresh: bool = False,
@@ -96,7 +100,7 @@ def calibrate(
                 "percentile": percentile,
                 "batch_size": batch_size,
                 "tensors": tensors,
-                "exclude": list(exclude),
+                "exclude": _several(exclude),
             },
         },
         "the arguments of calibrate()",
@@ -106,7 +110,7 @@ def calibrate(
     return run_calibration(config, folder, in_memory=folder is None, fresh=fresh, progress=progress, data=given)
 
 
-def merge(parts: Sequence[AnyPath], output: AnyPath | None = None) -> Calibration:
+def merge(parts: AnyPath | Sequence[AnyPath], output: AnyPath | None = None) -> Calibration:
     """Make one calibration of shards, to the bit of every count what one machine would have made.
 
     Args:
@@ -119,18 +123,20 @@ def merge(parts: Sequence[AnyPath], output: AnyPath | None = None) -> Calibratio
     Raises:
         BadInput: A part is missing, damaged or of other work.
     """
-    calibration, _ = merge_parts([Path(part) for part in parts], None if output is None else Path(output))
+    folders = [parts] if isinstance(parts, (str, PathLike)) else parts
+    calibration, _ = merge_parts([Path(part) for part in folders], None if output is None else Path(output))
     return calibration
 
 
 def export(
     calibration: Calibration | Recipe,
-    target: str | Sequence[str] | None = None,
+    target: Names | None = None,
     *,
-    precisions: Sequence[str] = ("int8",),
+    precisions: Names = ("int8",),
     output: AnyPath | None = None,
     tensorrt: str = DEFAULT_VERSION,
     openvino: OpenVinoSettings | None = None,
+    settings: Settings | None = None,
 ) -> list[Artifact]:
     """Write what targets run: ``output/<target>/<precision>/``.
 
@@ -141,6 +147,7 @@ def export(
         output: The folder; None means the run's ``artifacts``.
         tensorrt: The version that stands in the calibration cache.
         openvino: How IR is made.
+        settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
 
     Returns:
         An artifact for every target, precision and placement.
@@ -149,27 +156,28 @@ def export(
         BadInput: A name is unknown, or a target cannot express the model (TargetRefuses).
         BackendMissing: A target's library is needed and not installed.
     """
-    settings: dict[str, Record] = {"tensorrt": TensorRTSettings(version=tensorrt)}
+    own: dict[str, Record | Mapping[str, Any]] = {"tensorrt": TensorRTSettings(version=tensorrt), **(settings or {})}
     if openvino is not None:
-        settings["openvino"] = openvino
+        own["openvino"] = openvino
     if target is None:
-        targets = [t for t in all_targets(settings).values() if t.can_export()]
+        targets = [t for t in all_targets(own).values() if t.can_export()]
     else:
-        targets = targets_named([target] if isinstance(target, str) else target, settings)
+        targets = targets_named(_several(target), own)
     recipe = _recipe_of(calibration)
-    return run_export(recipe, targets, precisions, _artifacts_of(recipe, output))
+    return run_export(recipe, targets, _several(precisions), _artifacts_of(recipe, output))
 
 
 def build(
     calibration: Calibration | Recipe,
     *,
     target: str = "tensorrt",
-    precisions: Sequence[str] = PRECISIONS,
+    precisions: Names = PRECISIONS,
     mode: str = "auto",
-    shapes: Sequence[str] = (),
+    shapes: Names = (),
     batch_sizes: Sequence[int] = (1,),
     workspace_mb: int | None = None,
     optimization_level: int | None = None,
+    settings: Settings | None = None,
     device: str = "cuda:0",
     output: AnyPath | None = None,
     fresh: bool = False,
@@ -186,6 +194,7 @@ def build(
         batch_sizes: Without ``shapes``, a profile for each of these.
         workspace_mb: MiB of scratch memory at most; None means all there is.
         optimization_level: 0 builds fastest, 5 runs fastest; None means TensorRT's 3.
+        settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
         device: The GPU.
         output: The folder that artifacts lie in; None means the run's ``artifacts``.
         fresh: Build anew what is there and still fits.
@@ -198,15 +207,15 @@ def build(
         BadInput: A setting is wrong, or the target cannot express the model (TargetRefuses).
         BackendMissing: TensorRT or a GPU is missing.
     """
-    settings = {
+    given = {
         "mode": mode,
-        "shapes": list(shapes),
+        "shapes": _several(shapes),
         "workspace_mb": workspace_mb,
         "optimization_level": optimization_level,
     }
-    config = parse_config({"build": settings}, "the arguments of build()")
+    config = parse_config({"build": given, "targets": settings or {}}, "the arguments of build()")
     recipe = _recipe_of(calibration)
-    wanted = Wanted(target, precisions, () if shapes else batch_sizes, device, fresh)
+    wanted = Wanted(target, _several(precisions), () if shapes else batch_sizes, device, fresh)
     return build_engines(config, recipe, _artifacts_of(recipe, output), wanted, progress)
 
 
@@ -215,9 +224,9 @@ def compare(
     data: AnyPath | Iterable[Any],
     *,
     task: str = AUTO,
-    metrics: Sequence[Metric] = (),
-    targets: Sequence[str] = (),
-    precisions: Sequence[str] = PRECISIONS,
+    metrics: Metric | Sequence[Metric] = (),
+    targets: Names = (),
+    precisions: Names = PRECISIONS,
     samples: int | None = None,
     preprocess: str | Preprocess | None = None,
     classes: Sequence[str] | None = None,
@@ -225,12 +234,13 @@ def compare(
     batch_sizes: Sequence[int] = (1,),
     device: str | None = None,
     openvino: OpenVinoSettings | None = None,
+    settings: Settings | None = None,
     progress: Progress = silent,
 ) -> Comparison:
     """Measure quality, fidelity and latency of each precision on each target, on this machine.
 
     FP32 is always measured, as the reference. A calibration that lies in a run directory gets its artifacts and
-    ``comparison.json`` there.
+    ``comparison.json`` there; what is measured of a changed recipe stays in memory, with a warning that says so.
 
     Args:
         calibration: The ranges, or a :class:`Recipe`.
@@ -246,6 +256,7 @@ def compare(
         batch_sizes: Those that latency is measured at.
         device: Where; None means each target's first.
         openvino: How IR is made and run; of several placements in it each is measured.
+        settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
         progress: Told how far it is; silent by default.
 
     Returns:
@@ -256,7 +267,7 @@ def compare(
         BackendMissing: A target that was asked for does not work here.
         NothingEvaluated: No sample could be read.
     """
-    recipe = _recipe_of(calibration)
+    recipe, own = _recipe_of(calibration), [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
     chosen = recipe.preprocess if preprocess is None else preprocess
     if isinstance(chosen, Preparation):  # of samples that are no images: the data set's own affair
         chosen = DEFAULT_PRESET
@@ -270,23 +281,24 @@ def compare(
                 "seed": recipe.calibration.seed,
             },
             "preprocess": preset(chosen) if isinstance(chosen, str) else chosen,
-            "task": {"name": task, "metrics": [metric for metric in metrics if isinstance(metric, str)]},
+            "task": {"name": task, "metrics": [metric for metric in own if isinstance(metric, str)]},
             "compare": {
-                "targets": list(targets),
-                "precisions": list(precisions),
+                "targets": _several(targets),
+                "precisions": _several(precisions),
                 "batch_sizes": list(batch_sizes),
                 "device": device,
             },
             "openvino": openvino or OpenVinoSettings(),
+            "targets": settings or {},
         },
         "the arguments of compare()",
     )
     given = FromPython(
         data=None if _path_of(data) is not None else data,
-        metrics=[metric for metric in metrics if not isinstance(metric, str)],
+        metrics=[metric for metric in own if not isinstance(metric, str)],
     )
     folder = recipe.calibration.folder
-    if folder is not None:
+    if folder is not None and not recipe.changes:
         comparison = run_comparison(config, recipe, folder / ARTIFACTS, progress, given)
         return run_files.save_comparison(comparison, folder)
     with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
@@ -361,6 +373,10 @@ def lint(model: AnyPath) -> list[Finding]:
     return lint_file(Path(model))
 
 
+def _several(names: Names) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _path_of(data: Any) -> Path | None:
     """A path as the absolute one; None for samples of Python's own."""
     return normalized(Path(data)) if isinstance(data, (str, PathLike)) else None
@@ -375,4 +391,6 @@ def _artifacts_of(recipe: Recipe, output: AnyPath | None) -> Path:
         return Path(output)
     if recipe.calibration.folder is None:
         raise BadConfig("There is no folder to write to.", "Give output=, or calibrate with output=.")
+    if recipe.changes:
+        raise BadConfig("The recipe is not the run's calibration as it is.", "Give a folder of its own: output=.")
     return recipe.calibration.folder / ARTIFACTS

@@ -36,7 +36,7 @@ def gate(
         typer.Option(
             "--max-drop",
             envvar="QUANTKIT_MAX_DROP",
-            help="Most points of accuracy that INT8 may lose: of the task's main metric, such as top-1.",
+            help="The most that INT8 may lose of the task's first metric, such as top-1: points of a share.",
         ),
     ] = None,
     min_speedup: Annotated[
@@ -151,10 +151,17 @@ def option_rules(
     """
     from pydantic import ValidationError
 
-    from quantkit.core.errors import BadInput
+    from quantkit.core.errors import BadConfig, BadInput
     from quantkit.gates import MOST_SENSIBLE_DROP, Rule
 
-    if max_drop is not None and not 0 <= max_drop < 100 * MOST_SENSIBLE_DROP:
+    main = next(iter(comparison.metrics), None) or comparison.metric(comparison.main_metric or "top1")
+    if max_drop is not None and main.of_fp32:
+        raise BadConfig(
+            f"FP32 has no {main.title} to fall from.", 'Bound it by "metric" and "min" or "max" in --gates.'
+        )
+    if max_drop is not None and max_drop < 0:
+        raise BadConfig(f"--max-drop {max_drop:g} is below 0.", "Give the most that INT8 may lose.")
+    if max_drop is not None and main.is_share and max_drop >= 100 * MOST_SENSIBLE_DROP:
         raise BadInput(
             f"--max-drop {max_drop:g} is not from 0 to below {100 * MOST_SENSIBLE_DROP:g} points.",
             "It is in points: 0.5 is half a point.",
@@ -163,8 +170,7 @@ def option_rules(
         raise BadInput(f"--min-agreement {min_agreement:g} is not from 0 to 100 percent.", "98.5 is 98.5 percent.")
     given: list[tuple[str, dict[str, Any]]] = []
     if max_drop is not None:
-        main = next((metric.name for metric in comparison.metrics), comparison.main_metric)
-        given.append(("--max-drop", {"metric": f"drop.{main}", "max": max_drop / 100}))
+        given.append(("--max-drop", {"metric": f"drop.{main.name}", "max": max_drop / (100 if main.is_share else 1)}))
     if min_speedup is not None:
         given.append(("--min-speedup", {"metric": "speedup", "min": min_speedup}))
     if min_agreement is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy.typing as npt
@@ -15,6 +14,8 @@ from quantkit.core.files import digest_of
 from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.core.wildcards import matches
+from quantkit.core.wording import some
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Recipe:
 
     Attributes:
         calibration: The calibration.
-        ranges: The ranges of the tensors that may be quantized; those that ``exclude`` names are left out.
+        ranges: The ranges of all calibrated tensors, those that ``exclude`` names among them.
         exclude: Wildcards for nodes and tensors that stay in floating point.
         weights: Replacements for initializers of the quantized model, by name, with the same shape and dtype. FP32 and
             FP16 artifacts keep the user's weights.
@@ -41,16 +42,30 @@ class Recipe:
         """Make the recipe of a calibration; ``exclude`` replaces the calibration's wildcards."""
         return cls(calibration, calibration.ranges, tuple(calibration.exclude if exclude is None else exclude))
 
-    def __post_init__(self) -> None:
-        kept = {name: own for name, own in self.ranges.items() if not matches(name, self.exclude)}
-        object.__setattr__(self, "ranges", kept)
+    @property
+    def quantized_ranges(self) -> dict[str, TensorRange]:
+        """The ranges without those of tensors that ``exclude`` names: what targets may quantize."""
+        return {name: own for name, own in self.ranges.items() if not matches(name, self.exclude)}
+
+    @property
+    def changes(self) -> str:
+        """How the recipe differs from its calibration, in words; empty if it does not."""
+        own = self.calibration.ranges
+        ranges = [name for name in self.ranges.keys() | own.keys() if self.ranges.get(name) != own.get(name)]
+        parts = [f"the ranges of {some(sorted(ranges))}"] if ranges else []
+        parts += [f"exclude = {list(self.exclude)}"] if self.exclude != self.calibration.exclude else []
+        parts += [f"the weights {some(list(self.weights))}"] if self.weights else []
+        return ", ".join(parts)
 
     def digest(self, quantized: bool) -> str:
         """Return the hex SHA-256 of everything that affects an artifact: the model alone unless it is ``quantized``."""
         if not quantized:
             return digest_of([self.calibration.model.sha256])
-        weights = {name: hashlib.sha256(values.tobytes()).hexdigest() for name, values in self.weights.items()}
-        ranges = {name: (own.amax, own.low, own.high) for name, own in self.ranges.items()}
+        weights = {
+            name: hashlib.sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes()).hexdigest()
+            for name, values in self.weights.items()
+        }
+        ranges = {name: (own.amax, own.low, own.high) for name, own in self.quantized_ranges.items()}
         data = self.calibration.data.sha256  # biases are corrected with the channel means of this data
         return digest_of([self.calibration.model.sha256, weights, ranges, list(self.exclude), data])
 
@@ -68,8 +83,3 @@ class Recipe:
     def preprocess(self) -> Preparation | Preprocess:
         """The preprocessing of the calibration samples."""
         return self.calibration.preprocess
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """True if one of the wildcards matches the name."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

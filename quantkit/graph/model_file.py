@@ -109,13 +109,19 @@ class ModelFile:
             weights: The new values by initializer, with the same shapes; they replace all earlier ones.
 
         Raises:
-            BadModel: The model has no initializer of this name and shape.
+            BadModel: The model has no initializer of this name, shape and dtype, or a value is not finite.
         """
         known = {tensor.name: tensor for tensor in self.graph_only.graph.initializer}
         for name, values in weights.items():
             own = known.get(name)
-            if own is None or tuple(own.dims) != values.shape:
-                raise BadModel(f"{self.path} has no weight {name!r} of shape {values.shape}.", "Name an initializer.")
+            dtype, shape = getattr(values, "dtype", type(values).__name__), getattr(values, "shape", ())
+            if own is None or tuple(own.dims) != shape or onnx.helper.tensor_dtype_to_np_dtype(own.data_type) != dtype:
+                raise BadModel(
+                    f"{self.path} has no weight {name!r} of shape {shape} and type {dtype}.",
+                    "Give an array like the initializer that it stands in for.",
+                )
+            if not np.isfinite(values).all():
+                raise BadModel(f"The weight {name!r} is not finite everywhere.", "Give finite numbers.")
         return replace(self, weights=dict(weights))
 
 

@@ -64,6 +64,7 @@ def export(
     if unknown:
         raise BadConfig(f"There is no precision {unknown[0]!r}.", f"Choose one of: {', '.join(PRECISIONS)}.")
     model = calibrated_model(recipe.calibration)
+    _check_ranges(recipe)
     quantized = model.with_weights(recipe.weights)
     wanted = [
         (t, p, v) for t in targets for p in t.precisions if precisions is None or p in precisions for v in t.variants(p)
@@ -155,6 +156,13 @@ def prepare_request(
         lenient=lenient,
         progress=progress,
     )
+
+
+def _check_ranges(recipe: Recipe) -> None:
+    """Raise BadConfig for a range of a tensor that was not calibrated."""
+    for name in recipe.ranges:
+        if name not in recipe.calibration.ranges:
+            raise BadConfig(f"The recipe has a range for {name!r}, which was not calibrated.", "Check the name.")
 
 
 def _export_one(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from fnmatch import fnmatchcase
 
 import onnx
 
+from quantkit.core.wildcards import matches
 from quantkit.graph.graph import Graph
 from quantkit.graph.operators import WEIGHTED
 
@@ -28,7 +28,7 @@ def excluded_nodes(graph: Graph, exclude: Sequence[str], ranges: Collection[str]
     known = {*ranges, *graph.initializers, ""}
 
     def matched(node: onnx.NodeProto) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in exclude for name in (node.name, *node.output))
+        return any(matches(name, exclude) for name in (node.name, *node.output))
 
     def lacks_range(node: onnx.NodeProto) -> bool:
         values = node.input if node.op_type in ARITHMETIC else node.input[:1]

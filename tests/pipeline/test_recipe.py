@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -55,7 +56,7 @@ def test_exclusions(recipe: Recipe, exported: Exported) -> None:
 
     assert "w2" in quantized(exported(recipe))
     without = replace(recipe, exclude=("conv2",))
-    assert "conv2" not in without.ranges
+    assert "conv2" not in without.quantized_ranges
     assert "w2" not in quantized(exported(without))
     assert "w2" in quantized(exported(recipe))  # and back again
 
@@ -68,10 +69,52 @@ def test_weights(recipe: Recipe, exported: Exported) -> None:
     assert np.array_equal(constants(exported(doubled, "fp32"))["w2"], own)  # FP32 stays the user's own
 
 
-def test_weights_that_the_model_has_not_are_refused(recipe: Recipe, exported: Exported) -> None:
-    for weights in ({"nosuch": np.zeros(3, np.float32)}, {"w2": np.zeros(3, np.float32)}):
-        with pytest.raises(quantkit.BadInput, match=next(iter(weights))):
-            exported(replace(recipe, weights=weights))
+def test_switching_an_exclusion_off_again_loses_nothing(recipe: Recipe) -> None:
+    there_and_back = replace(replace(recipe, exclude=("conv*",)), exclude=())
+    assert there_and_back.quantized_ranges == recipe.quantized_ranges
+    assert there_and_back.digest(quantized=True) == recipe.digest(quantized=True)
+    assert not there_and_back.changes
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"nosuch": np.zeros(3, np.float32)},
+        {"w2": np.zeros(3, np.float32)},
+        {"w2": np.zeros((16, 16, 3, 3), np.float64)},
+        {"w2": np.full((16, 16, 3, 3), np.nan, np.float32)},
+        {"w2": [1.0, 2.0]},
+    ],
+    ids=["unknown", "shape", "dtype", "NaN", "list"],
+)
+def test_weights_that_cannot_be_are_refused(recipe: Recipe, exported: Exported, weights: dict[str, Any]) -> None:
+    with pytest.raises(quantkit.BadModel, match=next(iter(weights))):
+        exported(replace(recipe, weights=weights))
+
+
+def test_a_range_of_no_calibrated_tensor_is_refused(recipe: Recipe, exported: Exported) -> None:
+    with pytest.raises(quantkit.BadConfig, match="'nosuch', which was not calibrated"):
+        exported(replace(recipe, ranges={**recipe.ranges, "nosuch": TensorRange(1, -1, 1)}))
+
+
+def test_the_same_bytes_of_another_type_are_other_weights(recipe: Recipe) -> None:
+    weight = constants(tiny_model())["w2"]
+    first, second = (replace(recipe, weights={"w2": values}) for values in (weight, weight.view(np.int32)))
+    assert first.digest(quantized=True) != second.digest(quantized=True)
+
+
+def test_what_is_measured_of_a_changed_recipe_does_not_stand_for_the_run(
+    model_path: Path, images: Path, tmp_path: Path
+) -> None:
+    calibration = quantkit.calibrate(model_path, images, output=tmp_path / "run")
+    changed = replace(Recipe.of(calibration), exclude=("fc",))
+    comparison = quantkit.compare(changed, images, targets="onnxruntime", precisions="int8")
+    assert comparison.folder is None
+    assert any("exclude = ['fc']" in warning for warning in comparison.warnings)
+    assert not (tmp_path / "run" / "comparison.json").exists()
+    with pytest.raises(quantkit.BadConfig, match="not the run's calibration as it is"):
+        quantkit.export(changed, "onnxruntime")
+    assert quantkit.compare(calibration, images, targets="onnxruntime").folder == tmp_path / "run"
 
 
 def test_every_target_takes_a_changed_recipe(recipe: Recipe, tmp_path: Path) -> None:

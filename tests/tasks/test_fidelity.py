@@ -9,6 +9,7 @@ import pytest
 
 import quantkit
 from quantkit.tasks.fidelity import Fidelity, cosine, largest_error
+from tests.conftest import Quantkit
 
 A = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
 B = np.array([[3.0, 4.0], [0.0, 2.0], [0.0, 0.0], [1.0, 0.0]])
@@ -64,3 +65,12 @@ def test_fp32_is_itself_and_int8_close(model_path: Path, images: Path, tmp_path:
     page = quantkit.report(comparison, tmp_path / "report.html").read_text()
     assert f"INT8 on onnxruntime has a cosine similarity of {int8.metrics['cosine'].value:.6g}" in page
     assert "Cosine similarity against latency" in page
+
+
+def test_there_is_no_drop_to_gate(model_path: Path, images: Path, invoked: Quantkit) -> None:
+    assert invoked("calibrate", model_path, "--data", images, "-o", "out", "--no-export").returncode == 0
+    done = invoked("compare", "out", "--data", images, "--task", "none", "--target", "onnxruntime")
+    assert done.returncode == 0, done.stderr
+    refused = invoked("gate", "out", "--max-drop", "1")
+    assert refused.returncode == 2
+    assert "FP32 has no cosine similarity to fall from" in refused.stderr

@@ -13,8 +13,8 @@ from quantkit.config import Config
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadInput
 from quantkit.core.progress import Progress, silent
-from quantkit.core.recipe import matches
 from quantkit.core.shard import WHOLE, Shard
+from quantkit.core.wildcards import matches
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.datasets.checks import warnings_before
 from quantkit.graph.fused import fused_outputs

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.extent import STRANGE, Extent
 from quantkit.core.statistics.histogram import Histogram
+from quantkit.core.wildcards import matches
 from quantkit.core.wording import some
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
@@ -20,7 +20,7 @@ def idle_patterns(model: ModelFile, exclude: Sequence[str]) -> list[str]:
     """Warn about wildcards that match nothing."""
     graph = model.graph_only.graph
     excludable = [*activation_names(Graph(graph)), *(i.name for i in model.inputs), *(node.name for node in graph.node)]
-    idle = [pattern for pattern in exclude if not any(fnmatchcase(name, pattern) for name in excludable)]
+    idle = [pattern for pattern in exclude if not any(matches(name, [pattern]) for name in excludable)]
     return [f"--exclude matches no node or tensor: {some(idle)}."] if idle else []
 
 

@@ -171,7 +171,7 @@ def _studies(
             artifact = candidate.artifact
             if candidate.target.layers_from_export:
                 artifact = export(recipe, [candidate.target], ["int8"], artifacts, progress)[0]
-            factors = candidate.target.factors(model, recipe, artifact)
+            factors = candidate.target.factors(model.with_weights(recipe.weights), recipe, artifact)
             studies.append(_Study(candidate, artifact, Undo(model.graph_only.graph, factors)))
         except QuantkitError as refusal:
             warnings.append(_missing(candidate.artifact.target, refusal))

@@ -71,7 +71,9 @@ class OnnxRuntime(Target):
             save_model(half_precision(model), folder)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())))
         seven_bit = saturates_u8s8()
-        quantized = quantized_for_onnxruntime(model, recipe.ranges, recipe.exclude, recipe.channels, seven_bit)
+        quantized = quantized_for_onnxruntime(
+            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, seven_bit
+        )
         save_model(quantized, folder)
         notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
         return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
@@ -97,7 +99,7 @@ class OnnxRuntime(Target):
         """Return the factors of the equalization."""
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, recipe.ranges, recipe.channels).factors
+        return equalized(model, recipe.quantized_ranges, recipe.channels).factors
 
 
 class _Session:

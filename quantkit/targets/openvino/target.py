@@ -137,7 +137,7 @@ class OpenVino(Target):
             return {}
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, recipe.ranges, recipe.channels).factors
+        return equalized(model, recipe.quantized_ranges, recipe.channels).factors
 
     def _quantized(
         self, placement: str, model: ModelFile, recipe: Recipe, exclude: Mapping[str, str], seven_bit: bool
@@ -156,7 +156,9 @@ class OpenVino(Target):
         from quantkit.transforms.prepare import ensure_names, prepared
 
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
-            quantized = quantized_for_openvino(model, recipe.ranges, list(exclude), recipe.channels, seven_bit)
+            quantized = quantized_for_openvino(
+                model, recipe.quantized_ranges, list(exclude), recipe.channels, seven_bit
+            )
             save_model(quantized, Path(temporary))
             made = read_onnx(Path(temporary) / MODEL_FILE)
             proto = prepared(model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from quantkit.core.ranges import TensorRange
 from quantkit.core.recipe import Recipe
 from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.core.wildcards import matches
 from quantkit.graph.graph import Graph
 
 SMOOTHED = "/nncf_smooth_quant"  # the suffix of the Multiply that SmoothQuant inserts
@@ -90,7 +90,7 @@ def excluded_operations(model: Any, graph: Graph, exclude: Mapping[str, str]) ->
     outputs = {name: out for op in model.get_ops() for out in op.outputs() for name in out.get_names()}
     found: dict[str, str] = {}
     for node in graph.nodes:
-        pattern = next((p for p in exclude for n in (node.name, *node.output) if fnmatchcase(n, p)), None)
+        pattern = next((p for p in exclude for n in (node.name, *node.output) if matches(n, [p])), None)
         if pattern is None:
             continue
         own = set(node.output)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from quantkit.core.files import write_text
 from quantkit.core.ranges import TensorRange
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
+from quantkit.core.wildcards import matches
 from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
@@ -106,7 +106,7 @@ class TensorRT(Target):
             save_model(typed, folder)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), beyond_half(typed))
         files, notes = _int8_models(model, recipe, folder)
-        amax = {name: tensor.amax for name, tensor in recipe.ranges.items()}
+        amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
         write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version, algorithm))
         write_text(folder / RANGES_FILE, ranges_text(amax))
@@ -160,7 +160,7 @@ class TensorRT(Target):
         """Return the factors of the equalization."""
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, recipe.ranges, recipe.channels, symmetric=True).factors
+        return equalized(model, recipe.quantized_ranges, recipe.channels, symmetric=True).factors
 
 
 def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude: Sequence[str]) -> onnx.ModelProto:
@@ -191,7 +191,7 @@ def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[
     from quantkit.targets.tensorrt.qdq.strongly_typed import beyond_scales, quantized_half_precision
     from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
 
-    quantized = quantized_for_tensorrt(model, recipe.ranges, recipe.exclude, recipe.channels)
+    quantized = quantized_for_tensorrt(model, recipe.quantized_ranges, recipe.exclude, recipe.channels)
     save_model(with_float_matrices(fold_zero_points(quantized)), folder)
     notes: tuple[str, ...] = ()
     try:
@@ -212,7 +212,7 @@ def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:
     lack = [
         name
         for name in fused_outputs(Graph(model.graph_only.graph))
-        if name not in recipe.ranges and not any(fnmatchcase(name, pattern) for pattern in recipe.exclude)
+        if name not in recipe.quantized_ranges and not matches(name, recipe.exclude)
     ]
     if not lack:
         return ()

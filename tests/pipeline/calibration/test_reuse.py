@@ -151,10 +151,10 @@ def test_what_is_excluded_is_counted_all_the_same(config: Config, tmp_path: Path
     without, counted = again(config.with_values("calibrate", exclude=["conv2"]), first)
     assert (counted, without.exclude) == (0, ("conv2",))
     assert "conv2" in without.tensors
-    assert "conv2" not in Recipe.of(without).ranges
+    assert "conv2" not in Recipe.of(without).quantized_ranges
     whole, counted = again(config, first)
     assert (counted, whole.exclude) == (0, ())
-    assert "conv2" in Recipe.of(whole).ranges
+    assert "conv2" in Recipe.of(whole).quantized_ranges
 
 
 def test_an_excluded_tensor_may_hold_what_is_no_number(model_path: Path, images: Path, tmp_path: Path) -> None:

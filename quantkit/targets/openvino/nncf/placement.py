@@ -59,7 +59,7 @@ def placed_by_nncf(
         save_model(proto, Path(folder))
         converted = read_onnx(Path(folder) / MODEL_FILE)
         _simplify(converted)
-        ranges = with_fused(graph, recipe.ranges)
+        ranges = with_fused(graph, recipe.quantized_ranges)
         excluded = excluded_operations(converted, graph, exclude or {})
         statistics = nncf_adapter.Statistics(
             known=lambda output: known_of(output, recipe, ranges),

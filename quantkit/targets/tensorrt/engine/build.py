@@ -123,7 +123,7 @@ def _build_one(
 
     log.info("Building %s with TensorRT %s for %s; this may take minutes.", *place.told)
     plan, recipe = place.plan, request.recipe
-    ranges = with_fused(Graph(request.model.graph_only.graph), recipe.ranges)
+    ranges = with_fused(Graph(request.model.graph_only.graph), recipe.quantized_ranges)
     amax = {name: tensor.amax for name, tensor in ranges.items()}
     timing_cache = place.folder.parent / TIMING_CACHE
     start = time.monotonic()

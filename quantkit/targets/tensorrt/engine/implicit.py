@@ -6,9 +6,9 @@ TensorRT 11 removed all of it. No other file uses what 11 lacks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
+from quantkit.core.wildcards import matches
 from quantkit.targets.tensorrt.engine import library
 from quantkit.targets.tensorrt.engine.derived_ranges import ParsedLayer, derived_ranges
 
@@ -60,7 +60,7 @@ def keep_in_floating_point(network: Any, config: Any, exclude: Sequence[str]) ->
     for layer in _layers(network):
         outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
         names = (layer.name, *(tensor.name for tensor in outputs))
-        if not any(fnmatchcase(name, pattern) for pattern in exclude for name in names):
+        if not any(matches(name, exclude) for name in names):
             continue
         if layer.type in (trt.LayerType.CONSTANT, trt.LayerType.SHAPE) or not any(map(_is_float, outputs)):
             continue
