@@ -15,7 +15,7 @@ from quantkit.calibrators.mse_asymmetric import mse_asymmetric
 from quantkit.calibrators.mse_robust import mse_robust
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE, percentile
 from quantkit.calibrators.percentile_asymmetric import percentile_asymmetric
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig
 from quantkit.core.extensions import installed, loaded
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
@@ -81,12 +81,12 @@ def _checked(name: str, calibrator: Calibrator, histogram: Histogram) -> TensorR
     try:
         found = calibrator(histogram)
     except Exception as error:
-        raise BadInput(
+        raise BadConfig(
             f"The calibrator {name!r} failed with {type(error).__name__}: {error}.",
             "Fix it, or uninstall its package.",
         ) from error
     if not isinstance(found, TensorRange):
-        raise BadInput(
+        raise BadConfig(
             f"The calibrator {name!r} returned {found!r:.60}, which is not a TensorRange.",
             "Let it return quantkit.TensorRange.symmetric(amax, histogram.minimum, histogram.maximum) or "
             "quantkit.TensorRange.asymmetric(low, high).",

@@ -48,7 +48,7 @@ def build(
     from quantkit.cli.console import configure, print_json
     from quantkit.cli.settings import with_environment
     from quantkit.core.artifact import PRECISIONS
-    from quantkit.core.errors import BadInput
+    from quantkit.core.errors import BadConfig
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.build import Wanted, build_engines
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run
@@ -56,7 +56,7 @@ def build(
 
     progress = configure(verbose, quiet)
     if shape and batch_size:
-        raise BadInput("Both --shape and --batch-size are given.", "Give the batches in --shape, or leave it out.")
+        raise BadConfig("Both --shape and --batch-size are given.", "Give the batches in --shape, or leave it out.")
     folder = find_run(run)
     given: dict[str, Any] = {
         "mode": mode,

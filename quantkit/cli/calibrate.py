@@ -98,7 +98,7 @@ def calibrate(
     """
     from quantkit.cli.console import configure, print_raw
     from quantkit.cli.settings import absolute, with_model, with_preprocess
-    from quantkit.core.errors import BadInput
+    from quantkit.core.errors import BadConfig
     from quantkit.pipeline.calibration.stage import calibrate as run_calibration
 
     progress = configure(verbose, quiet)
@@ -121,7 +121,7 @@ def calibrate(
         return
     if shard is not None:
         if ray is not None:
-            raise BadInput("--shard and --ray exclude each other.", "Ray divides the data itself: leave out --shard.")
+            raise BadConfig("--shard and --ray exclude each other.", "Ray divides the data itself: leave out --shard.")
         _one_shard(settings, shard, output, fresh, as_json, progress)
         return
     calibration = run_calibration(settings, output, fresh=fresh, progress=progress, count_all=_counter(ray))

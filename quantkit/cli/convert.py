@@ -42,13 +42,13 @@ def convert(
 ) -> None:
     """Turn TensorRT caches, dynamic ranges, TensorsData and Q/DQ models into one another."""
     from quantkit.cli.console import configure, log, print_json
-    from quantkit.core.errors import BadInput
+    from quantkit.core.errors import BadConfig
     from quantkit.pipeline.conversion.stage import convert as run_conversion
 
     configure(verbose, quiet)
     to_stdout = output is None or str(output) == "-"
     if to_stdout and as_json and to not in ("qdq", "json"):
-        raise BadInput("--json and the converted text cannot both go to stdout.", "Give a file with -o.")
+        raise BadConfig("--json and the converted text cannot both go to stdout.", "Give a file with -o.")
     done = run_conversion(source, to, model, None if to_stdout else output, tensorrt, algorithm)
     _summarize(done, source, verbose > 0)
     for note in done.notes:

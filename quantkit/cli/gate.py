@@ -117,7 +117,7 @@ def _update_run(
 
 def _write_starter(comparison: Comparison, folder: Path, path: Path | None) -> None:
     from quantkit.cli.console import log, print_raw
-    from quantkit.core.errors import BadInput
+    from quantkit.core.errors import BadConfig
     from quantkit.core.files import write_text
     from quantkit.gates.starter import starter_rules
 
@@ -126,7 +126,7 @@ def _write_starter(comparison: Comparison, folder: Path, path: Path | None) -> N
         print_raw(text)
         return
     if path.exists():
-        raise BadInput(f"{path} is there already.", "Give another name with --gates, or none and copy the text.")
+        raise BadConfig(f"{path} is there already.", "Give another name with --gates, or none and copy the text.")
     write_text(path, text)
     command = shlex.join(["quantkit", "gate", str(folder), "--gates", str(path)])
     log.info("Wrote %s. Judge with: %s", path, command)
@@ -151,7 +151,7 @@ def option_rules(
     """
     from pydantic import ValidationError
 
-    from quantkit.core.errors import BadConfig, BadInput
+    from quantkit.core.errors import BadConfig
     from quantkit.gates import MOST_SENSIBLE_DROP, Rule
 
     main = next(iter(comparison.metrics), None) or comparison.metric(comparison.main_metric or "top1")
@@ -162,12 +162,12 @@ def option_rules(
     if max_drop is not None and max_drop < 0:
         raise BadConfig(f"--max-drop {max_drop:g} is below 0.", "Give the most that INT8 may lose.")
     if max_drop is not None and main.is_share and max_drop >= 100 * MOST_SENSIBLE_DROP:
-        raise BadInput(
+        raise BadConfig(
             f"--max-drop {max_drop:g} is not from 0 to below {100 * MOST_SENSIBLE_DROP:g} points.",
             "It is in points: 0.5 is half a point.",
         )
     if min_agreement is not None and not 0 <= min_agreement <= 100:
-        raise BadInput(f"--min-agreement {min_agreement:g} is not from 0 to 100 percent.", "98.5 is 98.5 percent.")
+        raise BadConfig(f"--min-agreement {min_agreement:g} is not from 0 to 100 percent.", "98.5 is 98.5 percent.")
     given: list[tuple[str, dict[str, Any]]] = []
     if max_drop is not None:
         given.append(("--max-drop", {"metric": f"drop.{main.name}", "max": max_drop / (100 if main.is_share else 1)}))
@@ -180,7 +180,7 @@ def option_rules(
         try:
             rules.append(Rule(**values))
         except ValidationError as error:
-            raise BadInput(
+            raise BadConfig(
                 f"{option} makes no sense ({error.errors()[0]['msg']}).", "See quantkit gate --help."
             ) from None
     return rules

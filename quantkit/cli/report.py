@@ -31,7 +31,7 @@ def report(
 ) -> None:
     """Write the run's report.html and summary.md; of two runs, difference.html with what differs between them."""
     from quantkit.cli.console import configure, print_json, stdout
-    from quantkit.core.errors import BadInput
+    from quantkit.core.errors import BadConfig
     from quantkit.pipeline.difference import difference_document, write_difference
     from quantkit.pipeline.report import write_chart, write_report
     from quantkit.pipeline.run_directory import find_run
@@ -41,7 +41,7 @@ def report(
     thumbnails = False if no_thumbnails else None
     if later is not None:
         if chart is not None:
-            raise BadInput("A chart shows one run.", "Leave --chart out, or name one run.")
+            raise BadConfig("A chart shows one run.", "Leave --chart out, or name one run.")
         page = write_difference(folder, find_run(later), output, thumbnails)
         if as_json:
             print_json({"report": str(page), "rows": difference_document(folder, later)})

@@ -19,7 +19,7 @@ from PIL import Image
 from quantkit.core.errors import BadData
 from quantkit.core.files import NO_SPACE
 from quantkit.core.preprocess import Preprocess
-from quantkit.datasets.base import Inputs, Request, Source
+from quantkit.datasets.base import Dataset, Inputs, Request, Source
 from quantkit.datasets.fit import fit
 from quantkit.datasets.transform import transform
 from quantkit.graph.model_file import ModelInput
@@ -28,8 +28,8 @@ SUFFIXES = (".npy", ".npz")
 LABEL_KEYS = ("labels", "label", "y")
 
 
-@dataclass(frozen=True)
-class ArrayDataset:
+@dataclass(frozen=True, kw_only=True)
+class ArrayDataset(Dataset):
     """Arrays whose first dimension counts samples, one for each model input.
 
     An array named in ``image_inputs`` holds uint8 pixels (N, H, W, 3) or (N, H, W) and is preprocessed like an image

@@ -21,46 +21,52 @@ class Unreadable(Exception):
     """A sample that cannot be decoded. It is skipped, counted and named in a warning."""
 
 
-class Dataset(Protocol):
-    """Samples in a fixed order, loaded one at a time and thread-safely."""
+class Dataset:
+    """Samples in a fixed order, loaded one at a time and thread-safely.
 
-    @property
-    def source(self) -> str:
-        """The path that the user gave, or a description of the source."""
+    Subclass it for data of your own; ``source``, ``names``, ``preprocess`` and ``load`` must be there.
 
-    @property
-    def names(self) -> Sequence[str]:
-        """The name of each sample, for display."""
+    Attributes:
+        source: The path that the user gave, or a description of the source.
+        names: The name of each sample, for display.
+        preprocess: The preprocessing that turns a sample into model inputs; for images, with the model's size and
+            layout.
+        classes: The class names that class indices refer to; empty if there are none.
+        annotations: The annotation of each sample, None for samples without one; None if no sample has one. The task
+            defines what an annotation is. For a classification it is the index of the class.
+    """
 
-    @property
-    def classes(self) -> Sequence[str]:
-        """The class names that class indices refer to; empty if there are none."""
-
-    @property
-    def annotations(self) -> Sequence[Any] | None:
-        """The annotation of each sample, None for samples without one; None if no sample has one.
-
-        The task defines what an annotation is. For a classification it is the index of the class.
-        """
-
-    @property
-    def preprocess(self) -> Preparation | Preprocess:
-        """The preprocessing that turns a sample into model inputs; for images, with the model's size and layout."""
+    source: str
+    names: Sequence[str]
+    preprocess: Preparation | Preprocess
+    classes: Sequence[str] = ()
+    annotations: Sequence[Any] | None = None
 
     def stamp(self, index: int) -> str:
-        """Return a cheap mark, such as size and modification time, that changes with the sample's file."""
+        """Return a mark that changes with the sample; by default its digest.
+
+        What is cheaper, such as the size and modification time of a file, serves as well.
+        """
+        return self.digest(index).hex()
 
     def size(self, index: int) -> int:
-        """Return the number of bytes stored for the sample; 0 if it is missing."""
+        """Return the number of bytes stored for the sample; 0 if it is missing or unknown.
+
+        Samples of one size are looked at for copies of one another.
+        """
+        return 0
 
     def digest(self, index: int) -> bytes:
         """Return the SHA-256 of the stored bytes. Raises Unreadable."""
+        return self.load(index)[1]
 
     def is_constant(self, index: int) -> bool:
         """True if all values are the same; False if that would take long to find out."""
+        return False
 
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """Return the sample and the SHA-256 of its stored bytes. Raises Unreadable."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

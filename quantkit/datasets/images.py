@@ -10,7 +10,7 @@ from pathlib import Path
 
 from quantkit.core.errors import BadData
 from quantkit.core.preprocess import Preprocess
-from quantkit.datasets.base import Inputs, Request, Source, Unreadable
+from quantkit.datasets.base import Dataset, Inputs, Request, Source, Unreadable
 from quantkit.datasets.decode import SUFFIXES, decode_rgb, is_one_colour
 from quantkit.datasets.fit import fit
 from quantkit.datasets.labels import index_labels, read_labels
@@ -19,8 +19,8 @@ from quantkit.datasets.transform import transform
 LABELS_FILE = "labels.csv"
 
 
-@dataclass(frozen=True)
-class ImageDataset:
+@dataclass(frozen=True, kw_only=True)
+class ImageDataset(Dataset):
     """Image files, each with an optional class, preprocessed for the model input ``input_name``."""
 
     source: str

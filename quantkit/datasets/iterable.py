@@ -23,7 +23,7 @@ from quantkit.core.errors import BadData
 from quantkit.core.files import NO_SPACE
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.arrays import LABEL_KEYS, arrays_source, holds_images
-from quantkit.datasets.base import Inputs, Request, Source
+from quantkit.datasets.base import Dataset, Inputs, Request, Source
 from quantkit.datasets.fit import fit
 from quantkit.datasets.transform import transform
 from quantkit.graph.model_file import ModelInput
@@ -41,8 +41,8 @@ class Stored:
     dtype: np.dtype[Any]
 
 
-@dataclass(frozen=True)
-class IterableDataset:
+@dataclass(frozen=True, kw_only=True)
+class IterableDataset(Dataset):
     """Samples read from an iterable; ``stored`` holds the location of each sample's inputs in ``spool``."""
 
     source: str

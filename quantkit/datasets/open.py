@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.errors import BadData
+from quantkit.core.errors import BadData, QuantkitError
 from quantkit.core.extensions import installed, loaded
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.arrays import ArrayFile
@@ -86,8 +86,23 @@ def open_dataset(
     kind = next((kind for kind in _kinds().values() if kind.matches(data)), None)
     if kind is None:
         raise BadData(f"{data} is neither a file nor a folder.", "Give a folder of images, a text list, .npy or .npz.")
-    source = kind.open(Request(data, inputs, preprocess, classes, labels))
+    source = _opened(kind, Request(data, inputs, preprocess, classes, labels))
     return choose(source, samples, seed, str(Path(source.dataset.source).absolute()))
+
+
+def _opened(kind: Kind, request: Request) -> Source:
+    """Open the data. Raises BadData, also for a failure of an installed kind that is no error of quantkit's."""
+    try:
+        return kind.open(request)
+    except (QuantkitError, OSError):
+        raise
+    except Exception as error:
+        if kind in KINDS.values():
+            raise
+        raise BadData(
+            f"{request.path} cannot be opened: {type(kind).__name__} failed with {type(error).__name__}: {error}.",
+            "Fix the data, or the package that reads it.",
+        ) from error
 
 
 def choose(source: Source, samples: int | None, seed: int, location: str) -> OpenedData:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig
 from quantkit.core.files import atomic_file, make_folder, write_text
 from quantkit.demo.digits import load_split, upscale
 
@@ -24,7 +24,7 @@ def write_demo(folder: Path) -> None:
     config = package.joinpath("demo.toml").read_text(encoding="utf-8")
     own = folder / CONFIG_FILE
     if folder.is_dir() and any(folder.iterdir()) and not (own.is_file() and own.read_text(encoding="utf-8") == config):
-        raise BadInput(f"The folder {folder} is not empty, and holds no demo.", "Name a new folder: quantkit demo DIR")
+        raise BadConfig(f"The folder {folder} is not empty, and holds no demo.", "Name a new folder: quantkit demo DIR")
     make_folder(folder)
     write_text(own, config)
     write_text(folder / "LICENSE-digits.md", package.joinpath("LICENSE-digits.md").read_text(encoding="utf-8"))

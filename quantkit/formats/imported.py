@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadData
 from quantkit.core.ranges import TensorRange
 
 DEAD_AMAX = 2.0**-13  # replaces 0, as in quantkit's own calibrations: TensorRT refuses a scale of 0
@@ -85,14 +85,14 @@ def from_bounds(
         BadInput: A pair is not in order or not finite in float32, or there is no pair.
     """
     if not bounds:
-        raise BadInput(f"{source} holds no range.", "Give the file of a calibration that saw data.")
+        raise BadData(f"{source} holds no range.", "Give the file of a calibration that saw data.")
     ranges: dict[str, TensorRange] = {}
     dead: list[str] = []
     for name, (low, high) in bounds.items():
         if any("\ud800" <= character <= "\udfff" for character in name):
-            raise BadInput(f"The tensor name {name!a} in {source} is no text.", "Write the file again.")
+            raise BadData(f"The tensor name {name!a} in {source} is no text.", "Write the file again.")
         if not -LARGEST < low <= high < LARGEST:  # false for NaN, too
-            raise BadInput(
+            raise BadData(
                 f"The range of {name!r} in {source} is {low:.9g} to {high:.9g}.",
                 "A range must be finite in float32, from its lower to its upper end: calibrate that tensor again.",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from quantkit.core.errors import BadInput, TargetRefuses
+from quantkit.core.errors import BadData, TargetRefuses
 
 
 def named_values(
@@ -30,21 +30,21 @@ def named_values(
     for number, line in enumerate(lines, start=first):
         where = f"Line {number} of {source}"
         if not line.strip():
-            raise BadInput(f"{where} is blank, on which TensorRT's own readers crash.", "Remove the line.")
+            raise BadData(f"{where} is blank, on which TensorRT's own readers crash.", "Remove the line.")
         name, found, text = line.rpartition(separator)
         if not found or not name:
-            raise BadInput(f"{where} is not 'name{separator}value'.", "Write the file again.")
+            raise BadData(f"{where} is not 'name{separator}value'.", "Write the file again.")
         try:
             value = value_of(text)
         except ValueError as error:
-            raise BadInput(f"{where} {error}.", "Write the file again.") from error
+            raise BadData(f"{where} {error}.", "Write the file again.") from error
         if not math.isfinite(value) or value < 0:
-            raise BadInput(
+            raise BadData(
                 f"{where} gives {name!r} the value {value:.9g}; a range is finite and not negative.",
                 "Calibrate that tensor again.",
             )
         if values.setdefault(name, value) != value:
-            raise BadInput(f"{where} gives {name!r} a second, different value.", "Remove the one that is wrong.")
+            raise BadData(f"{where} gives {name!r} a second, different value.", "Remove the one that is wrong.")
     return values
 
 

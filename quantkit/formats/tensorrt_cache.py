@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Mapping
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig, BadData
 from quantkit.formats.imported import Imported, from_amax
 from quantkit.formats.lines import named_values, refuse_line_breaks, split_lines
 
@@ -25,7 +25,7 @@ LEGACY_HEADER = re.compile(r"\d+ [0-9a-fA-F]{1,16} [0-9a-fA-F]{1,16}")
 def version_number(version: str) -> int:
     """Return the number in a cache header: 8601 for 8.6.1, 100300 for 10.3.0. Raises BadInput for anything else."""
     if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,2}){0,2}", version):
-        raise BadInput(f"{version!r} is not a TensorRT version.", "Write it like 8.6.1 or 10.3.")
+        raise BadConfig(f"{version!r} is not a TensorRT version.", "Write it like 8.6.1 or 10.3.")
     major, minor, patch = (int(part) for part in [*version.split("."), "0", "0"][:3])
     return major * (1000 if major < 10 else 10000) + minor * 100 + patch
 
@@ -92,12 +92,12 @@ def parse_cache(text: str, source: str) -> tuple[str, dict[str, float]]:
     """
     header, *lines = split_lines(text)
     if LEGACY_HEADER.fullmatch(header):
-        raise BadInput(
+        raise BadData(
             f"{source} is a cache of TensorRT's legacy calibrator, which quantkit does not read.",
             "Give the cache of an entropy or min-max calibrator, or calibrate again with quantkit calibrate.",
         )
     if not HEADER.fullmatch(header):
-        raise BadInput(
+        raise BadData(
             f"{source} is not a TensorRT calibration cache: its first line is {header[:80]!r}.",
             "The first line must be like TRT-8600-EntropyCalibration2.",
         )

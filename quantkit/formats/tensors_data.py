@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadData
 from quantkit.core.ranges import TensorRange
 from quantkit.formats.imported import Imported, from_bounds
 
@@ -64,12 +64,12 @@ def read_tensors_data(document: Mapping[str, Any], source: str) -> Imported:
     whole = document.get("CLS") == "TensorsData"
     data = document.get("data") if whole else document
     if not isinstance(data, dict):
-        raise BadInput(f"{source} is a TensorsData without its data.", HINT)
+        raise BadData(f"{source} is a TensorsData without its data.", HINT)
     bounds: dict[str, tuple[float, float]] = {}
     per_channel: list[str] = []
     for name, entry in data.items():
         if not isinstance(entry, dict) or "lowest" not in entry or "highest" not in entry:
-            raise BadInput(f"{source} has no lowest and highest for {name!r}.", HINT)
+            raise BadData(f"{source} has no lowest and highest for {name!r}.", HINT)
         lowest, highest = _values(entry["lowest"], name, source), _values(entry["highest"], name, source)
         if max(len(lowest), len(highest)) > 1:
             per_channel.append(name)
@@ -99,7 +99,7 @@ def _values(stated: object, name: str, source: str) -> list[float]:
         elif isinstance(item, (int, float)) and not isinstance(item, bool):
             values.append(float(item) if isinstance(item, float) or abs(item) < 2**200 else math.inf)
         else:
-            raise BadInput(f"The range of {name!r} in {source} is no number.", HINT)
+            raise BadData(f"The range of {name!r} in {source} is no number.", HINT)
     if not values or any(map(math.isnan, values)):
-        raise BadInput(f"The range of {name!r} in {source} is {'NaN' if values else 'empty'}.", HINT)
+        raise BadData(f"The range of {name!r} in {source} is {'NaN' if values else 'empty'}.", HINT)
     return values

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from quantkit.core.comparison import Comparison, Row
-from quantkit.core.errors import BadInput, GateFailed, NothingEvaluated
+from quantkit.core.errors import BadConfig, GateFailed, NothingEvaluated
 from quantkit.gates.figure import Figure, counterpart, figure, reference_of
 from quantkit.gates.rule import Rule
 
@@ -108,7 +108,7 @@ def gate(comparison: Comparison, rules: Sequence[Rule], baseline: Comparison | N
         BadConfig: A limit makes no sense.
     """
     if baseline is None and any(rule.against == "baseline" for rule in rules):
-        raise BadInput("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
+        raise BadConfig("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
     verdicts: list[Verdict] = []
     for rule in (rule.of(comparison) for rule in rules):
         found = [

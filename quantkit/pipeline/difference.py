@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig
 from quantkit.core.files import write_text
 from quantkit.pipeline.run_files import load_calibration, load_comparison, run_config
 
@@ -32,7 +32,7 @@ def write_difference(before: Path, after: Path, output: Path | None = None, thum
     from quantkit.reports.difference_html import Run, difference_page, run_names
 
     if before.resolve() == after.resolve():
-        raise BadInput(f"{before} and {after} are one run.", "Name two.")
+        raise BadConfig(f"{before} and {after} are one run.", "Name two.")
     names = run_names(before, after)
     earlier = Run(names[0], load_calibration(before), _comparison(before))
     later = Run(names[1], load_calibration(after), _comparison(after))

@@ -11,7 +11,7 @@ from pathlib import Path
 from quantkit.config import Config
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BadConfig, BadInput, TargetRefuses
+from quantkit.core.errors import BadConfig, BadModel, TargetRefuses
 from quantkit.core.files import atomic_folder, digest_of, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
@@ -28,7 +28,7 @@ def calibrated_model(calibration: Calibration) -> ModelFile:
     """Open the model of a calibration. Raises BadInput if it is missing or has changed since."""
     model = open_model(Path(calibration.model.path))
     if model.sha256() != calibration.model.sha256:
-        raise BadInput(f"{model.path} has changed since it was calibrated.", "Calibrate again.")
+        raise BadModel(f"{model.path} has changed since it was calibrated.", "Calibrate again.")
     return model
 
 
@@ -204,7 +204,7 @@ def _refuse_foreign_files(folder: Path) -> None:
         own.update(json.loads((folder / ARTIFACT_FILE).read_text(encoding="utf-8"))["files"])
     foreign = sorted(path.name for path in folder.iterdir() if path.name not in own)
     if foreign:
-        raise BadInput(
+        raise BadConfig(
             f"{folder} holds a file that quantkit did not write ({foreign[0]}).", "Move it, or give another -o."
         )
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig, BadInput, BadRun
 from quantkit.core.files import atomic_file, write_text
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
@@ -78,9 +78,11 @@ def write_chart(folder: Path, path: Path) -> Path:
 
     form = FORMS.get(path.suffix.lower())
     if form is None:
-        raise BadInput(f"The chart cannot be written as {path.name}.", "Give --chart a name that ends in .svg or .png.")
+        raise BadConfig(
+            f"The chart cannot be written as {path.name}.", "Give --chart a name that ends in .svg or .png."
+        )
     if not (folder / COMPARISON_FILE).is_file():
-        raise BadInput(f"The run in {folder} is not compared yet, so there is no chart.", "Run quantkit compare on it.")
+        raise BadRun(f"The run in {folder} is not compared yet, so there is no chart.", "Run quantkit compare on it.")
     content = scatter_file(load_comparison(folder), form)
     with atomic_file(path) as file:
         file.write_bytes(content)
@@ -121,7 +123,7 @@ def own_gate(folder: Path, comparison: Comparison) -> GateResult | None:
     if any(rule.against == "baseline" for rule in rules):
         try:
             if judged.baseline is None:
-                raise BadInput("No baseline is known.", "Give quantkit gate --baseline.")
+                raise BadConfig("No baseline is known.", "Give quantkit gate --baseline.")
             baseline = load_comparison(judged.baseline)
         except BadInput as error:
             log.info("The report shows no gate, whose rules speak of a baseline. %s", error)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quantkit.config import Config
 from quantkit.core.comparison import Comparison
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig
 from quantkit.core.files import write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
@@ -60,9 +60,9 @@ def run_all(
 
     if config.model.path is None or config.data.evaluation is None:
         missing = "[model] path" if config.model.path is None else "[data] evaluation"
-        raise BadInput(f"{missing} is not set.", "Set it in quantkit.toml.")
+        raise BadConfig(f"{missing} is not set.", "Set it in quantkit.toml.")
     if baseline is None and any(rule.against == "baseline" for rule in config.gate):
-        raise BadInput("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
+        raise BadConfig("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
     model = open_model(config.model.path)
     # Check the labels now, not after the long work.
     open_evaluation_data(config, model, task_for(config.task.name, model.outputs))

@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadModel
 from quantkit.core.ranges import LEVELS, STEPS
 from quantkit.core.wording import some
 from quantkit.formats.imported import Imported, from_bounds
@@ -56,7 +56,7 @@ def read_qdq(model: onnx.ModelProto, source: str, folder: Path, known: Container
     reading = _Reading(model, source, folder, known)
     for node in reading.graph.nodes:
         if node.op_type.startswith("QLinear"):
-            raise BadInput(
+            raise BadModel(
                 f"{source} holds {node.op_type} nodes, whose scales lie inside the operators.",
                 "Quantize to the Q/DQ form instead: QuantFormat.QDQ in onnxruntime.",
             )
@@ -64,7 +64,7 @@ def read_qdq(model: onnx.ModelProto, source: str, folder: Path, known: Container
             reading.add(node)
     bounds = reading.bounds
     if not bounds:
-        raise BadInput(
+        raise BadModel(
             f"{source} is an ONNX model in which no QuantizeLinear takes an activation.",
             "Give a Q/DQ model; quantkit calibrate makes ranges for a floating-point one.",
         )
@@ -140,7 +140,7 @@ class _Reading:
         if scales.size == 0 or zeros.size not in (1, scales.size):
             return None
         if not np.isfinite(scales).all() or (scales < 0).any():
-            raise BadInput(
+            raise BadModel(
                 f"The scale of {quantize.input[0]!r} in {self._source} is {scales.min():.9g}.",
                 "A scale is finite and above 0: quantize the model again.",
             )

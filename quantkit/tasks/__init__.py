@@ -29,6 +29,9 @@ def task_named(name: str) -> Task:
     if name not in found:
         raise BadConfig(f"There is no task {name!r}.", f"Choose one of: {', '.join([AUTO, *TASKS, *found])}.")
     task: Task = loaded(found[name], "task", make=True)
+    lacking = [part for part in ("name", "metrics") if not hasattr(task, part)]
+    if lacking:
+        raise BadConfig(f"The task {name!r} ({found[name].value}) has no {lacking[0]}.", "Fix its package.")
     return task
 
 

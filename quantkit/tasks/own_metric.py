@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from quantkit.core.errors import BadConfig, BadInput
+from quantkit.core.errors import BadConfig
 from quantkit.core.figures import Metric, Unit
 from quantkit.tasks.base import Outputs
 
@@ -74,16 +74,16 @@ class OwnMetric:
         try:
             found = np.atleast_1d(np.asarray(self.function(samples, list(annotations)), np.float64))
         except Exception as error:
-            raise BadInput(
+            raise BadConfig(
                 f"The metric {self.metric.name!r} failed with {type(error).__name__}: {error}.", "Fix its function."
             ) from error
         if found.shape != (count,):
-            raise BadInput(
+            raise BadConfig(
                 f"The metric {self.metric.name!r} returned shape {found.shape} for {count} samples.",
                 "Return one number for each sample.",
             )
         if self.metric.is_share and ((found < 0) | (found > 1)).any():
-            raise BadInput(
+            raise BadConfig(
                 f"The metric {self.metric.name!r} is a share, but returned {found[(found < 0) | (found > 1)][0]:g}.",
                 "Return numbers from 0 to 1, or give it no unit.",
             )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.comparison import Change, Interval
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig
 from quantkit.core.figures import Metric
 from quantkit.measure.intervals import mean_interval, wilson_interval
 from quantkit.measure.paired import change, mean_change
@@ -92,7 +92,9 @@ class SampleScores:
         own = self._all(name)[0]
         scored = own[~np.isnan(own)]
         if np.isinf(scored).any():
-            raise BadInput(f"The metric {name!r} is infinite for a sample.", "Return a finite number, or NaN for none.")
+            raise BadConfig(
+                f"The metric {name!r} is infinite for a sample.", "Return a finite number, or NaN for none."
+            )
         return scored
 
 

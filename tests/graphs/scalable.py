@@ -31,7 +31,7 @@ def model(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], shape:
 
 
 def transformer() -> onnx.ModelProto:
-    """LayerNormalization with one huge channel, whose takers' weights are small to match; two of them, one a Gemm."""
+    """LayerNormalization with one huge channel, whose consumers' weights are small to match: two, one a Gemm."""
     gain = np.ones(CHANNELS)
     gain[3] = OUTLIER
     weight = RNG.standard_normal((CHANNELS, 24)) / gain[:, None]

@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from quantkit.calibrators.collect import first_widths
-from quantkit.core.errors import BadInput, QuantkitError
+from quantkit.core.errors import BadData, QuantkitError
 from quantkit.core.progress import Progress
 from quantkit.core.shard import Shard
 from quantkit.core.statistics.collected import Collected
@@ -89,7 +89,7 @@ def look_at_first_batch(
     groups = Group.of(samples, counting.step)
     maxima, size, only = first_maxima(runner, groups, counting.first_batch, names, counting.excluded)
     if not maxima:
-        raise BadInput(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
+        raise BadData(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
     return FirstBatch(maxima, size), only
 
 

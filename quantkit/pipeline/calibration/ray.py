@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from quantkit.config import Config
-from quantkit.core.errors import BackendMissing, BadInput
+from quantkit.core.errors import BackendMissing, BadData
 from quantkit.core.files import make_folder, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.shard import Shard
@@ -130,7 +130,7 @@ def count_shard(config: str, manifest: str, first: FirstBatch, shard: Shard) -> 
     opened = open_calibration_data(job)
     own, asked = job.manifest(opened), Manifest.model_validate_json(manifest)
     if not own.same_settings(asked):
-        raise BadInput(
+        raise BadData(
             f"{job.model.path} or {opened.dataset.source} differs on the machine {platform.node()}.",
             "Keep both on a file system that all machines of the cluster share.",
         )

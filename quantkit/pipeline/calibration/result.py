@@ -11,7 +11,7 @@ from pathlib import Path
 from quantkit.calibrators import calibrators, solve
 from quantkit.config import Config
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadData
 from quantkit.core.files import remove_folder
 from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.record import Record
@@ -61,7 +61,7 @@ def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint
         BadInput: No sample could be read.
     """
     if not found.counted:
-        raise BadInput(f"No sample of {source.data} could be read.", "Check the files.")
+        raise BadData(f"No sample of {source.data} could be read.", "Check the files.")
     after = warnings_after(source.names, found.skipped, found.collected)
     for warning in after:
         log.warning("%s", warning)

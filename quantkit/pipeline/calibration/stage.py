@@ -11,7 +11,7 @@ from typing import Any
 from quantkit.calibrators import calibrators
 from quantkit.config import Config
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig, BadInput
 from quantkit.core.progress import Progress, silent
 from quantkit.core.shard import WHOLE, Shard
 from quantkit.core.wildcards import matches
@@ -139,14 +139,14 @@ def prepare_job(config: Config, data: Any = None) -> Job:
     """
     methods = calibrators(config.calibrate.percentile)
     if config.calibrate.method not in methods:
-        raise BadInput(
+        raise BadConfig(
             f"There is no calibration method {config.calibrate.method!r}.", f"Choose one of: {', '.join(methods)}."
         )
     if config.model.path is None:
-        raise BadInput("No model is given.", "Name an ONNX file, or set [model] path in quantkit.toml.")
+        raise BadConfig("No model is given.", "Name an ONNX file, or set [model] path in quantkit.toml.")
     data = config.data.calibration if data is None else data
     if data is None:
-        raise BadInput("No calibration data is given.", "Give --data, or set [data] calibration in quantkit.toml.")
+        raise BadConfig("No calibration data is given.", "Give --data, or set [data] calibration in quantkit.toml.")
     model = open_model(config.model.path)
     return Job(config, model, model.sha256(), data)
 

@@ -13,7 +13,7 @@ from itertools import groupby, repeat
 import numpy as np
 
 from quantkit.calibrators.collect import Collector, NotFinite, note_maxima
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadData
 from quantkit.core.statistics.collected import Collected
 from quantkit.datasets import Sample, stacked
 from quantkit.runtime.activations import Activations, Inputs, Runner
@@ -92,7 +92,7 @@ def finite(sample: Sample, names: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except NotFinite as error:
-        raise BadInput(
+        raise BadData(
             f"The tensor {error.tensor!r} holds {error.value} for {names[sample.index]}.",
             "Check that image and the preprocessing, or leave the tensor out with --exclude.",
         ) from error

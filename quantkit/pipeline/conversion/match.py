@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadData
 from quantkit.core.ranges import TensorRange
 from quantkit.formats.imported import Imported
 from quantkit.graph.float_tensors import float_tensors, needed_tensors
@@ -71,7 +71,7 @@ def match(imported: Imported, model: ModelFile, source: str) -> Match:
         wanted = set(imported.ranges) - {*parsers_own, *constants}
     have = len(wanted & (found | set(fused)))
     if not found or have < ENOUGH * len(wanted):
-        raise BadInput(
+        raise BadData(
             f"{source} is of another model than {model.path}: it shares {have} of {len(wanted)} tensors to quantize.",
             "Give the model that was calibrated; its tensors must have kept their names.",
         )

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadData, BadInput
 from quantkit.core.record import read_record
 from quantkit.formats.dynamic_ranges import read_ranges
 from quantkit.formats.imported import Imported
@@ -31,11 +31,11 @@ ORT_TABLE = re.compile(r"\S*[^\s:] -?[0-9.]+(e[+-]?[0-9]+)?")
 def range_file(source: Path) -> Path:
     """Return ``source``, or the ``calibration.json`` of a run directory. Raises BadInput if there is no such file."""
     if not source.exists():
-        raise BadInput(f"There is no file {source}.", f"Give {KINDS}.")
+        raise BadData(f"There is no file {source}.", f"Give {KINDS}.")
     file = source / CALIBRATION_FILE if source.is_dir() else source
     if not file.is_file():
         problem = f"The folder {source} holds no {CALIBRATION_FILE}." if source.is_dir() else f"{source} is no file."
-        raise BadInput(problem, f"Give {KINDS}.")
+        raise BadData(problem, f"Give {KINDS}.")
     return file
 
 
@@ -61,19 +61,19 @@ def read_ranges_of(source: Path, known: Container[str] = ()) -> tuple[Imported, 
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise BadInput(f"Line {line} of {source} is not UTF-8.", f"Give {KINDS}.") from error
+        raise BadData(f"Line {line} of {source} is not UTF-8.", f"Give {KINDS}.") from error
     if text.lstrip()[:1] in ("{", "["):
         return _read_json(text, file)
     if is_cache(text):
         return read_cache(text, name), None
     first = text.split("\n", 1)[0].rstrip("\r")
     if ORT_TABLE.fullmatch(first):
-        raise BadInput(
+        raise BadData(
             f"{source} is a table of onnxruntime that holds the upper end of each range only.",
             "Give the calibration.json that was written beside it.",
         )
     if first.strip() and ":" not in first:  # the reader reports a blank line
-        raise BadInput(f"{source} is neither {KINDS.replace(' or ', ' nor ')}.", "Give one of these.")
+        raise BadData(f"{source} is neither {KINDS.replace(' or ', ' nor ')}.", "Give one of these.")
     return read_ranges(text, name), None
 
 
@@ -83,9 +83,9 @@ def _bytes_of(file: Path) -> bytes:
         stream.seek(0)
         data = stream.read(limit + 1)
     if len(data) > limit:
-        raise BadInput(f"{file} is larger than {limit >> 20} MB.", f"Give {KINDS}.")
+        raise BadData(f"{file} is larger than {limit >> 20} MB.", f"Give {KINDS}.")
     if not data.strip():
-        raise BadInput(f"{file} is empty.", f"Give {KINDS}.")
+        raise BadData(f"{file} is empty.", f"Give {KINDS}.")
     return data
 
 
@@ -93,15 +93,15 @@ def _read_model(data: bytes, file: Path, known: Container[str]) -> Imported:
     try:
         model = onnx.ModelProto.FromString(data)
     except Exception as error:
-        raise BadInput(f"{file} is neither {KINDS.replace(' or ', ' nor ')}.", "Give one of these.") from error
+        raise BadData(f"{file} is neither {KINDS.replace(' or ', ' nor ')}.", "Give one of these.") from error
     if not model.graph.node:
-        raise BadInput(f"{file} is neither {KINDS.replace(' or ', ' nor ')}.", "Give one of these.")
+        raise BadData(f"{file} is neither {KINDS.replace(' or ', ' nor ')}.", "Give one of these.")
     try:
         return read_qdq(model, str(file), file.parent, known)
     except BadInput:
         raise
     except Exception as error:
-        raise BadInput(f"The model {file} is damaged ({type(error).__name__}: {error}).", "Export it again.") from error
+        raise BadData(f"The model {file} is damaged ({type(error).__name__}: {error}).", "Export it again.") from error
 
 
 def _read_json(text: str, file: Path) -> tuple[Imported, Calibration | None]:
@@ -109,18 +109,18 @@ def _read_json(text: str, file: Path) -> tuple[Imported, Calibration | None]:
         document = json.loads(text, object_pairs_hook=_without_repetition)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise BadInput(f"{file} is damaged JSON ({reason}).", "Write the file again.") from error
+        raise BadData(f"{file} is damaged JSON ({reason}).", "Write the file again.") from error
     if isinstance(document, dict) and is_tensors_data(document):
         return read_tensors_data(document, str(file)), None
     if not isinstance(document, dict) or "schema_version" not in document or "tensors" not in document:
-        raise BadInput(f"{file} is JSON, but neither a TensorsData nor a calibration.", f"Give {KINDS}.")
+        raise BadData(f"{file} is JSON, but neither a TensorsData nor a calibration.", f"Give {KINDS}.")
     calibration = read_record(Calibration, file, "quantkit calibrate")
     try:
         ranges = calibration.ranges
     except ValueError as error:
-        raise BadInput(f"{file} is damaged ({error}).", "Calibrate again.") from error
+        raise BadData(f"{file} is damaged ({error}).", "Calibrate again.") from error
     if not ranges:
-        raise BadInput(f"{file} holds no range.", "Calibrate again.")
+        raise BadData(f"{file} holds no range.", "Calibrate again.")
     return Imported(CALIBRATION, ranges, method=calibration.method, exclude=calibration.exclude), calibration
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadConfig, BadRun
 from quantkit.core.files import atomic_file, normalized, sha256_of, write_text
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
@@ -78,7 +78,7 @@ def convert(
     model = None if model_path is None else open_model(model_path)
     if output is not None:
         if to != "json" and output.is_dir():
-            raise BadInput(f"The output {output} is a folder.", "Give the name of a file with -o.")
+            raise BadConfig(f"The output {output} is a folder.", "Give the name of a file with -o.")
         _refuse_to_overwrite(output, [file, *((model.path, *model.external_files) if model else ())])
     known = float_tensors(model.graph_only) if model else []
     imported, calibration = read_ranges_of(source, set(known))
@@ -110,14 +110,14 @@ def _check_arguments(
     to: str, model_path: Path | None, output: Path | None, version: str | None, algorithm: str | None
 ) -> None:
     if to not in FORMS:
-        raise BadInput(f"There is no form {to!r} to convert to.", f"Choose one of: {', '.join(FORMS)}.")
+        raise BadConfig(f"There is no form {to!r} to convert to.", f"Choose one of: {', '.join(FORMS)}.")
     if algorithm is not None and algorithm not in ALGORITHMS:
-        raise BadInput(f"There is no algorithm {algorithm!r}.", f"Choose one of: {', '.join(ALGORITHMS)}.")
+        raise BadConfig(f"There is no algorithm {algorithm!r}.", f"Choose one of: {', '.join(ALGORITHMS)}.")
     if version is not None:
         version_number(version)
     if to in ("qdq", "json") and (model_path is None or output is None):
         lacking = "--model with the floating-point ONNX model" if model_path is None else "-o"
-        raise BadInput(f"--to {to} needs {'a model' if model_path is None else 'an output'}.", f"Give {lacking}.")
+        raise BadConfig(f"--to {to} needs {'a model' if model_path is None else 'an output'}.", f"Give {lacking}.")
 
 
 def _losses(imported: Imported, to: str, source: Path, has_model: bool) -> list[str]:
@@ -164,12 +164,12 @@ def _refuse_to_overwrite(output: Path, inputs: list[Path]) -> None:
     for written in (output, output / CALIBRATION_FILE):
         for given in inputs:
             if written.exists() and written.samefile(given):
-                raise BadInput(f"The output {output} would replace the input {given}.", "Give another -o.")
+                raise BadConfig(f"The output {output} would replace the input {given}.", "Give another -o.")
 
 
 def _write_model(proto: onnx.ModelProto, output: Path) -> None:
     if sum(len(tensor.raw_data) for tensor in proto.graph.initializer) > LARGEST_SINGLE_FILE:
-        raise BadInput(
+        raise BadConfig(
             "The Q/DQ model is too large for one file.",
             "Convert with --to json, then quantkit export --target tensorrt.",
         )
@@ -215,9 +215,9 @@ def _write_run(
     )
     with own_folder(folder):
         if is_run(folder) and load_calibration(folder).method != IMPORTED:
-            raise BadInput(f"{folder} holds a calibration that was measured.", "Give another folder with -o.")
+            raise BadRun(f"{folder} holds a calibration that was measured.", "Give another folder with -o.")
         if (folder / PARTIAL).exists():
-            raise BadInput(f"{folder} holds an interrupted calibration.", "Give another folder with -o.")
+            raise BadRun(f"{folder} holds an interrupted calibration.", "Give another folder with -o.")
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
         forget_results(folder, ("fp32", "fp16", "int8"))
         save_calibration(document, folder)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.comparison import LayerTime
-from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
+from quantkit.core.errors import BackendMissing, BadData, BadModel, BadRun, TargetRefuses
 from quantkit.core.record import read_record
 from quantkit.targets.base import failed_on
 from quantkit.targets.session import DeviceTimes
@@ -58,11 +58,9 @@ def load_engine(path: Path, device: str) -> EngineSession:
     try:
         plan = path.read_bytes()
     except OSError as error:
-        raise BadInput(
-            f"The engine {path} cannot be read ({error.strerror}).", "Make it with quantkit build."
-        ) from error
+        raise BadRun(f"The engine {path} cannot be read ({error.strerror}).", "Make it with quantkit build.") from error
     if hashlib.sha256(plan).hexdigest() != record.engine_sha256:
-        raise BadInput(f"{path} is not the engine that {ENGINE_RECORD} describes.", REBUILD)
+        raise BadRun(f"{path} is not the engine that {ENGINE_RECORD} describes.", REBUILD)
     now = here(number)
     differences = "; ".join(record.where.differences(now))
     if not record.where.serves(now):
@@ -231,14 +229,14 @@ class EngineSession:
         """
         missing = [name for name in self._inputs if name not in inputs]
         if missing:
-            raise BadInput(f"The engine's input {missing[0]!r} is not given.", "Feed every input of the model.")
+            raise BadData(f"The engine's input {missing[0]!r} is not given.", "Feed every input of the model.")
         for number in range(self._engine.num_optimization_profiles):
             if all(self._holds(number, name, inputs[name].shape) for name in self._inputs):
                 context = self._context(number)
                 break
         else:
             given = ", ".join(f"{name} {inputs[name].shape}" for name in self._inputs)
-            raise BadInput(f"No profile of {self._name} holds {given}.", "Build the engine with that --shape.")
+            raise BadData(f"No profile of {self._name} holds {given}.", "Build the engine with that --shape.")
         shapes: dict[str, tuple[int, ...]] = {}
         self._bind(context, inputs, shapes)
         for name in self._inputs:
@@ -271,7 +269,7 @@ class EngineSession:
         for name in (*self._inputs, *self._outputs):
             shapes[name] = tuple(context.get_tensor_shape(name))
             if min(shapes[name], default=1) < 0:
-                raise BadInput(
+                raise BadModel(
                     f"The shape of output {name!r} depends on the data.", "Measure a model of fixed output shapes."
                 )
             size = int(np.prod(shapes[name], dtype=np.int64)) * np.dtype(self._types[name]).itemsize

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadInput, BadModel
 from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
 from quantkit.targets.tensorrt.lint.finding import RULES, Finding
 from quantkit.targets.tensorrt.lint.fusions import fusions
@@ -32,7 +32,7 @@ def lint_file(path: Path) -> list[Finding]:
     except BadInput as error:
         if str(path) in error.what:
             raise
-        raise BadInput(f"{path}: {error.what}", error.hint) from error
+        raise BadModel(f"{path}: {error.what}", error.hint) from error
 
 
 def lint(model: onnx.ModelProto) -> list[Finding]:
@@ -43,7 +43,7 @@ def lint(model: onnx.ModelProto) -> list[Finding]:
     """
     view = View(model)
     if not any(node.op_type in {QUANTIZE, DEQUANTIZE} | INTEGER_OPERATORS for node in view.graph.nodes):
-        raise BadInput(
+        raise BadModel(
             "The model holds no QuantizeLinear and no DequantizeLinear.",
             "Give a model with Q/DQ pairs, such as artifacts/tensorrt/int8/model.onnx.",
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadModel
 from quantkit.graph.model_file import external_file_of, read_graph
 from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
 
@@ -26,7 +26,7 @@ def read_quantized(path: Path) -> onnx.ModelProto:
             try:
                 load_external_data_for_tensor(tensor, str(path.parent))
             except Exception as error:
-                raise BadInput(
+                raise BadModel(
                     f"{file} does not hold {tensor.name!r} ({error}).", "Put the model's own data file beside it."
                 ) from error
             tensor.ClearField("external_data")
