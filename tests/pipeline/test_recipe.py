@@ -39,6 +39,7 @@ def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
 Exported = Callable[..., onnx.ModelProto]
 
 
@@ -163,3 +164,15 @@ def test_files_for_another_cpu_are_written_anew(
         return len(artifact.notes)
 
     assert [notes(saturates) for saturates in (True, False, True)] == [1, 0, 1]
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the docs are not here")
+def test_the_pages_example_runs(
+    model_path: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_path.rename(tmp_path / "model.onnx")
+    assert images == tmp_path / "imgs"
+    monkeypatch.chdir(tmp_path)
+    code = next(block for block in PAGE.read_text(encoding="utf-8").split("```python\n") if "Recipe.of" in block)
+    exec(compile(code.split("```")[0], str(PAGE), "exec"), {})
+    assert (tmp_path / "out" / "onnxruntime" / "int8" / "model.onnx").is_file()
