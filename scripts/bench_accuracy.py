@@ -131,7 +131,7 @@ def rows(arguments: argparse.Namespace, work: Work, made: dict[str, dict[str, An
     import openvino
 
     from quantkit.measure.intervals import wilson_interval
-    from quantkit.measure.output_noise import OutputNoise
+    from quantkit.measure.sqnr import OutputNoise
 
     core = openvino.Core()
     pixels, labels = evaluation(arguments, work)

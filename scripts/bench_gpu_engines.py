@@ -121,7 +121,7 @@ def one(session: Any, samples: Arrays, references: Mapping[str, Arrays], batch: 
     engine from a model that INT8 does not suit: random weights amplify every rounding.
     """
     from quantkit.measure.gpu import under_load
-    from quantkit.measure.output_noise import OutputNoise
+    from quantkit.measure.sqnr import OutputNoise
 
     rows = np.arange(batch) % len(next(iter(samples.values())))
     inputs = {name: array[rows] for name, array in samples.items()}

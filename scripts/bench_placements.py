@@ -27,7 +27,7 @@ from quantkit.datasets import Stream, open_dataset
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import open_model
 from quantkit.measure.environment import environment
-from quantkit.measure.output_noise import OutputNoise
+from quantkit.measure.sqnr import OutputNoise
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import OpenVinoSettings, library
 from quantkit.targets.openvino.nncf.attention import has_attention

@@ -16,7 +16,7 @@ from quantkit.datasets import Stream, open_dataset
 from quantkit.formats.tensorrt_cache import MINMAX
 from quantkit.graph.model_file import open_model
 from quantkit.measure.latency import time_sessions
-from quantkit.measure.output_noise import OutputNoise
+from quantkit.measure.sqnr import OutputNoise
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.targets.session import DeviceSession

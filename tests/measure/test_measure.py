@@ -12,8 +12,7 @@ import pytest
 from quantkit.measure.environment import environment, installed
 from quantkit.measure.intervals import mean_interval, wilson_interval
 from quantkit.measure.latency import rounds_for, time_sessions
-from quantkit.measure.noise import NOT_FINITE_DB
-from quantkit.measure.output_noise import OutputNoise
+from quantkit.measure.sqnr import NOT_FINITE_DB, OutputNoise
 
 
 def test_wilson_meets_the_textbook() -> None:

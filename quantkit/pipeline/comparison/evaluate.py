@@ -16,7 +16,7 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
 from quantkit.datasets import Batch, Dataset, Stream
 from quantkit.datasets.stream import resized_batch
-from quantkit.measure.output_noise import OutputNoise
+from quantkit.measure.sqnr import OutputNoise
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.run_files import ABOUT_SAMPLES
 from quantkit.tasks import Outputs, Result, Scorer, Task

@@ -23,7 +23,7 @@ from quantkit.core.recipe import Recipe
 from quantkit.datasets import Dataset, Stream
 from quantkit.datasets.stream import resized_batch
 from quantkit.graph.model_file import ModelFile
-from quantkit.measure.noise import decibels, energy, noise_energy
+from quantkit.measure.sqnr import decibels, energy, noise_energy
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.export import export
 from quantkit.runtime.layer_outputs import Layer, OnnxOutputs, layers_of
