@@ -20,7 +20,7 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
 from quantkit.pipeline import run_files
-from quantkit.pipeline.build import Wanted, build_engines
+from quantkit.pipeline.build import EngineRequest, build_engines
 from quantkit.pipeline.calibration.shards import merge as merge_parts
 from quantkit.pipeline.calibration.stage import calibrate as run_calibration
 from quantkit.pipeline.comparison.stage import FromPython
@@ -215,7 +215,7 @@ def build(
     }
     config = parse_config({"build": given, "targets": settings or {}}, "the arguments of build()")
     recipe = _recipe_of(calibration)
-    wanted = Wanted(target, _several(precisions), () if shapes else batch_sizes, device, fresh)
+    wanted = EngineRequest(target, _several(precisions), () if shapes else batch_sizes, device, fresh)
     return build_engines(config, recipe, _artifacts_of(recipe, output), wanted, progress)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.recipe import Recipe
-from quantkit.pipeline.build import Wanted
+from quantkit.pipeline.build import EngineRequest
 
 BATCHES = (1, 32)
 PRECISIONS = ("fp16", "int8")
@@ -64,7 +64,7 @@ def build(folder: Path, name: str, precision: str, batch: int, fresh: bool) -> N
     config = parse_config({"build": level}, Path(__file__).name)
     try:
         engine = build_engines(
-            config, Recipe.of(calibration), place, Wanted("tensorrt", [precision], [batch], DEVICE, fresh)
+            config, Recipe.of(calibration), place, EngineRequest("tensorrt", [precision], [batch], DEVICE, fresh)
         )[0]
         record = engine.record.model_dump(mode="json", exclude={"layers"})
         built: dict[str, Any] = {"engine": str(engine.artifact.path), "record": record}

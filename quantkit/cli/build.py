@@ -50,7 +50,7 @@ def build(
     from quantkit.core.artifact import PRECISIONS
     from quantkit.core.errors import BadConfig
     from quantkit.core.recipe import Recipe
-    from quantkit.pipeline.build import Wanted, build_engines
+    from quantkit.pipeline.build import EngineRequest, build_engines
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run
     from quantkit.pipeline.run_files import load_calibration, run_config, write_config
 
@@ -65,7 +65,7 @@ def build(
         "optimization_level": optimization_level,
     }
     settings = with_environment(run_config(folder)).with_values("build", **given)
-    wanted = Wanted(
+    wanted = EngineRequest(
         target, precision or PRECISIONS, batch_size or ([] if settings.build.shapes else [1]), device, fresh
     )
     engines = build_engines(settings, Recipe.of(load_calibration(folder)), folder / ARTIFACTS, wanted, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ class Unreadable(Exception):
     """A sample that cannot be decoded. It is skipped, counted and named in a warning."""
 
 
-class Dataset:
+class Dataset(ABC):
     """Samples in a fixed order, loaded one at a time and thread-safely.
 
     Subclass it for data of your own; ``source``, ``names``, ``preprocess`` and ``load`` must be there.
@@ -64,9 +65,9 @@ class Dataset:
         """True if all values are the same; False if that would take long to find out."""
         return False
 
+    @abstractmethod
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """Return the sample and the SHA-256 of its stored bytes. Raises Unreadable."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

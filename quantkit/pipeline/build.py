@@ -17,7 +17,7 @@ from quantkit.targets.base import BuildsEngines, Engine
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EngineRequest:
     """The engines to build. Existing engines that still fit are used again unless ``fresh``."""
 
     target: str = "tensorrt"
@@ -28,7 +28,7 @@ class Wanted:
 
 
 def build_engines(
-    config: Config, recipe: Recipe, artifacts: Path, wanted: Wanted, progress: Progress = silent
+    config: Config, recipe: Recipe, artifacts: Path, wanted: EngineRequest, progress: Progress = silent
 ) -> list[Engine]:
     """Build an engine for every precision.
 

@@ -14,7 +14,7 @@ from quantkit.config import Config, parse_config
 from quantkit.core.calibration import Calibration
 from quantkit.core.recipe import Recipe
 from quantkit.demo.write import write_demo
-from quantkit.pipeline.build import Wanted, build_engines
+from quantkit.pipeline.build import EngineRequest, build_engines
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.targets.base import Engine
 from quantkit.targets.tensorrt.engine import library
@@ -54,7 +54,7 @@ def built(
         config(**build),
         Recipe.of(calibration),
         calibration.folder / ARTIFACTS,
-        Wanted(precisions=precisions, batches=batches),
+        EngineRequest(precisions=precisions, batches=batches),
     )
 
 

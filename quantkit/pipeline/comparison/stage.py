@@ -137,7 +137,7 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
         log.info("%s", note)
     warnings = list(opened.warnings)
     if recipe.changes:
-        warnings.append(f"INT8 was made with what differs from the calibration: {recipe.changes}.")
+        warnings.append(f"INT8 was made from a recipe that differs from the calibration: {recipe.changes}.")
     if opened.dataset.preprocess != recipe.preprocess:
         warnings.append("Images are preprocessed otherwise here than they were for the calibration.")
     if model.fixed_batch and any(size not in (1, model.fixed_batch) for size in config.compare.batch_sizes):
