@@ -186,3 +186,15 @@ def test_a_share_beyond_one_is_refused_before_the_long_run_ends() -> None:
     own.unit = "share"  # type: ignore[attr-defined]
     with pytest.raises(BadInput, match="is a share, but returned 3"):
         OwnMetric.of(own).values({"y": np.ones((2, 1))}, [0, 1])
+
+
+def test_a_function_is_called_once_for_each_candidate_and_sample(model_path: Path, images: Path) -> None:
+    calls = []
+
+    def own(outputs: list[Any], annotations: list[Any]) -> list[float]:
+        calls.append(len(outputs))
+        return [0.5 for _ in outputs]
+
+    calibration = package.calibrate(model_path, images)
+    compared = package.compare(calibration, images, targets="onnxruntime", metrics=own)
+    assert sum(calls) == 18 * len(compared.rows)

@@ -21,7 +21,7 @@ from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.run_files import ABOUT_SAMPLES
 from quantkit.tasks import Outputs, Result, Scorer, Task
 from quantkit.tasks.own_metric import OwnMetric
-from quantkit.tasks.sample_scores import SampleScores
+from quantkit.tasks.sample_scores import SampleScores, Scores
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def evaluate(
         NothingEvaluated: No sample can be read.
     """
     counts = {candidate.key: _Count(task, own_metrics) for candidate in candidates}
+    references: dict[str, _Answered] = {}  # FP32's by target; it comes before the others
     dataset = stream.dataset
     first: Batch | None = None
     kept = _Kept(task)
@@ -83,8 +84,16 @@ def evaluate(
             first = first or batch
             annotations = None if dataset.annotations is None else [dataset.annotations[i] for i in batch.indices]
             answers = {}
-            for candidate, outputs, reference in _outputs(candidates, batch, step):
-                answers[candidate.key] = counts[candidate.key].update(outputs, reference, annotations, dataset)
+            for candidate, outputs in _outputs(candidates, batch, step):
+                given = annotations or [None] * len(batch.indices)
+                own = {one.metric.name: one.values(outputs, given) for one in own_metrics}
+                answered = _Answered(outputs, task.decode(outputs), own)
+                if candidate.is_reference:
+                    references[candidate.artifact.target] = answered
+                if batch is first and annotations is not None and answered.answers is not None:
+                    task.check_answers(answered.answers, dataset)
+                counts[candidate.key].update(answered, references[candidate.artifact.target], annotations)
+                answers[candidate.key] = answered.answers
             kept.update(batch.indices, answers)
             advance(len(batch.indices))
     if first is None:
@@ -105,17 +114,22 @@ def evaluate(
     )
 
 
-def _outputs(candidates: Sequence[Candidate], batch: Batch, step: int) -> Iterator[tuple[Candidate, Outputs, Outputs]]:
-    """Yield every candidate's outputs for one batch, and those of FP32 on the same target, which comes first."""
+@dataclass(frozen=True)
+class _Answered:
+    """One candidate's outputs for one batch, and what the task and the user's own metrics make of them."""
+
+    outputs: Outputs
+    answers: Any
+    own: Scores
+
+
+def _outputs(candidates: Sequence[Candidate], batch: Batch, step: int) -> Iterator[tuple[Candidate, Outputs]]:
+    """Yield every candidate's outputs for one batch, a row for each of its samples."""
     count = len(batch.indices)
     inputs = resized_batch(batch.inputs, step) if count < step else batch.inputs
-    references: dict[str, Outputs] = {}
     for candidate in candidates:
         found = candidate.session.infer(inputs)
-        outputs = {name: _by_sample(name, output, step)[:count] for name, output in found.items()}
-        if candidate.is_reference:
-            references[candidate.artifact.target] = outputs
-        yield candidate, outputs, references[candidate.artifact.target]
+        yield candidate, {name: _by_sample(name, output, step)[:count] for name, output in found.items()}
 
 
 def _by_sample(name: str, output: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
@@ -135,26 +149,15 @@ class _Count:
 
     def __init__(self, task: Task, own_metrics: Sequence[OwnMetric]) -> None:
         self.noise = OutputNoise()
-        self._task = task
         self._scorer: Scorer = task.scorer()
-        self._own_metrics = own_metrics
         self._own_scores = SampleScores([one.metric for one in own_metrics])
 
-    def update(self, outputs: Outputs, reference: Outputs, annotations: Sequence[Any] | None, dataset: Dataset) -> Any:
-        """Count one batch, and return its answers."""
-        self.noise.update(reference, outputs)
-        answers, expected = self._task.decode(outputs), self._task.decode(reference)
-        if answers is not None and expected is not None:
-            if annotations is not None:
-                self._task.check_answers(answers, dataset)
-            self._scorer.update(answers, expected, annotations)
-        if self._own_metrics:
-            given = annotations or [None] * len(next(iter(outputs.values())))
-            self._own_scores.update(
-                {one.metric.name: one.values(outputs, given) for one in self._own_metrics},
-                {one.metric.name: one.values(reference, given) for one in self._own_metrics},
-            )
-        return answers
+    def update(self, own: _Answered, reference: _Answered, annotations: Sequence[Any] | None) -> None:
+        """Count one batch."""
+        self.noise.update(reference.outputs, own.outputs)
+        if own.answers is not None and reference.answers is not None:
+            self._scorer.update(own.answers, reference.answers, annotations)
+        self._own_scores.update(own.own, reference.own)
 
     def result(self) -> Result:
         """Return the task's figures, then those of the user's own metrics."""
