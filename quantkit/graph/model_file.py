@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from quantkit.core.errors import BadModel
 from quantkit.core.files import sha256_of
 from quantkit.core.wording import line_of
 from quantkit.graph.graph import Graph, subgraphs
+from quantkit.graph.normal_form.rewrite import in_normal_form
+from quantkit.graph.save import MODEL_FILE, save_model
 
 OLDEST_OPSET = 11
 LARGEST_KEPT = 1024  # the most values that an initializer may have for ``without_weights`` to keep its data
@@ -56,6 +59,23 @@ class ModelInput:
         )
 
 
+class Rewritten:
+    """A temporary copy of a model in normal form. Its files live as long as this does.
+
+    Attributes:
+        file: The copy.
+        external: True if its weights are in a file beside it.
+        done: What was done to the model, in words.
+    """
+
+    def __init__(self, proto: onnx.ModelProto, done: tuple[str, ...]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="quantkit-")
+        save_model(proto, Path(self._folder.name))
+        self.file = Path(self._folder.name) / MODEL_FILE
+        self.external = len(list(self.file.parent.iterdir())) > 1
+        self.done = done
+
+
 @dataclass(frozen=True)
 class ModelFile:
     """A checked ONNX file.
@@ -68,6 +88,7 @@ class ModelFile:
         opset: The version of ONNX's own operators.
         external_files: The files of external weights.
         weights: Replacements for initializers of the file, by name; see :meth:`with_weights`.
+        rewritten: The same model in normal form; None if the file is.
     """
 
     path: Path
@@ -77,6 +98,17 @@ class ModelFile:
     opset: int
     external_files: tuple[Path, ...]
     weights: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    rewritten: Rewritten | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def source(self) -> Path:
+        """The file to read the graph and its weights from: the user's, or a temporary one in normal form."""
+        return self.path if self.rewritten is None else self.rewritten.file
+
+    @property
+    def is_external(self) -> bool:
+        """True if the weights of :attr:`source` are in other files."""
+        return bool(self.external_files) if self.rewritten is None else self.rewritten.external
 
     @property
     def fixed_batch(self) -> int | None:
@@ -96,7 +128,7 @@ class ModelFile:
 
     def load(self) -> onnx.ModelProto:
         """Return a new copy with all weights, which may be edited; the file itself is never written."""
-        proto = onnx.load(str(self.path))
+        proto = onnx.load(str(self.source))
         for tensor in proto.graph.initializer:
             if tensor.name in self.weights:
                 tensor.CopyFrom(numpy_helper.from_array(np.asarray(self.weights[tensor.name]), tensor.name))
@@ -137,6 +169,10 @@ def open_model(path: Path) -> ModelFile:
     opset = opset_of(proto)
     if opset < OLDEST_OPSET:
         raise BadModel(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
+    normal = in_normal_form(path, proto)
+    rewritten = None if normal is None else Rewritten(*normal)
+    if normal is not None:
+        proto, opset = normal[0], opset_of(normal[0])
     graph = Graph(proto.graph)
     quantized = next(graph.of_type(*QUANTIZED_OPS), None)
     if quantized is not None:
@@ -146,7 +182,15 @@ def open_model(path: Path) -> ModelFile:
     inputs = tuple(map(_describe, graph.inputs.values()))
     if not inputs:
         raise BadModel(f"{path} has no inputs.", "Export it with its input as a graph input.")
-    return ModelFile(path, without_weights(proto), inputs, tuple(map(_describe, proto.graph.output)), opset, external)
+    return ModelFile(
+        path,
+        without_weights(proto),
+        inputs,
+        tuple(map(_describe, proto.graph.output)),
+        opset,
+        external,
+        rewritten=rewritten,
+    )
 
 
 def read_graph(path: Path) -> onnx.ModelProto:

@@ -66,8 +66,8 @@ class ActivationSession:
         cut = {clamp.name for clamp in self.clamps}
         asked = [name for name in wanted if name not in cut]
         more = [name for name in asked if name not in graph.outputs]
-        with with_outputs(model.path, bool(model.external_files), more) as source:
-            self.session = cpu_session(source, model.path.parent if model.external_files else None, threads)
+        with with_outputs(model.source, model.is_external, more) as source:
+            self.session = cpu_session(source, model.source.parent if model.is_external else None, threads)
         _give_back_memory()
         floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
         self.fetched = [name for name in asked if name in floats]

@@ -39,7 +39,7 @@ def half_precision(model: ModelFile, strongly_typed: bool = False) -> onnx.Model
     if strongly_typed:
         return strongly_typed_half(model.load(), str(model.path))
     try:
-        return _converted(model.load(), set(), infer=not model.external_files)
+        return _converted(model.load(), set(), infer=not model.is_external)
     except Exception as error:
         raise TargetRefuses(
             f"{model.path} cannot be converted to FP16 ({error}).", "Leave fp16 out of the precisions."

@@ -86,14 +86,14 @@ class OpenVino(Target):
         library.require_openvino()
         files = tuple(folder / name for name in MODEL_FILES)
         if precision != "int8":
-            self._save(read_onnx(model.path), folder, compress=precision == "fp16")
+            self._save(read_onnx(model.source), folder, compress=precision == "fp16")
             return Artifact(self.name, precision, files)
         placement = variant or self.settings.placement[0]
         seven_bit = saturates_u8s8()
         notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
 
         exclude = {pattern: f"excluded by {pattern!r}" for pattern in recipe.exclude}
-        misread = misfused(read_onnx(model.path), Graph(model.graph_only.graph))
+        misread = misfused(read_onnx(model.source), Graph(model.graph_only.graph))
         exclude |= {_literal(name): "OpenVINO's CPU device would compute it wrongly behind a mean" for name in misread}
 
         def quantized(more: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
@@ -171,7 +171,7 @@ class OpenVino(Target):
 
     def _without_offending(self, model: ModelFile, quantized: Quantized, reason: str) -> tuple[Any, tuple[str, ...]]:
         """Return a model that compiles, with as few layers in floating point as possible, and a note naming them."""
-        failure = _failure(read_onnx(model.path))
+        failure = _failure(read_onnx(model.source))
         if failure is not None:
             raise TargetRefuses(f"OpenVINO cannot compile {model.path} ({failure}).", "Leave --target openvino out.")
         names = [output for node in model.graph_only.graph.node for output in node.output[:1] if output]

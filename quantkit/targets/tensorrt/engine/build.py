@@ -102,7 +102,7 @@ def _source(plan: Plan, request: PrepareRequest) -> Path:
                 "Implicit INT8 is built from the model itself, whose weights the recipe changes.",
                 "Use --mode explicit.",
             )
-        return request.model.path
+        return request.model.source
     exported = request.export([plan.precision])[0]
     if plan.source != "strongly_typed":
         return exported.path
