@@ -14,6 +14,7 @@ from quantkit.core.files import digest_of
 from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.core.statistics.histogram import Histogram
 from quantkit.core.wildcards import matches
 from quantkit.core.wording import some
 
@@ -73,6 +74,11 @@ class Recipe:
     def channels(self) -> Mapping[str, ChannelStatistics]:
         """The minimum, maximum and mean of every tensor's channels."""
         return self.calibration.channels
+
+    @property
+    def histograms(self) -> Mapping[str, Histogram]:
+        """The histogram of every tensor; empty if the ranges were imported."""
+        return self.calibration.collected.histograms
 
     @property
     def method(self) -> str:

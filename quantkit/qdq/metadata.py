@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import onnx
 from onnx import helper
 
-from quantkit.transforms.prepare import DEQUANTIZED, QUANTIZED, SCALE, ZERO_POINT
-
+SCALE, ZERO_POINT, QUANTIZED, DEQUANTIZED = "_scale", "_zero_point", "_quantized", "_dequantized"
+UNROUNDED = "_QuantizeLinear_Input"
 FROM_ZERO = "_from_zero"  # suffix of a tensor minus its offset, which is quantized in place of a zero-point
 SHIFTED = "quantkit.shifted"  # the metadata key of a JSON object: [name, offset] by tensor
 
@@ -33,6 +33,11 @@ def quantized_name(name: str) -> str:
 def dequantized_name(name: str) -> str:
     """Return the name of a tensor after its pair, or of a weight after its DequantizeLinear."""
     return f"{name}{DEQUANTIZED}"
+
+
+def unrounded_name(name: str) -> str:
+    """Return the name of a graph output before its pair. onnxruntime's quantizer uses the same."""
+    return f"{name}{UNROUNDED}"
 
 
 def shifted(model: onnx.ModelProto) -> dict[str, tuple[str, float]]:

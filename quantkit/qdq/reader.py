@@ -22,7 +22,7 @@ from quantkit.formats.imported import Imported, from_bounds
 from quantkit.graph.graph import Graph, activation_names, attribute, operand, result
 from quantkit.graph.model_file import external_file_of
 from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
-from quantkit.qdq.metadata import FROM_ZERO, dequantized_name, shifted
+from quantkit.qdq.metadata import FROM_ZERO, UNROUNDED, dequantized_name, shifted
 
 LIMITS = {
     TensorProto.INT8: (-128, 127),
@@ -31,7 +31,6 @@ LIMITS = {
     TensorProto.UINT16: (0, 65535),
     TensorProto.FLOAT8E4M3FN: (-448, 448),
 }
-ORT_SUFFIX = "_QuantizeLinear_Input"  # the suffix that onnxruntime's quantizer adds to the name of a graph output
 SAME_VALUES = {"Cast", "Identity"}
 LONGEST_CHAIN = 64  # names in a chain that is followed; a damaged graph may have cycles
 
@@ -118,10 +117,10 @@ class _Reading:
         """Return the name, in the original model, of the tensor that a QuantizeLinear quantizes."""
         unpaired = _followed(quantize.input[0], self._before_pair)
         copied = _followed(quantize.input[0], self._before_copy)
-        candidates = [name.removesuffix(ORT_SUFFIX) for name in unpaired + copied]
+        candidates = [name.removesuffix(UNROUNDED) for name in unpaired + copied]
         users = self.graph.consumers(result(quantize))
         candidates += [result(user) for user, position in users if user.op_type == DEQUANTIZE and position == 0]
-        return next((name for name in candidates if name in self._known), unpaired[-1].removesuffix(ORT_SUFFIX))
+        return next((name for name in candidates if name in self._known), unpaired[-1].removesuffix(UNROUNDED))
 
     def _bounds_of(self, quantize: onnx.NodeProto) -> tuple[float, float, bool] | None:
         """Return low, high, and True for a symmetric scheme; None if the scale is not constant or of unknown type."""

@@ -25,9 +25,9 @@ def folder(tmp_path: Path) -> Path:
     model = open_model(tmp_path / "tiny.onnx")
     images = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
     ranges = calibrate(tmp_path / "tiny.onnx", images, method="minmax").ranges
-    fine = quantized_for_tensorrt(model, ranges)
+    fine = quantized_for_tensorrt(model, ranges).proto
     onnx.save(fine, tmp_path / "fine.onnx")
-    onnx.save(quantized_for_onnxruntime(model, ranges), tmp_path / "ort.onnx")
+    onnx.save(quantized_for_onnxruntime(model, ranges).proto, tmp_path / "ort.onnx")
     skip = next(node for node in fine.graph.node if node.name == "add")
     skip.input[1] = "relu1"
     onnx.save(fine, tmp_path / "slow.onnx")

@@ -36,7 +36,7 @@ def quantized_block(model: onnx.ModelProto, tmp_path: Path) -> tuple[onnx.ModelP
     onnx.save(model, tmp_path / "block.onnx")
     file = open_model(tmp_path / "block.onnx")
     ranges = ranges_of(file, {"input": np.random.default_rng(1).standard_normal((1, 16, 8, 8)).astype(np.float32)})
-    quantized = quantized_for_tensorrt(file, ranges)
+    quantized = quantized_for_tensorrt(file, ranges).proto
     onnx.checker.check_model(quantized)
     return quantized, ranges
 

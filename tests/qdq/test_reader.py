@@ -33,7 +33,7 @@ def read(model: onnx.ModelProto, known: Any = frozenset(NAMES)) -> Imported:
 
 
 def test_our_tensorrt_dialect(model_path: Path) -> None:
-    found = read(quantized_for_tensorrt(open_model(model_path), RANGES))
+    found = read(quantized_for_tensorrt(open_model(model_path), RANGES).proto)
     assert set(found.ranges) == {"input", "relu1"}
     assert found.symmetric == set(found.ranges)
     for name, range_ in found.ranges.items():
@@ -42,7 +42,7 @@ def test_our_tensorrt_dialect(model_path: Path) -> None:
 
 @pytest.mark.parametrize("known", [frozenset(NAMES), frozenset()])
 def test_our_onnxruntime_dialect(model_path: Path, known: frozenset[str]) -> None:
-    found = read(quantized_for_onnxruntime(open_model(model_path), RANGES), known)
+    found = read(quantized_for_onnxruntime(open_model(model_path), RANGES).proto, known)
     assert {"input", "relu1", "conv2", "relu2", "logits"} <= set(found.ranges) <= set(NAMES)
     assert not found.symmetric
     for name in set(found.ranges) - {"pool", "flat"}:  # onnxruntime hands those the range of what they pass on
@@ -208,4 +208,4 @@ def test_a_graph_that_goes_in_circles_ends() -> None:
 
 def test_the_names_that_are_read_are_the_models(model_path: Path) -> None:
     model = open_model(model_path)
-    assert set(read(quantized_for_tensorrt(model, RANGES)).ranges) <= set(float_tensors(model.graph_only))
+    assert set(read(quantized_for_tensorrt(model, RANGES).proto).ranges) <= set(float_tensors(model.graph_only))

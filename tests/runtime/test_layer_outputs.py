@@ -76,7 +76,7 @@ def test_a_tensor_is_taken_behind_its_pair(tmp_path: Path) -> None:
         for name, own in {**values, "flat": values["pool"]}.items()
     }
     for dialect in DIALECTS:
-        quantized = dialect(model, ranges)
+        quantized = dialect(model, ranges).proto
         names = quantized_names(quantized.graph, [*LAYERS, "conv1", "no such tensor"])
         assert set(LAYERS) <= set(names), dialect
         assert "no such tensor" not in names
@@ -101,7 +101,7 @@ def test_equalized_tensors_are_compared_in_their_own_values(
     model = open_model(tmp_path / "m.onnx")
     symmetric = dialect is quantized_for_tensorrt
     factors = equalized(model, ranges, channels, symmetric=symmetric).factors
-    onnx.save(dialect(model, ranges, channels=channels), tmp_path / "q.onnx")
+    onnx.save(dialect(model, ranges, channels=channels).proto, tmp_path / "q.onnx")
     tensors = [layer.tensor for layer in layers_of(proto.graph)]
     expected = dict(zip(tensors[1:], run(proto, x, *tensors[1:]), strict=True)) | {"x": x}
     undo = Undo(model.graph_only.graph, factors)

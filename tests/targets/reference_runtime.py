@@ -61,7 +61,7 @@ class ReferenceRuntime(Target):
         save_model(
             half_precision(model)
             if precision == "fp16"
-            else quantized_for_onnxruntime(model, recipe.quantized_ranges, recipe.exclude, recipe.channels, seven),
+            else quantized_for_onnxruntime(model, recipe.quantized_ranges, recipe.exclude, recipe.channels, seven).proto,
             folder,
         )
         return Artifact(self.name, precision, tuple(sorted(folder.iterdir())))

@@ -12,7 +12,7 @@ from tests.graphs.quantized import dequantized_inputs, initializer, run, sqnr
 
 @pytest.mark.parametrize("quantize", [quantized_for_onnxruntime, quantized_for_tensorrt])
 def test_the_quantized_model_is_valid_and_close(tiny: tuple, quantize: object) -> None:
-    quantized = quantize(*tiny)  # type: ignore[operator]
+    quantized = quantize(*tiny).proto  # type: ignore[operator]
     onnx.checker.check_model(quantized, full_check=True)
     assert sqnr(run(tiny[0].load()), run(quantized)) > 25
     assert all(
@@ -23,7 +23,7 @@ def test_the_quantized_model_is_valid_and_close(tiny: tuple, quantize: object) -
 @pytest.mark.parametrize("quantize", [quantized_for_onnxruntime, quantized_for_tensorrt])
 @pytest.mark.parametrize("pattern", ["conv2", "add", "fc", "*"])
 def test_excluded_nodes_stay_in_floating_point(tiny: tuple, quantize: object, pattern: str) -> None:
-    quantized = quantize(*tiny, exclude=[pattern])  # type: ignore[operator]
+    quantized = quantize(*tiny, exclude=[pattern]).proto  # type: ignore[operator]
     run(quantized)
     names = ["bn1_conv", "conv2", "add", "fc"] if pattern == "*" else [pattern]
     for node in quantized.graph.node:

@@ -57,7 +57,7 @@ def test_channel_statistics_lessen_the_error(kind: str, dialect, tmp_path: Path)
     onnx.save(proto, tmp_path / "m.onnx")
     opened = open_model(tmp_path / "m.onnx")
     (reference,) = run(proto, x, "y")
-    plain, better = (error(reference, run(dialect(opened, ranges, (), c), x, "y")[0]) for c in (None, channels))
+    plain, better = (error(reference, run(dialect(opened, ranges, (), c).proto, x, "y")[0]) for c in (None, channels))
     assert better < plain / (4 if kind == "transformer" else 1.1)
 
 
@@ -168,6 +168,6 @@ def test_weights_that_are_inputs_too_need_not_be_fed(dialect, tmp_path: Path) ->
     x = data(proto)
     ranges, channels = measured(proto, x)
     onnx.save(proto, tmp_path / "m.onnx")
-    made = dialect(open_model(tmp_path / "m.onnx"), ranges, (), channels)
+    made = dialect(open_model(tmp_path / "m.onnx"), ranges, (), channels).proto
     assert [value.name for value in made.graph.input] == ["x"]
     assert run(made, x, "y")[0].shape == (32, 24, 12, 12)

@@ -1,40 +1,35 @@
-"""Q/DQ for ONNX Runtime: asymmetric u8 activations, per-channel s8 weights.
+"""Q/DQ for ONNX Runtime: asymmetric u8 activations, per-channel s8 weights, s32 biases.
 
-onnxruntime's own ``QDQQuantizer`` places the pairs; the ranges are quantkit's. All activations are u8, because
-onnxruntime falls back to floating-point Convs where u8 and s8 meet. In a model with LayerNormalization (a transformer),
-only the inputs of matrix products and Convs are quantized: the residual sums between them have outliers that u8 cannot
-represent.
+``regions`` says where pairs go. All activations are u8, because onnxruntime falls back to floating-point Convs where u8
+and s8 meet. Biases are s32 with the scale of the layer's sums: with a bias in floating point, onnxruntime computes a
+Gemm, and a MatMul that it makes one of, in floating point.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import QuantType
-from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnx import numpy_helper
 
-from quantkit.core.errors import TargetRefuses
-from quantkit.core.ranges import TensorRange
+from quantkit.core.ranges import STEPS, TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
-from quantkit.graph.graph import Graph
+from quantkit.core.statistics.histogram import Histogram
+from quantkit.graph.graph import Graph, operand
 from quantkit.graph.model_file import ModelFile
-from quantkit.graph.operators import PRODUCTS
+from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.exclusion import excluded_nodes
-from quantkit.qdq.insertion import as_rounded
+from quantkit.qdq.insertion import Bias, as_rounded, insert_pairs
+from quantkit.qdq.layers import Quantized, layers_of
+from quantkit.qdq.noise import Noise
+from quantkit.qdq.placement import SMALLEST_SCALE, Placement, placed_without_ruin
+from quantkit.targets.onnxruntime.regions import Regions, bias_add
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
 from quantkit.transforms.equalized import equalized
 
-QUANTIZED_TYPES = (
-    "Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "Flatten", "Gemm", "GlobalAveragePool", "MatMul",
-    "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
-)  # fmt: skip
-
-SEVEN_BITS, EIGHT_BITS = 64, 127  # the largest magnitude of a weight in onnxruntime's quantizer
+SEVEN_BITS, EIGHT_BITS = 63, 127  # the largest magnitude of a weight
 
 
 def quantized_for_onnxruntime(
@@ -43,7 +38,8 @@ def quantized_for_onnxruntime(
     exclude: Sequence[str] = (),
     channels: Mapping[str, ChannelStatistics] | None = None,
     seven_bit_weights: bool = False,
-) -> onnx.ModelProto:
+    histograms: Mapping[str, Histogram] | None = None,
+) -> Quantized:
     """Make a model with Q/DQ pairs for ONNX Runtime.
 
     Args:
@@ -53,53 +49,70 @@ def quantized_for_onnxruntime(
         channels: The statistics of every tensor's channels, for equalizing channels and correcting biases; None skips
             both.
         seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
+        histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
 
     Returns:
-        The quantized copy.
+        The quantized copy, and what became of each weighted layer.
 
     Raises:
-        TargetRefuses: The model cannot be prepared, or onnxruntime's quantizer fails on it.
+        TargetRefuses: The model cannot be prepared for Q/DQ.
     """
     start = equalized(model, ranges, channels)
-    proto, ranges, graph = start.proto, start.ranges, Graph(start.proto.graph)
-    excluded = excluded_nodes(graph, exclude, ranges)
+    proto, graph, ranges = start.proto, Graph(start.proto.graph), start.ranges
     levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
-    weighted = {node.name for node in graph.of_type(*PRODUCTS)} - set(excluded)
+    noise = Noise(histograms, channels)
+    unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}
+    removed: dict[str, str] = {}
+
+    def place(left: dict[str, str]) -> Placement:
+        regions = Regions(graph, ranges, left, noise)
+        placement = regions.place()
+        removed.clear()
+        removed.update(regions.removed)
+        return placement
+
+    placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
     means = means_after(channels or {}, start.factors)
-    correct_biases(proto.graph, weighted, means, lambda weight, axis: as_rounded(weight, axis, levels))
-    products_only = next(graph.of_type("LayerNormalization"), None) is not None
-    quantizer = QDQQuantizer(
-        proto,
-        per_channel=True,
-        reduce_range=seven_bit_weights,
-        weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
-        tensors_range=TensorsData(
-            CalibrationMethod.MinMax,
-            {name: TensorData(lowest=np.float32(r.low), highest=np.float32(r.high)) for name, r in ranges.items()},
-        ),
-        nodes_to_quantize=[],
-        nodes_to_exclude=excluded,
-        op_types_to_quantize=sorted(PRODUCTS) if products_only else list(QUANTIZED_TYPES),
-        extra_options={
-            "ActivationSymmetric": False,
-            "WeightSymmetric": True,
-            "OpTypesToExcludeOutputQuantization": sorted(PRODUCTS) if products_only else [],
-        },
-    )
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # the quantizer logs a line through the root logger for every tensor that it skips
-    try:
-        quantizer.quantize_model()
-    except (ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
-        raise TargetRefuses(
-            f"onnxruntime's quantizer cannot place Q/DQ in {model.path} ({error}).",
-            "Leave the node it names in floating point with --exclude.",
-        ) from error
-    finally:
-        root.setLevel(level)
-    quantizer.model.topological_sort()  # the quantizer appends pairs at the end, which the standard does not allow
-    result: onnx.ModelProto = quantizer.model.model
-    result.producer_name = "quantkit"
-    return result
+    correct_biases(proto.graph, placement.weights, means, lambda weight, axis: as_rounded(weight, axis, levels))
+    biases = _biases(Graph(proto.graph), placement)
+    insert_pairs(proto.graph, placement, lambda name: _affine(placement.group_range(name)), levels, biases)
+    _remove_clamps(proto.graph, removed)
+    proto.producer_name = "quantkit"
+    return Quantized(proto, layers_of(placement))
+
+
+def _affine(own: TensorRange) -> tuple[np.float32, np.uint8]:
+    scale = np.float32(max((own.high - own.low) / STEPS, SMALLEST_SCALE))
+    return scale, np.uint8(np.clip(np.rint(-own.low / scale), 0, STEPS))
+
+
+def _biases(graph: Graph, placement: Placement) -> dict[str, Bias]:
+    """Return the constant biases of quantized layers, by the layer's name. ``graph`` has the corrected ones."""
+    found: dict[str, Bias] = {}
+    for node in graph.nodes:
+        if node.name not in placement.weights:
+            continue
+        add = bias_add(graph, node)
+        adder, position = node, 2
+        if node.op_type == "MatMul":
+            if add is None:
+                continue
+            adder, position = add, 0 if add.input[0] in graph.initializers else 1
+        name = operand(adder, position)
+        weight, axis = placement.weights[node.name]
+        if name in graph.initializers and list(graph.initializers[name].dims) == [graph.initializers[weight].dims[axis]]:
+            values = numpy_helper.to_array(graph.initializers[name]).astype(np.float64)
+            found[node.name] = Bias(name, values, adder.name, position, node.input[0])
+    return found
+
+
+def _remove_clamps(graph: onnx.GraphProto, removed: Mapping[str, str]) -> None:
+    """Remove the clamps that pairs replace: their producers compute their outputs."""
+    clamps = {node.input[0]: node for node in graph.node if node.name in removed}
+    for node in graph.node:
+        for position, name in enumerate(node.output):
+            if name in clamps:
+                node.output[position] = clamps[name].output[0]
+    kept = [node for node in graph.node if node.name not in removed]
+    del graph.node[:]
+    graph.node.extend(kept)

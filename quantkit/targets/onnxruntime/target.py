@@ -72,11 +72,11 @@ class OnnxRuntime(Target):
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())))
         seven_bit = saturates_u8s8()
         quantized = quantized_for_onnxruntime(
-            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, seven_bit
+            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, seven_bit, recipe.histograms
         )
-        save_model(quantized, folder)
+        save_model(quantized.proto, folder)
         notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
-        return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
+        return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes, layers=quantized.layers)
 
     def load(self, artifact: Artifact, device: str) -> Session:
         """Load an artifact into a session with one thread for each core.

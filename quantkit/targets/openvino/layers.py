@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from quantkit.core.comparison import LayerTime
+from quantkit.qdq.placement import RUINS, SMALL_MATRIX
 from quantkit.targets.base import summarize_precisions
 
 # The operations of an IR that are meant to run in INT8, and the layers that the devices make of them.
@@ -24,7 +25,6 @@ SUBGRAPH = "Subgraph"
 BIAS_ADDED = "/WithoutBiases"  # the frontend's suffix for an operation whose bias is added by a separate Add
 # Reasons of layers that the placement leaves in floating point on purpose, so that no warning is due.
 SMALL_IMAGE = "rounding so small an image costs more than INT8 gains"
-SMALL_MATRIX = "INT8 gains nothing on so small a matrix"
 ON_PURPOSE = {SMALL_IMAGE, SMALL_MATRIX}
 
 
@@ -125,7 +125,7 @@ def executed_layers(
                     ms=means.get(name, 0.0),
                     kind=info.get("layerType", ""),
                     kernel=info.get("primitiveType", ""),
-                    meant="int8" if own and reason not in ON_PURPOSE else "",
+                    meant="int8" if own and reason not in ON_PURPOSE and not reason.startswith(RUINS) else "",
                     reason=reason,
                 ),
             )

@@ -25,17 +25,21 @@ import onnx
 
 from quantkit.core.ranges import LEVELS, STEPS, TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.core.statistics.histogram import Histogram
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED, commutes_with_rounding
 from quantkit.qdq.exclusion import excluded_nodes
 from quantkit.qdq.insertion import as_rounded, insert_pairs
-from quantkit.qdq.placement import SMALLEST_SCALE, Placement
+from quantkit.qdq.layers import Quantized, layers_of
+from quantkit.qdq.noise import Noise
+from quantkit.qdq.placement import SMALLEST_SCALE, Placement, placed_without_ruin
+from quantkit.targets.openvino.layers import SMALL_IMAGE
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
 from quantkit.transforms.equalized import equalized
 
-FEW_PRODUCTS, SMALL_IMAGE = 64, 64 * 64  # rule 1
+FEW_PRODUCTS, SMALL_PIXELS = 64, 64 * 64  # rule 1
 SMALL_SUM = 16_384  # rule 2: 64 KiB
 SEVEN_BIT_LEVELS = 63  # the largest magnitude of a weight
 
@@ -43,22 +47,24 @@ SEVEN_BIT_LEVELS = 63  # the largest magnitude of a weight
 def quantized_for_openvino(
     model: ModelFile,
     ranges: Mapping[str, TensorRange],
-    exclude: Sequence[str] = (),
+    exclude: Sequence[str] | Mapping[str, str] = (),
     channels: Mapping[str, ChannelStatistics] | None = None,
     seven_bit_weights: bool = False,
-) -> onnx.ModelProto:
+    histograms: Mapping[str, Histogram] | None = None,
+) -> Quantized:
     """Make a model with Q/DQ pairs for OpenVINO.
 
     Args:
         model: The user's model.
         ranges: The ranges by tensor.
-        exclude: Wildcards; nodes whose name or output matches one stay in floating point.
+        exclude: Wildcards, perhaps each with its reason; nodes whose name or output matches one stay in floating point.
         channels: The statistics of every tensor's channels, for equalizing channels and correcting biases; None skips
             both.
         seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
+        histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
 
     Returns:
-        The quantized copy.
+        The quantized copy, and what became of each weighted layer.
 
     Raises:
         TargetRefuses: The model cannot be prepared for Q/DQ.
@@ -67,14 +73,22 @@ def quantized_for_openvino(
     proto, graph, ranges = start.proto, Graph(start.proto.graph), start.ranges
     levels = SEVEN_BIT_LEVELS if seven_bit_weights else LEVELS
     unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}
-    excluded = set(excluded_nodes(graph, exclude, unpaired | set(ranges))) | image_layers(graph)
-    placement = Placement(graph, ranges, excluded)
-    placement.place()
-    symmetric = place_products(placement)
-    pair_sums(placement, small_sums(model))
-    pair_before_pools(placement)
+    noise, small = Noise(histograms, channels), small_sums(model)
+    images = dict.fromkeys(image_layers(graph), SMALL_IMAGE)
+    symmetric: set[str] = set()
+
+    def place(left: dict[str, str]) -> Placement:
+        placement = Placement(graph, ranges, images | left, noise)
+        placement.place()
+        symmetric.clear()
+        symmetric.update(place_products(placement))
+        pair_sums(placement, small)
+        pair_before_pools(placement)
+        return placement
+
+    placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
     means = means_after(channels or {}, start.factors)
-    correct_biases(proto.graph, placement.with_weight, means, lambda weight, axis: as_rounded(weight, axis, levels))
+    correct_biases(proto.graph, placement.weights, means, lambda weight, axis: as_rounded(weight, axis, levels))
 
     def scheme(name: str) -> tuple[np.float32, np.int8 | np.uint8]:
         if name in symmetric and placement.group_range(name).low < 0:
@@ -83,12 +97,12 @@ def quantized_for_openvino(
 
     insert_pairs(proto.graph, placement, scheme, levels)
     proto.producer_name = "quantkit"
-    return proto
+    return Quantized(proto, layers_of(placement))
 
 
 def image_layers(graph: Graph) -> set[str]:
     """Return the names of the Convs that rule 1 keeps in floating point."""
-    inputs = {name for name, value in graph.inputs.items() if 0 < _pixels(value) <= SMALL_IMAGE}
+    inputs = {name for name, value in graph.inputs.items() if 0 < _pixels(value) <= SMALL_PIXELS}
     return {
         node.name
         for node in graph.of_type("Conv")
@@ -135,7 +149,7 @@ def pair_before_pools(placement: Placement) -> None:
     ranges, graph = dict(placement.ranges), placement.graph
     for node in graph.of_type("MaxPool"):
         source, pooled = node.input[0], node.output[0]
-        if node.name in placement.excluded or not commutes_with_rounding(node):
+        if node.name in placement.left or not commutes_with_rounding(node):
             continue
         uses = {(pooled, user.name, position) for user, position in graph.consumers(pooled)}
         alone = graph.only_consumer(source) is not None and not graph.must_keep(pooled)
@@ -151,7 +165,7 @@ def place_products(placement: Placement) -> set[str]:
     symmetric = set()
     graph = placement.graph
     for node in graph.of_type("MatMul"):
-        if node.name not in placement.quantized or node.name in placement.with_weight:
+        if node.name not in placement.quantized or node.name in placement.weights:
             continue
         for position, name in enumerate(node.input):
             if (name, node.name, position) not in placement.edges:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.errors import TargetRefuses
+from quantkit.core.layers import Layers
 from quantkit.core.recipe import Recipe
 from quantkit.core.wording import line_of, some
 from quantkit.graph.graph import Graph
@@ -88,6 +89,8 @@ class OpenVino(Target):
         if precision != "int8":
             self._save(read_onnx(model.source), folder, compress=precision == "fp16")
             return Artifact(self.name, precision, files)
+        from quantkit.targets.openvino.layers import meant_int8
+
         placement = variant or self.settings.placement[0]
         seven_bit = saturates_u8s8()
         notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
@@ -104,7 +107,9 @@ class OpenVino(Target):
         if reason is not None:
             made, own = self._without_offending(model, quantized, reason)
         self._save(made, folder, compress=False)
-        return Artifact(self.name, precision, files, notes + own, placement)
+        meant = meant_int8(made)
+        layers = Layers(len(meant), {name: reason for name, reason in meant.items() if reason})
+        return Artifact(self.name, precision, files, notes + own, placement, layers)
 
     def load(self, artifact: Artifact, device: str) -> TimedSession:
         """Compile an artifact.
@@ -149,23 +154,21 @@ class OpenVino(Target):
             placed, notes = placed_by_nncf(model, recipe, self.settings, seven_bit, exclude)
             return placed.model, notes
         from quantkit.graph.save import MODEL_FILE, save_model
-        from quantkit.qdq.placement import small_matrices
-        from quantkit.targets.openvino.layers import SMALL_IMAGE, SMALL_MATRIX, mark_excluded
-        from quantkit.targets.openvino.qdq import image_layers, quantized_for_openvino
+        from quantkit.targets.openvino.layers import mark_excluded
+        from quantkit.targets.openvino.qdq import quantized_for_openvino
         from quantkit.targets.openvino.tensors import excluded_operations
         from quantkit.transforms.prepare import ensure_names, prepared
 
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
             quantized = quantized_for_openvino(
-                model, recipe.quantized_ranges, list(exclude), recipe.channels, seven_bit
+                model, recipe.quantized_ranges, exclude, recipe.channels, seven_bit, recipe.histograms
             )
-            save_model(quantized, Path(temporary))
+            save_model(quantized.proto, Path(temporary))
             made = read_onnx(Path(temporary) / MODEL_FILE)
             proto = prepared(model)
             ensure_names(proto.graph)
             graph = Graph(proto.graph)
-            left = {_literal(name): SMALL_IMAGE for name in image_layers(graph)}
-            left |= {_literal(name): SMALL_MATRIX for name in small_matrices(graph)}
+            left = {_literal(name): reason for name, reason in quantized.layers.left.items()}
             mark_excluded(made, excluded_operations(made, graph, left | dict(exclude)))
             return made, ()
 

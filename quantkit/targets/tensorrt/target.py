@@ -15,6 +15,7 @@ from pydantic import Field
 from quantkit.core.artifact import Artifact
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.files import write_text
+from quantkit.core.layers import Layers
 from quantkit.core.ranges import TensorRange
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
@@ -105,13 +106,13 @@ class TensorRT(Target):
             typed = half_precision(model, strongly_typed=True)
             save_model(typed, folder)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), beyond_half(typed))
-        files, notes = _int8_models(model, recipe, folder)
+        files, notes, layers = _int8_models(model, recipe, folder)
         amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
         write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version, algorithm))
         write_text(folder / RANGES_FILE, ranges_text(amax))
         notes += _lacking(model, recipe)
-        return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes)
+        return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes, layers=layers)
 
     def engines(self, request: PrepareRequest) -> list[Engine]:
         """Build ``engines/<precision>[-<mode>]/`` for each precision, or reuse engines that are still valid."""
@@ -180,18 +181,21 @@ def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude
     from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
 
-    return with_float_matrices(quantized_for_tensorrt(model, ranges, exclude))
+    return with_float_matrices(quantized_for_tensorrt(model, ranges, exclude).proto)
 
 
-def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """Write both Q/DQ models; return their files, those of the FP32 one first, and notes."""
+def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...], Layers]:
+    """Write both Q/DQ models; return their files, those of the FP32 one first, notes, and what became of the layers."""
     from quantkit.graph.save import MODEL_FILE, save_model
     from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
     from quantkit.targets.tensorrt.qdq.strongly_typed import beyond_scales, quantized_half_precision
     from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
 
-    quantized = quantized_for_tensorrt(model, recipe.quantized_ranges, recipe.exclude, recipe.channels)
+    made = quantized_for_tensorrt(
+        model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms
+    )
+    quantized = made.proto
     save_model(with_float_matrices(fold_zero_points(quantized)), folder)
     notes: tuple[str, ...] = ()
     try:
@@ -201,7 +205,7 @@ def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[
     except TargetRefuses as refusal:
         notes = (f"{STRONG_FILE} was not written: {refusal.what}",)
     files = sorted(folder.iterdir(), key=lambda file: (not file.name.startswith(MODEL_FILE), file.name))
-    return tuple(files), notes
+    return tuple(files), notes, made.layers
 
 
 def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:

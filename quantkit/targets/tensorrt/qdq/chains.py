@@ -21,7 +21,7 @@ def pair_sums_in_chains(placement: Placement) -> None:
     """
     paired = {name for _, name, _ in placement.edges}
     for node in reversed(placement.graph.nodes):
-        if node.op_type != "Add" or node.name in placement.excluded or node.name in paired:
+        if node.op_type != "Add" or node.name in placement.left or node.name in paired:
             continue
         if all(name in placement.ranges for name in node.input) and _all_consumers_paired(placement, node.output[0]):
             placement.edges |= {(name, node.name, position) for position, name in enumerate(node.input)}
@@ -35,7 +35,7 @@ def share_scales_across(placement: Placement) -> None:
     """
     origins: dict[str, str] = {}
     for node in placement.graph.nodes:
-        if moves_values(node) and node.name not in placement.excluded:
+        if moves_values(node) and node.name not in placement.left:
             origins[node.output[0]] = origins.get(node.input[0], node.input[0])
     sharing: dict[str, list[str]] = defaultdict(list)
     for name in sorted({name for name, _, _ in placement.edges}):
@@ -54,5 +54,5 @@ def _is_paired(placement: Placement, node: onnx.NodeProto, position: int) -> boo
     """True if a node consumes this input through a pair, or only passes it on to nodes that do."""
     if (node.input[position], node.name, position) in placement.edges:
         return True
-    moved = position == 0 and moves_values(node) and node.name not in placement.excluded
+    moved = position == 0 and moves_values(node) and node.name not in placement.left
     return moved and _all_consumers_paired(placement, node.output[0])

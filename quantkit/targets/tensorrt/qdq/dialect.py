@@ -26,16 +26,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import onnx
 
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
+from quantkit.core.statistics.histogram import Histogram
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.exclusion import excluded_nodes
 from quantkit.qdq.insertion import as_rounded, insert_pairs
-from quantkit.qdq.placement import Placement
+from quantkit.qdq.layers import Quantized, layers_of
+from quantkit.qdq.noise import Noise
+from quantkit.qdq.placement import Placement, placed_without_ruin
 from quantkit.targets.tensorrt.qdq.chains import pair_sums_in_chains, share_scales_across
 from quantkit.targets.tensorrt.qdq.saturating_clips import relus_for_clips
 from quantkit.targets.tensorrt.qdq.squeeze_excitation import one_pixel_convs, place_gates
@@ -49,7 +51,8 @@ def quantized_for_tensorrt(
     ranges: Mapping[str, TensorRange],
     exclude: Sequence[str] = (),
     channels: Mapping[str, ChannelStatistics] | None = None,
-) -> onnx.ModelProto:
+    histograms: Mapping[str, Histogram] | None = None,
+) -> Quantized:
     """Make a model with Q/DQ pairs for TensorRT.
 
     Args:
@@ -58,9 +61,10 @@ def quantized_for_tensorrt(
         exclude: Wildcards; nodes whose name or output matches one stay in floating point.
         channels: The statistics of every tensor's channels, for equalizing channels and correcting biases; None skips
             both.
+        histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
 
     Returns:
-        The quantized copy.
+        The quantized copy, and what became of each weighted layer.
 
     Raises:
         TargetRefuses: The model cannot be prepared for Q/DQ.
@@ -69,14 +73,20 @@ def quantized_for_tensorrt(
     proto, ranges, graph = start.proto, start.ranges, Graph(start.proto.graph)
     # The output of a weighted layer gets no pair (rule 1) and so needs no range, which a Q/DQ model's scales lack.
     unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}
-    excluded = set(excluded_nodes(graph, exclude, unpaired | set(ranges)))
-    placement = Placement(graph, ranges, excluded | one_pixel_convs(graph))
-    placement.place()
-    place_gates(placement, excluded)
-    pair_sums_in_chains(placement)
-    share_scales_across(placement)
-    correct_biases(proto.graph, placement.with_weight, means_after(channels or {}, start.factors), as_rounded)
+    noise = Noise(histograms, channels)
+    one_pixel = dict.fromkeys(one_pixel_convs(graph), "a Conv on one pixel, where a pair costs more than INT8 saves")
+
+    def place(left: dict[str, str]) -> Placement:
+        placement = Placement(graph, ranges, one_pixel | left, noise, symmetric=True)
+        placement.place()
+        place_gates(placement, set(left))
+        pair_sums_in_chains(placement)
+        share_scales_across(placement)
+        return placement
+
+    placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
+    correct_biases(proto.graph, placement.weights, means_after(channels or {}, start.factors), as_rounded)
     insert_pairs(proto.graph, placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)))
     relus_for_clips(proto.graph)
     proto.producer_name = "quantkit"
-    return proto
+    return Quantized(proto, layers_of(placement))

@@ -61,7 +61,7 @@ def place_gates(placement: Placement, excluded: Set[str]) -> None:
     """Quantize whole branches: every gate whose product has only quantized consumers gets pairs throughout.
 
     Args:
-        placement: The placement; it is changed. Until now, its excluded nodes may include the Convs of a branch.
+        placement: The placement; it is changed. Until now, the Convs of a branch may stay in floating point.
         excluded: The names of the nodes that the user keeps in floating point.
     """
     for gate in gates_of(placement.graph):
@@ -70,7 +70,8 @@ def place_gates(placement: Placement, excluded: Set[str]) -> None:
         if names & excluded or not placement.all_consumers_quantized(gate.mul.output[0]):
             continue
         if all(name in placement.ranges for name in consumed):
-            placement.excluded -= names
+            for name in names:
+                placement.left.pop(name, None)
             for conv in gate.convs:
                 placement.place_weighted(conv)
             placement.quantized.add(gate.mul.name)

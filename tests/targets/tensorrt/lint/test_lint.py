@@ -46,20 +46,20 @@ def test_every_rule_is_documented() -> None:
 
 
 def test_a_finding_says_what_is_wrong_and_how_to_mend_it(tiny: tuple) -> None:
-    for finding in lint(quantized_for_onnxruntime(*tiny)):
+    for finding in lint(quantized_for_onnxruntime(*tiny).proto):
         assert finding.what.endswith(".")
         assert finding.hint.endswith(".")
         assert finding.nodes
 
 
 def test_our_own_models_have_no_errors(tiny: tuple) -> None:
-    quantized = quantized_for_tensorrt(*tiny)
+    quantized = quantized_for_tensorrt(*tiny).proto
     for model in (quantized, quantized_half_precision(quantized)):
         assert {f.rule for f in lint(model)} <= {"few-channels", "newer-opset"}
 
 
 def test_the_onnxruntime_dialect_is_told_apart(tiny: tuple) -> None:
-    found = lint(quantized_for_onnxruntime(*tiny))
+    found = lint(quantized_for_onnxruntime(*tiny).proto)
     rules = {f.rule for f in found}
     assert {"zero-point-not-zero", "type-not-int8", "quantized-bias", "pair-on-fused-branch"} <= rules
     (add,) = (f for f in found if f.rule == "pair-on-fused-branch")
@@ -71,7 +71,7 @@ def test_real_models_have_no_errors(name: str, shared: Path) -> None:
     model = open_model(shared / "models" / f"{name}_cifar10.onnx")
     size = model.inputs[0].shape[2]
     x = np.random.default_rng(0).standard_normal((1, 3, size, size)).astype(np.float32)
-    found = lint(quantized_for_tensorrt(model, ranges_of(model, {model.inputs[0].name: x})))
+    found = lint(quantized_for_tensorrt(model, ranges_of(model, {model.inputs[0].name: x})).proto)
     assert [f for f in found if f.severity == "error"] == []
 
 
@@ -109,7 +109,7 @@ def test_scales_outside_the_folder_are_not_read(tmp_path: Path) -> None:
 
 def test_damaged_models_are_bad_input_or_linted(tiny: tuple, tmp_path: Path) -> None:
     """Bytes turned over and nodes rewired, loops among them: never a traceback, and never for ever."""
-    quantized = quantized_for_onnxruntime(*tiny)
+    quantized = quantized_for_onnxruntime(*tiny).proto
     rng = np.random.default_rng(0)
     whole = np.frombuffer(quantized.SerializeToString(), np.uint8)
     for _ in range(150):

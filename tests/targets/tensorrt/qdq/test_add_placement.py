@@ -65,7 +65,7 @@ def quantized(tmp_path: Path) -> onnx.ModelProto:
     names = [name for node in model.graph.node for name in node.output] + ["x", "mask"]
     placed = quantized_for_tensorrt(
         open_model(tmp_path / "m.onnx"), {n: TensorRange.symmetric(4.0, -4.0, 4.0) for n in names}
-    )
+    ).proto
     onnx.checker.check_model(placed, full_check=True)
     return placed
 

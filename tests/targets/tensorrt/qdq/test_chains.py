@@ -92,7 +92,7 @@ def test_pairs_that_move_to_one_tensor_share_a_scale(tmp_path: Path) -> None:
     highest = {"input": 3.0, "a": 1.0, "moved": 0.9, "large": 1.0, "same": 0.8}
     ranges = {name: TensorRange.symmetric(amax, 0.0, amax) for name, amax in highest.items()}
     for exclude, moved, same in ((), 0.9, 0.9), (("large",), 0.9, 0.8), (("move",), 0.9, 0.8):
-        placed = quantized_for_tensorrt(open_model(tmp_path / "model.onnx"), ranges, exclude)
+        placed = quantized_for_tensorrt(open_model(tmp_path / "model.onnx"), ranges, exclude).proto
         assert initializer(placed, "moved_scale") == pytest.approx(moved / 127, rel=1e-6)
         assert initializer(placed, "same_scale") == pytest.approx(same / 127, rel=1e-6)
         assert ("quantized-twice" in {finding.rule for finding in lint(placed)}) == bool(exclude)

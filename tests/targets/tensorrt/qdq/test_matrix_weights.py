@@ -41,7 +41,7 @@ def quantized(tmp_path: Path) -> onnx.ModelProto:
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
     ranges = {name: TensorRange.symmetric(9.0, -9.0, 9.0) for name in ("input", "c", "f", "gemm", "out")}
-    return quantized_for_tensorrt(open_model(tmp_path / "m.onnx"), ranges)
+    return quantized_for_tensorrt(open_model(tmp_path / "m.onnx"), ranges).proto
 
 
 def test_the_weights_stay_what_they_were(quantized: onnx.ModelProto) -> None:

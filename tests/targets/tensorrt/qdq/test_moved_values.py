@@ -20,7 +20,7 @@ def between_pairs(kind: str, body: str, tmp_path: Path) -> onnx.ModelProto:
     """``a`` has a pair for one Conv, and ``moved``, whose calibrated range is smaller, one for another."""
     text = f"a = Tanh (input)  {body}  other = Conv (a, w)  out = Conv (moved, {weight_behind(kind)})"
     model = model_of(text, tmp_path, "other", "out")
-    return quantized_for_tensorrt(model, ranges_for(model, moved=0.5))
+    return quantized_for_tensorrt(model, ranges_for(model, moved=0.5)).proto
 
 
 @pytest.mark.parametrize("kind", WHOLE)
@@ -53,14 +53,14 @@ def test_a_layer_is_quantized_if_a_quantized_layer_consumes_its_output_moved(
     body = (WHOLE | PARTS | OTHERS)[kind]
     text = f"b = Conv (input, w)  a = {op} {inputs}  {body}  out = Conv (moved, {weight_behind(kind)})"
     model = model_of(text, tmp_path)
-    placed = quantized_for_tensorrt(model, ranges_for(model))
+    placed = quantized_for_tensorrt(model, ranges_for(model)).proto
     assert dequantized_inputs(placed, "a")[0] == (kind in WHOLE)
 
 
 def test_a_concat_before_a_resize_stays_as_it_was(tmp_path: Path) -> None:
     """As in the neck of a detector: a Resize alone brings no pairs to what is before it."""
     model = model_of(f"b = Conv (input, w)  a = Concat <axis = 2> (b, b)  {RESIZE}  out = Conv (moved, w)", tmp_path)
-    placed = quantized_for_tensorrt(model, ranges_for(model))
+    placed = quantized_for_tensorrt(model, ranges_for(model)).proto
     assert dequantized_inputs(placed, "a") == [False, False]
     assert dequantized_inputs(placed, "out") == [True, True]
 
@@ -72,6 +72,6 @@ def test_the_consumers_inside_a_subgraph_count_as_floating_point(tmp_path: Path)
         chosen = If (training) <then_branch = t () => (float[n, c, h, w] z) {branch},
                                 else_branch = e () => (float[n, c, h, w] z) {branch}>"""
     model = model_of(text, tmp_path, "out", "chosen")
-    placed = quantized_for_tensorrt(model, ranges_for(model))
+    placed = quantized_for_tensorrt(model, ranges_for(model)).proto
     assert dequantized_inputs(placed, "sum") == [False, False]
     assert dequantized_inputs(placed, "out") == [True, True]

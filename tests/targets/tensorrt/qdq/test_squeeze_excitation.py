@@ -56,7 +56,7 @@ def quantized(model: onnx.ModelProto, folder: Path, exclude: Sequence[str] = ())
     onnx.save(model, folder / "m.onnx")
     names = ["input", *(name for node in model.graph.node for name in node.output)]
     ranges = {name: TensorRange.symmetric(4.0, -4.0, 4.0) for name in names}
-    return quantized_for_tensorrt(open_model(folder / "m.onnx"), ranges, exclude)
+    return quantized_for_tensorrt(open_model(folder / "m.onnx"), ranges, exclude).proto
 
 
 def paired(model: onnx.ModelProto, name: str) -> list[bool]:

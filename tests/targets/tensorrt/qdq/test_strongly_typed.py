@@ -42,7 +42,7 @@ def test_the_tiny_model_in_both_forms(model_path: Path) -> None:
     check(half)
     assert half.opset_import[0].version == 13
     assert sqnr(run(model.load(), {"input": X}), run(half, {"input": X})) > 45
-    quantized = quantized_for_tensorrt(model, ranges_of(model, {"input": X}))
+    quantized = quantized_for_tensorrt(model, ranges_of(model, {"input": X})).proto
     before = quantized.SerializeToString()
     typed = quantized_half_precision(quantized)
     check(typed)
@@ -71,7 +71,7 @@ def test_a_transformer(opset: int, tmp_path: Path) -> None:
     check(half)
     assert sqnr(reference, run(half, tokens())) > 45
     assert beyond_half(half) == ("Beyond FP16, so cut to ±65504: 1 constants (lowest).",)
-    quantized = quantized_for_tensorrt(model, ranges_of(model, tokens()))
+    quantized = quantized_for_tensorrt(model, ranges_of(model, tokens())).proto
     typed = quantized_half_precision(quantized)
     check(typed)
     before, after = (sqnr(reference, run(q, tokens())) for q in (quantized, typed))
@@ -93,7 +93,7 @@ def test_a_range_beyond_fp16_ends_where_fp16_does(tmp_path: Path) -> None:
     )
     amax = {"x": 1.0, "far": 3.4e38, "both": 3.4e38, "out": 3.4e38}
     ranges = {name: TensorRange.symmetric(value, -value, value) for name, value in amax.items()}
-    typed = quantized_half_precision(quantized_for_tensorrt(model, ranges))
+    typed = quantized_half_precision(quantized_for_tensorrt(model, ranges).proto)
     assert any(note.startswith("Calibrated beyond FP16: ") and "far" in note for note in beyond_scales(typed))
     x = np.zeros((1, 16), np.float32)
     x[0, 1:3] = 1, 0.5
@@ -108,7 +108,7 @@ def test_small_weights_are_quantized_anew_for_the_scale_that_fp16_has(tmp_path: 
     values[5] = 0
     weight.CopyFrom(numpy_helper.from_array(values, "w2"))
     model = open_model(saved(proto, tmp_path))
-    typed = quantized_half_precision(quantized_for_tensorrt(model, ranges_of(model, {"input": X})))
+    typed = quantized_half_precision(quantized_for_tensorrt(model, ranges_of(model, {"input": X})).proto)
     scale = initializer(typed, "w2_scale")
     assert scale.dtype == np.float16
     assert scale.min() > 0
@@ -162,7 +162,7 @@ def test_real_models(name: str, shared: Path, tmp_path: Path) -> None:
     half = half_precision(model, strongly_typed=True)
     check(half)
     assert sqnr(reference, outputs(half)) > 45
-    quantized = quantized_for_tensorrt(model, ranges)
+    quantized = quantized_for_tensorrt(model, ranges).proto
     typed = quantized_half_precision(quantized)
     check(typed)
     assert beyond_scales(typed) == ()

@@ -192,7 +192,7 @@ def quantized(build: Any, folder: Path, *outputs: str) -> tuple[onnx.ModelProto,
     }
     if build is behind_a_clip_below_the_range:
         ranges["t"] = TensorRange.symmetric(1.0, 0.0, 1.0)  # another tool's: measured, no range exceeds the Clip
-    return quantized_for_tensorrt(open_model(folder / "m.onnx"), ranges), ranges
+    return quantized_for_tensorrt(open_model(folder / "m.onnx"), ranges).proto, ranges
 
 
 def unsigned(model: onnx.ModelProto, tops: Mapping[str, float]) -> onnx.ModelProto:

@@ -1,0 +1,50 @@
+"""What a placement makes of each weighted layer, for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import onnx
+
+from quantkit.core.layers import Layers
+from quantkit.graph.graph import label, subgraphs
+from quantkit.graph.operators import WEIGHTED
+from quantkit.qdq.placement import Placement
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A Q/DQ model.
+
+    Attributes:
+        proto: The model.
+        layers: What became of its weighted layers.
+    """
+
+    proto: onnx.ModelProto
+    layers: Layers
+
+
+def layers_of(placement: Placement) -> Layers:
+    """Return the weighted layers of a placement's graph, and why those in floating point are."""
+    left: dict[str, str] = {}
+    total = 0
+    for node in placement.graph.nodes:
+        if node.op_type in WEIGHTED:
+            total += 1
+            if node.name not in placement.quantized:
+                left[node.name] = placement.left.get(node.name, "nothing around it is in INT8")
+        for inner in subgraphs(node):
+            for own in _weighted(inner):
+                total += 1
+                left[f"{node.name}/{label(own)}"] = f"inside a subgraph ({node.op_type})"
+    return Layers(total, left)
+
+
+def _weighted(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        if node.op_type in WEIGHTED:
+            yield node
+        for inner in subgraphs(node):
+            yield from _weighted(inner)
