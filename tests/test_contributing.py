@@ -14,7 +14,7 @@ MOST = {"calibrator": 4, "dialect": 5, "target": 5, "metric": 4, "data set": 4, 
 KNOWN_BY = {
     "calibrator": r"moving[-_]average\b",
     "dialect": r"quantized_for_onnxruntime|targets\.onnxruntime\.qdq",
-    "target": r"\bOnnxRuntime\b|targets\.onnxruntime\b",
+    "target": r"\bOnnxRuntime\b|targets\.onnxruntime\b(?!\.regions)",
     "metric": r"largest_error|largest error",
     "data set": r"\bArrayFile\b",
     "verb": r"\bcli\.lint\b",

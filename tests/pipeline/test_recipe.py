@@ -145,7 +145,7 @@ def test_evaluation_alone_judges_recipes(recipe: Recipe, images: Path, tmp_path:
         return value
 
     coarse = replace(
-        recipe, ranges={n: TensorRange(9 * r.amax, 9 * r.low, 9 * r.high) for n, r in recipe.ranges.items()}
+        recipe, ranges={n: TensorRange(30 * r.amax, 30 * r.low, 30 * r.high) for n, r in recipe.ranges.items()}
     )
     assert sqnr(recipe) > sqnr(coarse) + 6
     assert sqnr(replace(recipe, exclude=("*",))) > 90

@@ -92,11 +92,11 @@ def regression(install: Install, tmp_path: Path) -> Path:
     """The task, a model for it and its data; the folder they lie in."""
     install("regression_task", REGRESSION, "quantkit.tasks", regression="Regression")
     graph = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("MatMul", ["r", "w"], ["y"])],
+        [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("MatMul", ["r", "one"], ["s"]), helper.make_node("MatMul", ["s", "w"], ["y"])],
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 16])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])],
-        [numpy_helper.from_array(WEIGHT, "w")],
+        [numpy_helper.from_array(np.eye(16, dtype=np.float32), "one"), numpy_helper.from_array(WEIGHT, "w")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
     np.savez(tmp_path / "data.npz", x=X, labels=Y)

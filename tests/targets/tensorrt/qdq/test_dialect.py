@@ -20,7 +20,7 @@ from tests.graphs.quantized import X, dequantized_inputs, initializer, quantized
 
 
 def test_tensorrt_places_pairs_by_its_rules(tiny: tuple) -> None:
-    quantized = quantized_for_tensorrt(*tiny)
+    quantized = quantized_for_tensorrt(*tiny).proto
     assert dequantized_inputs(quantized, "conv1") == [True, True, False]  # rule 3: no pair on the bias
     assert dequantized_inputs(quantized, "conv2") == [True, True, False]
     assert dequantized_inputs(quantized, "add") == [False, True]  # rule 2: the skip input only
@@ -79,7 +79,7 @@ def test_tensorrt_is_symmetric_per_channel_and_free_of_zero_scales(tmp_path: Pat
     onnx.save(proto, tmp_path / "m.onnx")
     model = open_model(tmp_path / "m.onnx")
     ranges = ranges_of(model, {"input": X})
-    quantized = quantized_for_tensorrt(model, ranges)
+    quantized = quantized_for_tensorrt(model, ranges).proto
     scales = initializer(quantized, "w2_scale")
     assert scales.shape == (16,)
     assert scales.min() > 0
@@ -95,7 +95,7 @@ def test_tensorrt_is_symmetric_per_channel_and_free_of_zero_scales(tmp_path: Pat
 def test_tensorrt_output_equals_the_simulation(tiny: tuple) -> None:
     """The first Conv's output, computed by hand from quantized input and weights."""
     model, ranges = tiny
-    quantized = quantized_for_tensorrt(model, ranges)
+    quantized = quantized_for_tensorrt(model, ranges).proto
     scale = np.float32(ranges["input"].amax / 127)
     x = np.clip(np.rint(X / scale), -128, 127).astype(np.float32) * scale
     w_scale = initializer(quantized, "w1_scale").reshape(-1, 1, 1, 1)
@@ -144,7 +144,7 @@ def test_a_range_of_a_weight_is_nobodys(tmp_path: Path) -> None:
     model = block(helper.make_node("Conv", ["input", "w0"], ["out"], name="conv"))
     onnx.save(model, tmp_path / "block.onnx")
     ranges = {name: TensorRange.symmetric(4.0, -4.0, 4.0) for name in ("input", "w0")}
-    quantized = quantized_for_tensorrt(open_model(tmp_path / "block.onnx"), ranges)
+    quantized = quantized_for_tensorrt(open_model(tmp_path / "block.onnx"), ranges).proto
     onnx.checker.check_model(quantized, full_check=True)
     assert dequantized_inputs(quantized, "conv") == [True, True]
     assert initializer(quantized, "w0_scale").shape == (16,)
@@ -179,7 +179,7 @@ def test_an_excluded_node_keeps_its_float_weight_even_when_shared(tmp_path: Path
     onnx.save(model, tmp_path / "block.onnx")
     file = open_model(tmp_path / "block.onnx")
     ranges = ranges_of(file, {"input": np.random.default_rng(1).standard_normal((1, 16, 8, 8)).astype(np.float32)})
-    quantized = quantized_for_tensorrt(file, ranges, exclude=["cb"])
+    quantized = quantized_for_tensorrt(file, ranges, exclude=["cb"]).proto
     onnx.checker.check_model(quantized)
     assert dequantized_inputs(quantized, "ca") == [True, True]
     assert dequantized_inputs(quantized, "cb") == [False, False]
@@ -213,6 +213,6 @@ def test_bias_correction_keeps_every_channels_mean(tmp_path: Path, groups: int) 
     unit = 2.0**-40
     total = np.rint(means["input"] / unit).astype(np.int64)
     channels = ChannelStatistics(x.min(axis=(0, 2, 3)), x.max(axis=(0, 2, 3)), total, unit, 1)
-    plain, corrected = (quantized_for_tensorrt(model, ranges, (), c) for c in (None, {"input": channels}))
+    plain, corrected = (quantized_for_tensorrt(model, ranges, (), c).proto for c in (None, {"input": channels}))
     assert np.abs(mean_errors(plain)).max() > 1e-2
     assert np.abs(mean_errors(corrected)).max() < 1e-6

@@ -92,6 +92,10 @@ def between_gemms(g: Net, **attributes: Any) -> None:
     g.add("Gemm", "t", g.constant("v", 16, 32), g.constant("c", 16), to="y", transB=1, **attributes)
 
 
+def to_a_scaled_gemm(g: Net) -> None:
+    between_gemms(g, alpha=0.5)
+
+
 def a_residual_block(g: Net) -> None:
     """Both the block's input and its output, and the tensor inside it that a Conv without padding takes."""
     g.add("Relu", g.conv("x", "a"), to="t")
@@ -106,6 +110,7 @@ FOLDED = {
     behind_a_clip_below_the_range: {"t"},
     in_groups: {"t"},
     between_gemms: {"t"},
+    to_a_scaled_gemm: {"t"},
     a_residual_block: {"t", "v", "w"},
 }
 
@@ -141,10 +146,6 @@ def through_a_pool(g: Net) -> None:
     g.conv(pool, "y")
 
 
-def to_a_scaled_gemm(g: Net) -> None:
-    between_gemms(g, alpha=0.5)
-
-
 def to_a_product_of_two(g: Net) -> None:
     g.add("Relu", g.conv("x", "a"), to="t")
     g.add("MatMul", "t", "t", to="y")
@@ -158,7 +159,6 @@ LEFT = [
     leaky,
     taken_before_the_relu,
     through_a_pool,
-    to_a_scaled_gemm,
     to_a_product_of_two,
 ]
 
