@@ -99,9 +99,7 @@ def _gain_and_offset(graph: Graph, norm: onnx.NodeProto) -> tuple[Floats, Floats
     return gain, shift - mean * gain
 
 
-def _arithmetic(
-    graph: Graph, node: onnx.NodeProto
-) -> tuple[onnx.NodeProto, onnx.NodeProto, Floats, Floats] | None:
+def _arithmetic(graph: Graph, node: onnx.NodeProto) -> tuple[onnx.NodeProto, onnx.NodeProto, Floats, Floats] | None:
     """Return a layer, the node to fold into it, and its gain and offset per output channel; None if it cannot be."""
     if node.op_type not in ARITHMETIC or not is_default_domain(node) or len(node.input) != 2:
         return None

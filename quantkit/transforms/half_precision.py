@@ -1,9 +1,14 @@
-"""Conversion to FP16 weights and arithmetic with FP32 inputs and outputs, by onnxruntime's converter."""
+"""Conversion to FP16 weights and arithmetic with FP32 inputs and outputs, by onnxruntime's converter.
+
+Before it, what FP16 cannot hold is folded (``folding``) or stays in FP32 (``beyond_half``).
+"""
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,24 +16,61 @@ import onnx
 from onnx import TensorProto, numpy_helper, shape_inference
 
 from quantkit.core.errors import TargetRefuses
-from quantkit.core.wording import some
-from quantkit.graph.graph import held_tensor, subgraphs
+from quantkit.core.ranges import TensorRange
+from quantkit.core.wording import line_of, some
+from quantkit.graph.graph import Graph, captured_names, held_tensor, names_in, subgraphs, unique_name
 from quantkit.graph.model_file import ModelFile, without_weights
-from quantkit.transforms.prepare import drop_constant_inputs
+from quantkit.graph.normal_form.sorting import sort_nodes
+from quantkit.graph.renaming import rename
+from quantkit.transforms.beyond_half import LARGEST_HALF, beyond_half
+from quantkit.transforms.folding import fold_batch_norms, simplify_batch_norms
+from quantkit.transforms.prepare import constants_to_initializers, drop_constant_inputs, ensure_names
 
-LARGEST_HALF = 65504.0
 BLOCKED_FOR_ONNXRUNTIME = {"Max", "Min"}  # the converter leaves them in FP32 because of onnxruntime's kernels
+CONVERTERS_OWN = re.compile(r"graph_(input|output)_cast_?\d+$|.*_cast_to_(fp16|fp32|bfloat16)(_node)?$")
 
 
-def half_precision(model: ModelFile, strongly_typed: bool = False) -> onnx.ModelProto:
+@dataclass(frozen=True, eq=False)
+class Half:
+    """An FP16 model.
+
+    Attributes:
+        proto: The model.
+        kept: The nodes that stay in FP32, each with what FP16 cannot hold.
+    """
+
+    proto: onnx.ModelProto
+    kept: Mapping[str, str]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence on what stays in FP32, and one on constants that were cut."""
+        notes = []
+        if self.kept:
+            reasons = list(dict.fromkeys(self.kept.values()))
+            notes.append(
+                f"{len(self.kept)} nodes stay in FP32 ({some(list(self.kept))}), because FP16 does not hold "
+                f"everything: {some(reasons)}."
+            )
+        cut = [name for name, value in half_constants(self.proto.graph) if (np.abs(value) == LARGEST_HALF).any()]
+        if cut:
+            notes.append(f"Beyond FP16, so cut to ±65504: {len(cut)} constants ({some(cut)}).")
+        return tuple(notes)
+
+
+def half_precision(
+    model: ModelFile, strongly_typed: bool = False, ranges: Mapping[str, TensorRange] | None = None
+) -> Half:
     """Convert a model to FP16 with FP32 inputs and outputs, at its own opset.
 
-    Operators without an FP16 form (TopK, CumSum, NonMaxSuppression, RoiAlign) stay in FP32 between casts.
+    Operators without an FP16 form (TopK, CumSum, NonMaxSuppression, RoiAlign) stay in FP32 between casts, and so does
+    what FP16 cannot hold.
 
     Args:
         model: The model.
         strongly_typed: False converts for onnxruntime, because of whose kernels Max and Min stay in FP32, too. True
             converts for runtimes that compute each layer in the type of its tensors; see ``strongly_typed_half``.
+        ranges: The calibrated ranges by tensor, which tell which tensors FP16 cannot hold.
 
     Returns:
         The converted copy.
@@ -36,17 +78,20 @@ def half_precision(model: ModelFile, strongly_typed: bool = False) -> onnx.Model
     Raises:
         TargetRefuses: The model cannot be converted.
     """
+    proto = model.load()
     if strongly_typed:
-        return strongly_typed_half(model.load(), str(model.path))
+        return strongly_typed_half(proto, str(model.path), ranges)
     try:
-        return _converted(model.load(), set(), infer=not model.is_external)
+        kept = _prepare(proto, ranges or {})
+        return Half(_converted(proto, set(), kept, infer=not model.is_external), kept)
     except Exception as error:
         raise TargetRefuses(
-            f"{model.path} cannot be converted to FP16 ({error}).", "Leave fp16 out of the precisions."
+            f"{model.path} cannot be converted to FP16 ({line_of(error) or type(error).__name__}).",
+            "Leave fp16 out of the precisions.",
         ) from error
 
 
-def strongly_typed_half(proto: onnx.ModelProto, called: str) -> onnx.ModelProto:
+def strongly_typed_half(proto: onnx.ModelProto, called: str, ranges: Mapping[str, TensorRange] | None = None) -> Half:
     """Convert a model to FP16 with FP32 inputs and outputs, and check its types.
 
     Max and Min are converted, too, and so are numbers in Constant nodes and weights that are listed as graph inputs.
@@ -54,6 +99,7 @@ def strongly_typed_half(proto: onnx.ModelProto, called: str) -> onnx.ModelProto:
     Args:
         proto: The model; it is changed.
         called: The model's name in errors.
+        ranges: The calibrated ranges by tensor, which tell which tensors FP16 cannot hold.
 
     Returns:
         The converted model.
@@ -61,27 +107,31 @@ def strongly_typed_half(proto: onnx.ModelProto, called: str) -> onnx.ModelProto:
     Raises:
         TargetRefuses: The model cannot be converted.
     """
-    drop_constant_inputs(proto)
     _numbers_to_tensors(proto.graph)
     try:
+        kept = _prepare(proto, ranges or {})
         # Without the weights' data, because protobuf refuses messages of 2 GB.
         inferred = shape_inference.infer_shapes(without_weights(proto))
         del proto.graph.value_info[:]
         proto.graph.value_info.extend(inferred.graph.value_info)
-        half = _converted(proto, BLOCKED_FOR_ONNXRUNTIME, infer=False)
+        half = _converted(proto, BLOCKED_FOR_ONNXRUNTIME, kept, infer=False)
         shape_inference.infer_shapes(without_weights(half), check_type=True, strict_mode=True)
     except Exception as error:
         raise TargetRefuses(
             f"{called} cannot be converted to FP16 ({str(error) or type(error).__name__}).",
             "Build it in FP32, or convert it with the tool that exported it.",
         ) from error
-    return half
+    return Half(half, kept)
 
 
-def beyond_half(half: onnx.ModelProto) -> tuple[str, ...]:
-    """Return a warning for the constants of an FP16 model that were outside FP16's range; empty if there are none."""
-    cut = [name for name, value in half_constants(half.graph) if (np.abs(value) == LARGEST_HALF).any()]
-    return (f"Beyond FP16, so cut to ±65504: {len(cut)} constants ({some(cut)}).",) if cut else ()
+def _prepare(proto: onnx.ModelProto, ranges: Mapping[str, TensorRange]) -> dict[str, str]:
+    """Fold what can be folded; return the nodes that stay in FP32."""
+    drop_constant_inputs(proto)
+    constants_to_initializers(proto.graph)
+    fold_batch_norms(proto.graph)
+    simplify_batch_norms(proto.graph)
+    ensure_names(proto.graph)
+    return beyond_half(Graph(proto.graph), ranges)
 
 
 def half_constants(graph: onnx.GraphProto) -> Iterator[tuple[str, npt.NDArray[np.float16]]]:
@@ -97,24 +147,85 @@ def half_constants(graph: onnx.GraphProto) -> Iterator[tuple[str, npt.NDArray[np
             yield from half_constants(inner)
 
 
-def _converted(proto: onnx.ModelProto, also: set[str], infer: bool) -> onnx.ModelProto:
+def _converted(proto: onnx.ModelProto, also: set[str], kept: Mapping[str, str], infer: bool) -> onnx.ModelProto:
     """Convert a model.
 
-    ``also`` names operators to convert that the converter skips by default; ``infer`` lets it infer types.
+    ``also`` names operators to convert that the converter skips by default, ``kept`` nodes to leave in FP32; ``infer``
+    lets it infer types.
     """
-    from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
+    aside = _set_aside(proto.graph)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # there is a warning for every weight below FP16's smallest number
+        # There is a warning for every weight below FP16's smallest number. What matters is looked for in beyond_half.
+        warnings.simplefilter("ignore")
         half: onnx.ModelProto = convert_float_to_float16(
             proto,
             keep_io_types=True,
             disable_shape_infer=not infer,
             op_block_list=sorted(set(DEFAULT_OP_BLOCK_LIST) - also),
+            node_block_list=list(kept),
         )
-    ONNXModel(half).topological_sort()  # the converter appends casts at the end, which the standard does not allow
+    _join_islands(half.graph)
+    _put_back(half.graph, aside)
+    sort_nodes(half.graph)  # the converter appends casts at the end, which the standard does not allow
     return half
+
+
+def _join_islands(graph: onnx.GraphProto) -> None:
+    """Remove the casts to FP16 and back that the converter puts between two nodes that stay in FP32."""
+    halves = {
+        node.output[0]: node.input[0] for node in graph.node if _is_cast(node, TensorProto.FLOAT16, "_cast_to_fp16")
+    }
+    # The converter names a cast's other end: the tensor before it for "_to_fp16", the tensor behind it for "_to_fp32".
+    back = {
+        node.output[0]: halves[node.input[0]]
+        for node in graph.node
+        if node.input and node.input[0] in halves and _is_cast(node, TensorProto.FLOAT, "_cast_to_fp32")
+    }
+    for node in graph.node:
+        node.input[:] = [back.get(name, name) for name in node.input]
+    read = {name for node in graph.node for name in (*node.input, *captured_names(node))}
+    read |= {value.name for value in graph.output}
+    kept = [node for node in graph.node if not (node.output and node.output[0] in {*back, *halves} - read)]
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del graph.node[:]
+    graph.node.extend(kept)
+    made = {name for node in kept for name in node.output}
+    known = [value for value in graph.value_info if value.name in made]
+    del graph.value_info[:]
+    graph.value_info.extend(known)
+
+
+def _is_cast(node: onnx.NodeProto, to: int, suffix: str) -> bool:
+    """True if a node is a Cast that the converter has inserted."""
+    to_this = node.op_type == "Cast" and any(own.name == "to" and own.i == to for own in node.attribute)
+    return to_this and any(name.endswith(suffix) for name in (*node.input, *node.output))
+
+
+def _set_aside(graph: onnx.GraphProto) -> dict[str, str]:
+    """Rename tensors and nodes that have names which the converter gives; return old names by new one."""
+    names = names_in(graph)
+    new = {}
+    for name in sorted(name for name in names if CONVERTERS_OWN.match(name)):
+        new[name] = unique_name(names, f"{name}_of_the_model")
+        names.add(new[name])
+    rename(graph, new)
+    nodes = {node.name for node in graph.node}
+    for node in graph.node:
+        if CONVERTERS_OWN.match(node.name):
+            node.name = unique_name(nodes, f"{node.name}_of_the_model")
+            nodes.add(node.name)
+    return {after: before for before, after in new.items()}
+
+
+def _put_back(graph: onnx.GraphProto, aside: Mapping[str, str]) -> None:
+    """Give inputs and outputs their own names again; the converter's tensors of those names get others."""
+    ports = {value.name for value in (*graph.input, *graph.output)}
+    back = {after: before for after, before in aside.items() if after in ports}
+    names = names_in(graph)
+    rename(graph, {name: unique_name(names, f"{name}_") for name in back.values() if name in names})
+    rename(graph, back)
 
 
 def _numbers_to_tensors(graph: onnx.GraphProto) -> None:

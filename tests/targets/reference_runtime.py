@@ -59,9 +59,11 @@ class ReferenceRuntime(Target):
             return Artifact(self.name, precision, (model.path, *model.external_files))
         seven = self.settings.weight_bits == 7
         save_model(
-            half_precision(model)
+            half_precision(model).proto
             if precision == "fp16"
-            else quantized_for_onnxruntime(model, recipe.quantized_ranges, recipe.exclude, recipe.channels, seven).proto,
+            else quantized_for_onnxruntime(
+                model, recipe.quantized_ranges, recipe.exclude, recipe.channels, seven
+            ).proto,
             folder,
         )
         return Artifact(self.name, precision, tuple(sorted(folder.iterdir())))

@@ -92,7 +92,11 @@ def regression(install: Install, tmp_path: Path) -> Path:
     """The task, a model for it and its data; the folder they lie in."""
     install("regression_task", REGRESSION, "quantkit.tasks", regression="Regression")
     graph = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("MatMul", ["r", "one"], ["s"]), helper.make_node("MatMul", ["s", "w"], ["y"])],
+        [
+            helper.make_node("Relu", ["x"], ["r"]),
+            helper.make_node("MatMul", ["r", "one"], ["s"]),
+            helper.make_node("MatMul", ["s", "w"], ["y"]),
+        ],
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 16])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])],

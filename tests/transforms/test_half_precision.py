@@ -70,7 +70,7 @@ def test_odd_corners(tmp_path: Path) -> None:
     graph.input.append(helper.make_tensor_value_info("high", TensorProto.FLOAT, []))
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=3)
     model = open_model(saved(proto, tmp_path))
-    half = half_precision(model, strongly_typed=True)
+    half = half_precision(model, strongly_typed=True).proto
     check(half, islands=2)  # CumSum's input and output
     assert [value.name for value in half.graph.input] == ["x"]
     x = {"x": np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)}
@@ -86,7 +86,7 @@ def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
     model = open_model(tmp_path / "m.onnx")
-    half = half_precision(model, strongly_typed=True)
+    half = half_precision(model, strongly_typed=True).proto
     check(half, islands=2)
     assert sqnr(run(model.load(), {"input": X}), run(half, {"input": X})) > 45
 
@@ -109,7 +109,7 @@ def test_types_that_do_not_agree_are_refused(tmp_path: Path) -> None:
 
 def test_the_model_for_onnxruntime_is_valid_too(model_path: Path) -> None:
     model = open_model(model_path)
-    half = half_precision(model)
+    half = half_precision(model).proto
     onnx.checker.check_model(half, full_check=True)
     assert sqnr(run(model.load()), run(half)) > 45
 
@@ -122,5 +122,5 @@ def test_max_and_min_stay_in_fp32_for_onnxruntime_alone(tmp_path: Path) -> None:
     }"""
     model = open_model(saved(onnx.parser.parse_model(text), tmp_path))
     for strongly_typed, casts in ((False, 4), (True, 2)):
-        half = half_precision(model, strongly_typed)
+        half = half_precision(model, strongly_typed).proto
         assert [node.op_type for node in half.graph.node].count("Cast") == casts

@@ -123,10 +123,13 @@ def _widen_tensor(tensor: onnx.TensorProto) -> None:
     values = numpy_helper.to_array(tensor).astype(np.float64)
     if tensor.data_type == TensorProto.DOUBLE:
         lowest = np.finfo(np.float64).min
-        values = np.where(np.abs(values) == -lowest, np.sign(values) * LARGEST, values)  # the ends of a type, as in masks
+        values = np.where(
+            np.abs(values) == -lowest, np.sign(values) * LARGEST, values
+        )  # the ends of a type, as in masks
         if (np.abs(values[np.isfinite(values)]) > LARGEST).any():
             raise BadModel(
-                f"The FP64 constant {tensor.name!r} is beyond FP32.", "Export the model in FP32, and check that it runs."
+                f"The FP64 constant {tensor.name!r} is beyond FP32.",
+                "Export the model in FP32, and check that it runs.",
             )
     tensor.CopyFrom(numpy_helper.from_array(np.asarray(values, np.float32), tensor.name))
 

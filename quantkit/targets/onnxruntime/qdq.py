@@ -100,7 +100,9 @@ def _biases(graph: Graph, placement: Placement) -> dict[str, Bias]:
             adder, position = add, 0 if add.input[0] in graph.initializers else 1
         name = operand(adder, position)
         weight, axis = placement.weights[node.name]
-        if name in graph.initializers and list(graph.initializers[name].dims) == [graph.initializers[weight].dims[axis]]:
+        if name in graph.initializers and list(graph.initializers[name].dims) == [
+            graph.initializers[weight].dims[axis]
+        ]:
             values = numpy_helper.to_array(graph.initializers[name]).astype(np.float64)
             found[node.name] = Bias(name, values, adder.name, position, node.input[0])
     return found

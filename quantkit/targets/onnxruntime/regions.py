@@ -51,9 +51,7 @@ class Regions:
         noise: Predicts what rounding leaves of a tensor.
     """
 
-    def __init__(
-        self, graph: Graph, ranges: Mapping[str, TensorRange], left: Mapping[str, str], noise: Noise
-    ) -> None:
+    def __init__(self, graph: Graph, ranges: Mapping[str, TensorRange], left: Mapping[str, str], noise: Noise) -> None:
         self.graph = graph
         self.placement = Placement(graph, ranges, dict(left), noise)
         self.removed: dict[str, str] = {}  # the output of each clamp that its pair replaces, by the clamp's name

@@ -68,8 +68,9 @@ class OnnxRuntime(Target):
         if precision == "fp32":
             return Artifact(self.name, precision, (model.path, *model.external_files))
         if precision == "fp16":
-            save_model(half_precision(model), folder)
-            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())))
+            half = half_precision(model, ranges=recipe.ranges)
+            save_model(half.proto, folder)
+            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), half.notes)
         seven_bit = saturates_u8s8()
         quantized = quantized_for_onnxruntime(
             model, recipe.quantized_ranges, recipe.exclude, recipe.channels, seven_bit, recipe.histograms

@@ -100,12 +100,12 @@ class TensorRT(Target):
                 cannot be made, a note says so instead.
         """
         from quantkit.graph.save import save_model
-        from quantkit.transforms.half_precision import beyond_half, half_precision
+        from quantkit.transforms.half_precision import half_precision
 
         if precision == "fp16":
-            typed = half_precision(model, strongly_typed=True)
-            save_model(typed, folder)
-            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), beyond_half(typed))
+            half = half_precision(model, strongly_typed=True, ranges=recipe.ranges)
+            save_model(half.proto, folder)
+            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), half.notes)
         files, notes, layers = _int8_models(model, recipe, folder)
         amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
@@ -192,15 +192,13 @@ def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[
     from quantkit.targets.tensorrt.qdq.strongly_typed import beyond_scales, quantized_half_precision
     from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
 
-    made = quantized_for_tensorrt(
-        model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms
-    )
+    made = quantized_for_tensorrt(model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms)
     quantized = made.proto
     save_model(with_float_matrices(fold_zero_points(quantized)), folder)
     notes: tuple[str, ...] = ()
     try:
         typed = quantized_half_precision(quantized)
-        save_model(typed, folder, STRONG_FILE)
+        save_model(typed.proto, folder, STRONG_FILE)
         notes = tuple(f"{STRONG_FILE}: {note}" for note in beyond_scales(typed))
     except TargetRefuses as refusal:
         notes = (f"{STRONG_FILE} was not written: {refusal.what}",)

@@ -26,7 +26,9 @@ def opened(tmp_path: Path, nodes: list[onnx.NodeProto], shape: list[int], **cons
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "m.onnx")
     tensors_of = ["x", *(name for node in nodes for name in node.output)]
-    return quantized_for_openvino(open_model(tmp_path / "m.onnx"), dict.fromkeys(tensors_of, TensorRange(2, -2, 2))).proto
+    return quantized_for_openvino(
+        open_model(tmp_path / "m.onnx"), dict.fromkeys(tensors_of, TensorRange(2, -2, 2))
+    ).proto
 
 
 def quantized(model: onnx.ModelProto) -> dict[str, np.dtype]:

@@ -19,7 +19,8 @@ from quantkit.core.wording import some
 from quantkit.graph.graph import Graph, attribute
 from quantkit.graph.model_file import opset_of
 from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
-from quantkit.transforms.half_precision import LARGEST_HALF, beyond_half, half_constants, strongly_typed_half
+from quantkit.transforms.beyond_half import LARGEST_HALF
+from quantkit.transforms.half_precision import Half, half_constants, strongly_typed_half
 
 FP16_SCALES_OPSET = 19
 FP16_SCALES_IR = 9  # the first IR version with opset 19
@@ -27,7 +28,7 @@ LARGEST_SCALE = LARGEST_HALF / 128  # dequantizes -128 to the lowest number of F
 SMALLEST_NORMAL = 2.0**-14
 
 
-def quantized_half_precision(quantized: onnx.ModelProto) -> onnx.ModelProto:
+def quantized_half_precision(quantized: onnx.ModelProto) -> Half:
     """Convert the output of ``quantized_for_tensorrt`` to Q/DQ over FP16.
 
     Scales become FP16, int8 weights and zero points stay int8; everything else becomes FP16.
@@ -46,11 +47,11 @@ def quantized_half_precision(quantized: onnx.ModelProto) -> onnx.ModelProto:
     return strongly_typed_half(proto, "The Q/DQ model")
 
 
-def beyond_scales(half: onnx.ModelProto) -> tuple[str, ...]:
+def beyond_scales(half: Half) -> tuple[str, ...]:
     """Return warnings for constants and calibrated ranges of a ``quantized_half_precision`` model beyond FP16."""
-    notes = list(beyond_half(half))
-    constants = {name: value for name, value in half_constants(half.graph) if value.size}
-    scales = {node.input[0]: node.input[1] for node in Graph(half.graph).of_type(QUANTIZE)}
+    notes = list(half.notes)
+    constants = {name: value for name, value in half_constants(half.proto.graph) if value.size}
+    scales = {node.input[0]: node.input[1] for node in Graph(half.proto.graph).of_type(QUANTIZE)}
     large = [x for x, scale in scales.items() if scale in constants and constants[scale].max() >= LARGEST_SCALE]
     if large:
         notes.append(f"Calibrated beyond FP16: {len(large)} tensors ({some(large)}); their values may become infinite.")

@@ -54,7 +54,7 @@ def test_a_finding_says_what_is_wrong_and_how_to_mend_it(tiny: tuple) -> None:
 
 def test_our_own_models_have_no_errors(tiny: tuple) -> None:
     quantized = quantized_for_tensorrt(*tiny).proto
-    for model in (quantized, quantized_half_precision(quantized)):
+    for model in (quantized, quantized_half_precision(quantized).proto):
         assert {f.rule for f in lint(model)} <= {"few-channels", "newer-opset"}
 
 
