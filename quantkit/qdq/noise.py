@@ -2,8 +2,8 @@
 
 Rounding to a grid of step s adds noise of s²/12 (uniform within a step). What it ruins is not always seen in the
 signal-to-noise ratio of the whole tensor: a mask of -1e9, a few outliers, or boxes of 0 to 640 beside scores of 0 to 1
-hold nearly all of its power, and the rest, which matters, falls into one step. So the signal here is the variance of the
-bulk: of all values but the largest thousandth by magnitude.
+hold nearly all of its power, and the rest, which matters, falls into one step. So the signal here is the variance of
+the bulk: of all values but the largest thousandth by magnitude.
 """
 
 from __future__ import annotations

@@ -68,10 +68,10 @@ def plain_gemms(graph: onnx.GraphProto) -> None:
         if bias is None:
             continue
         values = numpy_helper.to_array(bias).astype(np.float64) * beta
-        if values.size in (1, outputs) and values.shape in ((), (1,), (outputs,), (1, 1), (1, outputs)):
-            if values.shape != (outputs,) or beta != 1.0:
-                _replace(graph, node, 2, np.broadcast_to(values.reshape(-1), (outputs,)), names)
-                _set(node, "beta", 1.0)
+        plain = values.shape == (outputs,) and beta == 1.0
+        if values.shape in ((), (1,), (outputs,), (1, 1), (1, outputs)) and not plain:
+            _replace(graph, node, 2, np.broadcast_to(values.reshape(-1), (outputs,)), names)
+            _set(node, "beta", 1.0)
     drop_unused_constants(graph)
 
 

@@ -174,9 +174,8 @@ def _converted(proto: onnx.ModelProto, also: set[str], kept: Mapping[str, str], 
 
 def _join_islands(graph: onnx.GraphProto) -> None:
     """Remove the casts to FP16 and back that the converter puts between two nodes that stay in FP32."""
-    halves = {
-        node.output[0]: node.input[0] for node in graph.node if _is_cast(node, TensorProto.FLOAT16, "_cast_to_fp16")
-    }
+    to_half = [node for node in graph.node if _is_cast(node, TensorProto.FLOAT16, "_cast_to_fp16")]
+    halves = {node.output[0]: node.input[0] for node in to_half}
     # The converter names a cast's other end: the tensor before it for "_to_fp16", the tensor behind it for "_to_fp32".
     back = {
         node.output[0]: halves[node.input[0]]

@@ -122,10 +122,9 @@ def _widen_tensor(tensor: onnx.TensorProto) -> None:
         return
     values = numpy_helper.to_array(tensor).astype(np.float64)
     if tensor.data_type == TensorProto.DOUBLE:
-        lowest = np.finfo(np.float64).min
-        values = np.where(
-            np.abs(values) == -lowest, np.sign(values) * LARGEST, values
-        )  # the ends of a type, as in masks
+        # The ends of the type stand for infinity, as in masks.
+        ends = np.abs(values) == np.finfo(np.float64).max
+        values = np.where(ends, np.sign(values) * LARGEST, values)
         if (np.abs(values[np.isfinite(values)]) > LARGEST).any():
             raise BadModel(
                 f"The FP64 constant {tensor.name!r} is beyond FP32.",
@@ -190,10 +189,10 @@ def _drop_casts(model: onnx.ModelProto) -> None:
     kept = []
     for node in graph.node:
         to_float = any(own.name == "to" and own.i == TensorProto.FLOAT for own in node.attribute)
-        if node.op_type == "Cast" and to_float and types.get(node.input[0]) == TensorProto.FLOAT:
-            if node.output[0] not in outputs:
-                sources[node.output[0]] = sources.get(node.input[0], node.input[0])
-                continue
+        needless = node.op_type == "Cast" and to_float and types.get(node.input[0]) == TensorProto.FLOAT
+        if needless and node.output[0] not in outputs:
+            sources[node.output[0]] = sources.get(node.input[0], node.input[0])
+            continue
         _rename_reads(node, sources)
         kept.append(_copy_node(node))
     del graph.node[:]
