@@ -13,7 +13,9 @@ cost only inside a region:
    bytes moved.
 4. A ReLU or Clip after one of these is what its pair does anyway, if nothing else reads the values before it, and is
    removed.
-5. ConvTranspose, and every other operator, has no integer kernel, so nothing around it gets a pair for its sake.
+5. Values of a tensor that is gated by itself, as in HardSwish, are cut off below the number where the gate closes.
+6. A Conv on one pixel, as in squeeze and excitation, stays in floating point: it takes no time, and its sums no noise.
+   ConvTranspose, and every other operator, has no integer kernel, so nothing around it gets a pair for its sake.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from collections.abc import Iterator, Mapping
 import onnx
 
 from quantkit.core.ranges import TensorRange
+from quantkit.graph.gating import closes_below
 from quantkit.graph.graph import Graph, operand, result
+from quantkit.graph.one_pixel import ONE_PIXEL_CONV, one_pixel_convs
 from quantkit.graph.operators import (
     AVERAGE_POOLS,
     CLAMPS,
@@ -61,6 +65,8 @@ class Regions:
         """Return the placement of pairs."""
         for node in self.graph.of_type("ConvTranspose"):
             self.placement.left.setdefault(node.name, "onnxruntime has no integer kernel for ConvTranspose")
+        for name in one_pixel_convs(self.graph):
+            self.placement.left.setdefault(name, ONE_PIXEL_CONV)
         for node in self.graph.of_type(*PRODUCTS):
             if node.name not in self.placement.left:
                 self.placement.place_weighted(node)
@@ -179,6 +185,9 @@ class Regions:
         if name not in self.placement.ranges:
             self.placement.left[by] = f"no range was calibrated for {name}"
             return
+        own, lowest = self.placement.ranges[name], closes_below(self.graph, name)
+        if own.low < lowest <= 0 < own.high and name not in self.placement.scale_groups:
+            self.placement.ranges = {**self.placement.ranges, name: TensorRange(own.amax, lowest, own.high)}
         self.placement.outputs[name] = by
         self.placement.edges |= {(name, user.name, position) for user, position in self.graph.consumers(name)}
 

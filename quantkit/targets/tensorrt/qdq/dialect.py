@@ -32,6 +32,7 @@ from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
+from quantkit.graph.one_pixel import ONE_PIXEL_CONV, one_pixel_convs
 from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.exclusion import excluded_nodes
 from quantkit.qdq.insertion import as_rounded, insert_pairs
@@ -40,7 +41,7 @@ from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import Placement, placed_without_ruin
 from quantkit.targets.tensorrt.qdq.chains import pair_sums_in_chains, share_scales_across
 from quantkit.targets.tensorrt.qdq.saturating_clips import relus_for_clips
-from quantkit.targets.tensorrt.qdq.squeeze_excitation import one_pixel_convs, place_gates
+from quantkit.targets.tensorrt.qdq.squeeze_excitation import place_gates
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
 from quantkit.transforms.equalized import equalized
@@ -74,7 +75,7 @@ def quantized_for_tensorrt(
     # The output of a weighted layer gets no pair (rule 1) and so needs no range, which a Q/DQ model's scales lack.
     unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}
     noise = Noise(histograms, channels)
-    one_pixel = dict.fromkeys(one_pixel_convs(graph), "a Conv on one pixel, where a pair costs more than INT8 saves")
+    one_pixel = dict.fromkeys(one_pixel_convs(graph), ONE_PIXEL_CONV)
 
     def place(left: dict[str, str]) -> Placement:
         placement = Placement(graph, ranges, one_pixel | left, noise, symmetric=True)

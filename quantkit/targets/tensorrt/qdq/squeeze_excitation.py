@@ -11,13 +11,10 @@ from dataclasses import dataclass
 
 import onnx
 
-from quantkit.graph.graph import Graph, attribute, operand
+from quantkit.graph.graph import Graph
+from quantkit.graph.one_pixel import REDUCTIONS, behind_pools
 from quantkit.graph.operators import GLOBAL_POOLS
 from quantkit.qdq.placement import Placement
-
-REDUCTIONS = frozenset({"ReduceMean", "ReduceMax"})
-# Operators whose output has one pixel if their inputs have.
-ONE_PIXEL = {"Clip", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh"}
 
 
 @dataclass(frozen=True)
@@ -37,15 +34,9 @@ class Gate:
     convs: tuple[onnx.NodeProto, ...]
 
 
-def one_pixel_convs(graph: Graph) -> set[str]:
-    """Return the names of the Convs after a global pool, with nothing between them that adds pixels."""
-    behind = _behind_pools(graph)
-    return {node.name for node in graph.of_type("Conv") if node.input[0] in behind}
-
-
 def gates_of(graph: Graph) -> list[Gate]:
     """Return every Mul of a tensor by a tensor of one pixel that is computed from it, in graph order."""
-    behind = _behind_pools(graph)
+    behind = behind_pools(graph)
     found = []
     for node in graph.of_type("Mul"):
         if node.output[0] in behind:
@@ -77,27 +68,6 @@ def place_gates(placement: Placement, excluded: Set[str]) -> None:
             placement.quantized.add(gate.mul.name)
             placement.pair_for_consumers(gate.scaled)
             placement.pair_for_consumers(gate.gate)
-
-
-def _behind_pools(graph: Graph) -> dict[str, onnx.NodeProto]:
-    """Return every tensor of one pixel after a global pool, including the pools' outputs, with its producer."""
-    found: dict[str, onnx.NodeProto] = {}
-    for node in graph.nodes:
-        inputs = [name for name in node.input if name and name not in graph.constants]
-        weight = graph.constants.get(operand(node, 1)) if node.op_type == "Conv" else None
-        keeps = node.op_type in ONE_PIXEL or (weight is not None and all(size == 1 for size in weight.dims[2:]))
-        if _is_global_pool(graph, node) or (keeps and inputs and all(name in found for name in inputs)):
-            found |= dict.fromkeys(node.output, node)
-    return found
-
-
-def _is_global_pool(graph: Graph, node: onnx.NodeProto) -> bool:
-    if node.op_type in GLOBAL_POOLS:
-        return True
-    if node.op_type not in REDUCTIONS or not attribute(node, "keepdims", 1):
-        return False
-    axes = graph.array(operand(node, 1))  # an input since opset 18
-    return sorted(attribute(node, "axes", []) if axes is None else axes.reshape(-1).tolist()) in ([2, 3], [-2, -1])
 
 
 def _branch(gate: str, behind: Mapping[str, onnx.NodeProto]) -> tuple[list[onnx.NodeProto], set[str]]:

@@ -16,7 +16,8 @@ from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import open_model
 from quantkit.targets.tensorrt.lint import lint
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-from quantkit.targets.tensorrt.qdq.squeeze_excitation import gates_of, one_pixel_convs
+from quantkit.graph.one_pixel import one_pixel_convs
+from quantkit.targets.tensorrt.qdq.squeeze_excitation import gates_of
 
 WIDTH = 32
 BRANCH = ("squeeze", "excite", "scale")
