@@ -62,6 +62,8 @@ class Calibration(Record):
     Attributes:
         exclude: Wildcards for nodes and tensors that artifacts leave in floating point. These tensors are counted, too.
         not_finite: The excluded tensors that held NaN or Inf; these are not counted.
+        masked: The tensors that held -Inf, as scores behind an attention mask do; these are not counted either, and
+            stay in floating point.
         collected: Everything that the pass counted, from ``histograms.npz`` and ``statistics.npz``.
         folder: The run directory that it was saved to or loaded from; None if it is only in memory.
     """
@@ -78,6 +80,7 @@ class Calibration(Record):
     method: str
     exclude: tuple[str, ...] = ()
     not_finite: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     tensors: dict[str, TensorCalibration]
 

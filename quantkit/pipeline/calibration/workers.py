@@ -12,7 +12,7 @@ from itertools import groupby, repeat
 
 import numpy as np
 
-from quantkit.calibrators.collect import Collector, NotFinite, note_maxima
+from quantkit.calibrators.collect import Collector, NotFinite, first_widths, note_maxima
 from quantkit.core.errors import BadData
 from quantkit.core.statistics.collected import Collected
 from quantkit.datasets import Sample, stacked
@@ -47,13 +47,28 @@ class Group:
             yield sample, own
 
 
+@dataclass(frozen=True)
+class FirstBatch:
+    """What the first batch tells.
+
+    Attributes:
+        maxima: The max|x| of every tensor.
+        size: The size in bytes of the activations of one run.
+        masked: The tensors that hold -Inf.
+    """
+
+    maxima: dict[str, float]
+    size: int
+    masked: frozenset[str]
+
+
 def first_maxima(
     runner: Runner,
     groups: Iterable[Group],
     first_batch: int,
     names: Sequence[str],
     excluded: Callable[[str], bool] = lambda name: False,
-) -> tuple[dict[str, float], int, tuple[Group, Activations] | None]:
+) -> tuple[FirstBatch, tuple[Group, Activations] | None]:
     """Run the first batch.
 
     Args:
@@ -64,13 +79,14 @@ def first_maxima(
         excluded: True for the names of tensors that may hold NaN or Inf.
 
     Returns:
-        The max|x| of every tensor over the first batch; the size of one run's activations in bytes; and, if the batch
-        was a single group, the group with its activations, which ``runner`` still holds.
+        The first batch's statistics; and, if the batch was a single group, the group with its activations, which
+        ``runner`` still holds.
 
     Raises:
-        BadInput: An activation is not finite.
+        BadInput: An activation is NaN or +Inf.
     """
     maxima: dict[str, float] = {}
+    masked: set[str] = set()
     left, size, run = first_batch, 0, 0
     for group in groups:
         activations = runner.run(group.inputs)
@@ -79,11 +95,11 @@ def first_maxima(
         for sample, own in group.rows(activations):
             if left > 0:
                 with finite(sample, names):
-                    note_maxima(maxima, own | _settled(own, excluded), runner.clamps)
+                    masked |= note_maxima(maxima, own | _settled(own, excluded), runner.clamps)
             left -= 1
         if left <= 0:
             break
-    return maxima, size, (group, activations) if run == 1 else None
+    return FirstBatch(maxima, size, frozenset(masked)), (group, activations) if run == 1 else None
 
 
 @contextmanager
@@ -94,7 +110,7 @@ def finite(sample: Sample, names: Sequence[str]) -> Iterator[None]:
     except NotFinite as error:
         raise BadData(
             f"The tensor {error.tensor!r} holds {error.value} for {names[sample.index]}.",
-            "Check that image and the preprocessing, or leave the tensor out with --exclude.",
+            "Check that sample and the preprocessing; if the model means it, leave the tensor out with --exclude.",
         ) from error
 
 
@@ -126,7 +142,7 @@ class Worker:
     def __init__(
         self,
         runner: Runner,
-        widths: Mapping[str, float],
+        first: FirstBatch,
         samples: int,
         axes: Mapping[str, int],
         names: Sequence[str],
@@ -137,7 +153,8 @@ class Worker:
         self._excluded = excluded
         self._runner = runner
         self._names = names
-        self._collectors = [Collector(widths, samples, axes, runner.clamps) for _ in range(threads)]
+        widths = first_widths(first.maxima)
+        self._collectors = [Collector(widths, samples, axes, runner.clamps, first.masked) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="count") if threads > 1 else None
 
     def count(self, group: Group, activations: Activations | None = None) -> None:
@@ -148,7 +165,7 @@ class Worker:
             activations: The group's activations, if they are computed already.
 
         Raises:
-            BadInput: An activation is not finite; the message names tensor and sample.
+            BadInput: An activation is NaN or +Inf; the message names tensor and sample.
         """
         for sample, own in group.rows(activations or self._runner.run(group.inputs)):
             if broken := _settled(own, self._excluded):
@@ -165,6 +182,11 @@ class Worker:
                     except NotFinite:
                         note_maxima({}, own)  # raises for the first tensor in graph order
                         raise
+
+    @property
+    def masked(self) -> set[str]:
+        """The tensors that held -Inf."""
+        return set[str]().union(*(collector.masked for collector in self._collectors))
 
     def collected(self) -> Collected:
         """Return the counts of this worker so far."""
