@@ -51,6 +51,7 @@ def calibrate(
     model: AnyPath,
     data: AnyPath | Iterable[Any],
     *,
+    batch_axis: int | str | Mapping[str, int | str] | None = None,
     method: str = DEFAULT_METHOD,
     percentile: float = DEFAULT_PERCENTILE,
     samples: int = DEFAULT_SAMPLES,
@@ -70,6 +71,8 @@ def calibrate(
         data: A folder of images (in class folders or flat), a text file that lists them, an .npy or an .npz; or
             samples of your own: a NumPy array, a dict of arrays by input name, or an iterable of arrays, dicts or
             (inputs, label) pairs, such as a list, a generator, a torch DataLoader or a Hugging Face Dataset.
+        batch_axis: The axis of the inputs along which samples are stacked, "none" if a run takes exactly one sample, or
+            these by input; None infers it from the model.
         method: "mse-robust", "entropy", "percentile", "minmax" or any other of ``docs/calibrators.md``.
         percentile: Percent of the values that the percentile methods keep.
         samples: How many are used at most. An iterable is read from its start; of files and arrays a seeded choice is
@@ -92,7 +95,10 @@ def calibrate(
     """
     config = parse_config(
         {
-            "model": {"path": normalized(Path(model))},
+            "model": {
+                "path": normalized(Path(model)),
+                "batch_axis": dict(batch_axis) if isinstance(batch_axis, Mapping) else batch_axis,
+            },
             "data": {"calibration": _path_of(data), "samples": samples, "seed": seed},
             "preprocess": preset(preprocess) if isinstance(preprocess, str) else preprocess,
             "calibrate": {

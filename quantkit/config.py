@@ -25,6 +25,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+Axis = Annotated[int, Field(ge=0)] | Literal["none"]
 CONFIG_FILE = "quantkit.toml"
 DEFAULT_SAMPLES = 300
 DEFAULT_METHOD = "mse-robust"  # the best SQNR over the models in docs/accuracy.md
@@ -35,9 +36,12 @@ class ModelConfig(Record):
 
     Attributes:
         path: The ONNX file.
+        batch_axis: Along which axis of the inputs the samples of a batch lie, "none" if a run takes exactly one sample,
+            or a table of these by input; None infers it from the model.
     """
 
     path: Path | None = None
+    batch_axis: Axis | dict[str, Axis] | None = None
 
 
 class DataConfig(Record):

@@ -19,10 +19,17 @@ CALIBRATION_FILE = "calibration.json"
 
 
 class ModelRef(Record):
-    """The model that was calibrated."""
+    """The model that was calibrated.
+
+    Attributes:
+        path: The ONNX file.
+        sha256: Its digest.
+        batch_axis: What the user says of the batch axes, as ``[model] batch_axis``; None left it to the model.
+    """
 
     path: str
     sha256: str
+    batch_axis: int | Literal["none"] | dict[str, int | Literal["none"]] | None = None
 
 
 class DataRef(Record):

@@ -63,7 +63,7 @@ def run_all(
         raise BadConfig(f"{missing} is not set.", "Set it in quantkit.toml.")
     if baseline is None and any(rule.against == "baseline" for rule in config.gate):
         raise BadConfig("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
-    model = open_model(config.model.path)
+    model = open_model(config.model.path, config.model.batch_axis)
     # Check the labels now, not after the long work.
     open_evaluation_data(config, model, task_for(config.task.name, model.outputs))
     calibration = calibrate(config, folder, fresh=fresh, progress=progress)

@@ -77,7 +77,7 @@ def look_at_first_batch(
     """
     samples = stream.samples(range(len(stream.indices)))
     names = stream.dataset.names
-    groups = Group.of(samples, counting.step)
+    groups = Group.of(samples, counting.step, stream.axes)
     first, only = first_maxima(runner, groups, counting.first_batch, names, counting.excluded)
     if not first.maxima:
         raise BadData(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
@@ -193,7 +193,7 @@ class _Pass:
                 if ready:
                     self._hand_over(pool, count, _Task(*ready, self._workers[0]))
                     positions = positions[len(ready[0].samples) :]
-                for group in Group.of(self._stream.samples(positions), step):
+                for group in Group.of(self._stream.samples(positions), step, self._stream.axes):
                     while len(self._pending) > len(self._workers):
                         self._settle(advance)
                     self._hand_over(pool, count, _Task(group))

@@ -75,7 +75,7 @@ def _count(
     ray: Any, job: Job, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress
 ) -> Checkpoint:
     """Count all shards, reusing those that an interrupted attempt left in ``folder``."""
-    stream, counting = chosen(opened), job.counting()
+    stream, counting = chosen(opened, job.model), job.counting()
     samples = len(stream.indices)
     of = min(MOST_SHARDS, math.ceil(samples / max(SAMPLES_A_SHARD, counting.step)))
     sizes = {shard: len(shard.positions(samples, counting.step)) for shard in (Shard(n, of) for n in range(1, of + 1))}
@@ -134,7 +134,7 @@ def count_shard(config: str, manifest: str, first: FirstBatch, shard: Shard) -> 
             f"{job.model.path} or {opened.dataset.source} differs on the machine {platform.node()}.",
             "Keep both on a file system that all machines of the cluster share.",
         )
-    return collect(job.counting(cores=1), chosen(opened), shard, None, own, silent, first)
+    return collect(job.counting(cores=1), chosen(opened, job.model), shard, None, own, silent, first)
 
 
 def _result(ray: Any, ready: Any, shard: Shard) -> Checkpoint:

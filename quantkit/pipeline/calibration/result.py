@@ -68,7 +68,7 @@ def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint
     calibration = Calibration(
         created=now(),
         versions={name: version(name) for name in ("numpy", "onnx", "onnxruntime")} | {"quantkit": __version__},
-        model=ModelRef(path=manifest.model, sha256=manifest.model_sha256),
+        model=ModelRef(path=manifest.model, sha256=manifest.model_sha256, batch_axis=config.model.batch_axis),
         data=DataRef(
             path=source.data,
             sha256=samples_sha256(found.digests, len(source.names)),

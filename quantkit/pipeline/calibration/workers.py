@@ -16,6 +16,7 @@ from quantkit.calibrators.collect import Collector, NotFinite, first_widths, not
 from quantkit.core.errors import BadData
 from quantkit.core.statistics.collected import Collected
 from quantkit.datasets import Sample, stacked
+from quantkit.datasets.stream import BatchAxes
 from quantkit.runtime.activations import Activations, Inputs, Runner
 
 ACTIVATION_MEMORY = 256 << 20  # bytes; the limit for the activations of all workers together
@@ -23,25 +24,32 @@ ACTIVATION_MEMORY = 256 << 20  # bytes; the limit for the activations of all wor
 
 @dataclass(frozen=True)
 class Group:
-    """The samples of one run of the model, and its inputs, padded to the model's fixed batch."""
+    """The samples of one run of the model, and its inputs, padded to the model's fixed batch of ``step``."""
 
     samples: list[Sample]
     inputs: Inputs
+    step: int
+    first_axis: bool  # True if the batch is the first axis of every input that has a batch axis
 
     @classmethod
-    def of(cls, samples: Iterable[Sample], step: int) -> Iterator[Group]:
+    def of(cls, samples: Iterable[Sample], step: int, axes: BatchAxes | None = None) -> Iterator[Group]:
         """Yield groups of the readable samples whose positions belong to the same ``step`` positions."""
+        first_axis = not any((axes or {}).values())
         for _, run in groupby(samples, key=lambda sample: sample.position // step):
             own = list(run)
-            yield cls(own, stacked([*own, *repeat(own[-1], step - len(own))]).inputs)
+            inputs = stacked([*own, *repeat(own[-1], step - len(own))], axes).inputs
+            yield cls(own, inputs, step, first_axis)
 
     def rows(self, activations: Activations) -> Iterator[tuple[Sample, Activations]]:
         """Yield the activations of each sample.
 
-        A tensor without a row per sample goes to the first sample as a whole.
+        A tensor without a row per sample goes to the first sample as a whole, and so does everything where samples are
+        stacked along another axis than the first. It is the sample that matters then, not which of a run's.
         """
-        step = len(next(iter(self.inputs.values())))
-        rowed = {name for name, array in activations.items() if array.ndim and len(array) == step}
+        if self.step == 1:
+            yield self.samples[0], activations
+            return
+        rowed = {n for n, array in activations.items() if self.first_axis and array.ndim and len(array) == self.step}
         for row, sample in enumerate(self.samples):
             own = {n: a[row : row + 1] if n in rowed else a for n, a in activations.items() if n in rowed or row == 0}
             yield sample, own
