@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from quantkit.core.comparison import Comparison, Interval, Row
+from quantkit.core.decibels import NOT_FINITE_DB
 from quantkit.core.figures import Metric
 from quantkit.gates import GateResult, Verdict
-from quantkit.measure.sqnr import NOT_FINITE_DB
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from quantkit.core.errors import BadConfig
 from quantkit.core.extensions import installed, loaded
 from quantkit.core.figures import Metric
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 from quantkit.tasks.base import Caption, Kept, Outputs, Result, Scorer, Task
 from quantkit.tasks.classification import Classification, may_score_classes
 from quantkit.tasks.fidelity import Fidelity

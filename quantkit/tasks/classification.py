@@ -12,7 +12,7 @@ import numpy.typing as npt
 from quantkit.core.errors import BadData
 from quantkit.core.figures import Metric
 from quantkit.datasets.base import Dataset
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 from quantkit.measure.intervals import wilson_interval
 from quantkit.tasks.base import Caption, Kept, Outputs, Result, Task
 from quantkit.tasks.sample_scores import SampleScores, Scores

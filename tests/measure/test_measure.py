@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantkit.core.decibels import NOT_FINITE_DB
 from quantkit.measure.environment import environment, installed
 from quantkit.measure.intervals import mean_interval, wilson_interval
 from quantkit.measure.latency import rounds_for, time_sessions
-from quantkit.measure.sqnr import NOT_FINITE_DB, OutputNoise
+from quantkit.measure.sqnr import OutputNoise
 
 
 def test_wilson_meets_the_textbook() -> None:

@@ -18,10 +18,12 @@ from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.environment import environment
 from quantkit.pipeline.comparison.candidates import Candidate, candidates_of, working_targets
-from quantkit.pipeline.comparison.evaluate import Evaluation, evaluate
+from quantkit.pipeline.comparison.delivered import delivery_warnings
+from quantkit.pipeline.comparison.evaluate import evaluate
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
 from quantkit.pipeline.comparison.layer_errors import LayerSamples, measure_layers
-from quantkit.pipeline.comparison.rows import gpu_of, noise_warnings, rows_of
+from quantkit.pipeline.comparison.reference import Reference
+from quantkit.pipeline.comparison.rows import gpu_of, output_warnings, rows_of
 from quantkit.pipeline.comparison.timing import time_candidates
 from quantkit.pipeline.export import calibrated_model
 from quantkit.tasks import Task, task_for
@@ -69,7 +71,7 @@ class Prepared:
 
     def stream(self) -> Stream:
         """Make a stream of the chosen samples."""
-        return Stream(self.opened.dataset, [int(i) for i in self.opened.indices])
+        return Stream(self.opened.dataset, [int(i) for i in self.opened.indices], self.model.batch_axes)
 
 
 def compare(
@@ -94,8 +96,9 @@ def compare(
     """
     prepared = prepare(config, recipe, artifacts, progress, given or FromPython())
     stream, candidates = prepared.stream(), prepared.candidates
-    evaluation = evaluate(candidates, stream, prepared.task, prepared.own_metrics, prepared.step, progress)
-    samples = LayerSamples(prepared.opened.dataset, evaluation.readable, prepared.step)
+    reference = Reference.of(prepared.model, candidates)
+    evaluation = evaluate(candidates, stream, prepared.task, prepared.own_metrics, prepared.step, progress, reference)
+    samples = LayerSamples(prepared.opened.dataset, evaluation.readable, prepared.step, prepared.model.batch_axes)
     errors, unmeasured = measure_layers(candidates, recipe, prepared.model, samples, artifacts, progress)
     timed = time_candidates(candidates, evaluation.first, prepared.sizes, progress)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
@@ -104,8 +107,9 @@ def compare(
         *prepared.warnings,
         *evaluation.warnings,
         *unmeasured,
-        *_fp32_warnings(candidates, evaluation),
-        *noise_warnings(rows),
+        *evaluation.reference.warnings,
+        *output_warnings(rows),
+        *delivery_warnings(candidates, evaluation.first, prepared.model.fixed_batch),
         *fallback_warnings(rows),
     ]
     for warning in warnings:
@@ -204,8 +208,3 @@ def open_evaluation_data(config: Config, model: ModelFile, task: Task, data: Any
     if opened.dataset.annotations is not None:
         task.check(model.outputs, opened.dataset)
     return opened
-
-
-def _fp32_warnings(candidates: Sequence[Candidate], evaluation: Evaluation) -> tuple[str, ...]:
-    """Return the warnings about the first target's FP32 figures, which concern all others, too."""
-    return evaluation.results[candidates[0].key].warnings

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from quantkit.core.comparison import GpuLoad, LayerTime
 from quantkit.core.progress import Progress, silent
 from quantkit.datasets import Batch
-from quantkit.datasets.stream import resized_batch
 from quantkit.measure.gpu import under_load
 from quantkit.measure.latency import Timing, rounds_for, time_sessions
 from quantkit.pipeline.comparison.candidates import Candidate
@@ -48,7 +47,7 @@ def time_candidates(
     """
     found = []
     for size in sizes:
-        inputs = resized_batch(first.inputs, size)
+        inputs = first.resized(size)
         at = f" at batch {size}" if len(sizes) > 1 else ""
         with progress(f"timing{at}", rounds_for(len(candidates)), "rounds") as advance:
             timings = time_sessions([candidate.session for candidate in candidates], inputs, size, advance)
