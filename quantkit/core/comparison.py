@@ -242,6 +242,7 @@ class Comparison(Record):
 
     Attributes:
         task: The name of the task.
+        answers: What decides about the answers that agreement compares, in words; empty if there are none.
         metrics: The metrics of the rows, the main one first.
         predictions_sha256: The digest of the ``predictions.npz`` that belongs to this comparison.
         predictions: The contents of that file; None if there is none.
@@ -262,6 +263,7 @@ class Comparison(Record):
     predictions_sha256: str = ""
     task: str = CLASSIFICATION
     metrics: tuple[Metric, ...] = ()
+    answers: str = ""
 
     predictions: Predictions | None = Field(default=None, exclude=True, repr=False)
     source: Path | None = Field(default=None, exclude=True, repr=False)
