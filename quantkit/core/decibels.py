@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+NOISE_DB = 3.0  # outputs with a lower SQNR have little in common with FP32's
+FAR_DB = 15.0  # and with a lower one than this, they rarely serve as FP32's do
 NOT_FINITE_DB = -300.0  # the SQNR of an output that contains NaN or Inf, or noise where FP32 is zero
 
 

@@ -94,6 +94,14 @@ def has_broken_outputs(row: Row) -> bool:
     return row.sqnr_db is not None and not row.sqnr_db > NOT_FINITE_DB
 
 
+def worst_output(row: Row) -> tuple[str, float] | None:
+    """Return the name and the SQNR of the worst output or part of one; None if all are bit-exact, or unknown."""
+    found = [(error.name, error.sqnr_db) for error in row.outputs if error.sqnr_db is not None]
+    if not found and row.sqnr_db is not None:
+        found = [("the worst output", row.sqnr_db)]
+    return min(found, key=lambda each: each[1], default=None)
+
+
 def speed(speedup: float) -> str:
     """Describe a speed-up: ``is 2.4x faster``, ``is 1.3x slower``, ``is about as fast``."""
     if speedup >= 1.05:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.artifact import Artifact
 from quantkit.core.errors import BadModel, QuantkitError
 from quantkit.datasets import Batch
 from quantkit.graph.concatenated import Joined, joined, labels
@@ -18,8 +17,8 @@ from quantkit.graph.model_file import ModelFile
 from quantkit.measure.sqnr import Parts
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.runtime.layer_outputs import OnnxOutputs
+from quantkit.runtime.session import ReferenceSession
 from quantkit.targets import Session
-from quantkit.targets.onnxruntime import OnnxRuntime
 from quantkit.tasks import Outputs
 
 KINDS_APART = 30.0  # the ratio of magnitudes from which channels are of different kinds
@@ -47,10 +46,9 @@ class Reference:
         """Return the candidate that is the reference, or load it."""
         axes = {output.name: output.batch_axis for output in model.outputs}
         for candidate in candidates:
-            if candidate.is_reference and isinstance(candidate.target, OnnxRuntime):
+            if candidate.is_reference and candidate.target.is_reference:
                 return cls(candidate.session, model, candidate.key, axes)
-        artifact = Artifact(OnnxRuntime.name, "fp32", (model.path, *model.external_files))
-        return cls(OnnxRuntime().load(artifact, "CPU"), model, "", axes)
+        return cls(ReferenceSession(model.path), model, "", axes)
 
     def by_sample(self, found: Mapping[str, npt.NDArray[Any]], step: int, count: int) -> Outputs:
         """Return the outputs of one run under the model's own names, with samples along their first axis.

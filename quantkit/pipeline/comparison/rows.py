@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from quantkit.core.comparison import LayerError, Row
-from quantkit.core.decibels import NOT_FINITE_DB
+from quantkit.core.decibels import FAR_DB, NOISE_DB, NOT_FINITE_DB
 from quantkit.core.figures import Metric
 from quantkit.core.wording import some
 from quantkit.measure.gpu import driver
@@ -14,8 +14,6 @@ from quantkit.pipeline.comparison.evaluate import Evaluation
 from quantkit.pipeline.comparison.timing import Timed
 from quantkit.targets.session import DeviceSession
 
-NOISE_DB = 3.0  # outputs with a lower SQNR have little in common with FP32's
-FAR_DB = 15.0  # and with a lower one than this, they rarely serve as FP32's do
 SAME_DB = 40.0  # FP32 in two runtimes differs by rounding alone, which is over 80 dB; TF32 is over 50 dB
 
 
