@@ -19,6 +19,7 @@ from quantkit.core.preprocess import DEFAULT_PRESET, Preparation, Preprocess, pr
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
+from quantkit.measure.latency import ROUNDS, SECONDS
 from quantkit.pipeline import run_files
 from quantkit.pipeline.build import EngineRequest, build_engines
 from quantkit.pipeline.calibration.shards import merge as merge_parts
@@ -51,6 +52,7 @@ def calibrate(
     model: AnyPath,
     data: AnyPath | Iterable[Any],
     *,
+    batch_axis: int | str | Mapping[str, int | str] | None = None,
     method: str = DEFAULT_METHOD,
     percentile: float = DEFAULT_PERCENTILE,
     samples: int = DEFAULT_SAMPLES,
@@ -70,6 +72,8 @@ def calibrate(
         data: A folder of images (in class folders or flat), a text file that lists them, an .npy or an .npz; or
             samples of your own: a NumPy array, a dict of arrays by input name, or an iterable of arrays, dicts or
             (inputs, label) pairs, such as a list, a generator, a torch DataLoader or a Hugging Face Dataset.
+        batch_axis: The axis of the inputs along which samples are stacked, "none" if a run takes exactly one sample, or
+            these by input; None infers it from the model.
         method: "mse-robust", "entropy", "percentile", "minmax" or any other of ``docs/calibrators.md``.
         percentile: Percent of the values that the percentile methods keep.
         samples: How many are used at most. An iterable is read from its start; of files and arrays a seeded choice is
@@ -92,7 +96,10 @@ def calibrate(
     """
     config = parse_config(
         {
-            "model": {"path": normalized(Path(model))},
+            "model": {
+                "path": normalized(Path(model)),
+                "batch_axis": dict(batch_axis) if isinstance(batch_axis, Mapping) else batch_axis,
+            },
             "data": {"calibration": _path_of(data), "samples": samples, "seed": seed},
             "preprocess": preset(preprocess) if isinstance(preprocess, str) else preprocess,
             "calibrate": {
@@ -224,6 +231,9 @@ def compare(
     data: AnyPath | Iterable[Any],
     *,
     task: str = AUTO,
+    task_output: str | None = None,
+    task_axis: int | None = None,
+    threshold: float | None = None,
     metrics: Metric | Sequence[Metric] = (),
     targets: Names = (),
     precisions: Names = PRECISIONS,
@@ -232,6 +242,8 @@ def compare(
     classes: Sequence[str] | None = None,
     labels: AnyPath | None = None,
     batch_sizes: Sequence[int] = (1,),
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
     device: str | None = None,
     openvino: OpenVinoSettings | None = None,
     settings: Settings | None = None,
@@ -246,6 +258,9 @@ def compare(
         calibration: The ranges, or a :class:`Recipe`.
         data: Samples to evaluate on, in any form that :func:`calibrate` takes.
         task: "classification", "none" (fidelity alone), an installed one, or "auto".
+        task_output: The output that holds class scores; None leaves it to the model.
+        task_axis: Its axis along which the classes lie.
+        threshold: The score above which an answer is yes, for scores of yes or no.
         metrics: Metrics of your own; see ``docs/tasks.md``.
         targets: Names; none means all that work here.
         precisions: "fp32", "fp16" or "int8".
@@ -254,6 +269,9 @@ def compare(
         classes: Names of the outputs, in order; None means the class folders, sorted.
         labels: A CSV of file,class for a flat folder.
         batch_sizes: Those that latency is measured at.
+        rounds: The rounds that latency is measured in, alternating between models.
+        seconds: What latency may take for each model and batch size; a model that is too slow for it is run three
+            times.
         device: Where; None means each target's first.
         openvino: How IR is made and run; of several placements in it each is measured.
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
@@ -281,11 +299,19 @@ def compare(
                 "seed": recipe.calibration.seed,
             },
             "preprocess": preset(chosen) if isinstance(chosen, str) else chosen,
-            "task": {"name": task, "metrics": [metric for metric in own if isinstance(metric, str)]},
+            "task": {
+                "name": task,
+                "output": task_output,
+                "axis": task_axis,
+                "threshold": threshold,
+                "metrics": [metric for metric in own if isinstance(metric, str)],
+            },
             "compare": {
                 "targets": _several(targets),
                 "precisions": _several(precisions),
                 "batch_sizes": list(batch_sizes),
+                "rounds": rounds,
+                "seconds": seconds,
                 "device": device,
             },
             "openvino": openvino or OpenVinoSettings(),

@@ -16,6 +16,7 @@ from quantkit.core.files import normalized
 from quantkit.core.preprocess import PRESETS, Preprocess
 from quantkit.core.record import Record
 from quantkit.gates import Rule
+from quantkit.measure.latency import ROUNDS, SECONDS
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.tensorrt.engine.plan import BuildSettings
 from quantkit.targets.tensorrt.target import DEFAULT_VERSION, TensorRTSettings
@@ -25,6 +26,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+Axis = Annotated[int, Field(ge=0)] | Literal["none"]
 CONFIG_FILE = "quantkit.toml"
 DEFAULT_SAMPLES = 300
 DEFAULT_METHOD = "mse-robust"  # the best SQNR over the models in docs/accuracy.md
@@ -35,9 +37,12 @@ class ModelConfig(Record):
 
     Attributes:
         path: The ONNX file.
+        batch_axis: Along which axis of the inputs the samples of a batch lie, "none" if a run takes exactly one sample,
+            or a table of these by input; None infers it from the model.
     """
 
     path: Path | None = None
+    batch_axis: Axis | dict[str, Axis] | None = None
 
 
 class DataConfig(Record):
@@ -86,11 +91,17 @@ class TaskConfig(Record):
 
     Attributes:
         name: A built-in task ("classification", or "none" for fidelity to FP32 alone), an installed one, or "auto":
-            classification if the first output can be class scores, else none.
+            classification if an output certainly holds class scores, else none.
+        output: The output that holds the scores of a classification; None leaves it to the model.
+        axis: Its axis along which the classes lie, as the model declares it; it may count from the end.
+        threshold: The score above which an answer is yes, for scores of yes or no instead of classes.
         metrics: Functions of the user, as ``file.py:function`` or ``package.module:function``.
     """
 
     name: str = "auto"
+    output: str | None = None
+    axis: int | None = None
+    threshold: float | None = None
     metrics: list[str] = Field(default_factory=list)
 
 
@@ -102,12 +113,17 @@ class CompareConfig(Record):
         precisions: The precisions.
         device: The device; None means each target's first.
         batch_sizes: The batch sizes at which latency is measured, with a row for each.
+        rounds: The number of rounds in which latency is measured, alternating between models.
+        seconds: The seconds that latency may take for each model and batch size; a model that is too slow for it is run
+            three times.
     """
 
     targets: list[str] = Field(default_factory=list)
     precisions: list[str] = Field(default_factory=lambda: list(PRECISIONS))
     device: str | None = None
     batch_sizes: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [1], min_length=1)
+    rounds: int = Field(default=ROUNDS, gt=0)
+    seconds: float = Field(default=SECONDS, gt=0)
 
     @field_validator("precisions")
     @classmethod

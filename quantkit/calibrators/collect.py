@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,7 @@ UNITS_PER_WIDTH = 2.0**20  # resolution of channel means
 
 
 class NotFinite(ValueError):
-    """The tensor named ``tensor`` holds NaN or Inf (``value``)."""
+    """The tensor named ``tensor`` holds NaN or +Inf (``value``)."""
 
     def __init__(self, tensor: str, value: float) -> None:
         super().__init__(f"{tensor} holds {value}")
@@ -30,25 +30,35 @@ class NotFinite(ValueError):
         self.value = value
 
 
-def note_maxima(maxima: dict[str, float], tensors: Mapping[str, Floats], clamps: Sequence[Clamp] = ()) -> None:
+def note_maxima(maxima: dict[str, float], tensors: Mapping[str, Floats], clamps: Sequence[Clamp] = ()) -> set[str]:
     """Update ``maxima`` with one sample of the first batch.
+
+    A tensor that holds -Inf, as the scores behind an attention mask do, gets no maximum.
 
     Args:
         maxima: The max|x| by tensor so far; updated in place.
         tensors: The sample's activations by tensor.
         clamps: Tensors that are computed from others by clamping and are not in ``tensors``.
 
+    Returns:
+        The names of tensors that hold -Inf.
+
     Raises:
-        NotFinite: An activation is NaN or Inf.
+        NotFinite: An activation is NaN or +Inf.
     """
     of = _by_source(clamps)
+    masked: set[str] = set()
     for name, array in tensors.items():
         low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)  # NaN propagates
-        if not math.isfinite(low) or not math.isfinite(high):
+        if math.isnan(low) or high == math.inf:
             raise NotFinite(name, _first_bad(array))
-        maxima[name] = max(maxima.get(name, 0.0), -low, high)
-        for clamp in of.get(name, ()):
-            maxima[clamp.name] = max(maxima.get(clamp.name, 0.0), -clamp(low), clamp(high))
+        ends = {name: (low, high)} | {clamp.name: (clamp(low), clamp(high)) for clamp in of.get(name, ())}
+        for own, (least, most) in ends.items():
+            if least == -math.inf:
+                masked.add(own)
+            else:
+                maxima[own] = max(maxima.get(own, 0.0), -least, most)
+    return masked
 
 
 def first_widths(maxima: Mapping[str, float]) -> dict[str, float]:
@@ -68,6 +78,7 @@ class Collector:
         samples: The number of all samples, which decides the weight of each one in moving averages.
         axes: The channel axis of tensors for which it is not :func:`default_axis`.
         clamps: Tensors that clamp another one. They are not observed themselves but counted with their source.
+        masked: The tensors that are known to hold -Inf, which are not counted.
     """
 
     def __init__(
@@ -76,7 +87,9 @@ class Collector:
         samples: int = 1,
         axes: Mapping[str, int] | None = None,
         clamps: Sequence[Clamp] = (),
+        masked: Collection[str] = (),
     ) -> None:
+        self.masked = set(masked)
         self._widths = widths
         self._samples = samples
         self._axes = axes or {}
@@ -86,12 +99,14 @@ class Collector:
     def observe(self, tensors: Mapping[str, Floats], position: int = 0) -> None:
         """Count every value of one sample.
 
+        A tensor that turns out to hold -Inf joins ``masked``, and so do its clamps, which were counted with it.
+
         Args:
             tensors: The activations, float32 arrays of any shape.
             position: The number of the sample.
 
         Raises:
-            NotFinite: An activation is NaN or Inf. The collector must not be used afterwards.
+            NotFinite: An activation is NaN or +Inf. The collector must not be used afterwards.
             ValueError: A tensor has no width.
         """
         weight = weight_of(position, self._samples)
@@ -104,7 +119,10 @@ class Collector:
                 axis = default_axis(array.ndim)
             channels = array.shape[axis] if array.ndim else 1
             inner = math.prod(array.shape[axis:][1:]) if array.ndim else 1
-            clamps = self._clamps.get(name, ())
+            clamps = [clamp for clamp in self._clamps.get(name, ()) if clamp.name not in self.masked]
+            if name in self.masked:
+                self._observe_clamps(values, clamps, position)
+                continue
             # A clamp's channels are its source's, whatever axis its consumers suggest.
             tensors_of = [self._tensor(own, channels) for own in (name, *(clamp.name for clamp in clamps))]
             if tensors_of[0].mixed:
@@ -113,9 +131,18 @@ class Collector:
             targets = [(tensor.counter, *end) for tensor, end in zip(tensors_of, ends, strict=True)]
             found = count(values, inner, targets)
             if found is None:
-                raise NotFinite(name, _first_bad(array))
+                bad = _first_bad(array)
+                if bad != -math.inf:
+                    raise NotFinite(name, bad)
+                self.masked |= {name, *(clamp.name for clamp in clamps)}
+                continue
             for tensor, (low, high) in zip(tensors_of, found, strict=True):
                 tensor.add(low, high, position, self._samples, weight)
+
+    def _observe_clamps(self, values: Floats, clamps: Sequence[Clamp], position: int) -> None:
+        """Count the clamps of a tensor that is not counted itself."""
+        for clamp in clamps:
+            self.observe({clamp.name: values.clip(clamp.low, clamp.high)}, position)
 
     def _tensor(self, name: str, channels: int) -> _Tensor:
         tensor = self._tensors.get(name)
@@ -130,10 +157,11 @@ class Collector:
 
     def collected(self) -> Collected:
         """Return the counts so far."""
+        counted = {name: tensor for name, tensor in self._tensors.items() if name not in self.masked}
         return Collected(
-            {name: tensor.histogram() for name, tensor in self._tensors.items()},
-            {name: tensor.channels() for name, tensor in self._tensors.items()},
-            {name: tensor.extent for name, tensor in self._tensors.items()},
+            {name: tensor.histogram() for name, tensor in counted.items()},
+            {name: tensor.channels() for name, tensor in counted.items()},
+            {name: tensor.extent for name, tensor in counted.items()},
         )
 
 
@@ -184,5 +212,7 @@ def _by_source(clamps: Sequence[Clamp]) -> dict[str, list[Clamp]]:
 
 
 def _first_bad(array: Floats) -> float:
+    """Return the first NaN or +Inf; -Inf if there is neither."""
     flat = array.reshape(-1)
-    return float(flat[np.argmin(np.isfinite(flat))])
+    bad = np.isnan(flat) | np.isposinf(flat)
+    return float(flat[np.argmax(bad)]) if bad.any() else -math.inf

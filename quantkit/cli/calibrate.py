@@ -39,6 +39,14 @@ def calibrate(
         typer.Option("--data", help="Folder of images, text list of images, .npy or .npz."),
     ] = None,
     output: Output = None,
+    batch_axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--batch-axis",
+            help="Axis of the inputs along which samples are stacked, or none; input=axis for one input, may be "
+            "repeated \\[told from the model].",
+        ),
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -97,13 +105,14 @@ def calibrate(
     With neither MODEL nor --data, -o DIR solves the run in DIR anew, say with another --method; no image is read.
     """
     from quantkit.cli.console import configure, print_raw
-    from quantkit.cli.settings import absolute, with_model, with_preprocess
+    from quantkit.cli.settings import absolute, parse_batch_axis, with_model, with_preprocess
     from quantkit.core.errors import BadConfig
     from quantkit.pipeline.calibration.stage import calibrate as run_calibration
 
     progress = configure(verbose, quiet)
     earlier = output if model is None and data is None and config is None else None
     settings = with_preprocess(with_model(_settings(config, earlier), model), preprocess)
+    settings = settings.with_values("model", batch_axis=parse_batch_axis(batch_axis))
     settings = settings.with_values(
         "data", calibration=absolute(data), samples=samples, seed=seed, classes=absolute(classes)
     )

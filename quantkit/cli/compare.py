@@ -42,6 +42,20 @@ def compare(
         str | None,
         typer.Option("--task", help="classification, none (fidelity alone) or an installed one \\[by the outputs]."),
     ] = None,
+    task_output: Annotated[
+        str | None,
+        typer.Option(
+            "--task-output", help="The output that holds class scores \\[told from the model, where certain]."
+        ),
+    ] = None,
+    task_axis: Annotated[
+        int | None,
+        typer.Option("--task-axis", help="The axis of that output along which the classes lie."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", help="The score above which an answer is yes, for scores of yes or no."),
+    ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", help="A metric of your own, as file.py:function; may be repeated."),
@@ -52,6 +66,14 @@ def compare(
     batch_size: Annotated[
         list[int] | None,
         typer.Option("--batch-size", min=1, help="Batch to measure latency at; may be repeated [1]."),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", min=1, help="Rounds to measure latency in, alternating between models \\[10]."),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", help="Seconds that latency may take for each model and batch size \\[5]."),
     ] = None,
     device: Annotated[
         str | None,
@@ -100,9 +122,17 @@ def compare(
         classes=absolute(classes),
         labels=absolute(labels),
     )
-    settings = settings.with_values("task", name=task, metrics=metric or None)
     settings = settings.with_values(
-        "compare", targets=target or None, precisions=precision or None, batch_sizes=batch_size or None, device=device
+        "task", name=task, output=task_output, axis=task_axis, threshold=threshold, metrics=metric or None
+    )
+    settings = settings.with_values(
+        "compare",
+        targets=target or None,
+        precisions=precision or None,
+        batch_sizes=batch_size or None,
+        device=device,
+        rounds=rounds,
+        seconds=seconds,
     )
     settings = settings.with_values("openvino", placement=placement or None, hint=hint, threads=threads)
     if dump_config:

@@ -12,6 +12,7 @@ from quantkit.core.preprocess import preset
 
 ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_MODEL": ("model", "path"),
+    "QUANTKIT_BATCH_AXIS": ("model", "batch_axis"),
     "QUANTKIT_DATA": ("data", "calibration"),
     "QUANTKIT_EVAL_DATA": ("data", "evaluation"),
     "QUANTKIT_SAMPLES": ("data", "samples"),
@@ -53,6 +54,8 @@ def with_environment(config: Config) -> Config:
         value: object = text
         if key in LISTS:
             value = [part.strip() for part in text.split(",") if part.strip()]
+        elif key == "batch_axis":
+            value = parse_batch_axis(text.split(","))
         elif key in PATHS:
             value = normalized(Path(text))
         config = config.with_values(table, source=f"the environment ({variable})", **{key: value})
@@ -75,6 +78,22 @@ def with_model(config: Config, model: Path | None) -> Config:
             raise BadConfig(f"No model is given, and {found}.", "Name one: quantkit calibrate model.onnx --data imgs/")
         model = here[0]
     return config.with_values("model", path=normalized(model))
+
+
+def parse_batch_axis(texts: list[str] | None) -> int | str | dict[str, int | str] | None:
+    """Parse --batch-axis: "0" or "none" for all inputs, "input=0" for one. Raises BadConfig."""
+    if not texts:
+        return None
+    by_input: dict[str, int | str] = {}
+    for text in texts:
+        name, separator, axis = text.rpartition("=")
+        if (not axis.isdecimal() and axis != "none") or (len(texts) > 1 and not separator):
+            raise BadConfig(
+                f"The batch axis {text!r} cannot be read.",
+                "Write 0 or another axis, or none; with an input's name before it, input=0, for that input alone.",
+            )
+        by_input[name] = int(axis) if axis.isdecimal() else axis
+    return by_input.get("", by_input)
 
 
 def absolute(path: Path | None) -> Path | None:

@@ -19,10 +19,17 @@ CALIBRATION_FILE = "calibration.json"
 
 
 class ModelRef(Record):
-    """The model that was calibrated."""
+    """The model that was calibrated.
+
+    Attributes:
+        path: The ONNX file.
+        sha256: Its digest.
+        batch_axis: What the user says of the batch axes, as ``[model] batch_axis``; None left it to the model.
+    """
 
     path: str
     sha256: str
+    batch_axis: int | Literal["none"] | dict[str, int | Literal["none"]] | None = None
 
 
 class DataRef(Record):
@@ -62,6 +69,8 @@ class Calibration(Record):
     Attributes:
         exclude: Wildcards for nodes and tensors that artifacts leave in floating point. These tensors are counted, too.
         not_finite: The excluded tensors that held NaN or Inf; these are not counted.
+        masked: The tensors that held -Inf, as scores behind an attention mask do; these are not counted either, and
+            stay in floating point.
         collected: Everything that the pass counted, from ``histograms.npz`` and ``statistics.npz``.
         folder: The run directory that it was saved to or loaded from; None if it is only in memory.
     """
@@ -78,6 +87,7 @@ class Calibration(Record):
     method: str
     exclude: tuple[str, ...] = ()
     not_finite: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     tensors: dict[str, TensorCalibration]
 

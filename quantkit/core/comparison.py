@@ -41,7 +41,7 @@ class Latency(Record):
 
 
 class Change(Record):
-    """The change of a figure from FP32's on the same samples.
+    """The change of a figure from that of FP32 in onnxruntime on the same samples.
 
     Attributes:
         lost: The number of samples that are worse than with FP32 (right there, wrong here).
@@ -98,6 +98,38 @@ class LayerError(Record):
     sqnr_db: float | None
 
 
+class OutputError(Record):
+    """The error of one output of the model, or of a part of it.
+
+    Attributes:
+        output: The name of the output.
+        part: The part, which is a tensor that a Concat joined to the output, or a range of channels; empty for all of
+            the output.
+        sqnr_db: 10·log10(Σ ref² / Σ (ref - x)²) against FP32 in onnxruntime over all samples; None if bit-exact, and
+            for integers.
+        equal: The share of values that are equal to FP32's; None for floating-point numbers.
+        measured: False if no sample could be compared.
+        left_out: The number of samples whose output has another size than FP32's, which are not compared.
+    """
+
+    output: str
+    part: str = ""
+    sqnr_db: float | None = None
+    equal: Share | None = None
+    measured: bool = True
+    left_out: int = 0
+
+    @property
+    def name(self) -> str:
+        """The output and its part, for people."""
+        return f"{self.output}, part {self.part}" if self.part else self.output
+
+    @property
+    def has_sqnr(self) -> bool:
+        """True if an SQNR was measured."""
+        return self.measured and self.equal is None
+
+
 class GpuLoad(Record):
     """The state of the GPU while one row's model ran without pause, from NVML; None if NVML does not report it.
 
@@ -116,10 +148,10 @@ class Row(Record):
 
     Attributes:
         metrics: The task's metrics, as far as they could be measured.
-        drop: How much each metric is worse than FP32's on the same target.
-        agreement: The share of samples with FP32's answer; None if the task has no answers to compare.
-        sqnr_db: 10·log10(Σ ref² / Σ (ref - x)²) over all samples, for the worst output; None for FP32 itself and for
-            bit-exact outputs.
+        drop: How much each metric is worse than that of FP32 in onnxruntime.
+        agreement: The share of samples with the answer of FP32 in onnxruntime; None if the task has no answers.
+        sqnr_db: 10·log10(Σ ref² / Σ (ref - x)²) over all samples, for the worst output; None for FP32 itself, for
+            bit-exact outputs, and if nothing could be compared (see :attr:`has_sqnr`).
         latency_ms: The latency at ``batch``. On a GPU it is that of the network alone, by the device's clock.
         throughput: Samples per second. On a GPU inferences are enqueued back to back, kernel by kernel.
         speedup: FP32's p50 divided by this p50.
@@ -129,6 +161,7 @@ class Row(Record):
         layers: The layers' times, in the rows of the first batch size; empty if unknown.
         runtime: How the runtime ran the model (threads, streams and so on), in its own terms.
         changes: The change of each metric from FP32's.
+        outputs: The errors of the outputs and of their parts against FP32 in onnxruntime; empty for that itself.
         layer_errors: The layers' errors in the model's order, computed on the CPU, in the rows of the first batch size;
             empty if unknown.
     """
@@ -156,6 +189,18 @@ class Row(Record):
     changes: dict[str, Change] = Field(default_factory=dict)
     agreement_interval: Interval | None = None
     layer_errors: tuple[LayerError, ...] = ()
+    outputs: tuple[OutputError, ...] = ()
+
+    @property
+    def has_sqnr(self) -> bool:
+        """True if ``sqnr_db`` was measured; None then means bit-exact."""
+        return not self.is_reference and (not self.outputs or any(error.has_sqnr for error in self.outputs))
+
+    @property
+    def worst_part(self) -> OutputError | None:
+        """The part of an output with the least SQNR; None if no output has parts, or all are bit-exact."""
+        parts = [error for error in self.outputs if error.part and error.sqnr_db is not None]
+        return min(parts, key=lambda error: error.sqnr_db or 0.0, default=None)
 
     @property
     def key(self) -> str:
@@ -197,6 +242,7 @@ class Comparison(Record):
 
     Attributes:
         task: The name of the task.
+        answers: What decides about the answers that agreement compares, in words; empty if there are none.
         metrics: The metrics of the rows, the main one first.
         predictions_sha256: The digest of the ``predictions.npz`` that belongs to this comparison.
         predictions: The contents of that file; None if there is none.
@@ -217,6 +263,7 @@ class Comparison(Record):
     predictions_sha256: str = ""
     task: str = CLASSIFICATION
     metrics: tuple[Metric, ...] = ()
+    answers: str = ""
 
     predictions: Predictions | None = Field(default=None, exclude=True, repr=False)
     source: Path | None = Field(default=None, exclude=True, repr=False)

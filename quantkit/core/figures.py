@@ -71,6 +71,7 @@ ROW_METRICS: dict[str, Metric] = {
             name="agreement", title="agreement", unit="share", interval=True, hint="Share of answers equal to FP32's"
         ),
         Metric(name="sqnr_db", title="SQNR", unit="dB", hint="Signal to quantization noise of the worst output"),
+        Metric(name="worst_part_sqnr_db", title="SQNR of the worst part of an output", unit="dB"),
         Metric(name="worst_layer_sqnr_db", title="SQNR of the worst layer", unit="dB"),
         Metric(name="speedup", title="speed-up", unit="x", of_the_machine=True, interval=True),
         Metric(name="throughput", title="throughput", unit="/s", of_the_machine=True),

@@ -21,8 +21,9 @@ from quantkit.core.files import NO_SPACE
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.base import Dataset, Inputs, Request, Source
 from quantkit.datasets.fit import fit
+from quantkit.datasets.layout import Samples, samples_in
 from quantkit.datasets.transform import transform
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 
 SUFFIXES = (".npy", ".npz")
 LABEL_KEYS = ("labels", "label", "y")
@@ -30,7 +31,7 @@ LABEL_KEYS = ("labels", "label", "y")
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayDataset(Dataset):
-    """Arrays whose first dimension counts samples, one for each model input.
+    """Arrays whose first dimension counts samples, one for each model input; a value for all samples is repeated.
 
     An array named in ``image_inputs`` holds uint8 pixels (N, H, W, 3) or (N, H, W) and is preprocessed like an image
     file. The other arrays are fed to the model unchanged.
@@ -75,7 +76,7 @@ class ArrayDataset(Dataset):
         """Return one sample of every array, in the model's dtypes, and the SHA-256 of its stored bytes."""
         sample = {}
         for name, array in self.arrays.items():
-            value = np.ascontiguousarray(array[index])
+            value = np.asarray(array[index], order="C")
             if name in self.image_inputs:
                 value = transform(Image.fromarray(value).convert("RGB"), self.preprocess)
             sample[name] = value.astype(self.dtypes[name], copy=False)
@@ -110,7 +111,7 @@ def by_input(
         The arrays by input name, and the labels if there are any.
 
     Raises:
-        BadData: An input has no array, or the arrays differ in length.
+        BadData: An input has no array.
     """
     members = dict(members)
     labels = next((members.pop(key) for key in LABEL_KEYS if key in members and key not in input_names), None)
@@ -122,14 +123,7 @@ def by_input(
             f"{source} has no array for the model input {missing[0]!r}; it holds {', '.join(members) or 'nothing'}.",
             f"Save an .npz with the keys {', '.join(input_names)}.",
         )
-    arrays = {name: members[name] for name in input_names}
-    counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
-    if labels is not None:
-        per_row = labels.ndim > 1 and labels.size not in counts.values()  # boxes, say, of each sample
-        counts["labels"] = len(labels) if per_row else labels.size
-    if len(set(counts.values())) != 1 or 0 in counts.values():
-        raise BadData(f"The arrays of {source} differ in length or are empty: {counts}.", "Give one row per sample.")
-    return arrays, labels
+    return {name: members[name] for name in input_names}, labels
 
 
 class ArrayFile:
@@ -163,13 +157,14 @@ def arrays_source(
     """
     if request.labels is not None:
         raise BadData(f"A labels file names image files; {source} has none.", "Put the labels beside the arrays.")
-    arrays, labels = by_input(members, [i.name for i in request.inputs], source)
+    given, labels = by_input(members, [i.name for i in request.inputs], source)
     called = file.name if file else source
     notes: list[str] = []
-    images = {i.name for i in request.inputs if holds_images(arrays[i.name], i)}
+    images = {i.name for i in request.inputs if holds_images(given[i.name], i)}
     preprocess = request.preprocess
+    found: dict[str, Samples] = {}
     for spec in request.inputs:
-        shape = arrays[spec.name].shape
+        shape = given[spec.name].shape
         if spec.name in images and len(shape) == 3 and shape[2] in (1, 3, 4):
             raise BadData(
                 f"{source} gives {spec.name!r} pixels of shape {shape}, which is that of one image.",
@@ -177,10 +172,12 @@ def arrays_source(
             )
         if spec.name in images:
             preprocess = fit(request.preprocess, spec, notes)
+            found[spec.name] = Samples(given[spec.name], shared=False)
         else:
-            check_rows(arrays[spec.name], spec, source)
+            found[spec.name] = samples_in(given[spec.name], spec, source)
             notes.append(f"{spec.name} is fed as it stands in {called}, without preprocessing.")
-    count = len(next(iter(arrays.values())))
+    count = _count_of(found, labels, source)
+    arrays = {name: samples.repeated(count) for name, samples in found.items()}
     dataset = ArrayDataset(
         source=source,
         file=file,
@@ -195,18 +192,22 @@ def arrays_source(
     return Source(dataset, shuffled=False, notes=tuple(notes))
 
 
+def _count_of(found: Mapping[str, Samples], labels: npt.NDArray[Any] | None, source: str) -> int:
+    """Return the number of samples. Raises BadData if arrays or labels differ in length, or are empty."""
+    counts = {name: len(samples.rows) for name, samples in found.items() if not samples.shared}
+    counts = counts or {name: len(samples.rows) for name, samples in found.items()}
+    if labels is not None:
+        per_row = labels.ndim > 1 and labels.size not in counts.values()  # boxes, say, of each sample
+        counts["labels"] = len(labels) if per_row else labels.size
+    if len(set(counts.values())) != 1 or 0 in counts.values():
+        raise BadData(f"The arrays of {source} differ in length or are empty: {counts}.", "Give one row per sample.")
+    return next(iter(counts.values()))
+
+
 def holds_images(array: npt.NDArray[Any], spec: ModelInput) -> bool:
-    """True if rows are uint8 pixels, (H, W) or (H, W, 3), and the input is not uint8."""
-    return array.dtype == np.uint8 and spec.dtype != "uint8" and (array.ndim == 3 or array.shape[3:] == (3,))
-
-
-def check_rows(array: npt.NDArray[Any], spec: ModelInput, source: str) -> None:
-    """Raise BadData if the shape of the rows does not fit the input."""
-    if not spec.takes(array.shape[1:]):
-        raise BadData(
-            f"{source} gives {spec.name!r} samples of shape {array.shape[1:]}, but the model takes {spec.shape[1:]}.",
-            "Save the array in the model's own shape and layout.",
-        )
+    """True if rows are uint8 pixels, (H, W) or (H, W, 3), and the input takes images of another dtype."""
+    pixels = array.dtype == np.uint8 and (array.ndim == 3 or array.shape[3:] == (3,))
+    return pixels and spec.dtype != "uint8" and len(spec.sample_shape) == 3
 
 
 def annotations_of(labels: npt.NDArray[Any], request: Request, source: str) -> list[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.preprocess import Preparation, Preprocess
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 
 Inputs = Mapping[str, npt.NDArray[Any]]
 """One sample: an array for each input of the model, without the batch dimension."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quantkit.core.errors import BadData
 from quantkit.core.preprocess import Preprocess
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 
 NO_SPATIAL_SIZE = (224, 224)  # for models with dynamic height and width, unless the preprocessing says otherwise
 
@@ -23,13 +23,14 @@ def fit(preprocess: Preprocess, spec: ModelInput, notes: list[str]) -> Preproces
     Raises:
         BadData: The preprocessing and the input contradict each other.
     """
-    if len(spec.shape) != 4:
+    sample = spec.sample_shape
+    if len(sample) != 3:
         raise BadData(
             f"The model input {spec.name!r} has shape {spec.shape}, which is not that of a batch of images.",
             "Give the samples as .npy or .npz.",
         )
     layout = preprocess.layout or _layout(spec)
-    depth, size = (spec.shape[1], spec.shape[2:]) if layout == "nchw" else (spec.shape[3], spec.shape[1:3])
+    depth, size = (sample[0], sample[1:]) if layout == "nchw" else (sample[2], sample[:2])
     if isinstance(depth, int) and depth != preprocess.depth:
         raise BadData(
             f"The model input {spec.name!r} takes {depth} channels, but the preprocessing makes {preprocess.depth}.",
@@ -57,14 +58,15 @@ def fit(preprocess: Preprocess, spec: ModelInput, notes: list[str]) -> Preproces
 
 def _layout(spec: ModelInput) -> str:
     channels = (1, 3, 4)
-    if spec.shape[1] in channels:
+    first, _, last = spec.sample_shape
+    if first in channels:
         return "nchw"
-    if spec.shape[3] in channels:
+    if last in channels:
         return "nhwc"
-    if isinstance(spec.shape[1], str) and isinstance(spec.shape[3], str):
+    if isinstance(first, str) and isinstance(last, str):
         return "nchw"
     raise BadData(
-        f"The model input {spec.name!r} has shape {spec.shape}: neither its second nor its last dimension is 1 or 3 "
-        "channels.",
+        f"The model input {spec.name!r} has shape {spec.shape}: neither its "
+        f"{'first' if spec.batch_axis is None else 'second'} nor its last dimension is 1 or 3 channels.",
         "Give the samples as .npy or .npz.",
     )

@@ -25,8 +25,9 @@ from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.arrays import LABEL_KEYS, arrays_source, holds_images
 from quantkit.datasets.base import Dataset, Inputs, Request, Source
 from quantkit.datasets.fit import fit
+from quantkit.datasets.layout import as_sample, batch_in
 from quantkit.datasets.transform import transform
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 
 Array = npt.NDArray[Any]
 FORMS = "Yield arrays, dicts by input name, or (inputs, label) pairs, one sample or one batch at a time."
@@ -93,8 +94,9 @@ def open_iterable(data: Any, request: Request, samples: int | None) -> Source:
 
     A NumPy array, or a dict of arrays by input name, is a complete set and is read like an .npy or .npz. Anything else
     is iterated from its start. It may yield arrays or tensors, dicts by input name with the label under "labels",
-    "label" or "y", or (inputs, label) pairs. An item with as many dimensions as the model's input is a batch; with one
-    dimension less it is a sample. uint8 (H, W, 3) or (H, W) arrays and PIL images are preprocessed; anything else is
+    "label" or "y", or (inputs, label) pairs. An item with as many dimensions as the model's input is a batch, in the
+    model's own layout; with one dimension less it is a sample. For an input without a batch axis, an item of the
+    input's own shape is a sample. uint8 (H, W, 3) or (H, W) arrays and PIL images are preprocessed; anything else is
     fed unchanged.
 
     Args:
@@ -154,20 +156,27 @@ class _Reader:
         for item in data:
             values, label = self._parted(item)
             arrays = {name: _array(values[name], self.called) for name in self.inputs}
-            batched = {self._is_batch(array, self.inputs[name]) for name, array in arrays.items()}
-            if batched == {False}:
-                yield arrays, _plain(label)
+            batches = {name: self._batch(array, self.inputs[name]) for name, array in arrays.items()}
+            if all(batch is None for batch in batches.values()):
+                yield {name: as_sample(array, self.inputs[name]) for name, array in arrays.items()}, _plain(label)
                 continue
-            counts = {len(array) for array in arrays.values()}
+            counts = {len(batch) for batch in batches.values() if batch is not None}
             labels = None if label is None else _rows(label)
             if labels is not None:
                 counts.add(len(labels))
-            if batched != {True} or len(counts) != 1:
+            alone = [name for name, batch in batches.items() if batch is None]
+            if len(counts) != 1 or any(self.inputs[name].batch_axis is not None for name in alone):
                 shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
                 raise BadData(f"{self.called} yields a batch of unequal lengths: {shapes}.", FORMS)
             for row in range(counts.pop()):
                 one = None if labels is None else _plain(labels[row])
-                yield {name: array[row] for name, array in arrays.items()}, one
+                yield (
+                    {
+                        name: as_sample(arrays[name], self.inputs[name]) if batch is None else batch[row]
+                        for name, batch in batches.items()
+                    },
+                    one,
+                )
 
     def store(self, arrays: Mapping[str, Array], label: Any) -> None:
         """Write one sample."""
@@ -180,7 +189,7 @@ class _Reader:
             if not pixels and not spec.takes(array.shape):
                 raise BadData(
                     f"{self.called} yields {name!r} samples of shape {array.shape}, but the model takes "
-                    f"{spec.shape[1:]}.",
+                    f"{spec.sample_shape}.",
                     "Yield arrays in the model's own shape and layout, or uint8 images (H, W, 3) or (H, W).",
                 )
             places[name] = Stored(self.file.tell(), array.shape, array.dtype)
@@ -242,12 +251,10 @@ class _Reader:
             )
         return values, label
 
-    def _is_batch(self, array: Array, spec: ModelInput) -> bool:
-        """True if the first dimension counts samples, judged by the number of dimensions."""
-        if spec.takes(array.shape) or holds_images(array[None], spec):
-            return False
+    def _batch(self, array: Array, spec: ModelInput) -> Array | None:
+        """Return the samples of a batch, along its first dimension; None for a single sample."""
         # Three dimensions of pixels are one image here: gray batches look like images of another layout or depth.
-        return array.ndim == len(spec.shape)
+        return None if holds_images(array[None], spec) else batch_in(array, spec)
 
 
 def _array(value: Any, called: str) -> Array:

@@ -18,7 +18,7 @@ from quantkit.datasets.base import Dataset, Kind, Request, Source, class_indices
 from quantkit.datasets.images import ImageFolder, ImageList
 from quantkit.datasets.iterable import open_iterable
 from quantkit.datasets.select import balanced_choice
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 
 ENTRY_POINT_GROUP = "quantkit.datasets"
 # The first kind that matches is used; installed kinds come before these.

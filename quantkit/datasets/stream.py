@@ -7,13 +7,16 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.errors import BadData
 from quantkit.datasets.base import Dataset, Inputs, Unreadable
+
+BatchAxes = Mapping[str, int | None]
+"""The batch axis of each model input; None for an input without one."""
 
 MOST_UNREADABLE = 0.05  # share of samples that may be skipped
 WORKERS = min(4, os.cpu_count() or 1)
@@ -30,10 +33,28 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples stacked along a new first dimension, and their indices in the data set."""
+    """Samples as a model takes them, and their indices in the data set.
+
+    Attributes:
+        inputs: The arrays by input, with the samples along its batch axis; an input without one has one value for all.
+        indices: The indices of the samples.
+        axes: The batch axis of each input; 0 for one that is not named.
+    """
 
     inputs: dict[str, npt.NDArray[np.generic]]
     indices: list[int]
+    axes: BatchAxes = field(default_factory=dict)
+
+    def resized(self, size: int) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the inputs of a batch of ``size`` samples, with samples repeated or left out."""
+        if size == len(self.indices):
+            return self.inputs
+        order = np.arange(size) % len(self.indices)
+        axes = {name: self.axes.get(name, 0) for name in self.inputs}
+        return {
+            name: array if (axis := axes[name]) is None else np.ascontiguousarray(np.take(array, order, axis))
+            for name, array in self.inputs.items()
+        }
 
 
 class Stream:
@@ -41,10 +62,16 @@ class Stream:
 
     A sample's position is its number among the chosen ones. BadData is raised as soon as more than 5 % of the samples
     are known to be unreadable.
+
+    Args:
+        dataset: The data set.
+        indices: The indices of the chosen samples.
+        axes: The batch axis of each model input, None for one without; 0 for one that is not named.
     """
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Dataset, indices: Sequence[int], axes: BatchAxes | None = None) -> None:
         self.dataset = dataset
+        self.axes: BatchAxes = axes or {}
         self.indices = [int(index) for index in indices]
         self.skipped: dict[int, str] = {}
         self._digests: dict[int, bytes] = {}
@@ -60,10 +87,10 @@ class Stream:
         for sample in self.samples(range(len(self.indices))):
             pending.append(sample)
             if len(pending) == size:
-                yield stacked(pending)
+                yield stacked(pending, self.axes)
                 pending = []
         if pending:
-            yield stacked(pending)
+            yield stacked(pending, self.axes)
 
     def samples(self, positions: Sequence[int]) -> Iterator[Sample]:
         """Yield the readable samples at ``positions``, in that order."""
@@ -142,14 +169,31 @@ def samples_sha256(digests: Mapping[int, str], samples: int) -> str:
     return digest.hexdigest()
 
 
-def resized_batch(inputs: Mapping[str, npt.NDArray[np.generic]], size: int) -> dict[str, npt.NDArray[np.generic]]:
-    """Repeat or cut a batch to ``size`` samples."""
-    return {name: np.ascontiguousarray(np.resize(array, (size, *array.shape[1:]))) for name, array in inputs.items()}
+def stacked(samples: Sequence[Sample], axes: BatchAxes | None = None) -> Batch:
+    """Stack samples to one batch; a single sample is not copied.
+
+    Args:
+        samples: The samples.
+        axes: The batch axis of each input, None for one without; 0 for one that is not named.
+
+    Returns:
+        The batch.
+
+    Raises:
+        BadData: The samples differ in an input that has no batch axis.
+    """
+    axes = axes or {}
+    arrays = {n: _stacked([np.asarray(s.inputs[n]) for s in samples], axes.get(n, 0), n) for n in samples[0].inputs}
+    return Batch(arrays, [sample.index for sample in samples], axes)
 
 
-def stacked(samples: Sequence[Sample]) -> Batch:
-    """Stack samples to one batch; a single sample is not copied."""
-    if len(samples) == 1:
-        return Batch({n: np.asarray(array)[None] for n, array in samples[0].inputs.items()}, [samples[0].index])
-    names = samples[0].inputs.keys()
-    return Batch({n: np.stack([s.inputs[n] for s in samples]) for n in names}, [s.index for s in samples])
+def _stacked(arrays: Sequence[npt.NDArray[np.generic]], axis: int | None, name: str) -> npt.NDArray[np.generic]:
+    first = arrays[0]
+    if axis is not None:
+        return np.expand_dims(first, axis) if len(arrays) == 1 else np.stack(arrays, axis)
+    if not all(np.array_equal(first, other) for other in arrays[1:]):
+        raise BadData(
+            f"Samples of one batch differ in {name!r}, which has no batch axis in this model.",
+            "Export the model with a batch of 1, or name the axis of that input with --batch-axis.",
+        )
+    return first

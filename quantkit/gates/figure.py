@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from quantkit.core.comparison import Comparison, Interval, Latency, Row
 from quantkit.gates.rule import metric_name
 
+COMPARING = ("agreement", "sqnr_db", "worst_part_sqnr_db", "speedup")  # FP32 has none of these
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -37,13 +39,15 @@ def figure(comparison: Comparison, row: Row, metric: str) -> Figure | None:
         The figure; None if the row has none, or if it would compare FP32 with itself.
     """
     of_fp32 = comparison.metric(metric_name(metric)).of_fp32
-    compares = metric in ("agreement", "sqnr_db", "speedup") or metric.startswith("drop.") or of_fp32
+    compares = metric in COMPARING or metric.startswith("drop.") or of_fp32
     if row.is_reference and compares:
         return None
     if metric == "worst_layer_sqnr_db":
         return _worst_layer(row)
+    if metric == "worst_part_sqnr_db":
+        return _worst_part(row)
     if metric == "sqnr_db" and row.sqnr_db is None:
-        return Figure(math.inf)  # equal to FP32 to the bit
+        return Figure(math.inf) if row.has_sqnr else None  # equal to FP32 to the bit
     if metric in row.metrics:
         metric = f"metrics.{metric}.value"
     found: object = row.model_dump()
@@ -60,6 +64,12 @@ def _worst_layer(row: Row) -> Figure | None:
     if not row.layer_errors:
         return None
     return Figure(min((e.sqnr_db for e in row.layer_errors if e.sqnr_db is not None), default=math.inf))
+
+
+def _worst_part(row: Row) -> Figure | None:
+    """Return the lowest SQNR of an output or of a part of one; None if none was measured."""
+    found = [error.sqnr_db for error in row.outputs if error.has_sqnr]
+    return Figure(min((value for value in found if value is not None), default=math.inf)) if found else None
 
 
 def _ends(comparison: Comparison, row: Row, metric: str) -> tuple[float | None, float | None]:

@@ -38,8 +38,8 @@ class Rule(BaseModel):
 
     Attributes:
         metric: The path of the figure in a row: ``metrics.NAME.value`` of a task's metric (or ``NAME`` for short),
-            ``drop.NAME`` (how much worse it is than FP32's), ``agreement``, ``sqnr_db``, ``worst_layer_sqnr_db``,
-            ``speedup``, ``latency_ms.p50``, ``throughput`` or ``size_bytes``.
+            ``drop.NAME`` (how much worse it is than FP32's), ``agreement``, ``sqnr_db``, ``worst_part_sqnr_db``,
+            ``worst_layer_sqnr_db``, ``speedup``, ``latency_ms.p50``, ``throughput`` or ``size_bytes``.
         target: The name of a target, or a wildcard.
         precision: The name of a precision, or a wildcard. FP32 is never compared with itself.
         min: The lowest value that passes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,45 +18,15 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from quantkit.core.errors import BadModel
 from quantkit.core.files import sha256_of
 from quantkit.core.wording import line_of
+from quantkit.graph.batch_axes import BatchAxis, with_batch_axes
 from quantkit.graph.graph import Graph, subgraphs
+from quantkit.graph.model_io import ModelInput, check_input, described
 from quantkit.graph.normal_form.rewrite import in_normal_form
 from quantkit.graph.save import MODEL_FILE, save_model
 
 OLDEST_OPSET = 11
 LARGEST_KEPT = 1024  # the most values that an initializer may have for ``without_weights`` to keep its data
 QUANTIZED_OPS = {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
-NUMPY_TYPES = {
-    onnx.TensorProto.FLOAT: "float32",
-    onnx.TensorProto.FLOAT16: "float16",
-    onnx.TensorProto.DOUBLE: "float64",
-    onnx.TensorProto.UINT8: "uint8",
-    onnx.TensorProto.INT8: "int8",
-    onnx.TensorProto.INT32: "int32",
-    onnx.TensorProto.INT64: "int64",
-    onnx.TensorProto.BOOL: "bool",
-}
-
-
-@dataclass(frozen=True)
-class ModelInput:
-    """An input or output of a model.
-
-    Attributes:
-        name: The name.
-        shape: The size of each dimension, or the name of a dynamic one.
-        dtype: The name of the numpy dtype.
-    """
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str
-
-    def takes(self, sample_shape: Sequence[int]) -> bool:
-        """True if samples of this shape (without the batch dimension) fit."""
-        own = self.shape[1:]
-        return len(own) == len(sample_shape) and all(
-            isinstance(a, str) or a == b for a, b in zip(own, sample_shape, strict=True)
-        )
 
 
 class Rewritten:
@@ -112,10 +82,15 @@ class ModelFile:
 
     @property
     def fixed_batch(self) -> int | None:
-        """The batch size that the model requires; None if it is dynamic."""
-        batches = {i.shape[0] for i in self.inputs if i.shape}
-        numbers = {b for b in batches if isinstance(b, int)}
-        return max(numbers) if numbers else None
+        """The batch size that the model requires, 1 for a model without a batch axis; None if it is dynamic."""
+        batches = {own.batch for own in self.inputs} - {None}
+        numbers = {size for size in batches if isinstance(size, int)}
+        return max(numbers) if numbers else None if batches else 1
+
+    @property
+    def batch_axes(self) -> dict[str, int | None]:
+        """The batch axis of each input; None for an input without one."""
+        return {own.name: own.batch_axis for own in self.inputs}
 
     @property
     def size_bytes(self) -> int:
@@ -157,12 +132,21 @@ class ModelFile:
         return replace(self, weights=dict(weights))
 
 
-def open_model(path: Path) -> ModelFile:
+def open_model(path: Path, batch_axis: BatchAxis = None) -> ModelFile:
     """Read and check a floating-point ONNX file.
+
+    Args:
+        path: The file.
+        batch_axis: Where the samples of a batch lie, if the user says so; see ``batch_axes.py``.
+
+    Returns:
+        The checked file.
 
     Raises:
         BadModel: The file is missing, not ONNX, truncated, already quantized, without inputs, or of an opset older than
-            OLDEST_OPSET; or its external data is missing or outside its folder.
+            OLDEST_OPSET; an input is of a type that cannot be fed; or its external data is missing or outside its
+            folder.
+        BadConfig: The model has no such batch axis.
     """
     proto = read_graph(path)
     external = _external_files(path, proto)
@@ -179,17 +163,14 @@ def open_model(path: Path) -> ModelFile:
         raise BadModel(
             f"{path} is quantized already ({quantized.op_type} {quantized.name!r}).", "Give the floating-point model."
         )
-    inputs = tuple(map(_describe, graph.inputs.values()))
-    if not inputs:
+    if not graph.inputs:
         raise BadModel(f"{path} has no inputs.", "Export it with its input as a graph input.")
+    for value in graph.inputs.values():
+        check_input(value)
+    declared = [described(value) for value in graph.inputs.values()], [described(out) for out in proto.graph.output]
+    graph_only = without_weights(proto)
     return ModelFile(
-        path,
-        without_weights(proto),
-        inputs,
-        tuple(map(_describe, proto.graph.output)),
-        opset,
-        external,
-        rewritten=rewritten,
+        path, graph_only, *with_batch_axes(graph_only, *declared, batch_axis), opset, external, rewritten=rewritten
     )
 
 
@@ -275,12 +256,3 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
             yield from attribute.tensors
         for inner in subgraphs(node):
             yield from _tensors(inner)
-
-
-def _describe(value: onnx.ValueInfoProto) -> ModelInput:
-    tensor = value.type.tensor_type
-    shape = tuple(
-        d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else d.dim_param or f"dim_{i}"
-        for i, d in enumerate(tensor.shape.dim)
-    )
-    return ModelInput(value.name, shape, NUMPY_TYPES.get(tensor.elem_type, f"onnx type {tensor.elem_type}"))

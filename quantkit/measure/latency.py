@@ -16,10 +16,14 @@ from quantkit.targets.session import DeviceSession, Session, TimedSession
 
 ROUNDS = 10
 FEWEST_ROUNDS = 3
-SECONDS_PER_SESSION = 2.0
+SECONDS = 5.0  # for each session at most, with its warm-up; only FEWEST_ROUNDS single runs may take longer
+SECONDS_PER_SESSION = 2.0  # of measured inferences, where they are fast enough
+FEWEST_REPEATS = 3  # in a round, if there is time
 MOST_REPEATS = 200  # in a round; 2000 samples in all are enough for the 99th percentile
 SETTLE_SECONDS = 0.05  # lets the last session's spinning threads go to sleep
 WARM_UP = 3
+SETTLED_SECONDS = 0.5  # a model that has taken longer needs no more runs to be estimated
+SHORTEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -49,23 +53,24 @@ class _Samples:
     back_to_back: list[float] = field(default_factory=list)
     medians: list[float] = field(default_factory=list)  # of ``alone``, one for each round
 
-    def run(self, session: Session, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> None:
-        """Warm up, then measure a round of ``repeats`` inferences."""
+    def run(self, session: Session, inputs: Mapping[str, npt.NDArray[Any]], repeats: int, warm_up: int) -> None:
+        """Warm up with so many inferences, then measure a round of ``repeats`` inferences."""
         before = len(self.alone)
         if isinstance(session, DeviceSession):
-            session.device_times(inputs, max(WARM_UP, repeats // 10))
+            session.device_times(inputs, max(warm_up, repeats // 10, 1))
             times = session.device_times(inputs, repeats)
             self.alone += times.compute
             self.with_copies += times.with_copies
             self.graph += times.graph
             self.back_to_back.append(times.back_to_back)
         elif isinstance(session, TimedSession):
-            session.times(inputs, WARM_UP)
+            if warm_up:
+                session.times(inputs, warm_up)
             timed = session.times(inputs, repeats)
             self.alone += timed.latency
             self.back_to_back.append(timed.back_to_back)
         else:
-            for _ in range(WARM_UP):
+            for _ in range(warm_up):
                 session.infer(inputs)
             for _ in range(repeats):
                 start = time.perf_counter()
@@ -82,46 +87,97 @@ class _Samples:
         return Timing(_percentiles(self.alone).model_copy(update=spread), 1e3 * batch / pace, copies, graph)
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How often sessions are run.
+
+    Attributes:
+        rounds: The number of rounds.
+        repeats: The measured inferences of each session in a round.
+        warm_ups: The inferences of each session before them.
+    """
+
+    rounds: int
+    repeats: Sequence[int]
+    warm_ups: Sequence[int]
+
+    @property
+    def steps(self) -> int:
+        """The number of steps that :func:`time_sessions` advances by."""
+        return self.rounds * len(self.repeats)
+
+
+def schedule(
+    sessions: Sequence[Session],
+    inputs: Mapping[str, npt.NDArray[Any]],
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+) -> Schedule:
+    """Plan the rounds, after running each session a few times.
+
+    Args:
+        sessions: The loaded models.
+        inputs: One batch of inputs by name.
+        rounds: The number of rounds, if there is time for them.
+        seconds: The seconds for each session. One that is too slow for three rounds of one inference takes longer.
+
+    Returns:
+        The plan.
+    """
+    return planned([_estimate(session, inputs) for session in sessions], rounds, seconds)
+
+
+def planned(estimates: Sequence[float], rounds: int, seconds: float) -> Schedule:
+    """Plan the rounds for sessions whose inferences take so many seconds; see :func:`schedule`."""
+    possible = int(seconds / (2 * max(estimates)))  # rounds of one inference to warm up and one to measure
+    used = max(1, min(rounds, max(possible, FEWEST_ROUNDS)))
+    repeats, warm_ups = [], []
+    for estimate in estimates:
+        fitting = int(seconds / used / estimate)
+        warm_up = min(WARM_UP, fitting // 2)
+        wanted = int(np.clip(SECONDS_PER_SESSION / ROUNDS / estimate, FEWEST_REPEATS, MOST_REPEATS))
+        repeats.append(max(1, min(wanted, fitting - warm_up)))
+        warm_ups.append(warm_up)
+    return Schedule(used, repeats, warm_ups)
+
+
 def time_sessions(
-    sessions: Sequence[Session], inputs: Mapping[str, npt.NDArray[Any]], batch: int, advance: Advance
+    sessions: Sequence[Session],
+    inputs: Mapping[str, npt.NDArray[Any]],
+    batch: int,
+    advance: Advance,
+    plan: Schedule | None = None,
 ) -> list[Timing]:
-    """Time every session on the same batch: at most about 2 s each, in 10 interleaved rounds after a warm-up.
+    """Time every session on the same batch: at most about 2 s each, in interleaved rounds after a warm-up.
 
     Args:
         sessions: The loaded models.
         inputs: One batch of inputs by name.
         batch: The number of samples in it.
         advance: Called after each session's round.
+        plan: How often sessions are run; None plans it by default.
 
     Returns:
         The timings, in the order of ``sessions``.
     """
-    estimates = [_estimate(session, inputs) for session in sessions]
+    plan = plan or schedule(sessions, inputs)
     samples = [_Samples() for _ in sessions]
-    slow = max(estimates) * WARM_UP * ROUNDS > 10 * SECONDS_PER_SESSION
-    for _ in range(FEWEST_ROUNDS if slow else ROUNDS):
-        for session, estimate, sample in zip(sessions, estimates, samples, strict=True):
-            repeats = int(np.clip(SECONDS_PER_SESSION / ROUNDS / estimate, 3, MOST_REPEATS))
+    for _ in range(plan.rounds):
+        for session, sample, repeats, warm_up in zip(sessions, samples, plan.repeats, plan.warm_ups, strict=True):
             time.sleep(SETTLE_SECONDS)
-            sample.run(session, inputs, repeats)
+            sample.run(session, inputs, repeats, warm_up)
             advance(1)
     return [sample.timing(batch) for sample in samples]
 
 
-def rounds_for(count: int) -> int:
-    """Return the largest number of steps that :func:`time_sessions` advances by for ``count`` sessions."""
-    return ROUNDS * count
-
-
 def _estimate(session: Session, inputs: Mapping[str, npt.NDArray[Any]]) -> float:
-    """Return the seconds that one inference takes, ignoring the first."""
-    session.infer(inputs)
-    times = []
-    for _ in range(WARM_UP):
+    """Return the seconds that one inference takes, ignoring the first; a slow one is run only twice."""
+    times: list[float] = []
+    while len(times) <= (WARM_UP if sum(times) < SETTLED_SECONDS else 1):
         start = time.perf_counter()
         session.infer(inputs)
         times.append(time.perf_counter() - start)
-    return min(times)
+    return max(min(times[1:]), SHORTEST)
 
 
 def _percentiles(milliseconds: Sequence[float]) -> Latency:

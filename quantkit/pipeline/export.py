@@ -26,7 +26,7 @@ log = logging.getLogger("quantkit")
 
 def calibrated_model(calibration: Calibration) -> ModelFile:
     """Open the model of a calibration. Raises BadInput if it is missing or has changed since."""
-    model = open_model(Path(calibration.model.path))
+    model = open_model(Path(calibration.model.path), calibration.model.batch_axis)
     if model.sha256() != calibration.model.sha256:
         raise BadModel(f"{model.path} has changed since it was calibrated.", "Calibrate again.")
     return model

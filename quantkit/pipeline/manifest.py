@@ -18,7 +18,7 @@ from quantkit.pipeline.run_files import write_config
 from quantkit.version import __version__
 
 MANIFEST_FILE = "manifest.json"
-COUNTING = 1  # increased when the way of counting changes
+COUNTING = 2  # increased when the way of counting changes
 
 
 class Manifest(Record):
@@ -74,6 +74,7 @@ def new_manifest(
         COUNTING,
         version("onnxruntime"),  # another version may compute different activations
         model_sha256,
+        config.model.batch_axis,
         config.data.samples,
         config.data.seed,
         config.preprocess.model_dump(mode="json"),

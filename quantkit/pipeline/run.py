@@ -20,7 +20,6 @@ from quantkit.pipeline.export import export_all
 from quantkit.pipeline.report import write_gate, write_report
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import save_comparison
-from quantkit.tasks import task_for
 
 JUNIT_FILE = "junit.xml"
 
@@ -63,9 +62,9 @@ def run_all(
         raise BadConfig(f"{missing} is not set.", "Set it in quantkit.toml.")
     if baseline is None and any(rule.against == "baseline" for rule in config.gate):
         raise BadConfig("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
-    model = open_model(config.model.path)
+    model = open_model(config.model.path, config.model.batch_axis)
     # Check the labels now, not after the long work.
-    open_evaluation_data(config, model, task_for(config.task.name, model.outputs))
+    open_evaluation_data(config, model)
     calibration = calibrate(config, folder, fresh=fresh, progress=progress)
     assert calibration.folder is not None
     folder = calibration.folder

@@ -15,6 +15,7 @@ from quantkit.reports.content.changed import changes_of
 from quantkit.reports.content.commands import clocks, reproduce
 from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of
 from quantkit.reports.content.layer_times import breakdowns
+from quantkit.reports.content.outputs import output_table
 from quantkit.reports.content.points import quality_of, target_order
 from quantkit.reports.content.table import columns
 from quantkit.reports.content.tensors import tensor_entries
@@ -68,6 +69,7 @@ def html_report(
         columns=columns(comparison) if comparison else [],
         glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),
+        outputs=output_table(rows),
         changed=changed,
         thumbnails=make_thumbnails(comparison.data, flipped) if comparison else {},
         series=series,

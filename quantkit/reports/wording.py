@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from quantkit.core.comparison import Comparison, Interval, Row
+from quantkit.core.decibels import NOT_FINITE_DB
 from quantkit.core.figures import Metric
 from quantkit.gates import GateResult, Verdict
-from quantkit.measure.sqnr import NOT_FINITE_DB
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -92,6 +92,14 @@ def sqnr(sqnr_db: float | None) -> str:
 def has_broken_outputs(row: Row) -> bool:
     """True if the outputs contain NaN or Inf, or nothing but noise."""
     return row.sqnr_db is not None and not row.sqnr_db > NOT_FINITE_DB
+
+
+def worst_output(row: Row) -> tuple[str, float] | None:
+    """Return the name and the SQNR of the worst output or part of one; None if all are bit-exact, or unknown."""
+    found = [(error.name, error.sqnr_db) for error in row.outputs if error.sqnr_db is not None]
+    if not found and row.sqnr_db is not None:
+        found = [("the worst output", row.sqnr_db)]
+    return min(found, key=lambda each: each[1], default=None)
 
 
 def speed(speedup: float) -> str:

@@ -103,7 +103,7 @@ class Runner:
         Raises:
             BadModel: The model fails on the batch.
         """
-        inputs = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        inputs = {name: np.asarray(array, order="C") for name, array in inputs.items()}
         shapes = tuple((name, array.shape) for name, array in sorted(inputs.items()))
         if shapes != self._shapes:
             self._outputs, self._binding, self._shapes = [], None, shapes  # free the old ones first

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import onnxruntime as ort
 
 from quantkit.core.errors import BadModel
@@ -45,3 +48,24 @@ def cpu_session(
         raise BadModel(
             f"onnxruntime cannot load the model ({line_of(error)}).", "Check that it runs in onnxruntime."
         ) from error
+
+
+class ReferenceSession:
+    """The user's own model, whose outputs others are compared with. Raises BadModel if onnxruntime cannot load it."""
+
+    executed_precision = "f32"
+
+    def __init__(self, path: Path) -> None:
+        self._session = cpu_session(path)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Run one batch; return the outputs by name. Raises BadModel if the model fails on it."""
+        try:
+            return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            raise BadModel(
+                f"The model failed in onnxruntime on an input of shape {shapes} ({line_of(error)}).",
+                "Check the data against the model.",
+            ) from error

@@ -92,6 +92,7 @@ class Target(Protocol):
         Settings: The record of the target's settings.
         on_accelerator: True if the target's devices may be absent, so that the target may be left out if the user did
             not ask for it by name.
+        is_reference: True for the runtime whose FP32 all targets are compared with.
         layers_from_export: True if the outputs of layers come from the exported INT8 file because the loaded model does
             not give them.
     """
@@ -100,6 +101,7 @@ class Target(Protocol):
     precisions: tuple[str, ...]
     Settings: type[Record] = Record
     on_accelerator: bool = False
+    is_reference: bool = False
     layers_from_export: bool = False
 
     def availability(self) -> Availability:

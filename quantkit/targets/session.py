@@ -35,6 +35,24 @@ class Session(Protocol):
         """
 
 
+@runtime_checkable
+class DeliveredSession(Session, Protocol):
+    """A session that compiles the delivered file in another way, such as for fixed shapes, to run it fast."""
+
+    def as_delivered(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]] | None:
+        """Run one batch on the file as it is.
+
+        Args:
+            inputs: The arrays of the batch by input.
+
+        Returns:
+            The outputs by name; None if :meth:`infer` runs the file as it is.
+
+        Raises:
+            BadInput: The model fails on the batch.
+        """
+
+
 @dataclass(frozen=True)
 class RequestTimes:
     """The times of inferences by the runtime's own clock.

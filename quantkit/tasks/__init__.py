@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from quantkit.core.errors import BadConfig
 from quantkit.core.extensions import installed, loaded
 from quantkit.core.figures import Metric
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.graph import Graph
+from quantkit.graph.model_io import ModelInput
 from quantkit.tasks.base import Caption, Kept, Outputs, Result, Scorer, Task
-from quantkit.tasks.classification import Classification, may_score_classes
+from quantkit.tasks.class_outputs import Decision, certain_decision, checked
+from quantkit.tasks.classification import Classification
 from quantkit.tasks.fidelity import Fidelity
 
 ENTRY_POINT_GROUP = "quantkit.tasks"
@@ -35,22 +37,39 @@ def task_named(name: str) -> Task:
     return task
 
 
-def task_for(name: str, outputs: Sequence[ModelInput]) -> Task:
+def task_for(
+    name: str,
+    outputs: Sequence[ModelInput],
+    graph: Graph | None = None,
+    said: Decision | None = None,
+    labelled: bool = False,
+) -> Task:
     """Make the task for a model.
 
     Args:
-        name: The name of the task; "auto" is classification if the first output can be class scores, else "none".
+        name: The name of the task; "auto" is classification if an output certainly holds class scores, or if the user
+            says which one does, else "none".
         outputs: The model's outputs.
+        graph: The model's graph; without it, shapes and names alone tell what outputs hold.
+        said: Which output decides, if the user says so.
+        labelled: True if the samples are labelled with class indices.
 
     Returns:
         The task.
 
     Raises:
-        BadConfig: There is no such task, or it does not load.
+        BadConfig: There is no such task, it does not load, or what the user says does not fit it.
     """
-    if name != AUTO:
+    if name not in (AUTO, Classification.name):
+        if said is not None:
+            raise BadConfig(
+                f"The task {name!r} takes no output, axis or threshold.", "Leave them out, or name classification."
+            )
         return task_named(name)
-    return Classification() if may_score_classes(outputs) else Fidelity()
+    decision = said or certain_decision(outputs, graph, labelled)
+    if decision is not None:
+        return Classification(checked(decision, outputs))
+    return Fidelity() if name == AUTO else Classification(checked(Decision(), outputs))
 
 
 def known_metrics() -> dict[str, Metric]:
@@ -61,6 +80,7 @@ def known_metrics() -> dict[str, Metric]:
 __all__ = [
     "TASKS",
     "Caption",
+    "Decision",
     "Kept",
     "Metric",
     "Outputs",

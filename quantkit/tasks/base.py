@@ -12,7 +12,7 @@ import numpy.typing as npt
 from quantkit.core.comparison import Change, Interval
 from quantkit.core.figures import Metric
 from quantkit.datasets.base import Dataset
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 """One batch of a model's outputs by name, in the model's order, with samples along the first axis."""

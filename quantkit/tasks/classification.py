@@ -1,4 +1,4 @@
-"""Classification: the answer is the class with the highest score."""
+"""Classification: the answer is the class with the highest score, or yes for a score above a threshold."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.comparison import Interval
 from quantkit.core.errors import BadData
 from quantkit.core.figures import Metric
 from quantkit.datasets.base import Dataset
-from quantkit.graph.model_file import ModelInput
-from quantkit.measure.intervals import wilson_interval
+from quantkit.graph.model_io import ModelInput
+from quantkit.measure.intervals import mean_interval, wilson_interval
 from quantkit.tasks.base import Caption, Kept, Outputs, Result, Task
+from quantkit.tasks.class_outputs import Decision
 from quantkit.tasks.sample_scores import SampleScores, Scores
 
 DEPTHS = {"top1": 1, "top5": 5}  # the label must be among so many of the highest scores
@@ -24,12 +26,12 @@ NO_ANSWER = -1  # the answer for scores that are not finite, and the label of a 
 
 @dataclass(frozen=True, eq=False)
 class ClassAnswers:
-    """The answers of one batch.
+    """The answers of one batch: one for each sample, or for each of P places in it, such as time steps.
 
     Attributes:
-        scores: (N, classes).
-        best: The class with the highest score, (N,) int32; -1 if the scores are not finite.
-        confidence: The Softmax of the highest score, (N,) float32, 0 to 1.
+        scores: (N, classes), or (N, P, classes).
+        best: The class with the highest score, (N,) or (N, P) int32; -1 if the scores are not finite.
+        confidence: The Softmax of the highest score, of the same shape, float32, 0 to 1.
     """
 
     scores: npt.NDArray[Any]
@@ -38,9 +40,10 @@ class ClassAnswers:
 
 
 class Classification(Task):
-    """The classification task.
+    """The classification task. An annotation is the index of the right class.
 
-    An annotation is the index of the right class; the first output is (N, classes) scores.
+    Args:
+        decision: The output with the scores, and how they decide; the first output by default.
     """
 
     name = "classification"
@@ -57,31 +60,44 @@ class Classification(Task):
         ),
     )
 
+    def __init__(self, decision: Decision | None = None) -> None:
+        self.decision = decision or Decision()
+
     def decode(self, outputs: Outputs) -> ClassAnswers | None:
-        """Return the answers in the first output; None if it is not class scores."""
-        scores = class_scores(next(iter(outputs.values())))
+        """Return the answers in the output that decides; None if it is not class scores."""
+        output = outputs.get(self.decision.output or next(iter(outputs), ""))
+        if output is None:
+            return None
+        if self.decision.threshold is not None:
+            return _yes_or_no(output, self.decision.threshold)
+        scores = class_scores(output, self.decision.axis)
         if scores is None:
             return None
-        best, confidence = best_of(scores)
-        finite = np.isfinite(scores).all(axis=1) if scores.dtype.kind == "f" else np.ones(len(scores), np.bool_)
-        return ClassAnswers(scores, np.where(finite, best, NO_ANSWER).astype(np.int32), confidence)
+        flat = scores.reshape(-1, scores.shape[-1])
+        best, confidence = best_of(flat)
+        finite = np.isfinite(flat).all(axis=1) if flat.dtype.kind == "f" else np.ones(len(flat), np.bool_)
+        best = np.where(finite, best, NO_ANSWER).astype(np.int32)
+        return ClassAnswers(scores, best.reshape(scores.shape[:-1]), confidence.reshape(scores.shape[:-1]))
 
     def scorer(self) -> ClassScorer:
         """Make a scorer."""
         return ClassScorer(self.metrics)
 
     def check(self, outputs: Sequence[ModelInput], dataset: Dataset) -> None:
-        """Raise BadData if classes or labels do not fit the shape of the first output, as far as it is fixed."""
-        count = class_count(outputs)
+        """Raise BadData if classes or labels do not fit the shape of the output, as far as it is fixed."""
+        own = next((one for one in outputs if one.name == self.decision.output), outputs[0])
+        count = 2 if self.decision.threshold is not None else class_count(own, self.decision.axis)
         if count is not None:
             check_classes(dataset, count)
 
     def check_answers(self, answers: ClassAnswers, dataset: Dataset) -> None:
         """Raise BadData if classes or labels do not fit the scores."""
-        check_classes(dataset, answers.scores.shape[1])
+        check_classes(dataset, answers.scores.shape[-1])
 
     def keep(self, answers: ClassAnswers) -> Kept:
-        """Return ``answers`` (N,) int32 and ``confidences`` (N,) float32."""
+        """Return ``answers`` (N,) int32 and ``confidences`` (N,) float32; nothing for several answers a sample."""
+        if answers.best.ndim > 1:
+            return {}
         return {"answers": answers.best, "confidences": answers.confidence}
 
     def keep_annotations(self, annotations: Sequence[Any]) -> npt.NDArray[np.int32]:
@@ -120,15 +136,22 @@ class Classification(Task):
 
 
 class ClassScorer:
-    """Counts answers equal to the label, and answers equal to FP32's."""
+    """Counts answers equal to the label, and answers equal to FP32's.
+
+    Of several answers a sample, each sample's share of equal ones counts, and there is no label.
+    """
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._scores = SampleScores(metrics)
         self._equal = self._answers = self._classes = 0
+        self._shares: list[npt.NDArray[np.float64]] = []
 
     def update(self, answers: ClassAnswers, reference: ClassAnswers, annotations: Sequence[Any] | None) -> None:
         """Count one batch of both models' answers."""
-        self._classes = answers.scores.shape[1]
+        self._classes = answers.scores.shape[-1]
+        if reference.best.ndim > 1 or answers.best.ndim > 1:
+            self._shares.append(_equal_shares(answers.best, reference.best))
+            return
         self._equal += int(((answers.best == reference.best) & (answers.best != NO_ANSWER)).sum())
         self._answers += len(answers.best)
         if annotations is not None:
@@ -139,6 +162,10 @@ class ClassScorer:
         """Return the shares of right answers and of answers equal to FP32's, each with Wilson's interval."""
         metrics = self._scores.metrics()
         agreement = wilson_interval(self._equal, self._answers) if self._answers else None
+        if self._shares:
+            found = mean_interval(np.concatenate(self._shares))
+            low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in (found.low, found.high))
+            agreement = Interval(value=found.value, low=low, high=high)
         return Result(metrics, self._scores.changes(), agreement, self._warnings(metrics.get("top1")))
 
     def _warnings(self, top1: Any) -> tuple[str, ...]:
@@ -178,25 +205,54 @@ def hits(scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Scores:
     return found
 
 
-def class_scores(output: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """Return an output as (N, classes) scores without trailing dimensions of 1; None if it is not class scores."""
+def _equal_shares(best: npt.NDArray[np.int32], reference: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    """Return the share of each sample's answers that are equal, (N,) float64; 0 for another number of answers."""
+    if best.shape != reference.shape:
+        return np.zeros(len(reference))
+    equal = ((best == reference) & (best != NO_ANSWER)).reshape(len(best), -1)
+    return equal.mean(axis=1) if equal.shape[1] else np.ones(len(best))
+
+
+def _yes_or_no(output: npt.NDArray[Any], threshold: float) -> ClassAnswers:
+    """Return answers 1 (yes) for scores above the threshold, and 0 (no) for others; one for each value."""
+    values = output.reshape(len(output), -1).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        best = np.where(np.isfinite(values), values > threshold, NO_ANSWER).astype(np.int32)
+        confidence = np.nan_to_num(np.where(best == 1, values, 1 - values)).clip(0, 1).astype(np.float32)
+    scores = np.stack([np.full_like(values, threshold), values], axis=-1)
+    if values.shape[1] == 1:
+        return ClassAnswers(scores[:, 0], best[:, 0], confidence[:, 0])
+    return ClassAnswers(scores, best, confidence)
+
+
+def class_scores(output: npt.NDArray[Any], axis: int | None = None) -> npt.NDArray[Any] | None:
+    """Return an output as (N, classes) or (N, P, classes) scores.
+
+    Args:
+        output: The output, with samples along the first axis.
+        axis: The axis of a sample along which classes lie; None takes the first, if all others are 1.
+
+    Returns:
+        The scores; None if the output is not class scores.
+    """
+    if axis is not None:
+        if axis + 1 >= output.ndim:
+            return None
+        moved = np.moveaxis(output, axis + 1, -1)
+        scores = moved.reshape(len(moved), -1, moved.shape[-1])
+        return scores[:, 0] if scores.shape[1] == 1 else scores
     scores = output.reshape(output.shape[0], -1) if output.ndim > 2 and output[0].size == output.shape[1] else output
     return scores if scores.ndim == 2 and scores.shape[1] >= 2 else None
 
 
-def class_count(outputs: Sequence[ModelInput]) -> int | None:
-    """Return the number of classes of the first output; None if it is not class scores, or if the shape is dynamic."""
-    _, *rest = outputs[0].shape or ("",)
-    count = rest[0] if rest and all(dimension == 1 for dimension in rest[1:]) else None
+def class_count(output: ModelInput, axis: int | None = None) -> int | None:
+    """Return the number of classes of an output; None if it is not class scores, or if the shape is dynamic."""
+    rest = output.sample_shape
+    if axis is not None:
+        count = rest[axis] if axis < len(rest) else None
+    else:
+        count = rest[0] if rest and all(dimension == 1 for dimension in rest[1:]) else None
     return count if isinstance(count, int) and count >= 2 else None
-
-
-def may_score_classes(outputs: Sequence[ModelInput]) -> bool:
-    """True if the first output can be class scores; those of a single sample need no batch dimension."""
-    shape = outputs[0].shape
-    if len(shape) < 2:
-        return not shape or (isinstance(shape[0], int) and shape[0] >= 2)
-    return class_count(outputs) is not None or (len(shape) == 2 and isinstance(shape[1], str))
 
 
 def best_of(scores: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:

@@ -33,7 +33,7 @@ def test_the_kernel_was_compiled_here() -> None:
     assert counting.kernel is not None
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("size", [2, 100_000])
 def test_values_that_are_not_finite_are_refused_and_named(kernel: str, bad: float, size: int) -> None:
     values = np.ones(size, np.float32)
@@ -44,6 +44,34 @@ def test_values_that_are_not_finite_are_refused_and_named(kernel: str, bad: floa
     assert np.array_equal(error.value.value, bad, equal_nan=True)
     with pytest.raises(NotFinite):
         note_maxima({}, {"y": values})
+
+
+@pytest.mark.parametrize("size", [2, 100_000])
+def test_a_tensor_with_minus_infinity_is_left_out_and_those_behind_it_are_counted(kernel: str, size: int) -> None:
+    """A mask adds -Inf; what clamps the masked tensor is finite again."""
+    values = np.ones(size, np.float32)
+    masked = values.copy()
+    masked[-1] = -np.inf
+    clamp = Clamp("clipped", "x", -2.0, np.inf)
+    maxima: dict[str, float] = {}
+    assert note_maxima(maxima, {"x": masked, "y": values}, [clamp]) == {"x"}
+    assert maxima == {"clipped": 2.0, "y": 1.0}
+    collector = Collector(first_widths(maxima), clamps=[clamp], masked={"x"})
+    collector.observe({"x": masked, "y": values})
+    found = collector.collected().histograms
+    assert {name: (h.minimum, h.maximum, h.total) for name, h in found.items()} == {
+        "clipped": (-2.0, 1.0, size),
+        "y": (1.0, 1.0, size),
+    }
+
+
+def test_minus_infinity_after_the_first_batch_drops_what_was_counted(kernel: str) -> None:
+    values = np.ones(10, np.float32)
+    collector = Collector(dict.fromkeys("xyz", 1 / BINS), clamps=[Clamp("z", "x", 0.0, np.inf)])
+    collector.observe({"x": values, "y": values})
+    collector.observe({"x": np.where(values > 0, -np.inf, values).astype(np.float32), "y": values})
+    assert collector.masked == {"x", "z"}
+    assert {name: h.total for name, h in collector.collected().histograms.items()} == {"y": 20}
 
 
 def test_values_whose_sum_overflows_are_finite(kernel: str) -> None:

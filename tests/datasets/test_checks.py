@@ -13,7 +13,7 @@ from PIL import Image
 from quantkit.core.preprocess import PRESETS
 from quantkit.datasets import open_dataset
 from quantkit.datasets.checks import warnings_before
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 from tests.conftest import write_images
 
 INPUT = ModelInput("input", ("N", 3, 16, 16), "float32")

@@ -17,7 +17,7 @@ import quantkit
 from quantkit.core.errors import BadData
 from quantkit.core.preprocess import PRESETS
 from quantkit.datasets import OpenedData, Stream, open_dataset
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 
 Array = npt.NDArray[Any]
 ONE = [ModelInput("x", ("N", 3, 16, 16), "float32")]

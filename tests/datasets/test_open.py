@@ -12,7 +12,7 @@ from PIL import Image
 from quantkit.core.errors import BadInput
 from quantkit.core.preprocess import PRESETS, Preprocess
 from quantkit.datasets import OpenedData, Stream, open_dataset
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 
 INPUT = (ModelInput("input", ("N", 3, 16, 16), "float32"),)
 DEFAULT = PRESETS["imagenet-stretch"]

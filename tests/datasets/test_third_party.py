@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.preprocess import PRESETS, Preparation
 from quantkit.datasets import open_dataset
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 from tests.conftest import Quantkit
 from tests.packages import Install
 

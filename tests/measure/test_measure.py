@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantkit.core.decibels import NOT_FINITE_DB
 from quantkit.measure.environment import environment, installed
 from quantkit.measure.intervals import mean_interval, wilson_interval
-from quantkit.measure.latency import rounds_for, time_sessions
-from quantkit.measure.sqnr import NOT_FINITE_DB, OutputNoise
+from quantkit.measure.latency import ROUNDS, planned, schedule, time_sessions
+from quantkit.measure.sqnr import OutputNoise
 
 
 def test_wilson_meets_the_textbook() -> None:
@@ -70,11 +71,42 @@ class Sleeper:
 
 def test_latency_tells_slow_from_fast_and_batches_count() -> None:
     steps: list[int] = []
-    fast, slow = time_sessions([Sleeper(0.001), Sleeper(0.004)], {}, 4, steps.append)
+    sessions = [Sleeper(0.001), Sleeper(0.004)]
+    plan = schedule(sessions, {})
+    fast, slow = time_sessions(sessions, {}, 4, steps.append, plan)
     assert 1 <= fast.latency.p10 <= fast.latency.p50 <= fast.latency.p90 <= fast.latency.p99
     assert slow.latency.p50 > 1.5 * fast.latency.p50
     assert slow.throughput < 4 / 0.004
-    assert sum(steps) == rounds_for(2)
+    assert sum(steps) == plan.steps == 20
+
+
+@pytest.mark.parametrize("slowest", [0.001, 0.01, 0.1, 0.3, 0.8, 1.0])
+@pytest.mark.parametrize("seconds", [1.0, 5.0, 20.0])
+def test_timing_keeps_to_its_seconds_or_to_three_single_runs(slowest: float, seconds: float) -> None:
+    plan = planned([0.0005, slowest], ROUNDS, seconds)
+    for estimate, repeats, warm_up in zip([0.0005, slowest], plan.repeats, plan.warm_ups, strict=True):
+        taken = plan.rounds * (repeats + warm_up) * estimate
+        assert repeats >= 1
+        assert taken <= seconds * 1.001 or (plan.rounds, repeats, warm_up) == (3, 1, 0)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 10, 40])
+def test_no_more_rounds_than_asked_for(rounds: int) -> None:
+    assert planned([0.001], rounds, 5.0).rounds == rounds
+    assert planned([10.0], rounds, 5.0).rounds == min(rounds, 3)
+
+
+def test_a_slow_model_is_run_a_few_times_in_all() -> None:
+    runs: list[float] = []
+
+    class Slow(Sleeper):
+        def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+            runs.append(self.seconds)
+            return super().infer(inputs)
+
+    session = Slow(0.3)
+    time_sessions([session], {}, 1, lambda _: None, schedule([session], {}, seconds=0.5))
+    assert len(runs) <= 5
 
 
 def test_the_environment_names_machine_and_versions() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantkit.measure.sqnr import NOT_FINITE_DB, decibels, energy, noise_energy
+from quantkit.core.decibels import NOT_FINITE_DB, decibels, energy, noise_energy
 
 
 @given(st.sampled_from([np.float16, np.float32, np.float64, np.int64]), st.integers(0, 2**32 - 1))

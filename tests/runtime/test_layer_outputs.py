@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
+from quantkit.core.decibels import decibels, energy, noise_energy
 from quantkit.core.errors import BadInput
 from quantkit.graph.model_file import open_model
-from quantkit.measure.sqnr import decibels, energy, noise_energy
 from quantkit.runtime.layer_outputs import OnnxOutputs, layers_of, quantized_names
 from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
 from quantkit.targets.openvino.qdq import quantized_for_openvino

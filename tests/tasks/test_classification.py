@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from quantkit.core.errors import BadData
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 from quantkit.tasks import Result, task_for
 from quantkit.tasks.classification import Classification, best_of, class_scores, labels_of
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantkit.core.errors import BadInput, BadRun
@@ -26,6 +27,7 @@ class Checkpoint:
         digests: The samples' digests by position; see :class:`~quantkit.datasets.stream.Stream`.
         skipped: The reasons why samples were skipped, by position.
         not_finite: The excluded tensors that held NaN or Inf; their counts are incomplete.
+        masked: The tensors that held -Inf, as behind an attention mask; their counts are incomplete, too.
     """
 
     collected: Collected
@@ -34,6 +36,12 @@ class Checkpoint:
     digests: dict[int, str]
     skipped: dict[int, str]
     not_finite: frozenset[str] = frozenset()
+    masked: frozenset[str] = frozenset()
+
+    def ordered(self, names: Sequence[str]) -> Checkpoint:
+        """Return the same with the tensors in the order of ``names``, without those whose counts are incomplete."""
+        whole = [name for name in names if name not in self.not_finite | self.masked]
+        return replace(self, collected=self.collected.ordered(whole))
 
     def merged(self, other: Checkpoint) -> Checkpoint:
         """Merge the checkpoints of two shards; the result is that of one pass over both.
@@ -50,14 +58,21 @@ class Checkpoint:
             self.digests | other.digests,
             self.skipped | other.skipped,
             self.not_finite | other.not_finite,
+            self.masked | other.masked,
         )
 
     def save(self, folder: Path, manifest: Manifest) -> None:
         """Write the checkpoint and its manifest to ``folder``, which is replaced as a whole."""
         with atomic_folder(folder) as temporary:
             save_collected(temporary, self.collected)
-            note = {"done": self.done, "counted": self.counted, "digests": self.digests, "skipped": self.skipped}
-            note["not_finite"] = sorted(self.not_finite)
+            note = {
+                "done": self.done,
+                "counted": self.counted,
+                "digests": self.digests,
+                "skipped": self.skipped,
+                "not_finite": sorted(self.not_finite),
+                "masked": sorted(self.masked),
+            }
             write_text(temporary / POSITION_FILE, json.dumps(note))
             write_text(temporary / MANIFEST_FILE, manifest.model_dump_json())
 
@@ -73,6 +88,7 @@ class Checkpoint:
                 {int(index): str(digest) for index, digest in note["digests"].items()},
                 {int(index): str(why) for index, why in note["skipped"].items()},
                 frozenset(map(str, note["not_finite"])),
+                frozenset(map(str, note["masked"])),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadRun(f"{folder} is damaged ({error}).", "Calibrate again with --fresh.") from error

@@ -7,12 +7,11 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from queue import SimpleQueue
 
-from quantkit.calibrators.collect import first_widths
 from quantkit.core.errors import BadData, QuantkitError
 from quantkit.core.progress import Progress
 from quantkit.core.shard import Shard
@@ -22,7 +21,7 @@ from quantkit.graph.channel_axes import channel_axes
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.pipeline.calibration.checkpoint import Checkpoint, resumable
-from quantkit.pipeline.calibration.workers import Group, Worker, division, first_maxima, usable_cores
+from quantkit.pipeline.calibration.workers import FirstBatch, Group, Worker, division, first_maxima, usable_cores
 from quantkit.pipeline.manifest import Manifest
 from quantkit.pipeline.run_directory import PARTIAL
 from quantkit.runtime.activations import Activations, ActivationSession, Runner
@@ -59,14 +58,6 @@ class Counting:
         return self.model.fixed_batch or 1
 
 
-@dataclass(frozen=True)
-class FirstBatch:
-    """The max|x| of every tensor over the first batch, and the size in bytes of the activations of one run."""
-
-    maxima: dict[str, float]
-    size: int
-
-
 def look_at_first_batch(
     counting: Counting, runner: Runner, stream: Stream
 ) -> tuple[FirstBatch, tuple[Group, Activations] | None]:
@@ -86,11 +77,11 @@ def look_at_first_batch(
     """
     samples = stream.samples(range(len(stream.indices)))
     names = stream.dataset.names
-    groups = Group.of(samples, counting.step)
-    maxima, size, only = first_maxima(runner, groups, counting.first_batch, names, counting.excluded)
-    if not maxima:
+    groups = Group.of(samples, counting.step, stream.axes)
+    first, only = first_maxima(runner, groups, counting.first_batch, names, counting.excluded)
+    if not first.maxima:
         raise BadData(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
-    return FirstBatch(maxima, size), only
+    return first, only
 
 
 def collect(
@@ -128,10 +119,10 @@ def collect(
     if threads > 1:
         session = counting.session(threads)
         runner, ready = Runner(session), None
-    widths, axes = first_widths(first.maxima), channel_axes(Graph(counting.model.graph_only.graph))
+    axes = channel_axes(Graph(counting.model.graph_only.graph))
     samples, names = len(stream.indices), stream.dataset.names
     runners = [runner, *(Runner(session) for _ in range(count - 1))]
-    workers = [Worker(runner, widths, samples, axes, names, threads, counting.excluded) for runner in runners]
+    workers = [Worker(runner, first, samples, axes, names, threads, counting.excluded) for runner in runners]
 
     partial = folder / PARTIAL if folder else None
     earlier = resumable(partial, manifest) if partial else None
@@ -139,8 +130,7 @@ def collect(
     with progress("calibrating", len(work.positions), "images", work.done) as advance:
         work.run(counting.step, advance, ready)
     found = work.checkpoint()
-    known = [name for name in session.names if name not in found.not_finite]
-    return replace(found, collected=found.collected.ordered(known))
+    return found.ordered(session.names)
 
 
 class _Pass:
@@ -203,7 +193,7 @@ class _Pass:
                 if ready:
                     self._hand_over(pool, count, _Task(*ready, self._workers[0]))
                     positions = positions[len(ready[0].samples) :]
-                for group in Group.of(self._stream.samples(positions), step):
+                for group in Group.of(self._stream.samples(positions), step, self._stream.axes):
                     while len(self._pending) > len(self._workers):
                         self._settle(advance)
                     self._hand_over(pool, count, _Task(group))
@@ -226,15 +216,18 @@ class _Pass:
     def checkpoint(self) -> Checkpoint:
         """Return the counts so far. Must not be called while tasks are pending."""
         parts = [worker.collected() for worker in self._workers]
-        earlier = self._earlier.not_finite if self._earlier else frozenset[str]()
+        not_finite = frozenset[str]().union(*(worker.not_finite for worker in self._workers))
+        masked = frozenset[str]().union(*(worker.masked for worker in self._workers))
         if self._earlier:
             parts.append(self._earlier.collected)
+            not_finite, masked = not_finite | self._earlier.not_finite, masked | self._earlier.masked
         return Checkpoint(
             reduce(Collected.merged, parts),
             *self._behind,
             self._stream.digests(),
             dict(self._stream.skipped),
-            frozenset().union(earlier, *(worker.not_finite for worker in self._workers)),
+            not_finite,
+            masked,
         )
 
     def _hand_over(self, pool: ThreadPoolExecutor, count: Callable[[_Task], None], task: _Task) -> None:

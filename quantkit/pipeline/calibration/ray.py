@@ -7,7 +7,6 @@ import math
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from quantkit.core.shard import Shard
 from quantkit.datasets import OpenedData
 from quantkit.datasets.stream import check_unreadable
 from quantkit.pipeline.calibration.checkpoint import Checkpoint, resumable
-from quantkit.pipeline.calibration.one_pass import FirstBatch, collect, look_at_first_batch
+from quantkit.pipeline.calibration.one_pass import collect, look_at_first_batch
 from quantkit.pipeline.calibration.stage import CountAll, Job, chosen, open_calibration_data, prepare_job
+from quantkit.pipeline.calibration.workers import FirstBatch
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest
 from quantkit.pipeline.run_directory import PARTIAL
 from quantkit.runtime.activations import Runner
@@ -75,7 +75,7 @@ def _count(
     ray: Any, job: Job, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress
 ) -> Checkpoint:
     """Count all shards, reusing those that an interrupted attempt left in ``folder``."""
-    stream, counting = chosen(opened), job.counting()
+    stream, counting = chosen(opened, job.model), job.counting()
     samples = len(stream.indices)
     of = min(MOST_SHARDS, math.ceil(samples / max(SAMPLES_A_SHARD, counting.step)))
     sizes = {shard: len(shard.positions(samples, counting.step)) for shard in (Shard(n, of) for n in range(1, of + 1))}
@@ -108,7 +108,7 @@ def _count(
                 ray.cancel(unfinished)
     assert total is not None  # there is at least one shard
     check_unreadable(total.skipped, stream.names, opened.dataset.source)
-    return replace(total, collected=total.collected.ordered([n for n in names if n not in total.not_finite]))
+    return total.ordered(names)
 
 
 def count_shard(config: str, manifest: str, first: FirstBatch, shard: Shard) -> Checkpoint:
@@ -134,7 +134,7 @@ def count_shard(config: str, manifest: str, first: FirstBatch, shard: Shard) -> 
             f"{job.model.path} or {opened.dataset.source} differs on the machine {platform.node()}.",
             "Keep both on a file system that all machines of the cluster share.",
         )
-    return collect(job.counting(cores=1), chosen(opened), shard, None, own, silent, first)
+    return collect(job.counting(cores=1), chosen(opened, job.model), shard, None, own, silent, first)
 
 
 def _result(ray: Any, ready: Any, shard: Shard) -> Checkpoint:

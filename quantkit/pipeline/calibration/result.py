@@ -62,13 +62,13 @@ def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint
     """
     if not found.counted:
         raise BadData(f"No sample of {source.data} could be read.", "Check the files.")
-    after = warnings_after(source.names, found.skipped, found.collected)
+    after = warnings_after(source.names, found.skipped, found.collected, found.masked)
     for warning in after:
         log.warning("%s", warning)
     calibration = Calibration(
         created=now(),
         versions={name: version(name) for name in ("numpy", "onnx", "onnxruntime")} | {"quantkit": __version__},
-        model=ModelRef(path=manifest.model, sha256=manifest.model_sha256),
+        model=ModelRef(path=manifest.model, sha256=manifest.model_sha256, batch_axis=config.model.batch_axis),
         data=DataRef(
             path=source.data,
             sha256=samples_sha256(found.digests, len(source.names)),
@@ -81,6 +81,7 @@ def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint
         method=config.calibrate.method,
         exclude=tuple(config.calibrate.exclude),
         not_finite=tuple(sorted(found.not_finite)),
+        masked=tuple(sorted(found.masked)),
         warnings=(*source.warnings, *after),
         tensors=solved_tensors(found.collected, config, found.counted),
         collected=found.collected,

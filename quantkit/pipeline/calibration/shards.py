@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Literal
@@ -128,9 +127,7 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
             "use --ray.",
         ) from error
     check_unreadable(found.skipped, source.names, source.data)
-    found = replace(
-        found, collected=found.collected.ordered([n for n in parts[first].order if n not in found.not_finite])
-    )
+    found = found.ordered(parts[first].order)
     folder = output if output is not None else choose_folder(manifest)
     with own_folder(folder):
         return finish(config, manifest, source, found, folder), config

@@ -147,7 +147,7 @@ def prepare_job(config: Config, data: Any = None) -> Job:
     data = config.data.calibration if data is None else data
     if data is None:
         raise BadConfig("No calibration data is given.", "Give --data, or set [data] calibration in quantkit.toml.")
-    model = open_model(config.model.path)
+    model = open_model(config.model.path, config.model.batch_axis)
     return Job(config, model, model.sha256(), data)
 
 
@@ -183,12 +183,12 @@ def count(
     Raises:
         BadInput: An activation is not finite, or too many samples are unreadable.
     """
-    return collect(job.counting(), chosen(opened), shard, folder, manifest, progress)
+    return collect(job.counting(), chosen(opened, job.model), shard, folder, manifest, progress)
 
 
-def chosen(opened: OpenedData) -> Stream:
-    """Make a stream of the chosen samples."""
-    return Stream(opened.dataset, [int(i) for i in opened.indices])
+def chosen(opened: OpenedData, model: ModelFile) -> Stream:
+    """Make a stream of the chosen samples, as the model takes them."""
+    return Stream(opened.dataset, [int(i) for i in opened.indices], model.batch_axes)
 
 
 def count_here(job: Job, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress) -> Checkpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.extent import STRANGE, Extent
@@ -24,13 +24,16 @@ def idle_patterns(model: ModelFile, exclude: Sequence[str]) -> list[str]:
     return [f"--exclude matches no node or tensor: {some(idle)}."] if idle else []
 
 
-def warnings_after(names: Sequence[str], skipped: Mapping[int, str], collected: Collected) -> list[str]:
-    """Warn about skipped images, tensors that were always zero, and ranges that a few images decided.
+def warnings_after(
+    names: Sequence[str], skipped: Mapping[int, str], collected: Collected, masked: Collection[str] = ()
+) -> list[str]:
+    """Warn about skipped images, tensors with -Inf or only zeros, and ranges that a few images decided.
 
     Args:
         names: The names of the chosen samples, in order.
         skipped: The reasons why samples were skipped, by position.
         collected: The counts.
+        masked: The tensors that held -Inf.
 
     Returns:
         The warnings.
@@ -39,6 +42,11 @@ def warnings_after(names: Sequence[str], skipped: Mapping[int, str], collected: 
     if skipped:
         reasons = [f"{names[position]} ({why})" for position, why in sorted(skipped.items())]
         sentences.append(f"{len(reasons)} of {len(names)} images could not be read and were skipped: {some(reasons)}.")
+    if masked:
+        sentences.append(
+            f"{len(masked)} {'tensor holds' if len(masked) == 1 else 'tensors hold'} -inf, as masks do, and "
+            f"{'stays' if len(masked) == 1 else 'stay'} in floating point: {some(sorted(masked))}."
+        )
     dead = [name for name, histogram in collected.histograms.items() if histogram.is_dead]
     if dead:
         sentences.append(f"{len(dead)} tensors were zero for every image: {some(dead)}.")

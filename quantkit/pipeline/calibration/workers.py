@@ -12,10 +12,11 @@ from itertools import groupby, repeat
 
 import numpy as np
 
-from quantkit.calibrators.collect import Collector, NotFinite, note_maxima
+from quantkit.calibrators.collect import Collector, NotFinite, first_widths, note_maxima
 from quantkit.core.errors import BadData
 from quantkit.core.statistics.collected import Collected
 from quantkit.datasets import Sample, stacked
+from quantkit.datasets.stream import BatchAxes
 from quantkit.runtime.activations import Activations, Inputs, Runner
 
 ACTIVATION_MEMORY = 256 << 20  # bytes; the limit for the activations of all workers together
@@ -23,28 +24,50 @@ ACTIVATION_MEMORY = 256 << 20  # bytes; the limit for the activations of all wor
 
 @dataclass(frozen=True)
 class Group:
-    """The samples of one run of the model, and its inputs, padded to the model's fixed batch."""
+    """The samples of one run of the model, and its inputs, padded to the model's fixed batch of ``step``."""
 
     samples: list[Sample]
     inputs: Inputs
+    step: int
+    first_axis: bool  # True if the batch is the first axis of every input that has a batch axis
 
     @classmethod
-    def of(cls, samples: Iterable[Sample], step: int) -> Iterator[Group]:
+    def of(cls, samples: Iterable[Sample], step: int, axes: BatchAxes | None = None) -> Iterator[Group]:
         """Yield groups of the readable samples whose positions belong to the same ``step`` positions."""
+        first_axis = not any((axes or {}).values())
         for _, run in groupby(samples, key=lambda sample: sample.position // step):
             own = list(run)
-            yield cls(own, stacked([*own, *repeat(own[-1], step - len(own))]).inputs)
+            inputs = stacked([*own, *repeat(own[-1], step - len(own))], axes).inputs
+            yield cls(own, inputs, step, first_axis)
 
     def rows(self, activations: Activations) -> Iterator[tuple[Sample, Activations]]:
         """Yield the activations of each sample.
 
-        A tensor without a row per sample goes to the first sample as a whole.
+        A tensor without a row per sample goes to the first sample as a whole, and so does everything where samples are
+        stacked along another axis than the first. It is the sample that matters then, not which of a run's.
         """
-        step = len(next(iter(self.inputs.values())))
-        rowed = {name for name, array in activations.items() if array.ndim and len(array) == step}
+        if self.step == 1:
+            yield self.samples[0], activations
+            return
+        rowed = {n for n, array in activations.items() if self.first_axis and array.ndim and len(array) == self.step}
         for row, sample in enumerate(self.samples):
             own = {n: a[row : row + 1] if n in rowed else a for n, a in activations.items() if n in rowed or row == 0}
             yield sample, own
+
+
+@dataclass(frozen=True)
+class FirstBatch:
+    """What the first batch tells.
+
+    Attributes:
+        maxima: The max|x| of every tensor.
+        size: The size in bytes of the activations of one run.
+        masked: The tensors that hold -Inf.
+    """
+
+    maxima: dict[str, float]
+    size: int
+    masked: frozenset[str]
 
 
 def first_maxima(
@@ -53,7 +76,7 @@ def first_maxima(
     first_batch: int,
     names: Sequence[str],
     excluded: Callable[[str], bool] = lambda name: False,
-) -> tuple[dict[str, float], int, tuple[Group, Activations] | None]:
+) -> tuple[FirstBatch, tuple[Group, Activations] | None]:
     """Run the first batch.
 
     Args:
@@ -64,13 +87,14 @@ def first_maxima(
         excluded: True for the names of tensors that may hold NaN or Inf.
 
     Returns:
-        The max|x| of every tensor over the first batch; the size of one run's activations in bytes; and, if the batch
-        was a single group, the group with its activations, which ``runner`` still holds.
+        The first batch's statistics; and, if the batch was a single group, the group with its activations, which
+        ``runner`` still holds.
 
     Raises:
-        BadInput: An activation is not finite.
+        BadInput: An activation is NaN or +Inf.
     """
     maxima: dict[str, float] = {}
+    masked: set[str] = set()
     left, size, run = first_batch, 0, 0
     for group in groups:
         activations = runner.run(group.inputs)
@@ -79,11 +103,11 @@ def first_maxima(
         for sample, own in group.rows(activations):
             if left > 0:
                 with finite(sample, names):
-                    note_maxima(maxima, own | _settled(own, excluded), runner.clamps)
+                    masked |= note_maxima(maxima, own | _settled(own, excluded), runner.clamps)
             left -= 1
         if left <= 0:
             break
-    return maxima, size, (group, activations) if run == 1 else None
+    return FirstBatch(maxima, size, frozenset(masked)), (group, activations) if run == 1 else None
 
 
 @contextmanager
@@ -94,7 +118,7 @@ def finite(sample: Sample, names: Sequence[str]) -> Iterator[None]:
     except NotFinite as error:
         raise BadData(
             f"The tensor {error.tensor!r} holds {error.value} for {names[sample.index]}.",
-            "Check that image and the preprocessing, or leave the tensor out with --exclude.",
+            "Check that sample and the preprocessing; if the model means it, leave the tensor out with --exclude.",
         ) from error
 
 
@@ -126,7 +150,7 @@ class Worker:
     def __init__(
         self,
         runner: Runner,
-        widths: Mapping[str, float],
+        first: FirstBatch,
         samples: int,
         axes: Mapping[str, int],
         names: Sequence[str],
@@ -137,7 +161,8 @@ class Worker:
         self._excluded = excluded
         self._runner = runner
         self._names = names
-        self._collectors = [Collector(widths, samples, axes, runner.clamps) for _ in range(threads)]
+        widths = first_widths(first.maxima)
+        self._collectors = [Collector(widths, samples, axes, runner.clamps, first.masked) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="count") if threads > 1 else None
 
     def count(self, group: Group, activations: Activations | None = None) -> None:
@@ -148,7 +173,7 @@ class Worker:
             activations: The group's activations, if they are computed already.
 
         Raises:
-            BadInput: An activation is not finite; the message names tensor and sample.
+            BadInput: An activation is NaN or +Inf; the message names tensor and sample.
         """
         for sample, own in group.rows(activations or self._runner.run(group.inputs)):
             if broken := _settled(own, self._excluded):
@@ -165,6 +190,11 @@ class Worker:
                     except NotFinite:
                         note_maxima({}, own)  # raises for the first tensor in graph order
                         raise
+
+    @property
+    def masked(self) -> set[str]:
+        """The tensors that held -Inf."""
+        return set[str]().union(*(collector.masked for collector in self._collectors))
 
     def collected(self) -> Collected:
         """Return the counts of this worker so far."""

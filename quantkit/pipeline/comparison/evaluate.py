@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.comparison import Change, Interval
-from quantkit.core.errors import BadConfig, BadModel, NothingEvaluated
+from quantkit.core.comparison import Change, Interval, OutputError
+from quantkit.core.errors import BadConfig, NothingEvaluated
 from quantkit.core.predictions import Predictions
 from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
 from quantkit.datasets import Batch, Dataset, Stream
-from quantkit.datasets.stream import resized_batch
-from quantkit.measure.sqnr import OutputNoise
+from quantkit.measure.sqnr import OutputNoise, Parts
 from quantkit.pipeline.comparison.candidates import Candidate
+from quantkit.pipeline.comparison.reference import Reference
 from quantkit.pipeline.run_files import ABOUT_SAMPLES
+from quantkit.targets import Session
 from quantkit.tasks import Outputs, Result, Scorer, Task
 from quantkit.tasks.own_metric import OwnMetric
 from quantkit.tasks.sample_scores import SampleScores, Scores
@@ -30,7 +32,9 @@ class Evaluation:
 
     Attributes:
         results: The task's results, by candidate key.
+        reference: The task's result of FP32 in onnxruntime.
         sqnr_db: The SQNR of the worst output, by candidate key.
+        outputs: The errors of all outputs and their parts, by candidate key; the reference has none.
         predictions: The answers; None if the task stores none.
         first: The first batch that could be read.
         readable: The indices of all samples that could be read.
@@ -40,7 +44,9 @@ class Evaluation:
     """
 
     results: dict[str, Result]
+    reference: Result
     sqnr_db: dict[str, float | None]
+    outputs: dict[str, tuple[OutputError, ...]]
     predictions: Predictions | None
     first: Batch
     readable: list[int]
@@ -56,16 +62,18 @@ def evaluate(
     own_metrics: Sequence[OwnMetric] = (),
     step: int = 1,
     progress: Progress = silent,
+    reference: Reference | None = None,
 ) -> Evaluation:
-    """Run every sample through every candidate, and compare the outputs with FP32's on the same target.
+    """Run every sample through every candidate, and compare the outputs with those of FP32 in onnxruntime.
 
     Args:
-        candidates: The candidates; each target's FP32 comes first.
+        candidates: The candidates.
         stream: The evaluation samples.
         task: The task, which decides the metrics.
         own_metrics: The user's own metrics.
         step: The number of samples in one run of the model.
         progress: Displays the progress.
+        reference: FP32 in onnxruntime; None takes the first FP32 candidate for it.
 
     Returns:
         The results of all candidates.
@@ -74,28 +82,33 @@ def evaluate(
         BadData: The annotations do not fit the answers.
         NothingEvaluated: No sample can be read.
     """
-    counts = {candidate.key: _Count(task, own_metrics) for candidate in candidates}
-    references: dict[str, _Answered] = {}  # FP32's by target; it comes before the others
+    reference = reference or Reference(next(c.session for c in candidates if c.is_reference))
     dataset = stream.dataset
     first: Batch | None = None
+    counts: dict[str, _Count] = {}
     kept = _Kept(task)
+    sessions = {candidate.key: candidate.session for candidate in candidates}
+    if reference.key not in sessions:
+        sessions = {reference.key: reference.session} | sessions
     with progress("evaluating", len(stream.indices), "samples") as advance:
         for batch in stream.batches(step):
-            first = first or batch
+            inputs, count = batch.resized(step), len(batch.indices)
             annotations = None if dataset.annotations is None else [dataset.annotations[i] for i in batch.indices]
+            answered = partial(_answered, reference, task, own_metrics, inputs, step, annotations or [None] * count)
+            expected = answered(reference.session)
+            if first is None:
+                first = batch
+                parts = reference.parts(batch, step, expected.outputs)
+                counts = {key: _Count(task, own_metrics, parts) for key in sessions}
+                if annotations is not None and expected.answers is not None:
+                    task.check_answers(expected.answers, dataset)
             answers = {}
-            for candidate, outputs in _outputs(candidates, batch, step):
-                given = annotations or [None] * len(batch.indices)
-                own = {one.metric.name: one.values(outputs, given) for one in own_metrics}
-                answered = _Answered(outputs, task.decode(outputs), own)
-                if candidate.is_reference:
-                    references[candidate.artifact.target] = answered
-                if batch is first and annotations is not None and answered.answers is not None:
-                    task.check_answers(answered.answers, dataset)
-                counts[candidate.key].update(answered, references[candidate.artifact.target], annotations)
-                answers[candidate.key] = answered.answers
-            kept.update(batch.indices, answers)
-            advance(len(batch.indices))
+            for key, session in sessions.items():
+                found = expected if key == reference.key else answered(session)
+                counts[key].update(found, expected, annotations)
+                answers[key] = found.answers
+            kept.update(batch.indices, {candidate.key: answers[candidate.key] for candidate in candidates})
+            advance(count)
     if first is None:
         raise NothingEvaluated(f"No sample of {dataset.source} could be evaluated.", "Check the files.")
     readable = [index for position, index in enumerate(stream.indices) if position not in stream.skipped]
@@ -104,7 +117,9 @@ def evaluate(
     measured = any(result.metrics for result in results.values())
     return Evaluation(
         results=results,
+        reference=results[reference.key],
         sqnr_db={key: count.noise.sqnr_db for key, count in counts.items()},
+        outputs={key: count.noise.errors() for key, count in counts.items() if key != reference.key},
         predictions=kept.predictions(dataset),
         first=first,
         readable=readable,
@@ -123,32 +138,26 @@ class _Answered:
     own: Scores
 
 
-def _outputs(candidates: Sequence[Candidate], batch: Batch, step: int) -> Iterator[tuple[Candidate, Outputs]]:
-    """Yield every candidate's outputs for one batch, a row for each of its samples."""
-    count = len(batch.indices)
-    inputs = resized_batch(batch.inputs, step) if count < step else batch.inputs
-    for candidate in candidates:
-        found = candidate.session.infer(inputs)
-        yield candidate, {name: _by_sample(name, output, step)[:count] for name, output in found.items()}
-
-
-def _by_sample(name: str, output: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
-    """Return an output with samples along its first dimension. Raises BadModel if it has no row per sample."""
-    if output.ndim and len(output) == step:
-        return output
-    if step == 1:
-        return output[None]
-    raise BadModel(
-        f"The model's output {name!r} has shape {output.shape}, not one row for each of {step} samples.",
-        "Export the model with a dynamic batch, or a batch of 1.",
-    )
+def _answered(
+    reference: Reference,
+    task: Task,
+    own_metrics: Sequence[OwnMetric],
+    inputs: Mapping[str, npt.NDArray[Any]],
+    step: int,
+    annotations: Sequence[Any],
+    session: Session,
+) -> _Answered:
+    """Run one batch, of which as many samples count as there are annotations."""
+    outputs = reference.by_sample(session.infer(inputs), step, len(annotations))
+    own = {one.metric.name: one.values(outputs, annotations) for one in own_metrics}
+    return _Answered(outputs, task.decode(outputs), own)
 
 
 class _Count:
     """The measurements of one candidate so far."""
 
-    def __init__(self, task: Task, own_metrics: Sequence[OwnMetric]) -> None:
-        self.noise = OutputNoise()
+    def __init__(self, task: Task, own_metrics: Sequence[OwnMetric], parts: Mapping[str, Parts]) -> None:
+        self.noise = OutputNoise(parts)
         self._scorer: Scorer = task.scorer()
         self._own_scores = SampleScores([one.metric for one in own_metrics])
 

@@ -17,13 +17,14 @@ import numpy.typing as npt
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import LAYER_SAMPLES, LayerError
+from quantkit.core.decibels import decibels, energy, noise_energy
 from quantkit.core.errors import QuantkitError
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
+from quantkit.core.wording import line_of
 from quantkit.datasets import Dataset, Stream
-from quantkit.datasets.stream import resized_batch
+from quantkit.datasets.stream import BatchAxes
 from quantkit.graph.model_file import ModelFile
-from quantkit.measure.sqnr import decibels, energy, noise_energy
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.export import export
 from quantkit.runtime.layer_outputs import Layer, OnnxOutputs, layers_of
@@ -67,7 +68,7 @@ class _Study:
             return []
         try:
             step(*arguments)
-        except QuantkitError as refusal:
+        except (QuantkitError, RuntimeError) as refusal:
             self.failed, self.outputs = True, None
             return [_missing(self.artifact.target, refusal)]
         return []
@@ -81,15 +82,17 @@ class LayerSamples:
         dataset: The data set.
         indices: The indices of its readable samples; ``LAYER_SAMPLES`` spread over them are used.
         batch: The number of samples in one run of the model.
+        axes: The batch axis of each input.
     """
 
     dataset: Dataset
     indices: Sequence[int]
     batch: int
+    axes: BatchAxes = field(default_factory=dict)
 
     def stream(self) -> Stream:
         """Make a stream of the samples to use."""
-        return Stream(self.dataset, self._spread())
+        return Stream(self.dataset, self._spread(), self.axes)
 
     def __len__(self) -> int:
         return len(self._spread())
@@ -134,7 +137,7 @@ def measure_layers(
                 for study in studies:
                     warnings += study.guarded(study.open, reference.names)
                 for batch in samples.stream().batches(samples.batch):
-                    inputs = resized_batch(batch.inputs, samples.batch)  # an incomplete last batch repeats samples
+                    inputs = batch.resized(samples.batch)  # an incomplete last batch repeats samples
                     expected = reference.infer(inputs)
                     for name, values in expected.items():
                         signal[name] = signal.get(name, 0.0) + energy(values)
@@ -194,5 +197,6 @@ def _groups(layers: Sequence[Layer], calibration: Calibration, batch: int) -> li
     return groups
 
 
-def _missing(target: str, refusal: QuantkitError) -> str:
-    return f"The accuracy of layers is not measured for {target}: {refusal.what}"
+def _missing(target: str, refusal: Exception) -> str:
+    what = refusal.what if isinstance(refusal, QuantkitError) else f"it failed ({line_of(refusal, last=True)})."
+    return f"The accuracy of layers is not measured for {target}: {what}"

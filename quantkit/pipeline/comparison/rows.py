@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from quantkit.core.comparison import LayerError, Row
+from quantkit.core.decibels import FAR_DB, NOISE_DB, NOT_FINITE_DB
 from quantkit.core.figures import Metric
+from quantkit.core.wording import some
 from quantkit.measure.gpu import driver
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.comparison.evaluate import Evaluation
 from quantkit.pipeline.comparison.timing import Timed
 from quantkit.targets.session import DeviceSession
 
-NOISE_DB = 3.0  # outputs with a lower SQNR have little in common with FP32's
+SAME_DB = 40.0  # FP32 in two runtimes differs by rounding alone, which is over 80 dB; TF32 is over 50 dB
 
 
 def rows_of(
@@ -21,7 +23,9 @@ def rows_of(
     metrics: Sequence[Metric],
     layer_errors: Mapping[str, tuple[LayerError, ...]],
 ) -> list[Row]:
-    """Make a row for each candidate and batch size, compared with FP32 on the same target.
+    """Make a row for each candidate and batch size.
+
+    Its outputs are compared with those of FP32 in onnxruntime, its speed with that of FP32 on its own target.
 
     Args:
         timed: The timings of all candidates.
@@ -53,7 +57,7 @@ def _row(
     candidate, latency = timed.candidate, timed.timing.latency
     artifact, executed = candidate.artifact, candidate.session.executed_precision
     result = evaluation.results[candidate.key]
-    expected = evaluation.results[reference.candidate.key].metrics
+    expected = evaluation.reference.metrics
     notes = list(artifact.notes)
     if artifact.precision == "fp16" and "f16" not in executed:
         notes.append(f"FP16 weights, computed in {executed}")
@@ -87,6 +91,7 @@ def _row(
         layer_errors=layer_errors.get(candidate.key, ()) if timed.batch == first_batch else (),
         changes={} if candidate.is_reference else dict(result.changes),
         agreement_interval=None if candidate.is_reference else result.agreement,
+        outputs=evaluation.outputs.get(candidate.key, ()),
     )
 
 
@@ -97,14 +102,43 @@ def gpu_of(candidates: Sequence[Candidate]) -> str:
     return ", ".join([*sorted(names), *([f"driver {version}"] if version else [])])
 
 
-def noise_warnings(rows: Sequence[Row]) -> list[str]:
-    """Warn about each row whose outputs have little in common with FP32's."""
-    warnings = [
-        f"The outputs of {row.target} {row.precision.upper()}{f' ({row.variant})' if row.variant else ''} are noise "
-        f"(SQNR {row.sqnr_db:.1f} dB): something is computed wrongly, or needs --exclude."
-        for row in rows
-        if row.sqnr_db is not None and -300 < row.sqnr_db < NOISE_DB
-    ]
-    if any(row.sqnr_db is not None and row.sqnr_db <= -300 for row in rows):
+def output_warnings(rows: Sequence[Row]) -> list[str]:
+    """Warn about outputs and parts far from FP32's, about runtimes whose FP32 is, and about what was not compared."""
+    warnings, seen = [], set()
+    for row in rows:
+        if row.key in seen:  # the same at every batch size
+            continue
+        seen.add(row.key)
+        name = f"{row.target} {row.precision.upper()}{f' ({row.variant})' if row.variant else ''}"
+        measured = [error for error in row.outputs if error.sqnr_db is not None and error.sqnr_db > NOT_FINITE_DB]
+        limit = SAME_DB if row.is_reference else FAR_DB
+        far = sorted(
+            (error for error in measured if (error.sqnr_db or 0.0) < limit), key=lambda error: error.sqnr_db or 0.0
+        )
+        told = some([f"{error.name} {error.sqnr_db:.1f} dB" for error in far])
+        if far and row.is_reference:
+            warnings.append(
+                f"{row.target} computes this model otherwise than onnxruntime, whose FP32 all rows are compared with: "
+                f"its own FP32 has an SQNR of only {told}."
+            )
+        elif far and (far[0].sqnr_db or 0.0) < NOISE_DB:
+            warnings.append(
+                f"The outputs of {name} are noise (SQNR {told}): something is computed wrongly, or needs --exclude."
+            )
+        elif far:
+            warnings.append(f"The outputs of {name} are far from FP32's (SQNR {told}): see the layers, or --exclude.")
+        warnings += _not_compared(row, name)
+    if any(error.sqnr_db is not None and error.sqnr_db <= NOT_FINITE_DB for row in rows for error in row.outputs):
         warnings.append("Some outputs are not finite; their SQNR is given as -300 dB.")
+    return warnings
+
+
+def _not_compared(row: Row, name: str) -> list[str]:
+    sizes = [f"{error.output} in {error.left_out} samples" for error in row.outputs if error.left_out]
+    missing = [error.output for error in row.outputs if not error.measured and not error.left_out]
+    warnings = []
+    if sizes:
+        warnings.append(f"Outputs of {name} have another size than FP32's, and SQNR leaves them out: {some(sizes)}.")
+    if missing:
+        warnings.append(f"{name} has no output {some(missing)}, which is not compared.")
     return warnings

@@ -15,16 +15,22 @@ from quantkit.core.figures import ROW_METRICS
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.datasets import OpenedData, Stream, open_dataset
+from quantkit.datasets.base import class_indices
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.environment import environment
 from quantkit.pipeline.comparison.candidates import Candidate, candidates_of, working_targets
-from quantkit.pipeline.comparison.evaluate import Evaluation, evaluate
+from quantkit.pipeline.comparison.delivered import delivery_warnings
+from quantkit.pipeline.comparison.evaluate import evaluate
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
 from quantkit.pipeline.comparison.layer_errors import LayerSamples, measure_layers
-from quantkit.pipeline.comparison.rows import gpu_of, noise_warnings, rows_of
+from quantkit.pipeline.comparison.reference import Reference
+from quantkit.pipeline.comparison.rows import gpu_of, output_warnings, rows_of
 from quantkit.pipeline.comparison.timing import time_candidates
 from quantkit.pipeline.export import calibrated_model
-from quantkit.tasks import Task, task_for
+from quantkit.tasks import AUTO, Task, task_for
+from quantkit.tasks.class_outputs import HOW_TO_SAY, said_decision
+from quantkit.tasks.classification import Classification
 from quantkit.tasks.own_metric import OwnMetric, load_function
 
 log = logging.getLogger("quantkit")
@@ -69,7 +75,7 @@ class Prepared:
 
     def stream(self) -> Stream:
         """Make a stream of the chosen samples."""
-        return Stream(self.opened.dataset, [int(i) for i in self.opened.indices])
+        return Stream(self.opened.dataset, [int(i) for i in self.opened.indices], self.model.batch_axes)
 
 
 def compare(
@@ -94,18 +100,21 @@ def compare(
     """
     prepared = prepare(config, recipe, artifacts, progress, given or FromPython())
     stream, candidates = prepared.stream(), prepared.candidates
-    evaluation = evaluate(candidates, stream, prepared.task, prepared.own_metrics, prepared.step, progress)
-    samples = LayerSamples(prepared.opened.dataset, evaluation.readable, prepared.step)
+    reference = Reference.of(prepared.model, candidates)
+    evaluation = evaluate(candidates, stream, prepared.task, prepared.own_metrics, prepared.step, progress, reference)
+    samples = LayerSamples(prepared.opened.dataset, evaluation.readable, prepared.step, prepared.model.batch_axes)
     errors, unmeasured = measure_layers(candidates, recipe, prepared.model, samples, artifacts, progress)
-    timed = time_candidates(candidates, evaluation.first, prepared.sizes, progress)
+    limits = config.compare.rounds, config.compare.seconds
+    timed = time_candidates(candidates, evaluation.first, prepared.sizes, progress, *limits)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
     rows = rows_of(timed, evaluation, metrics, errors)
     warnings = [
         *prepared.warnings,
         *evaluation.warnings,
         *unmeasured,
-        *_fp32_warnings(candidates, evaluation),
-        *noise_warnings(rows),
+        *evaluation.reference.warnings,
+        *output_warnings(rows),
+        *delivery_warnings(candidates, evaluation.first, prepared.model.fixed_batch),
         *fallback_warnings(rows),
     ]
     for warning in warnings:
@@ -121,6 +130,7 @@ def compare(
         environment=environment(gpu_of(candidates)),
         warnings=tuple(warnings),
         task=prepared.task.name,
+        answers=str(prepared.task.decision) if isinstance(prepared.task, Classification) else "",
         metrics=metrics,
         predictions=evaluation.predictions,
     )
@@ -130,10 +140,9 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
     """Open the model and the data, choose the task, and load every candidate; see :func:`compare`."""
     targets = working_targets(config)
     model = calibrated_model(recipe.calibration)
-    task = task_for(config.task.name, model.outputs)
+    opened, task = open_evaluation_data(config, model, given.data)
     own_metrics = own_metrics_of(config, given.metrics, task)
-    opened = open_evaluation_data(config, model, task, given.data)
-    for note in opened.notes:
+    for note in (*opened.notes, _about_answers(config, task)):
         log.info("%s", note)
     warnings = list(opened.warnings)
     if recipe.changes:
@@ -174,20 +183,20 @@ def own_metrics_of(config: Config, functions: Sequence[Callable[..., Any]], task
     return own
 
 
-def open_evaluation_data(config: Config, model: ModelFile, task: Task, data: Any = None) -> OpenedData:
-    """Open the evaluation data and check its annotations against the model's outputs.
+def open_evaluation_data(config: Config, model: ModelFile, data: Any = None) -> tuple[OpenedData, Task]:
+    """Open the evaluation data, choose the task, and check the annotations against the model's outputs.
 
     Args:
         config: The effective configuration.
         model: The model.
-        task: The task, which checks the annotations.
         data: A Python object with samples, instead of ``[data] evaluation``.
 
     Returns:
-        The chosen samples.
+        The chosen samples, and the task.
 
     Raises:
         BadData: There is no data, or it does not fit the model.
+        BadConfig: There is no such task, or what is said of its answers does not fit the model.
     """
     data = config.data.evaluation if data is None else data
     if data is None:
@@ -201,11 +210,24 @@ def open_evaluation_data(config: Config, model: ModelFile, task: Task, data: Any
         config.class_names(),
         config.data.labels,
     )
-    if opened.dataset.annotations is not None:
+    annotations = opened.dataset.annotations
+    own = config.task
+    task = task_for(
+        own.name,
+        model.outputs,
+        Graph(model.graph_only.graph),
+        said_decision(model.outputs, own.output, own.axis, own.threshold),
+        labelled=class_indices(annotations) is not None,
+    )
+    if annotations is not None:
         task.check(model.outputs, opened.dataset)
-    return opened
+    return opened, task
 
 
-def _fp32_warnings(candidates: Sequence[Candidate], evaluation: Evaluation) -> tuple[str, ...]:
-    """Return the warnings about the first target's FP32 figures, which concern all others, too."""
-    return evaluation.results[candidates[0].key].warnings
+def _about_answers(config: Config, task: Task) -> str:
+    """Say what decides about the answers that are compared."""
+    if isinstance(task, Classification):
+        return f"Answers: {task.decision}."
+    if config.task.name == AUTO:
+        return f"No agreement is measured, for no output is known to hold answers. {HOW_TO_SAY}."
+    return f"Task: {task.name}."

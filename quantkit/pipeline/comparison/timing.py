@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.comparison import GpuLoad, LayerTime
 from quantkit.core.progress import Progress, silent
 from quantkit.datasets import Batch
-from quantkit.datasets.stream import resized_batch
 from quantkit.measure.gpu import under_load
-from quantkit.measure.latency import Timing, rounds_for, time_sessions
+from quantkit.measure.latency import ROUNDS, SECONDS, Timing, schedule, time_sessions
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.targets.session import DeviceSession, TimedSession
 
-LAYER_REPEATS = 20  # inferences that each layer's mean time is taken from
+LAYER_REPEATS = 20  # inferences that each layer's mean time is taken from, if there is time
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,12 @@ class Timed:
 
 
 def time_candidates(
-    candidates: Sequence[Candidate], first: Batch, sizes: Sequence[int], progress: Progress = silent
+    candidates: Sequence[Candidate],
+    first: Batch,
+    sizes: Sequence[int],
+    progress: Progress = silent,
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
 ) -> list[Timed]:
     """Time every candidate at every batch size.
 
@@ -42,24 +47,30 @@ def time_candidates(
         first: The samples to use, repeated or cut to each size.
         sizes: The batch sizes; layers are timed at the first of them only.
         progress: Displays the progress.
+        rounds: The number of rounds, if there is time for them.
+        seconds: The seconds for each candidate and batch size.
 
     Returns:
         The timings, by batch size and candidate.
     """
     found = []
     for size in sizes:
-        inputs = resized_batch(first.inputs, size)
+        inputs = first.resized(size)
         at = f" at batch {size}" if len(sizes) > 1 else ""
-        with progress(f"timing{at}", rounds_for(len(candidates)), "rounds") as advance:
-            timings = time_sessions([candidate.session for candidate in candidates], inputs, size, advance)
+        sessions = [candidate.session for candidate in candidates]
+        plan = schedule(sessions, inputs, rounds, seconds)
+        with progress(f"timing{at}", plan.steps, "rounds") as advance:
+            timings = time_sessions(sessions, inputs, size, advance, plan)
         for candidate, timing in zip(candidates, timings, strict=True):
-            found.append(_looked_at(candidate, size, timing, inputs, layers=size == sizes[0]))
+            repeats = int(np.clip(1e3 * seconds / timing.latency.p50, 1, LAYER_REPEATS)) if size == sizes[0] else 0
+            found.append(_looked_at(candidate, size, timing, inputs, repeats))
     return found
 
 
 def _looked_at(
-    candidate: Candidate, batch: int, timing: Timing, inputs: Mapping[str, npt.NDArray[Any]], layers: bool
+    candidate: Candidate, batch: int, timing: Timing, inputs: Mapping[str, npt.NDArray[Any]], repeats: int
 ) -> Timed:
+    """Return a timing with its details; layers are timed if they are to be run at all."""
     session = candidate.session
     load: GpuLoad | None = None
     runtime: Mapping[str, str] = {}
@@ -69,5 +80,5 @@ def _looked_at(
         runtime = session.runtime
     else:
         return Timed(candidate, batch, timing)
-    times = session.layer_times(inputs, LAYER_REPEATS) if layers else ()
+    times = session.layer_times(inputs, repeats) if repeats else ()
     return Timed(candidate, batch, timing, load, times, runtime)

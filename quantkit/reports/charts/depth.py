@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
-from quantkit.measure.sqnr import NOT_FINITE_DB
+from quantkit.core.decibels import NOT_FINITE_DB
 from quantkit.reports import wording
 from quantkit.reports.charts.labels import LABEL
 from quantkit.reports.charts.scatter import MARKERS

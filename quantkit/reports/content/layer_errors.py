@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantkit.core.comparison import LayerError, Row
-from quantkit.measure.sqnr import NOT_FINITE_DB
+from quantkit.core.decibels import NOT_FINITE_DB
 from quantkit.reports import wording
 from quantkit.reports.content.tensors import TensorEntry
 

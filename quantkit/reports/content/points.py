@@ -131,7 +131,8 @@ def _facts(point: Point, quality: Quality, digits: int, on_front: bool) -> list[
         f"Latency p50 {latency.p50:.3g} ms, p10–p90 {latency.p10:.3g}–{latency.p90:.3g} ms",
     ]
     if not row.is_reference:
-        lines.append(f"{row.speedup:.2f}x FP32's speed, SQNR {wording.sqnr(row.sqnr_db)} dB")
+        sqnr = f", SQNR {wording.sqnr(row.sqnr_db)} dB" if row.has_sqnr else ""
+        lines.append(f"{row.speedup:.2f}x FP32's speed{sqnr}")
         if row.metrics and row.agreement is not None:
             lines.append(f"Agrees with FP32 on {wording.percent(row.agreement, digits)}")
     if on_front:

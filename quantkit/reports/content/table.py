@@ -53,7 +53,11 @@ def columns(comparison: Comparison) -> list[Column]:
         *(_drop(metric) for metric in metrics[:1] if not metric.of_fp32),
         *(_metric(metric, digits, first=False) for metric in metrics[1:]),
         *_agreement(comparison, digits),
-        Column("SQNR dB", "Signal to quantization noise of the worst output", _sqnr),
+        Column(
+            "SQNR dB",
+            "Signal to quantization noise of the worst output; beneath it that of a worse part",
+            _sqnr,
+        ),
         *_latencies(comparison),
         Column(
             "/s",
@@ -147,13 +151,17 @@ def _agreement(comparison: Comparison, digits: int) -> list[Column]:
             return Cell(wording.DASH, None)
         return Cell(wording.percent(row.agreement, digits).removesuffix(" %"), row.agreement)
 
-    return [Column("Agree %", "Share of samples with the same answer as FP32 on this target", cell)]
+    by = f", by {comparison.answers}" if comparison.answers else ""
+    return [Column("Agree %", f"Share of answers equal to those of FP32 in ONNX Runtime{by}", cell)]
 
 
 def _sqnr(row: Row) -> Cell:
-    text = wording.DASH if row.is_reference else wording.sqnr(row.sqnr_db)
-    key = None if row.is_reference else row.sqnr_db if row.sqnr_db is not None else 1e9  # bit-exact is best
-    return Cell(text, key)
+    if not row.has_sqnr:
+        return Cell(wording.DASH, None)
+    key = row.sqnr_db if row.sqnr_db is not None else 1e9  # bit-exact is best
+    part = row.worst_part
+    worse = part is not None and (row.sqnr_db is None or (part.sqnr_db or 0.0) < row.sqnr_db)
+    return Cell(wording.sqnr(row.sqnr_db), key, f"{part.part} {wording.sqnr(part.sqnr_db)}" if part and worse else "")
 
 
 def _latencies(comparison: Comparison) -> list[Column]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quantkit.core.comparison import Comparison, Interval, Row
+from quantkit.core.decibels import FAR_DB, NOISE_DB
 from quantkit.core.figures import Metric
 from quantkit.gates import GateResult, Verdict
+from quantkit.gates.rule import metric_name
 from quantkit.reports import wording
 
 MOST_NAMED_RULES = 3  # failed rules that the sentence names; the table of rules has all
@@ -34,7 +36,7 @@ class Judgement:
 
 
 def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
-    """Judge a comparison. Only a gate can say "Ship".
+    """Judge a comparison. Only a gate can say "Ship", and only of outputs that are known to be good enough.
 
     Args:
         comparison: The comparison; None if the run is not compared yet.
@@ -49,6 +51,10 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
             return Judgement("open", "Calibrated, not compared yet", "run quantkit compare to measure it.")
         return Judgement("open", "No gate", "no rule has judged these figures yet; run quantkit gate.", results)
     if gate.exit_code == 0:
+        doubts = _doubts(comparison, gate) if comparison else []
+        if doubts:
+            reason = f"{_passed(gate).removesuffix('.')}, but {_named(doubts)}."
+            return Judgement("open", "Not to be shipped unseen", reason, results)
         return Judgement("ship", "Ship", _passed(gate), results)
     failed = _failures(gate)
     if gate.exit_code == 1:
@@ -91,6 +97,29 @@ def _passed(gate: GateResult) -> str:
     return "the gate rule is met." if count == 1 else f"all {count} gate checks passed."
 
 
+def _doubts(comparison: Comparison, gate: GateResult) -> list[str]:
+    """Return what speaks against shipping although no rule failed.
+
+    Noise always does. A significant loss, and outputs far from FP32's, do if no rule judges them.
+    """
+    judged = {verdict.row.key: verdict.row for verdict in gate.verdicts if verdict.row is not None}
+    rules = {metric_name(verdict.rule.metric) for verdict in gate.verdicts}
+    of_answers = rules & {"agreement", "sqnr_db", "worst_part_sqnr_db", *(metric.name for metric in comparison.metrics)}
+    doubts = []
+    for row in judged.values() if judged else judged_rows(comparison):
+        name, worst = _subject(row, comparison.rows), wording.worst_output(row)
+        if worst is not None and worst[1] < NOISE_DB:
+            doubts.append(f"{worst[0]} of {name} is noise ({wording.sqnr(worst[1])} dB)")
+        elif worst is not None and worst[1] < FAR_DB and not of_answers:
+            doubts.append(f"{worst[0]} of {name} is far from FP32's ({wording.sqnr(worst[1])} dB)")
+        elif not row.is_reference and not row.has_sqnr and not row.metrics and row.agreement is None:
+            doubts.append(f"nothing tells how good the answers of {name} are")
+        for metric, change in row.changes.items():
+            if change.p_value < SIGNIFICANT and row.drop.get(metric, 0.0) > 0 and metric not in rules:
+                doubts.append(f"the loss of {comparison.metric(metric).title} of {name} is more than chance")
+    return list(dict.fromkeys(doubts))
+
+
 def _failures(gate: GateResult) -> str:
     return _named([_miss(v) for v in gate.verdicts if v.outcome == "fail"])
 
@@ -120,8 +149,12 @@ def _result(row: Row, comparison: Comparison) -> str:
     elif row.agreement is not None:
         clauses[0] += f" of {comparison.samples} unlabelled samples"
     text = f"{_subject(row, comparison.rows)} {_listed(clauses)}.{caveat}"
+    worst = wording.worst_output(row)
     if wording.has_broken_outputs(row):
         text += " Its outputs are not finite, or nothing but noise."
+    elif worst is not None and worst[1] < FAR_DB:
+        what = "is noise" if worst[1] < NOISE_DB else "is far from FP32's"
+        text += f" {worst[0][:1].upper()}{worst[0][1:]} {what}, with an SQNR of {wording.sqnr(worst[1])} dB."
     if row.precision == "int8" and not re.search(r"(?:u|s|i|int)8", row.executed_precision):
         text += f" It did not run in INT8, but in {row.executed_precision}."
     return text

@@ -31,6 +31,7 @@ class OnnxRuntime(Target):
 
     name = "onnxruntime"
     precisions = PRECISIONS
+    is_reference = True
 
     def __init__(self, settings: Record | None = None) -> None:
         """Accept settings as every target does; this one has none."""

@@ -74,11 +74,14 @@ class _Part:
             output = outputs[name] if _fuses_with_sum(outputs[name]) else rounded
             key = _key(output)
             if key not in places:
-                places[key] = len(self._model.outputs)
+                before = len(self._model.outputs)
                 try:
                     self._model.add_outputs(output)
                 except RuntimeError as error:
                     raise self._refusal(error) from error
+                if len(self._model.outputs) == before:  # OpenVINO adds no second output to the same place
+                    continue
+                places[key] = before
             self._positions[name] = places[key]
         self._request: Any = None
         self._shapes: dict[str, tuple[int, ...]] = {}

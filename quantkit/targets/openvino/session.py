@@ -55,7 +55,7 @@ class OpenVinoSession:
         self._requests: dict[Shapes, Any] = {}
         first = self._compiled(self._first_shapes(), self._config)
         self._requests[self._key(self._first_shapes())] = first.create_infer_request()
-        self._outputs = [output.any_name for output in first.outputs]
+        self._outputs = [_name_of(output) for output in self._model.outputs]
         self.runtime = runtime_of(first, "fixed" if self._fixes or not self._dynamic else "dynamic")
         self.executed_precision = executed_precision(first.get_runtime_model())
 
@@ -67,6 +67,17 @@ class OpenVinoSession:
         """Run one batch; return the outputs by name, copied out of OpenVINO's memory. Raises BadInput if it fails."""
         try:
             results = self._request(inputs).infer(dict(inputs), share_inputs=True)
+        except (RuntimeError, TargetRefuses) as error:
+            raise failed_on(inputs, "OpenVINO", error) from error
+        return {name: np.array(results[i]) for i, name in enumerate(self._outputs)}
+
+    def as_delivered(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]] | None:
+        """Run one batch on the model with its own dynamic shapes; return None if :meth:`infer` does that already."""
+        if not self._fixes:
+            return None
+        try:
+            request = self._compiled({}, self._config).create_infer_request()
+            results = request.infer(dict(inputs))
         except (RuntimeError, TargetRefuses) as error:
             raise failed_on(inputs, "OpenVINO", error) from error
         return {name: np.array(results[i]) for i, name in enumerate(self._outputs)}
@@ -176,8 +187,14 @@ class OpenVinoSession:
             ) from error
 
 
+def _name_of(output: Any) -> str:
+    """Return the name of an output in the ONNX model, of which it may have several if others are copies of it."""
+    own = output.get_node().get_friendly_name().removesuffix("/sink_port_0")
+    return own if own in output.get_names() else str(output.any_name)
+
+
 def _fill(request: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
     """Copy a batch into the request's own memory."""
     tensor = library.openvino().Tensor
     for name, array in inputs.items():
-        request.set_tensor(name, tensor(np.ascontiguousarray(array), shared_memory=False))
+        request.set_tensor(name, tensor(np.asarray(array, order="C"), shared_memory=False))

@@ -23,6 +23,7 @@ from quantkit.targets.base import Availability, Target, canonical_device
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import devices, library
 from quantkit.targets.openvino.bisection import offending
+from quantkit.targets.openvino.delivery import delivered
 from quantkit.targets.openvino.frontend import read_onnx
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.openvino.workarounds import misfused
@@ -68,7 +69,8 @@ class OpenVino(Target):
         """Write ``model.xml`` and ``model.bin``.
 
         If an INT8 model does not compile although FP32 does, the layers at fault are found by bisection and left in
-        floating point, and a note says so.
+        floating point, and a note says so. An INT8 model with dynamic shapes must compute what it computes with fixed
+        ones.
 
         Args:
             model: The user's model.
@@ -106,10 +108,11 @@ class OpenVino(Target):
         reason = _failure(made)
         if reason is not None:
             made, own = self._without_offending(model, quantized, reason)
+        made, kept = delivered(made, recipe.ranges)
         self._save(made, folder, compress=False)
         meant = meant_int8(made)
         layers = Layers(len(meant), {name: reason for name, reason in meant.items() if reason})
-        return Artifact(self.name, precision, files, notes + own, placement, layers)
+        return Artifact(self.name, precision, files, notes + own + kept, placement, layers)
 
     def load(self, artifact: Artifact, device: str) -> TimedSession:
         """Compile an artifact.

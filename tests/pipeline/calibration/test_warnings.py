@@ -15,7 +15,7 @@ from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.extent import Extent
 from quantkit.core.statistics.histogram import BINS, Histogram
 from quantkit.datasets import open_dataset
-from quantkit.graph.model_file import ModelInput
+from quantkit.graph.model_io import ModelInput
 from quantkit.pipeline.calibration.warnings import warnings_after
 from tests.conftest import tiny_model, write_images
 

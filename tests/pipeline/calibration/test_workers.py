@@ -64,7 +64,7 @@ def passed(model: Path, data: Path, cores: int, folder: Path | None = None, **ca
     """One pass over everything on so many cores."""
     job = prepare_job(configured(model, data, **calibrate))
     opened = open_calibration_data(job)
-    return passes.collect(job.counting(cores), chosen(opened), WHOLE, folder, job.manifest(opened), silent)
+    return passes.collect(job.counting(cores), chosen(opened, job.model), WHOLE, folder, job.manifest(opened), silent)
 
 
 def same(found: list[Checkpoint], tmp_path: Path) -> bool:
@@ -151,7 +151,7 @@ def test_the_input_is_counted_to_the_value(tmp_path: Path) -> None:
 def test_groups_are_whole_runs_of_positions_padded_to_the_batch(tmp_path: Path, flawed: Path) -> None:
     onnx.save(tiny_model(), tmp_path / "m.onnx")
     job = prepare_job(configured(tmp_path / "m.onnx", flawed))
-    stream = chosen(open_calibration_data(job))
+    stream = chosen(open_calibration_data(job), job.model)
     groups = list(Group.of(stream.samples(range(30)), 4))
     (lost,) = stream.skipped
     assert [len(group.inputs["input"]) for group in groups] == [4] * 8
@@ -192,9 +192,9 @@ def test_a_pass_on_one_core_goes_on_on_four(tmp_path: Path, model_path: Path, im
     manifest = job.manifest(opened)
     with pytest.raises(KeyboardInterrupt):
         interrupted = Counted(interrupt_after=after)
-        passes.collect(job.counting(1), chosen(opened), WHOLE, tmp_path / "run", manifest, interrupted)
+        passes.collect(job.counting(1), chosen(opened, job.model), WHOLE, tmp_path / "run", manifest, interrupted)
     rest = Counted()
-    found = passes.collect(job.counting(4), chosen(opened), WHOLE, tmp_path / "run", manifest, rest)
+    found = passes.collect(job.counting(4), chosen(opened, job.model), WHOLE, tmp_path / "run", manifest, rest)
     assert rest.done_before >= after
     assert (found.done, found.counted) == (whole.done, whole.counted)
     assert found.digests == whole.digests

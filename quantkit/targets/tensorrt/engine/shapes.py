@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quantkit.core.errors import BadConfig
-from quantkit.graph.model_file import ModelFile, ModelInput
+from quantkit.graph.model_file import ModelFile
+from quantkit.graph.model_io import ModelInput
 
 Shape = tuple[int, ...]
 SYNTAX = "Write it like input=1x3x224x224:8x3x224x224:32x3x224x224 (least, best, largest), or input=8x3x224x224."
@@ -82,31 +83,45 @@ def profiles_for(model: ModelFile, shapes: Sequence[str], batches: Sequence[int]
         if own.name in given:
             _check(own, given[own.name])
     if given:
-        batch = next(iter(given.values()))
-        batch_range = tuple(shape[0] if shape else 1 for shape in (batch.least, batch.best, batch.largest))
+        batch_range = _batches_of(model, given)
         profile = {own.name: given.get(own.name) or _of_batches(own, batch_range) for own in model.inputs}
         beyond = [size for size in batches if not batch_range[0] <= size <= batch_range[2]]
-        return [profile, *([] if model.fixed_batch else (_resized(profile, size) for size in beyond))]
+        return [profile, *([] if model.fixed_batch else (_resized(profile, size, model) for size in beyond))]
     sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(batches))
     return [{own.name: _of_batches(own, (size, size, size)) for own in model.inputs} for size in sizes]
 
 
-def _resized(profile: Profile, batch: int) -> Profile:
+def _batches_of(model: ModelFile, given: Profile) -> tuple[int, int, int]:
+    """Return the least, best and largest batch of the first given shape that has a batch axis."""
+    for own in model.inputs:
+        if own.name in given and own.batch_axis is not None:
+            shapes = given[own.name]
+            return shapes.least[own.batch_axis], shapes.best[own.batch_axis], shapes.largest[own.batch_axis]
+    return (1, 1, 1)
+
+
+def _resized(profile: Profile, batch: int, model: ModelFile) -> Profile:
     """Return a profile of the best shapes of another profile, for exactly this batch."""
-    return {name: ShapeRange(*[(batch, *shapes.best[1:])] * 3) for name, shapes in profile.items()}
+    return {own.name: ShapeRange(*[_with_batch(own, profile[own.name].best, batch)] * 3) for own in model.inputs}
+
+
+def _with_batch(own: ModelInput, shape: Shape, batch: int) -> Shape:
+    """Return a shape with its batch replaced; an input without a batch axis keeps its shape."""
+    axis = own.batch_axis
+    return shape if axis is None else (*shape[:axis], batch, *shape[axis + 1 :])
 
 
 def _of_batches(own: ModelInput, batches: tuple[int, ...]) -> ShapeRange:
-    free = [dimension for dimension in own.shape[1:] if isinstance(dimension, str)]
+    free = [dimension for dimension in own.sample_shape if isinstance(dimension, str)]
     if free:
         raise BadConfig(
             f"The input {own.name!r} has dynamic dimensions beside the batch ({', '.join(free)}).",
             f"Give its shapes with --shape. {SYNTAX}",
         )
-    fixed = tuple(int(dimension) for dimension in own.shape[1:])
-    if not own.shape or isinstance(own.shape[0], int):
+    if not isinstance(own.batch, str):
         return ShapeRange(*[(*map(int, own.shape),)] * 3)
-    return ShapeRange(*((batch, *fixed) for batch in batches))
+    fixed = tuple(0 if isinstance(dimension, str) else dimension for dimension in own.shape)  # the batch alone is 0
+    return ShapeRange(*(_with_batch(own, fixed, batch) for batch in batches))
 
 
 def _check(own: ModelInput, given: ShapeRange) -> None:

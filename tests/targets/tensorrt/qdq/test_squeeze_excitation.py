@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from quantkit.core.ranges import TensorRange
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import open_model
+from quantkit.graph.one_pixel import one_pixel_convs
 from quantkit.targets.tensorrt.lint import lint
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-from quantkit.graph.one_pixel import one_pixel_convs
 from quantkit.targets.tensorrt.qdq.squeeze_excitation import gates_of
 
 WIDTH = 32
