@@ -28,10 +28,7 @@ def normalized(path: Path) -> Path:
 
     Raises BadInput for a name that is not UTF-8, because a run's JSON files could not hold it.
     """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(f"The path {str(path)!r} is not UTF-8.", "Rename it, or link to it by another name.") from error
+    _check_name(path)
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve() would follow links
 
 
@@ -52,6 +49,7 @@ def digest_of(value: Any) -> str:
 
 def make_folder(path: Path) -> Path:
     """Create ``path`` and its parents, and return it. Raises BadInput if it cannot be written."""
+    _check_name(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
@@ -69,6 +67,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     If ``path`` is a pipe or a device, it is yielded itself.
     """
+    _check_name(path)
     with _writing(path):
         if path.exists() and not path.is_file() and not path.is_dir():
             yield path  # a pipe or a device is written to, not replaced
@@ -122,6 +121,14 @@ def remove_folder(path: Path) -> None:
     """Remove a folder, and the remains of an interrupted replacement."""
     shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(_aside(path), ignore_errors=True)
+
+
+def _check_name(path: Path) -> None:
+    """Raise BadInput for a name that is not UTF-8, which the JSON files and the report of a run could not hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"The path {str(path)!r} is not UTF-8.", "Rename it, or link to it by another name.") from error
 
 
 def _aside(path: Path) -> Path:
