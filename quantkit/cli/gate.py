@@ -102,14 +102,16 @@ def _update_run(
     from quantkit.pipeline.report import write_gate, write_report
     from quantkit.pipeline.run_directory import is_run
     from quantkit.pipeline.run_files import load_calibration
+    from quantkit.pipeline.writing import SHORTLY, writing_into
 
     if not is_run(folder):
         return None
     calibration = None
     try:
         calibration = load_calibration(folder)
-        write_gate(folder, comparison, result)
-        write_report(folder, gate=result, calibration=calibration, thumbnails=thumbnails)
+        with writing_into(folder, SHORTLY):
+            write_gate(folder, comparison, result)
+            write_report(folder, gate=result, calibration=calibration, thumbnails=thumbnails)
     except BadInput as error:  # the verdict is valid even if the run cannot be written
         log.warning("The report is not brought up to date: %s", error)
     return calibration

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from quantkit.core.errors import BadInput
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+TEMPORARY = ".quantkit-tmp."  # how files and folders begin that are not complete yet
 SMALLEST_USEFUL_SPACE = 1 << 16  # bytes; with less free space, a vendor's vague write error is reported as a full disk
 
 
@@ -68,13 +69,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
     If ``path`` is a pipe or a device, it is yielded itself.
     """
     _check_name(path)
-    with _writing(path):
+    with writing_to(path):
         if path.exists() and not path.is_file() and not path.is_dir():
             yield path  # a pipe or a device is written to, not replaced
             return
         path = path.resolve()  # write to the target of a link instead of replacing the link
         make_folder(path.parent)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{path.name[:80]}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -92,14 +93,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     A power cut between the two renames leaves the old folder under another name; :func:`recover_folder` restores it.
     """
-    with _writing(path):
+    with writing_to(path):
         make_folder(path.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name[:80]}.", dir=path.parent))
         try:
             yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    _sync(file)
+            sync_folder(temporary)
             temporary.chmod(0o777 & ~_umask())
             aside = _aside(path)
             shutil.rmtree(aside, ignore_errors=True)
@@ -109,6 +108,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the contents of all files in a folder are on the disk."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            _sync(file)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what writers that were killed left below ``folder``. Nobody else may be writing there; links stay."""
+    for parent, folders, files in os.walk(folder):
+        for name in [name for name in folders if name.startswith(TEMPORARY)]:
+            folders.remove(name)
+            if not Path(parent, name).is_symlink():
+                shutil.rmtree(Path(parent, name), ignore_errors=True)
+        for name in files:
+            if name.startswith(TEMPORARY):
+                Path(parent, name).unlink(missing_ok=True)
 
 
 def recover_folder(path: Path) -> None:
@@ -151,7 +169,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing_to(path: Path) -> Iterator[None]:
+    """Raise BadInput, which names ``path``, if the block fails for a full disk or a lack of permission."""
     try:
         yield
     except BadInput:

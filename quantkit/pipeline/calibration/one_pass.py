@@ -134,8 +134,9 @@ def collect(
     workers = [Worker(runner, widths, samples, axes, names, threads, counting.excluded) for runner in runners]
 
     partial = folder / PARTIAL if folder else None
-    earlier = resumable(partial, manifest) if partial else None
-    work = _Pass(stream, shard.positions(samples, counting.step), workers, earlier, partial, manifest)
+    positions = shard.positions(samples, counting.step)
+    earlier = resumable(partial, manifest, len(positions)) if partial else None
+    work = _Pass(stream, positions, workers, earlier, partial, manifest)
     with progress("calibrating", len(work.positions), "images", work.done) as advance:
         work.run(counting.step, advance, ready)
     found = work.checkpoint()
