@@ -30,6 +30,7 @@ from quantkit.pipeline.conversion.stage import convert as run_conversion
 from quantkit.pipeline.export import export as run_export
 from quantkit.pipeline.run import Outcome, run_all
 from quantkit.pipeline.run_directory import ARTIFACTS
+from quantkit.pipeline.writing import writing_artifacts, writing_results
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.base import Engine
 from quantkit.targets.openvino import OpenVinoSettings

@@ -43,6 +43,23 @@ def sha256_of(path: Path, *more: Path) -> str:
     return digest.hexdigest()
 
 
+Stamp = tuple[int, ...]
+"""What changes with a file: device, inode, size, and the times of the last modification and change of status."""
+
+
+def stamps_of(*paths: Path) -> tuple[Stamp, ...]:
+    """Return the stamp of each file; an empty one for a file that cannot be looked at."""
+    return tuple(map(_stamp, paths))
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
 def digest_of(value: Any) -> str:
     """Return the hex SHA-256 of a value that can be written as JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
@@ -118,11 +135,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what writers that were killed left below ``folder``. Nobody else may be writing there; links stay."""
+    """Remove what writers that were killed left below ``folder``. Nobody else may be writing there.
+
+    No link is followed.
+    """
     for parent, folders, files in os.walk(folder):
         for name in [name for name in folders if name.startswith(TEMPORARY)]:
             folders.remove(name)
-            if not Path(parent, name).is_symlink():
+            if Path(parent, name).is_symlink():
+                files.append(name)
+            else:
                 shutil.rmtree(Path(parent, name), ignore_errors=True)
         for name in files:
             if name.startswith(TEMPORARY):

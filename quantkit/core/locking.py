@@ -98,4 +98,3 @@ def _check_lock_file(path: Path) -> None:
         return
     if not stat.S_ISREG(kind):
         raise BadRun(f"{path} is not a regular file.", "Remove it; quantkit makes it itself.")
-

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from quantkit.core.errors import BadModel
-from quantkit.core.files import sha256_of
+from quantkit.core.files import Stamp, sha256_of, stamps_of
 from quantkit.core.wording import line_of
 from quantkit.graph.graph import Graph, subgraphs
 
@@ -68,6 +68,7 @@ class ModelFile:
         opset: The version of ONNX's own operators.
         external_files: The files of external weights.
         weights: Replacements for initializers of the file, by name; see :meth:`with_weights`.
+        stamps: What identified each file on the disk when it was opened.
     """
 
     path: Path
@@ -77,6 +78,7 @@ class ModelFile:
     opset: int
     external_files: tuple[Path, ...]
     weights: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    stamps: tuple[Stamp, ...] = ()
 
     @property
     def fixed_batch(self) -> int | None:
@@ -91,12 +93,26 @@ class ModelFile:
         return sum(path.stat().st_size for path in (self.path, *self.external_files))
 
     def sha256(self) -> str:
-        """Return the hex SHA-256 of the file and its external weights."""
-        return sha256_of(self.path, *self.external_files)
+        """Return the hex SHA-256 of the file and its external weights. Raises BadModel if they changed meanwhile."""
+        digest = sha256_of(self.path, *self.external_files)
+        self.check_unchanged()
+        return digest
+
+    def check_unchanged(self) -> None:
+        """Raise BadModel if a file is another one than when the model was opened.
+
+        To be called after each reading of the files, so that what was read has the digest that is recorded.
+        """
+        if self.stamps and stamps_of(self.path, *self.external_files) != self.stamps:
+            raise BadModel(f"{self.path} has changed since it was opened.", "Give the command again.")
 
     def load(self) -> onnx.ModelProto:
-        """Return a new copy with all weights, which may be edited; the file itself is never written."""
+        """Return a new copy with all weights, which may be edited; the file itself is never written.
+
+        Raises BadModel if the file has changed since it was opened.
+        """
         proto = onnx.load(str(self.path))
+        self.check_unchanged()
         for tensor in proto.graph.initializer:
             if tensor.name in self.weights:
                 tensor.CopyFrom(numpy_helper.from_array(np.asarray(self.weights[tensor.name]), tensor.name))
@@ -132,6 +148,7 @@ def open_model(path: Path) -> ModelFile:
         BadModel: The file is missing, not ONNX, truncated, already quantized, without inputs, or of an opset older than
             OLDEST_OPSET; or its external data is missing or outside its folder.
     """
+    stamps = stamps_of(path)
     proto = read_graph(path)
     external = _external_files(path, proto)
     opset = opset_of(proto)
@@ -146,7 +163,9 @@ def open_model(path: Path) -> ModelFile:
     inputs = tuple(map(_describe, graph.inputs.values()))
     if not inputs:
         raise BadModel(f"{path} has no inputs.", "Export it with its input as a graph input.")
-    return ModelFile(path, without_weights(proto), inputs, tuple(map(_describe, proto.graph.output)), opset, external)
+    stamps += stamps_of(*external)
+    outputs = tuple(map(_describe, proto.graph.output))
+    return ModelFile(path, without_weights(proto), inputs, outputs, opset, external, stamps=stamps)
 
 
 def read_graph(path: Path) -> onnx.ModelProto:

@@ -10,13 +10,14 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from quantkit.core.artifact import PRECISIONS
-from quantkit.core.errors import BadRun
-from quantkit.core.files import TEMPORARY, remove_folder, sync_folder, write_text, writing_to
+from quantkit.core.errors import BadConfig, BadRun
+from quantkit.core.files import TEMPORARY, atomic_folder, remove_folder, sha256_of, sync_folder, write_text, writing_to
+from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.pipeline.manifest import MANIFEST_FILE
 from quantkit.pipeline.run_directory import ARTIFACT_FILE, ARTIFACTS, PARTIAL
 from quantkit.pipeline.run_layout import NEXT
@@ -92,37 +93,85 @@ def forget_results(folder: Path, precisions: Sequence[str]) -> None:
                 _remove_artifact(artifact)
         for engine in _folders_in(target / "engines"):
             if engine.name.startswith(tuple(precisions)) and (engine / "engine.json").is_file():
-                _remove_files(engine, ENGINE_FILES)
+                for name in ENGINE_FILES:
+                    if _is_file_in(engine, name):
+                        (engine / name).unlink()
                 with suppress(OSError):
                     engine.rmdir()
 
 
-def recorded_files(folder: Path) -> list[str]:
-    """Return the names of the files that quantkit recorded for an artifact; none if its record is damaged."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        names = json.loads((folder / ARTIFACT_FILE).read_text(encoding="utf-8"))["files"]
-        if all(isinstance(name, str) and _is_inside(name) for name in names):
-            return list(names)
-    return []
+@contextmanager
+def new_artifact(folder: Path) -> Iterator[Path]:
+    """Yield a folder for the files of an artifact, with their record; then put them in place of the recorded ones.
+
+    Files of the user's beside them stay.
+
+    Raises:
+        BadConfig: Such a file has a name that the artifact needs, or there is no record of what is quantkit's.
+    """
+    own = recorded_files(folder)
+    foreign = _foreign(folder, own or {})
+    if foreign and own is None:
+        raise BadConfig(
+            f"{folder} holds a file that quantkit did not write ({foreign[0]}).", "Move it, or give another -o."
+        )
+    if not foreign:
+        with atomic_folder(folder) as temporary:
+            yield temporary
+        return
+    with writing_to(folder):
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))
+        try:
+            yield temporary
+            sync_folder(temporary)
+            made = sorted(path.name for path in temporary.iterdir() if path.name != ARTIFACT_FILE)
+            if taken := [name for name in made if name in foreign]:
+                raise BadConfig(
+                    f"{folder} holds a file that quantkit did not write ({taken[0]}).", "Move it, or give another -o."
+                )
+            _remove_artifact(folder)
+            for name in (*made, ARTIFACT_FILE):  # the record last, so that it never describes missing files
+                (temporary / name).replace(folder / name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _foreign(folder: Path, own: Collection[str]) -> list[str]:
+    """Return the names in an artifact's folder that are not recorded."""
+    if not folder.is_dir():
+        return []
+    known = {PurePosixPath(name).parts[0] for name in own} | {ARTIFACT_FILE}
+    return sorted(path.name for path in folder.iterdir() if path.name not in known)
+
+
+def recorded_files(folder: Path) -> dict[str, str] | None:
+    """Return the hex SHA-256 of the files that quantkit recorded for an artifact, by name; None without a record."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        record = json.loads(read_file(folder / ARTIFACT_FILE, LARGEST_TEXT, BadRun, "record"))
+        digests = {str(name): str(record["sha256"][name]) for name in record["files"]}
+        if all(_is_inside(name) for name in digests):
+            return digests
+    return None
 
 
 def _remove_artifact(folder: Path) -> None:
-    _remove_files(folder, recorded_files(folder))
+    for name, digest in (recorded_files(folder) or {}).items():
+        if _is_file_in(folder, name) and sha256_of(folder / name) == digest:
+            (folder / name).unlink()
     if any(path.name != ARTIFACT_FILE for path in folder.iterdir()):  # the user's; the record says that no file is ours
-        write_text(folder / ARTIFACT_FILE, json.dumps({"files": [], "fingerprint": ""}) + "\n")
-        log.warning("%s holds files that are not quantkit's; they stay.", folder)
+        write_text(folder / ARTIFACT_FILE, json.dumps({"files": [], "sha256": {}, "fingerprint": ""}) + "\n")
+        log.warning("%s holds files that quantkit did not write; they stay.", folder)
         return
     (folder / ARTIFACT_FILE).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
 
 
-def _remove_files(folder: Path, names: Sequence[str]) -> None:
-    for name in names:
-        parts = PurePosixPath(name).parts
-        way = [folder.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
-        if not any(path.is_symlink() for path in way) and way[-1].is_file():
-            way[-1].unlink()
+def _is_file_in(folder: Path, name: str) -> bool:
+    """True if ``name`` is a file below ``folder`` that no link leads to."""
+    parts = PurePosixPath(name).parts
+    way = [folder.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return not any(path.is_symlink() for path in way) and way[-1].is_file()
 
 
 def _folders_in(folder: Path) -> list[Path]:

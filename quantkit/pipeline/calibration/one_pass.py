@@ -50,8 +50,10 @@ class Counting:
     cores: int | None = None
 
     def session(self, threads: int) -> ActivationSession:
-        """Load the model with its activations as outputs."""
-        return ActivationSession(self.model, self.keep, threads, self.excluded)
+        """Load the model with its activations as outputs. Raises BadModel if it has changed since it was opened."""
+        session = ActivationSession(self.model, self.keep, threads, self.excluded)
+        self.model.check_unchanged()
+        return session
 
     @property
     def step(self) -> int:

@@ -97,6 +97,7 @@ def compare(
     evaluation = evaluate(candidates, stream, prepared.task, prepared.own_metrics, prepared.step, progress)
     samples = LayerSamples(prepared.opened.dataset, evaluation.readable, prepared.step)
     errors, unmeasured = measure_layers(candidates, recipe, prepared.model, samples, artifacts, progress)
+    prepared.model.check_unchanged()  # every candidate, and what layers were measured against, was read from it
     timed = time_candidates(candidates, evaluation.first, prepared.sizes, progress)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
     rows = rows_of(timed, evaluation, metrics, errors)
