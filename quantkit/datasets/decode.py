@@ -46,6 +46,8 @@ def is_one_colour(path: Path) -> bool:
 
     An image of one colour compresses so well that larger files need not be decoded.
     """
+    if not path.is_file():
+        raise Unreadable("not a file")
     try:
         with Image.open(path, formats=FORMATS) as image:
             pixels = image.width * image.height
