@@ -9,7 +9,7 @@ import typer
 
 from quantkit.cli.options import (
     Classes,
-    ConfigFile,
+    ComparisonConfig,
     DumpConfig,
     Json,
     Labels,
@@ -70,7 +70,7 @@ def compare(
     seed: Seed = None,
     classes: Classes = None,
     labels: Labels = None,
-    config: ConfigFile = None,
+    config: ComparisonConfig = None,
     no_thumbnails: NoThumbnails = False,
     as_json: Json = False,
     dump_config: DumpConfig = False,
@@ -82,8 +82,7 @@ def compare(
     FP32 is always measured: the others are compared with it.
     """
     from quantkit.cli.console import configure, log, print_json, print_raw
-    from quantkit.cli.settings import absolute, with_environment, with_preprocess
-    from quantkit.config import load_config
+    from quantkit.cli.settings import absolute, comparison_config, with_preprocess
     from quantkit.core.files import make_folder
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import find_run
@@ -92,8 +91,7 @@ def compare(
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
-    settings = with_environment(load_config(config) if config is not None else run_config(folder))
-    settings = with_preprocess(settings, preprocess)
+    settings = with_preprocess(comparison_config(config, run_config(folder)), preprocess)
     settings = settings.with_values(
         "data",
         evaluation=absolute(data),

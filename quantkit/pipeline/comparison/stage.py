@@ -17,6 +17,7 @@ from quantkit.core.recipe import Recipe
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.environment import environment
+from quantkit.measure.memory import check_batches
 from quantkit.pipeline.comparison.candidates import Candidate, candidates_of, working_targets
 from quantkit.pipeline.comparison.evaluate import Evaluation, evaluate
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
@@ -144,6 +145,7 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
     if model.fixed_batch and any(size not in (1, model.fixed_batch) for size in config.compare.batch_sizes):
         warnings.append(f"The model's batch size is fixed at {model.fixed_batch}; latency is measured at that.")
     sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(config.compare.batch_sizes))
+    check_batches(opened.dataset, [int(i) for i in opened.indices], sizes)
     return Prepared(
         model=model,
         opened=opened,
