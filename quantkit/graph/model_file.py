@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from onnx.external_data_helper import uses_external_data
 
 from quantkit.core.errors import BadModel
 from quantkit.core.files import Stamp, sha256_of, stamps_of
+from quantkit.core.reading import check_regular
 from quantkit.core.wording import line_of
 from quantkit.graph.graph import Graph, subgraphs
+from quantkit.graph.untrusted import check_external, check_model, check_size, check_weights
 
 OLDEST_OPSET = 11
 LARGEST_KEPT = 1024  # the most values that an initializer may have for ``without_weights`` to keep its data
@@ -109,10 +111,11 @@ class ModelFile:
     def load(self) -> onnx.ModelProto:
         """Return a new copy with all weights, which may be edited; the file itself is never written.
 
-        Raises BadModel if the file has changed since it was opened.
+        Raises BadModel if the file has changed since it was opened, or a weight is not finite.
         """
         proto = onnx.load(str(self.path))
         self.check_unchanged()
+        check_weights(proto, self.path)
         for tensor in proto.graph.initializer:
             if tensor.name in self.weights:
                 tensor.CopyFrom(numpy_helper.from_array(np.asarray(self.weights[tensor.name]), tensor.name))
@@ -150,8 +153,9 @@ def open_model(path: Path) -> ModelFile:
     """
     stamps = stamps_of(path)
     proto = read_graph(path)
-    external = _external_files(path, proto)
     opset = opset_of(proto)
+    check_model(proto, path, opset)
+    external = _external_files(path, proto)
     if opset < OLDEST_OPSET:
         raise BadModel(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
     graph = Graph(proto.graph)
@@ -178,6 +182,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
         raise BadModel(f"There is no model {path}.", "Give the path of an ONNX file.")
     if path.is_dir():
         raise BadModel(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
+    check_regular(path, BadModel, "model")
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except Exception as error:
@@ -186,6 +191,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
         ) from error
     if not proto.graph.node or not proto.opset_import or not proto.graph.output:
         raise BadModel(f"{path} is not an ONNX model, or is truncated (it has no graph).", "Export it to ONNX again.")
+    check_size(proto, path)
     return proto
 
 
@@ -204,7 +210,10 @@ def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
     Raises:
         BadModel: The file is missing or outside the folder.
     """
-    file: Path = folder / str(ExternalDataInfo(tensor).location)
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    if not location or "\0" in location:
+        raise BadModel(f"The weight {tensor.name!r} has external data in no file ({location!r}).", "Export it again.")
+    file: Path = folder / location
     if not file.resolve().is_relative_to(folder.resolve()):
         raise BadModel(
             f"The model's weight {tensor.name!r} lies outside the model's folder ({file}).",
@@ -212,6 +221,7 @@ def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
         )
     if not file.is_file():
         raise BadModel(f"The model's external data file {file} is missing.", "Put it beside the model.")
+    check_external(tensor, file)
     return file
 
 
