@@ -31,6 +31,7 @@ from quantkit.pipeline.conversion.stage import convert as run_conversion
 from quantkit.pipeline.export import export as run_export
 from quantkit.pipeline.run import Outcome, run_all
 from quantkit.pipeline.run_directory import ARTIFACTS
+from quantkit.pipeline.writing import writing_artifacts, writing_results
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.base import Engine
 from quantkit.targets.openvino import OpenVinoSettings
@@ -171,7 +172,9 @@ def export(
     else:
         targets = targets_named(_several(target), own)
     recipe = _recipe_of(calibration)
-    return run_export(recipe, targets, _several(precisions), _artifacts_of(recipe, output))
+    artifacts = _artifacts_of(recipe, output)
+    with writing_artifacts(recipe.calibration, artifacts):
+        return run_export(recipe, targets, _several(precisions), artifacts)
 
 
 def build(
@@ -223,7 +226,9 @@ def build(
     config = parse_config({"build": given, "targets": settings or {}}, "the arguments of build()")
     recipe = _recipe_of(calibration)
     wanted = EngineRequest(target, _several(precisions), () if shapes else batch_sizes, device, fresh)
-    return build_engines(config, recipe, _artifacts_of(recipe, output), wanted, progress)
+    artifacts = _artifacts_of(recipe, output)
+    with writing_artifacts(recipe.calibration, artifacts):
+        return build_engines(config, recipe, artifacts, wanted, progress)
 
 
 def compare(
@@ -325,8 +330,9 @@ def compare(
     )
     folder = recipe.calibration.folder
     if folder is not None and not recipe.changes:
-        comparison = run_comparison(config, recipe, folder / ARTIFACTS, progress, given)
-        return run_files.save_comparison(comparison, folder)
+        with writing_results(recipe.calibration):
+            comparison = run_comparison(config, recipe, folder / ARTIFACTS, progress, given)
+            return run_files.save_comparison(comparison, folder)
     with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
         return run_comparison(config, recipe, Path(temporary), progress, given)
 

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from quantkit.calibrators.percentile import DEFAULT_PERCENTILE
+from quantkit.calibrators.percentile import DEFAULT_PERCENTILE, check_percent
 from quantkit.core.artifact import KNOWN_PRECISIONS, PRECISIONS
 from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import PRESETS, Preprocess
+from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.record import Record
 from quantkit.gates import Rule
 from quantkit.measure.latency import ROUNDS, SECONDS
@@ -72,7 +73,7 @@ class CalibrateConfig(Record):
 
     Attributes:
         method: The calibration method.
-        percentile: The percentage of the values that the percentile methods keep.
+        percentile: The percentage of the values that the percentile methods keep, 50 to 100.
         tensors: "all", or "quantizable" to leave out tensors that no Q/DQ or IR quantizes, such as a Conv output that
             only feeds its ReLU.
         batch_size: The number of first samples that determine the histograms' bin width; TensorRT's batch size.
@@ -80,10 +81,16 @@ class CalibrateConfig(Record):
     """
 
     method: str = DEFAULT_METHOD
-    percentile: float = Field(default=DEFAULT_PERCENTILE, gt=0, le=100)
+    percentile: float = DEFAULT_PERCENTILE
     tensors: Literal["all", "quantizable"] = "all"
     batch_size: int = Field(default=1, gt=0)
     exclude: list[str] = Field(default_factory=list)
+
+    @field_validator("percentile")
+    @classmethod
+    def _in_percent(cls, value: float) -> float:
+        check_percent(value)
+        return value
 
 
 class TaskConfig(Record):
@@ -220,7 +227,8 @@ class Config(Record):
         if not isinstance(classes, Path):
             return classes
         try:
-            names = [line.strip() for line in classes.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+            text = read_file(classes, LARGEST_TEXT, BadConfig, "classes file").decode("utf-8-sig")
+            names = [line.strip() for line in text.splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise BadConfig(f"The classes file {classes} cannot be read.", "Write one class name a line.") from error
         if not names or len(set(names)) != len(names):
@@ -278,7 +286,9 @@ def load_config(path: Path) -> Config:
         BadConfig: The file cannot be read, is not valid TOML, or has a wrong value or an unknown key.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_file(path, LARGEST_TEXT, BadConfig, "configuration").decode("utf-8"))
+    except RecursionError as error:
+        raise BadConfig(f"{path} is nested too deeply.", "docs/configuration.md lists all keys.") from error
     except OSError as error:
         raise BadConfig(f"The configuration {path} cannot be read ({error.strerror}).", "Check its path.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -291,7 +301,7 @@ def load_config(path: Path) -> Config:
 def find_config(folder: Path) -> Config:
     """Return the configuration of a folder: its ``quantkit.toml``, else ``[tool.quantkit]``, else the defaults."""
     for name in (CONFIG_FILE, "pyproject.toml"):
-        if (folder / name).is_file():
+        if (folder / name).exists():
             return load_config(folder / name)
     return Config()
 

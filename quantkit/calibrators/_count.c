@@ -50,6 +50,15 @@ CLONES static void clamp(const float *restrict x, size_t n, float low, float hig
     }
 }
 
+/* The sum of values whose sum in float32 overflowed, or of some that are not finite. */
+static double exact_sum(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum;
+}
+
 /* Minimum, maximum and sum of n values. NaN and Inf make the sum so. */
 CLONES static void extremes(const float *restrict x, size_t n, float *low, float *high, double *sum)
 {
@@ -90,7 +99,7 @@ CLONES static void extremes(const float *restrict x, size_t n, float *low, float
     }
     *low = l;
     *high = h;
-    *sum = total + s;
+    *sum = isfinite(total + s) ? total + s : exact_sum(x, n);
 }
 
 /* The same for each of `channels` neighbouring values, over `rows` of them. */
@@ -235,7 +244,7 @@ static int count_chunk(const shape *s, target *t, const float *x, size_t at, siz
         x = cut;
     }
     chunk_extremes(s, t, x, at, m, &l, &g, &sum);
-    if (!isfinite(sum) && !all_finite(x, m)) /* a sum of large values may overflow without one being Inf */
+    if (!isfinite(sum) && !all_finite(x, m))
         return 0;
     while (fmaxf(-l, g) > t->h.width * BINS)
         widen(&t->h);

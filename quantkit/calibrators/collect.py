@@ -13,11 +13,9 @@ from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.clamp import Clamp
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.extent import Extent
-from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
+from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, SMALLEST_MAX, Histogram
 from quantkit.core.statistics.moving import MovingExtremes, weight_of
 
-# Below this, max / 2048 would lose bits to subnormal float32; such a tensor is counted as zero.
-SMALLEST_MAX = 2.0**-100
 UNITS_PER_WIDTH = 2.0**20  # resolution of channel means
 
 

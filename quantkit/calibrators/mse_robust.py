@@ -4,6 +4,9 @@ One image can hold values several times as large as any other's. They dominate t
 the cost of every other image. So if one image's max|x| is more than 1.5 times the runner-up's, values beyond the
 runner-up's max|x| are left out of the error. With fewer than 100 images nothing is left out, because that would affect
 more than one image in a hundred.
+
+Far larger values widen the bins until all others share a few of them, which say nothing of an optimum. The range is
+then what the other images reach.
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.histogram import Counts, Histogram
 
 FEWEST = 100  # images
+FEWEST_BINS = 16  # that the values of the other images must cover to be searched
 
 
 def mse_robust(histogram: Histogram) -> TensorRange:
     """Return the amax of :func:`~quantkit.calibrators.mse.mse` for s8, and the low and high of
     :func:`~quantkit.calibrators.mse_asymmetric.mse_asymmetric` for u8, without the outliers of a strange image."""
     usual = without_strange_image(histogram)
+    if usual is not histogram and histogram.extent.runner_up < FEWEST_BINS * histogram.width:
+        return TensorRange.symmetric(histogram.extent.runner_up, usual.minimum, usual.maximum)
     ends = mse_asymmetric(usual)
     return TensorRange(mse(usual).amax, ends.low, ends.high)
 

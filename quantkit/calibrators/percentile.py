@@ -13,13 +13,14 @@ from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.histogram import Counts, Histogram
 
 DEFAULT_PERCENTILE = 99.99
+LEAST_PERCENTILE = 50
 
 
 def percentile(histogram: Histogram, percent: float = DEFAULT_PERCENTILE) -> TensorRange:
     """Return the amax that ``percent`` % of |x| do not exceed, interpolated linearly inside its bin.
 
     It never exceeds the largest value seen. With fewer than 1 / (1 - percent/100) values it is about that value. Raises
-    ValueError unless 0 < percent <= 100.
+    ValueError unless 50 <= percent <= 100.
     """
     check_percent(percent)
     amax = quantile(histogram.absolute, percent / 100) * histogram.width
@@ -27,9 +28,12 @@ def percentile(histogram: Histogram, percent: float = DEFAULT_PERCENTILE) -> Ten
 
 
 def check_percent(percent: float) -> None:
-    """Raise ValueError unless 0 < percent <= 100."""
-    if not 0 < percent <= 100:
-        raise ValueError(f"percent must be in (0, 100], not {percent}")
+    """Raise ValueError unless 50 <= percent <= 100. Less clips most values, and means that a share was given."""
+    if not LEAST_PERCENTILE <= percent <= 100:
+        raise ValueError(
+            f"{percent} is not from {LEAST_PERCENTILE} to 100: it is the percent of the values that are kept, "
+            "such as 99.99, and not a share such as 0.9999"
+        )
 
 
 def quantile(counts: Counts, share: float) -> float:

@@ -18,7 +18,7 @@ def percentile_asymmetric(histogram: Histogram, percent: float = DEFAULT_PERCENT
     """Return the range with (100 - percent) / 2 % of the values below it and as many above, linear inside bins.
 
     It never exceeds the values seen and is stretched to include zero. If so few values differ from zero that the range
-    would be empty, it is :func:`minmax`. Raises ValueError unless 0 < percent <= 100.
+    would be empty, it is :func:`minmax`. Raises ValueError unless 50 <= percent <= 100.
     """
     check_percent(percent)
     counts = signed_counts(histogram)

@@ -53,6 +53,7 @@ def build(
     from quantkit.pipeline.build import EngineRequest, build_engines
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run
     from quantkit.pipeline.run_files import load_calibration, run_config, write_config
+    from quantkit.pipeline.writing import writing_results
 
     progress = configure(verbose, quiet)
     if shape and batch_size:
@@ -68,8 +69,10 @@ def build(
     wanted = EngineRequest(
         target, precision or PRECISIONS, batch_size or ([] if settings.build.shapes else [1]), device, fresh
     )
-    engines = build_engines(settings, Recipe.of(load_calibration(folder)), folder / ARTIFACTS, wanted, progress)
-    write_config(folder, run_config(folder).with_values("build", **given))  # for compare
+    calibration = load_calibration(folder)
+    with writing_results(calibration):
+        engines = build_engines(settings, Recipe.of(calibration), folder / ARTIFACTS, wanted, progress)
+        write_config(folder, run_config(folder).with_values("build", **given))  # for compare
     if as_json:
         print_json([{"engine": str(e.artifact.path)} | e.record.model_dump(mode="json") for e in engines])
         return

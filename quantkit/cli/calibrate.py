@@ -167,13 +167,15 @@ def finish_calibration(
     from quantkit.pipeline.export import export_all
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import ARTIFACTS
+    from quantkit.pipeline.writing import writing_results
 
     folder = calibration.folder
     assert folder is not None
-    artifacts = []
+    artifacts, report = [], None
     if not no_export:
-        artifacts = export_all(settings, Recipe.of(calibration), folder / ARTIFACTS, progress)
-    report = None if no_export else write_report(folder, calibration=calibration)
+        with writing_results(calibration):
+            artifacts = export_all(settings, Recipe.of(calibration), folder / ARTIFACTS, progress)
+            report = write_report(folder, calibration=calibration)
     if as_json:
         print_json(
             {

@@ -9,7 +9,7 @@ import typer
 
 from quantkit.cli.options import (
     Classes,
-    ConfigFile,
+    ComparisonConfig,
     DumpConfig,
     Json,
     Labels,
@@ -92,7 +92,7 @@ def compare(
     seed: Seed = None,
     classes: Classes = None,
     labels: Labels = None,
-    config: ConfigFile = None,
+    config: ComparisonConfig = None,
     no_thumbnails: NoThumbnails = False,
     as_json: Json = False,
     dump_config: DumpConfig = False,
@@ -104,16 +104,16 @@ def compare(
     FP32 is always measured: the others are compared with it.
     """
     from quantkit.cli.console import configure, log, print_json, print_raw
-    from quantkit.cli.settings import absolute, with_environment, with_preprocess
-    from quantkit.config import load_config
+    from quantkit.cli.settings import absolute, comparison_config, with_preprocess
+    from quantkit.core.files import make_folder
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import find_run
     from quantkit.pipeline.run_files import run_config
+    from quantkit.pipeline.writing import writing_into
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
-    settings = with_environment(load_config(config) if config is not None else run_config(folder))
-    settings = with_preprocess(settings, preprocess)
+    settings = with_preprocess(comparison_config(config, run_config(folder)), preprocess)
     settings = settings.with_values(
         "data",
         evaluation=absolute(data),
@@ -138,9 +138,11 @@ def compare(
     if dump_config:
         print_raw(settings.to_toml())
         return
-    comparison = _measure(settings, folder, progress)
-    _remember(settings, folder, settings.report.thumbnails and not no_thumbnails)
-    report = write_report(folder)
+    make_folder(folder)  # fail before the measurement if the run cannot be written
+    with writing_into(folder):
+        comparison = _measure(settings, folder, progress)
+        _remember(settings, folder, settings.report.thumbnails and not no_thumbnails)
+        report = write_report(folder)
     if as_json:
         print_json(comparison.model_dump(mode="json"))
         return
@@ -150,13 +152,11 @@ def compare(
 
 def _measure(settings: Config, folder: Path, progress: Progress) -> Comparison:
     """Compare the run in ``folder``, and save the comparison there."""
-    from quantkit.core.files import make_folder
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.comparison.stage import compare as run_comparison
     from quantkit.pipeline.run_directory import ARTIFACTS
     from quantkit.pipeline.run_files import load_calibration, save_comparison
 
-    make_folder(folder)  # fail before the measurement if the run cannot be written
     comparison = run_comparison(settings, Recipe.of(load_calibration(folder)), folder / ARTIFACTS, progress)
     return save_comparison(comparison, folder)
 

@@ -15,16 +15,28 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from quantkit.core.escape import one_line, visible
 from quantkit.core.progress import Advance, silent
 from quantkit.core.progress import Progress as ProgressProtocol
 
 WIDEST = 500
 SECONDS_BETWEEN_LINES = 10
 SECONDS_WORTH_A_LINE = 2
-# As wide as necessary: a figure truncated to fit a narrow terminal or a pipe would be wrong.
-stdout = Console(highlight=False, emoji=False, soft_wrap=True, width=WIDEST)
-stderr = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 log = logging.getLogger("quantkit")
+_stage = ""  # what is being done; kept when it fails
+
+
+class _SafeConsole(Console):
+    """Prints text with control characters escaped: names of tensors and files are untrusted."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does."""
+        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **options)
+
+
+# As wide as necessary: a figure truncated to fit a narrow terminal or a pipe would be wrong.
+stdout = _SafeConsole(highlight=False, emoji=False, soft_wrap=True, width=WIDEST)
+stderr = _SafeConsole(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def configure(verbose: int, quiet: bool) -> ProgressProtocol:
@@ -40,7 +52,26 @@ def configure(verbose: int, quiet: bool) -> ProgressProtocol:
     log.handlers = [_StderrHandler()]
     log.propagate = False
     log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose >= 2 else logging.INFO)
-    return silent if quiet else bar
+    return _noted(silent if quiet else bar)
+
+
+def doing() -> str:
+    """Return what is being done, or was when it failed; empty if that has no name."""
+    return _stage
+
+
+def _noted(display: ProgressProtocol) -> ProgressProtocol:
+    """Return the same display, which also remembers what is being done."""
+
+    @contextmanager
+    def noted(description: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
+        global _stage
+        before, _stage = _stage, description
+        with display(description, total, unit, done) as advance:
+            yield advance
+        _stage = before
+
+    return noted
 
 
 @contextmanager
@@ -100,7 +131,7 @@ def fail(what: str, hint: str, error: BaseException | None = None) -> None:
     """
     if error is not None and log.isEnabledFor(logging.DEBUG):
         stderr.print("".join(traceback.format_exception(error)), markup=False)
-    stderr.print(f"[bold red]Error:[/] {escape(what)}\n       {escape(hint)}")
+    stderr.print(f"[bold red]Error:[/] {escape(one_line(what))}\n       {escape(one_line(hint))}")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
@@ -113,9 +144,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position < left or column == "files" else "right", no_wrap=True)
+        table.add_column(
+            one_line(column), justify="left" if position < left or column == "files" else "right", no_wrap=True
+        )
     for row in rows:
-        table.add_row(*[escape(cell) for cell in row])
+        table.add_row(*[escape(one_line(cell)) for cell in row])
     stdout.print(table)
 
 
@@ -136,4 +169,6 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
+        if isinstance(record.args, tuple):  # a newline in what is named must not begin a line of its own
+            record.args = tuple(one_line(str(arg)) if not isinstance(arg, (int, float)) else arg for arg in record.args)
         stderr.print(f"{level}{record.getMessage()}", markup=False, soft_wrap=True)

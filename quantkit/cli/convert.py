@@ -41,8 +41,9 @@ def convert(
     quiet: Quiet = False,
 ) -> None:
     """Turn TensorRT caches, dynamic ranges, TensorsData and Q/DQ models into one another."""
-    from quantkit.cli.console import configure, log, print_json
+    from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.core.errors import BadConfig
+    from quantkit.core.escape import visible
     from quantkit.pipeline.conversion.stage import convert as run_conversion
 
     configure(verbose, quiet)
@@ -57,7 +58,10 @@ def convert(
         print_json(_document(done, source, to))
         return
     if to_stdout:
-        sys.stdout.buffer.write(done.text.encode())
+        if sys.stdout.isatty():
+            print_raw(visible(done.text.rstrip("\n")))
+        else:
+            sys.stdout.buffer.write(done.text.encode())
     else:
         log.info("Wrote %s.", output)
 

@@ -38,16 +38,20 @@ def export(
     from quantkit.pipeline.export import export_all
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run
     from quantkit.pipeline.run_files import load_calibration, run_config, write_config
+    from quantkit.pipeline.writing import writing_artifacts, writing_results
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
     settings = with_environment(run_config(folder)).with_values("export", tensorrt=tensorrt)
     settings = settings.with_values("openvino", placement=placement or None)
     destination = output if output is not None else folder / ARTIFACTS
-    artifacts = export_all(settings, Recipe.of(load_calibration(folder)), destination, progress, target, precision)
+    calibration = load_calibration(folder)
+    with writing_artifacts(calibration, destination):
+        artifacts = export_all(settings, Recipe.of(calibration), destination, progress, target, precision)
     if tensorrt is not None or placement:  # for build and compare
-        remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
-        write_config(folder, remembered.with_values("openvino", placement=placement or None))
+        with writing_results(calibration):
+            remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
+            write_config(folder, remembered.with_values("openvino", placement=placement or None))
     if as_json:
         print_json(artifact_list(artifacts))
         return

@@ -102,14 +102,16 @@ def _update_run(
     from quantkit.pipeline.report import write_gate, write_report
     from quantkit.pipeline.run_directory import is_run
     from quantkit.pipeline.run_files import load_calibration
+    from quantkit.pipeline.writing import SHORTLY, writing_into
 
     if not is_run(folder):
         return None
     calibration = None
     try:
         calibration = load_calibration(folder)
-        write_gate(folder, comparison, result)
-        write_report(folder, gate=result, calibration=calibration, thumbnails=thumbnails)
+        with writing_into(folder, SHORTLY):
+            write_gate(folder, comparison, result)
+            write_report(folder, gate=result, calibration=calibration, thumbnails=thumbnails)
     except BadInput as error:  # the verdict is valid even if the run cannot be written
         log.warning("The report is not brought up to date: %s", error)
     return calibration
@@ -168,6 +170,8 @@ def option_rules(
         )
     if min_agreement is not None and not 0 <= min_agreement <= 100:
         raise BadConfig(f"--min-agreement {min_agreement:g} is not from 0 to 100 percent.", "98.5 is 98.5 percent.")
+    if min_speedup is not None and not min_speedup > 0:
+        raise BadConfig(f"--min-speedup {min_speedup:g} is not above 0.", "1.5 means half as fast again as FP32.")
     given: list[tuple[str, dict[str, Any]]] = []
     if max_drop is not None:
         given.append(("--max-drop", {"metric": f"drop.{main.name}", "max": max_drop / (100 if main.is_share else 1)}))

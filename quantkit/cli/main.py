@@ -1,100 +1,91 @@
-"""The ``quantkit`` command: its verbs, and how errors become exit codes."""
+"""How the ``quantkit`` command starts and ends: streams, signals, and how results and errors become exit codes.
+
+Nothing heavy is imported before signals are handled, so that Ctrl-C never shows a traceback.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
-import signal
 import sys
 
-import typer
-
-from quantkit.cli.build import build
-from quantkit.cli.calibrate import calibrate
-from quantkit.cli.compare import compare
-from quantkit.cli.convert import convert
-from quantkit.cli.demo import demo
-from quantkit.cli.doctor import doctor
-from quantkit.cli.export import export
-from quantkit.cli.gate import gate
-from quantkit.cli.inspect import inspect
-from quantkit.cli.lint import lint
-from quantkit.cli.merge import merge
-from quantkit.cli.report import report
-from quantkit.cli.run import run
-from quantkit.version import __version__
+from quantkit.cli.signals import Interruption
+from quantkit.cli.streams import take_over
+from quantkit.core.caches import provide_cache_folder
 
 INTERNAL_FAILURE = 3
 INTERRUPTED = 130
 USAGE = 2
-
-app = typer.Typer(
-    name="quantkit",
-    help="Calibrate an ONNX model, export INT8 for TensorRT, OpenVINO and ONNX Runtime, and prove that it may ship.",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-VERBS = (
-    calibrate,
-    merge,
-    export,
-    build,
-    convert,
-    compare,
-    report,
-    gate,
-    run,
-    inspect,
-    lint,
-    doctor,
-    demo,
-)
-for verb in VERBS:
-    app.command()(verb)
-
-
-@app.callback(invoke_without_command=True)
-def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
-    if version:
-        typer.echo(f"quantkit {__version__}")
-        raise typer.Exit
+WHAT_PRINTS = ("inspect", "doctor", "convert")  # verbs whose result is the text, convert's unless -o names a file
+PRINTING = ("--help", "-h", "--version", "--dump-config", "--init")  # options that make it so for every verb
 
 
 def main() -> None:
     """Run the command line and exit with its code. SIGTERM ends it as Ctrl-C does: a stopped job is resumable."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    code = invoke(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    interruption = Interruption()
+    try:
+        interruption.listen()
+        out = take_over()
+        provide_cache_folder()
+        arguments = sys.argv[1:]
+        code = invoke(arguments)
+        sys.stdout.flush()
+        if code == 0 and out.error is not None and out.error.errno != errno.EPIPE and _text_is_the_result(arguments):
+            code = _lost(out.error)
+        sys.stderr.flush()
+    except BaseException as error:
+        if not interruption.number and not isinstance(error, KeyboardInterrupt):
+            raise
+        code = INTERRUPTED
+    if interruption.number:
+        code = interruption.exit_code
     # Everything is written. Freeing the model and all modules would take another tenth of a second.
     os._exit(code)
 
 
 def invoke(arguments: list[str]) -> int:
     """Run one command and return its exit code. Errors are printed on stderr as two sentences."""
+    from quantkit.core.memory import LEAST, address_space
+
+    limit = address_space()
+    if limit is not None and limit < LEAST:
+        return _say(
+            f"There is not enough memory for quantkit: its limit is {limit >> 20} MiB, and it needs {LEAST >> 20}.",
+            "Raise the limit (ulimit -v).",
+        )
+
+    import typer
+
+    from quantkit.cli.app import app
     from quantkit.cli.console import fail
 
     try:
         result = app(arguments, prog_name="quantkit", standalone_mode=False)
-        sys.stdout.flush()
         if result == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:
-        # The reader of stdout is gone (quantkit ... | head); keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (KeyboardInterrupt, typer.Abort):
         fail("Interrupted.", "Give the same command again; a calibration goes on where it stopped.")
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - every failure is reported in two sentences
-        return _exit_code(error)
+        return _exit_code(error, arguments)
 
 
-def _exit_code(error: Exception) -> int:
-    from quantkit.cli.console import fail
+def _exit_code(error: Exception, arguments: list[str]) -> int:
+    from quantkit.cli.console import doing, fail
     from quantkit.core.errors import QuantkitError
+    from quantkit.core.memory import is_out_of_memory, limit_was_reached
+    from quantkit.core.wording import line_of
 
+    expected = isinstance(error, (QuantkitError, OSError)) or hasattr(error, "format_message")
+    if is_out_of_memory(error) or (not expected and limit_was_reached()):
+        stage = doing() or " ".join(["quantkit", *arguments[:1]])
+        fail(
+            f"There is not enough memory for {stage} ({line_of(error)}).",
+            "Free some, raise its limit (ulimit -v), or use a machine with more.",
+            error,
+        )
+        return INTERNAL_FAILURE
     if isinstance(error, QuantkitError):
         fail(error.what, error.hint, error)
         return error.exit_code
@@ -110,4 +101,23 @@ def _exit_code(error: Exception) -> int:
         fail(f"{error.strerror or error} ({error.filename}).", "Check the path and its permissions.", error)
         return USAGE
     fail(f"quantkit failed: {type(error).__name__}: {error}.", "Run it with -vv and report the traceback.", error)
+    return INTERNAL_FAILURE
+
+
+def _text_is_the_result(arguments: list[str]) -> bool:
+    """True if the command has no other result than what it prints: no file, and no verdict as its exit code."""
+    if any(word in PRINTING for word in arguments):
+        return True
+    verb = next((word for word in arguments if not word.startswith("-")), "")
+    writes = verb == "convert" and any(word.startswith(("-o", "--output")) for word in arguments)
+    return verb in WHAT_PRINTS and not writes
+
+
+def _lost(error: OSError) -> int:
+    return _say(f"The output cannot be written ({error.strerror}).", "Redirect it to a file with room, or a pipe.")
+
+
+def _say(what: str, hint: str) -> int:
+    """Print an error without any library, and return the code of an internal failure."""
+    sys.stderr.write(f"Error: {what}\n       {hint}\n")
     return INTERNAL_FAILURE

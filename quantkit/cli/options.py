@@ -17,7 +17,22 @@ Model = Annotated[
 ]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("-c", "--config", envvar="QUANTKIT_CONFIG", help="quantkit.toml to read; default: the one here."),
+    typer.Option(
+        "-c",
+        "--config",
+        envvar="QUANTKIT_CONFIG",
+        help="quantkit.toml to read; default: the one here, but a run that is solved anew keeps its own.",
+    ),
+]
+ComparisonConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--config",
+        envvar="QUANTKIT_CONFIG",
+        help="quantkit.toml to read; default: the run's, with evaluation data, \\[task], \\[compare], \\[openvino] and "
+        "\\[report] of the one here.",
+    ),
 ]
 Output = Annotated[
     Path | None,

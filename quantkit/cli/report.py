@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,8 @@ def report(
     if later is not None:
         if chart is not None:
             raise BadConfig("A chart shows one run.", "Leave --chart out, or name one run.")
-        page = write_difference(folder, find_run(later), output, thumbnails)
+        with _place(find_run(later), output):
+            page = write_difference(folder, find_run(later), output, thumbnails)
         if as_json:
             print_json({"report": str(page), "rows": difference_document(folder, later)})
         else:
@@ -51,9 +53,17 @@ def report(
     written = {}
     if chart is not None:
         written["chart"] = str(write_chart(folder, chart))
-    written["report"] = str(write_report(folder, output, thumbnails=thumbnails))
+    with _place(folder, output):
+        written["report"] = str(write_report(folder, output, thumbnails=thumbnails))
     if as_json:
         print_json(written)
     else:
         for path in written.values():
             stdout.print(path, markup=False)
+
+
+def _place(folder: Path, output: Path | None) -> AbstractContextManager[None]:
+    """Lock the run unless the page goes elsewhere."""
+    from quantkit.pipeline.writing import SHORTLY, writing_into
+
+    return writing_into(folder, SHORTLY) if output is None else nullcontext()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from quantkit.config import Config, find_config, load_config
+from quantkit.config import CONFIG_FILE, Config, find_config, load_config
 from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import preset
+from quantkit.core.record import Record
 
 ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_MODEL": ("model", "path"),
@@ -36,6 +37,14 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_HINT": ("openvino", "hint"),
     "QUANTKIT_THREADS": ("openvino", "threads"),
 }
+# The tables that compare takes from this folder's quantkit.toml, and the keys where not all of them.
+OF_COMPARISONS: dict[str, tuple[str, ...]] = {
+    "data": ("evaluation", "eval_samples", "classes", "labels"),
+    "task": (),
+    "compare": (),
+    "openvino": (),
+    "report": (),
+}
 LISTS = {"exclude", "metrics", "targets", "precisions", "batch_sizes", "placement"}  # written with commas
 PATHS = {"path", "calibration", "evaluation", "classes", "labels"}
 
@@ -43,6 +52,25 @@ PATHS = {"path", "calibration", "evaluation", "classes", "labels"}
 def base_config(file: Path | None) -> Config:
     """Read the file of -c, or this folder's quantkit.toml or [tool.quantkit]; the environment overrides it."""
     return with_environment(load_config(file) if file is not None else find_config(Path()))
+
+
+def comparison_config(file: Path | None, run: Config) -> Config:
+    """Return the settings of a comparison; the environment overrides them.
+
+    Args:
+        file: The file of -c, which stands for all of them.
+        run: The settings of the run. Without -c, those of this folder's quantkit.toml or [tool.quantkit] override what
+            concerns the comparison; how the calibration was made stays the run's.
+    """
+    if file is not None:
+        return with_environment(load_config(file))
+    here = find_config(Path())
+    for table, keys in OF_COMPARISONS.items():
+        given: Record = getattr(here, table)
+        values = {key: getattr(given, key) for key in keys or type(given).model_fields if key in given.model_fields_set}
+        if values:
+            run = run.with_values(table, source=f"this folder's {CONFIG_FILE}", **values)
+    return with_environment(run)
 
 
 def with_environment(config: Config) -> Config:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.ranges import TensorRange
@@ -57,6 +57,11 @@ class TensorCalibration(Record):
     dead: bool = False
     candidates: dict[str, TensorRange]
 
+    @model_validator(mode="after")
+    def _check(self) -> TensorCalibration:
+        TensorRange(self.amax, self.low, self.high)  # raises ValueError for what is no range
+        return self
+
     @property
     def range(self) -> TensorRange:
         """The chosen range."""
@@ -71,6 +76,7 @@ class Calibration(Record):
         not_finite: The excluded tensors that held NaN or Inf; these are not counted.
         masked: The tensors that held -Inf, as scores behind an attention mask do; these are not counted either, and
             stay in floating point.
+        files: The hex SHA-256 of the files beside it, by name.
         collected: Everything that the pass counted, from ``histograms.npz`` and ``statistics.npz``.
         folder: The run directory that it was saved to or loaded from; None if it is only in memory.
     """
@@ -90,6 +96,7 @@ class Calibration(Record):
     masked: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     tensors: dict[str, TensorCalibration]
+    files: dict[str, str] = Field(default_factory=dict)
 
     collected: Collected = Field(default_factory=lambda: Collected({}, {}, {}), exclude=True, repr=False)
     folder: Path | None = Field(default=None, exclude=True, repr=False)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from quantkit.core.errors import BadInput
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+TEMPORARY = ".quantkit-tmp."  # how files and folders begin that are not complete yet
 SMALLEST_USEFUL_SPACE = 1 << 16  # bytes; with less free space, a vendor's vague write error is reported as a full disk
 
 
@@ -28,10 +29,7 @@ def normalized(path: Path) -> Path:
 
     Raises BadInput for a name that is not UTF-8, because a run's JSON files could not hold it.
     """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(f"The path {str(path)!r} is not UTF-8.", "Rename it, or link to it by another name.") from error
+    _check_name(path)
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve() would follow links
 
 
@@ -45,6 +43,23 @@ def sha256_of(path: Path, *more: Path) -> str:
     return digest.hexdigest()
 
 
+Stamp = tuple[int, ...]
+"""What changes with a file: device, inode, size, and the times of the last modification and change of status."""
+
+
+def stamps_of(*paths: Path) -> tuple[Stamp, ...]:
+    """Return the stamp of each file; an empty one for a file that cannot be looked at."""
+    return tuple(map(_stamp, paths))
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
 def digest_of(value: Any) -> str:
     """Return the hex SHA-256 of a value that can be written as JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
@@ -52,6 +67,7 @@ def digest_of(value: Any) -> str:
 
 def make_folder(path: Path) -> Path:
     """Create ``path`` and its parents, and return it. Raises BadInput if it cannot be written."""
+    _check_name(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
@@ -69,13 +85,14 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     If ``path`` is a pipe or a device, it is yielded itself.
     """
-    with _writing(path):
+    _check_name(path)
+    with writing_to(path):
         if path.exists() and not path.is_file() and not path.is_dir():
             yield path  # a pipe or a device is written to, not replaced
             return
         path = path.resolve()  # write to the target of a link instead of replacing the link
         make_folder(path.parent)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{path.name[:80]}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -93,14 +110,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     A power cut between the two renames leaves the old folder under another name; :func:`recover_folder` restores it.
     """
-    with _writing(path):
+    with writing_to(path):
         make_folder(path.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name[:80]}.", dir=path.parent))
         try:
             yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    _sync(file)
+            sync_folder(temporary)
             temporary.chmod(0o777 & ~_umask())
             aside = _aside(path)
             shutil.rmtree(aside, ignore_errors=True)
@@ -110,6 +125,30 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the contents of all files in a folder are on the disk."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            _sync(file)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what writers that were killed left below ``folder``. Nobody else may be writing there.
+
+    No link is followed.
+    """
+    for parent, folders, files in os.walk(folder):
+        for name in [name for name in folders if name.startswith(TEMPORARY)]:
+            folders.remove(name)
+            if Path(parent, name).is_symlink():
+                files.append(name)
+            else:
+                shutil.rmtree(Path(parent, name), ignore_errors=True)
+        for name in files:
+            if name.startswith(TEMPORARY):
+                Path(parent, name).unlink(missing_ok=True)
 
 
 def recover_folder(path: Path) -> None:
@@ -122,6 +161,14 @@ def remove_folder(path: Path) -> None:
     """Remove a folder, and the remains of an interrupted replacement."""
     shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(_aside(path), ignore_errors=True)
+
+
+def _check_name(path: Path) -> None:
+    """Raise BadInput for a name that is not UTF-8, which the JSON files and the report of a run could not hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"The path {str(path)!r} is not UTF-8.", "Rename it, or link to it by another name.") from error
 
 
 def _aside(path: Path) -> Path:
@@ -144,7 +191,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing_to(path: Path) -> Iterator[None]:
+    """Raise BadInput, which names ``path``, if the block fails for a full disk or a lack of permission."""
     try:
         yield
     except BadInput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, cast
 
 from pydantic import Field, model_validator
@@ -9,6 +10,8 @@ from pydantic import Field, model_validator
 from quantkit.core.errors import BadConfig
 from quantkit.core.record import Record
 
+SMALLEST_CROP = 0.1  # an image is enlarged to a hundred times what is kept of it then
+LARGEST_SIDE = 1 << 14  # pixels
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -54,7 +57,7 @@ class Preprocess(Record):
     preset: str = "imagenet-stretch"
     size: tuple[int, int] | None = None
     resize: Literal["stretch", "crop", "letterbox"] = "stretch"
-    crop_pct: float = Field(default=0.875, gt=0, le=1)
+    crop_pct: float = Field(default=0.875, ge=SMALLEST_CROP, le=1)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
     pad: int = Field(default=114, ge=0, le=255)
     channels: Literal["rgb", "bgr", "gray"] = "rgb"
@@ -65,13 +68,16 @@ class Preprocess(Record):
 
     @model_validator(mode="after")
     def _check(self) -> Preprocess:
-        wanted = (1, self.depth)
-        if len(self.mean) not in wanted or len(self.std) not in wanted:
-            raise ValueError(f"mean and std need 1 or {self.depth} values for channels = {self.channels!r}")
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.depth):
+                need = "1 value" if self.depth == 1 else f"1 or {self.depth} values"
+                raise ValueError(f"{key} has {len(values)} values and needs {need} for channels = {self.channels!r}")
+        if not all(map(math.isfinite, (self.scale, *self.mean, *self.std))) or self.scale == 0:
+            raise ValueError("scale, mean and std must be finite, and scale not 0")
         if any(s <= 0 for s in self.std):
             raise ValueError("std must be above 0")
-        if self.size is not None and min(self.size) <= 0:
-            raise ValueError("size must be two numbers above 0: height, width")
+        if self.size is not None and not (min(self.size) > 0 and max(self.size) <= LARGEST_SIDE):
+            raise ValueError(f"size must be two numbers from 1 to {LARGEST_SIDE}: height, width")
         return self
 
     @property

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+LARGEST = 3.4028234663852886e38  # of float32
 LEVELS = 127  # of symmetric int8 on each side of zero
 STEPS = 255  # of 8 bits from the lowest to the highest value
 
@@ -24,8 +24,8 @@ class TensorRange:
     high: float
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, (self.amax, self.low, self.high))):
-            raise ValueError(f"a range must be finite: {self}")
+        if not all(abs(end) <= LARGEST for end in (self.amax, self.low, self.high)):
+            raise ValueError(f"a range must be finite, in float32: {self}")
         if self.amax <= 0 or not self.low <= 0 <= self.high or self.low == self.high:
             raise ValueError(f"a range must have amax > 0 and low <= 0 <= high with low < high: {self}")
 

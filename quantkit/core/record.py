@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quantkit.core.errors import BadRun
+from quantkit.core.reading import LARGEST_JSON, read_file
+
+LARGEST_NUMBER = 1e40  # beyond float32, and far beyond any figure
 
 
 class Record(BaseModel):
@@ -34,11 +38,11 @@ def read_record(kind: type[R], path: Path, command: str) -> R:
         BadRun: The file is missing, damaged or of another version.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, LARGEST_JSON, BadRun, "file").decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadRun(f"{path} cannot be read.", f"Make it with {command}.") from error
+        raise BadRun(f"{path} is not readable.", f"Make it with {command}.") from error
     try:
-        return kind.model_validate_json(text)
+        record = kind.model_validate_json(text)
     except ValidationError as error:
         problems = {".".join(map(str, problem["loc"])): problem["msg"] for problem in error.errors()}
         stale = "schema_version" in problems
@@ -51,3 +55,21 @@ def read_record(kind: type[R], path: Path, command: str) -> R:
             else f"{path} {harm} ({where or 'the file'}: {message}).",
             f"Make it again with {command}.",
         ) from error
+    place = _far_number(record.model_dump(), ())
+    if place is not None:
+        what = f"{path} is damaged ({'.'.join(place)}: a number beyond {LARGEST_NUMBER:g})."
+        raise BadRun(what, f"Make it again with {command}.")
+    return record
+
+
+def _far_number(value: Any, place: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the place of the first number that arithmetic would overflow with; None without one."""
+    if isinstance(value, float):
+        return place if abs(value) > LARGEST_NUMBER else None
+    if isinstance(value, dict):
+        inner: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, (list, tuple)):
+        inner = enumerate(value)
+    else:
+        return None
+    return next((found for key, one in inner if (found := _far_number(one, (*place, str(key)))) is not None), None)

@@ -19,9 +19,10 @@ from PIL import Image
 from quantkit.core.errors import BadData
 from quantkit.core.files import NO_SPACE
 from quantkit.core.preprocess import Preprocess
-from quantkit.datasets.base import Dataset, Inputs, Request, Source
+from quantkit.datasets.base import Dataset, Inputs, Request, Source, Unreadable
 from quantkit.datasets.fit import fit
 from quantkit.datasets.layout import Samples, samples_in
+from quantkit.datasets.npy import map_npy, row_of
 from quantkit.datasets.transform import transform
 from quantkit.graph.model_io import ModelInput
 
@@ -56,31 +57,41 @@ class ArrayDataset(Dataset):
 
     def size(self, index: int) -> int:
         """Return the bytes of one row of all arrays."""
-        return sum(array[index].nbytes for array in self.arrays.values())
+        return sum(array.nbytes // max(len(array), 1) for array in self.arrays.values())
 
     def digest(self, index: int) -> bytes:
         """Return the SHA-256 of one row of all arrays; in memory, where no file tells them, with dtypes and shapes."""
-        digest = hashlib.sha256()
-        for name, array in self.arrays.items():
-            if self.file is None:
-                digest.update(f"{name}{array.dtype}{array.shape[1:]}".encode())
-            digest.update(array[index].tobytes())
-        return digest.digest()
+        return self._digest_of(self._rows(index))
 
     def is_constant(self, index: int) -> bool:
         """True if all values in each array's row are the same."""
-        rows = [array[index] for array in self.arrays.values()]
+        try:
+            rows = self._rows(index).values()
+        except Unreadable:
+            return False
         return all(row.size > 1 and row.min() == row.max() for row in rows)
 
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """Return one sample of every array, in the model's dtypes, and the SHA-256 of its stored bytes."""
         sample = {}
-        for name, array in self.arrays.items():
-            value = np.asarray(array[index], order="C")
+        rows = self._rows(index)
+        for name, row in rows.items():
+            value = np.asarray(row, order="C")
             if name in self.image_inputs:
                 value = transform(Image.fromarray(value).convert("RGB"), self.preprocess)
             sample[name] = value.astype(self.dtypes[name], copy=False)
-        return sample, self.digest(index)
+        return sample, self._digest_of(rows)
+
+    def _rows(self, index: int) -> dict[str, npt.NDArray[Any]]:
+        return {name: row_of(array, index) for name, array in self.arrays.items()}
+
+    def _digest_of(self, rows: Mapping[str, npt.NDArray[Any]]) -> bytes:
+        digest = hashlib.sha256()
+        for name, row in rows.items():
+            if self.file is None:
+                digest.update(f"{name}{row.dtype}{row.shape}".encode())
+            digest.update(row.tobytes())
+        return digest.digest()
 
 
 def open_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -89,9 +100,9 @@ def open_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     The members of an .npz are unpacked to a temporary folder first, so that they can be mapped. Raises BadData.
     """
     try:
-        return {"": _map(path)} if path.suffix == ".npy" else _unpack(path)
+        return {"": map_npy(path)} if path.suffix == ".npy" else _unpack(path)
     # RuntimeError: an encrypted archive, or (as its subclass) one of an unknown compression.
-    except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, SyntaxError, zlib.error, zipfile.BadZipFile) as error:
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise BadData(f"There is no room to unpack {path}.", "Free some space where TMPDIR points.") from error
         raise BadData(f"{path} is not a readable {path.suffix} file.", "Write it with numpy.save or savez.") from error
@@ -241,13 +252,6 @@ def annotations_of(labels: npt.NDArray[Any], request: Request, source: str) -> l
     return found
 
 
-def _map(path: Path) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"dtype {array.dtype}")
-    return array
-
-
 def _unpack(path: Path) -> dict[str, npt.NDArray[Any]]:
     arrays = {}
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
@@ -256,6 +260,6 @@ def _unpack(path: Path) -> dict[str, npt.NDArray[Any]]:
             target = Path(folder) / f"{number}.npy"
             with archive.open(member) as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-            arrays[member.filename.removesuffix(".npy")] = _map(target)
+            arrays[member.filename.removesuffix(".npy")] = map_npy(target)
     # The memory maps keep the deleted files alive.
     return arrays

@@ -73,9 +73,10 @@ def _far_inputs(dataset: Dataset, indices: Sequence[int]) -> list[str]:
     if not isinstance(preprocess, Preprocess):
         return []
     ends = [
-        (edge * 255 * preprocess.scale - mean) / std
+        (edge * 255 * preprocess.scale - preprocess.mean[at % len(preprocess.mean)])
+        / preprocess.std[at % len(preprocess.std)]
         for edge in (0, 1)
-        for mean, std in zip(preprocess.mean, preprocess.std, strict=True)
+        for at in range(preprocess.depth)
     ]
     usual = max(map(abs, ends))
     largest = 0.0

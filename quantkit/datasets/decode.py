@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from quantkit.core.upright import upright
 from quantkit.datasets.base import Unreadable
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 HEADER = 1000  # bytes of a file that are not pixels
 FEW_BYTES = 0.05  # per pixel, in an image of one colour
+MALFORMED = (
+    struct.error,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    ZeroDivisionError,
+)  # what Pillow lets through
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 
@@ -24,10 +34,10 @@ def decode_rgb(data: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(upright(image))
     except UnidentifiedImageError as error:
         raise Unreadable("not an image") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, MemoryError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, *MALFORMED) as error:
         raise Unreadable(str(error) or type(error).__name__) from error
 
 
@@ -36,13 +46,15 @@ def is_one_colour(path: Path) -> bool:
 
     An image of one colour compresses so well that larger files need not be decoded.
     """
+    if not path.is_file():
+        raise Unreadable("not a file")
     try:
         with Image.open(path, formats=FORMATS) as image:
             pixels = image.width * image.height
             if image.format != "BMP" and path.stat().st_size > HEADER + FEW_BYTES * pixels:
                 return False
             rgb = np.asarray(_to_rgb(image))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, MemoryError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, *MALFORMED) as error:
         raise Unreadable(str(error) or type(error).__name__) from error
     return bool((rgb == rgb[0, 0]).all())
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from quantkit.core.errors import BadData
 from quantkit.core.preprocess import Preprocess
+from quantkit.core.reading import LARGEST_IMAGE, LARGEST_TEXT, read_file
 from quantkit.datasets.base import Dataset, Inputs, Request, Source, Unreadable
 from quantkit.datasets.decode import SUFFIXES, decode_rgb, is_one_colour
 from quantkit.datasets.fit import fit
-from quantkit.datasets.labels import index_labels, read_labels
+from quantkit.datasets.labels import index_labels, read_labels, unlabelled_warning
 from quantkit.datasets.transform import transform
 
 LABELS_FILE = "labels.csv"
@@ -66,7 +67,9 @@ class ImageDataset(Dataset):
 
     def _bytes(self, index: int) -> bytes:
         try:
-            return self.paths[index].read_bytes()
+            return read_file(self.paths[index], LARGEST_IMAGE, BadData, "image")
+        except BadData as error:
+            raise Unreadable(error.what) from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
 
@@ -80,8 +83,8 @@ class ImageFiles:
     paths: list[Path]
     class_names: list[str | None]
     ordered: bool  # a list is read from its start; a folder is sampled
-    from_csv: bool = False
-    warning: str | None = None
+    labels: Path | None = None  # where someone wrote the classes down
+    warnings: tuple[str, ...] = ()
 
 
 def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
@@ -104,10 +107,10 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
     }
     by_class = {name: paths for name, paths in by_class.items() if paths}
     labels = labels or (folder / LABELS_FILE if (folder / LABELS_FILE).is_file() else None)
-    warning = None
+    warnings: tuple[str, ...] = ()
     if by_class and labels is None:
         if flat:
-            warning = f"{len(flat)} images directly in {folder} are ignored, because it has class folders."
+            warnings = (f"{len(flat)} images directly in {folder} are ignored, because it has class folders.",)
         found = [(path, name) for name, paths in by_class.items() for path in paths]
         paths = [path for path, _ in found]
         class_names: list[str | None] = [name for _, name in found]
@@ -122,10 +125,9 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
         )
     names = [_printable(path.relative_to(folder).as_posix()) for path in paths]
     if labels is not None:
-        class_names = read_labels(labels, names)
-    return ImageFiles(
-        str(folder), names, paths, class_names, ordered=False, from_csv=labels is not None, warning=warning
-    )
+        read = read_labels(labels, names)
+        class_names, warnings = read.names, read.warnings
+    return ImageFiles(str(folder), names, paths, class_names, ordered=False, labels=labels, warnings=warnings)
 
 
 def scan_list(file: Path) -> ImageFiles:
@@ -134,7 +136,7 @@ def scan_list(file: Path) -> ImageFiles:
     Without a tab the name of the parent folder is the class. Raises BadData for an empty list.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_file(file, LARGEST_TEXT, BadData, "list").decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise BadData(
             f"{file} is not a text file.", "Give a folder, an .npy or .npz file, or a text file that lists images."
@@ -145,16 +147,17 @@ def scan_list(file: Path) -> ImageFiles:
     for line in lines:
         if not line.strip():
             continue
-        name, _, label = line.partition("\t")
+        name, tab, label = line.partition("\t")
         path = file.parent / name.strip()
         names.append(name.strip())
         paths.append(path)
-        classes.append(label.strip() or path.parent.name or None)
-    if len({path.parent for path in paths}) == 1 and not any("\t" in line for line in lines):
+        classes.append(label.strip() if tab else path.parent.name or None)
+    written = any("\t" in line for line in lines)
+    if len({path.parent for path in paths}) == 1 and not written:
         classes = [None] * len(paths)  # a single folder is not a class
     if not names:
         raise BadData(f"The list {file} names no image.", "Write one image path a line, relative to the list.")
-    return ImageFiles(str(file), names, paths, classes, ordered=True)
+    return ImageFiles(str(file), names, paths, classes, ordered=True, labels=file if written else None)
 
 
 def _printable(name: str) -> str:
@@ -206,7 +209,7 @@ def images_of(files: ImageFiles, request: Request) -> Source:
             f"The model has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), but images feed one.",
             "Give the inputs as an .npz with one array for each.",
         )
-    annotations, known = index_labels(files.class_names, request.classes, files.source, files.from_csv)
+    annotations, known = index_labels(files.class_names, request.classes, files.source, files.labels is not None)
     notes: list[str] = []
     dataset = ImageDataset(
         source=files.source,
@@ -218,5 +221,5 @@ def images_of(files: ImageFiles, request: Request) -> Source:
         preprocess=fit(request.preprocess, inputs[0], notes),
         dtype=inputs[0].dtype,
     )
-    warnings = (files.warning,) if files.warning else ()
+    warnings = (*files.warnings, *unlabelled_warning(annotations, files.labels))
     return Source(dataset, ordered=files.ordered, notes=tuple(notes), warnings=warnings)

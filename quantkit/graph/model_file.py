@@ -13,16 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from onnx.external_data_helper import uses_external_data
 
 from quantkit.core.errors import BadModel
-from quantkit.core.files import sha256_of
+from quantkit.core.files import Stamp, sha256_of, stamps_of
+from quantkit.core.reading import check_regular
 from quantkit.core.wording import line_of
 from quantkit.graph.batch_axes import BatchAxis, with_batch_axes
 from quantkit.graph.graph import Graph, subgraphs
 from quantkit.graph.model_io import ModelInput, check_input, described
 from quantkit.graph.normal_form.rewrite import in_normal_form
 from quantkit.graph.save import MODEL_FILE, save_model
+from quantkit.graph.untrusted import check_external, check_model, check_size, check_weights
 
 OLDEST_OPSET = 11
 LARGEST_KEPT = 1024  # the most values that an initializer may have for ``without_weights`` to keep its data
@@ -59,6 +61,7 @@ class ModelFile:
         external_files: The files of external weights.
         weights: Replacements for initializers of the file, by name; see :meth:`with_weights`.
         rewritten: The same model in normal form; None if the file is.
+        stamps: What identified each file on the disk when it was opened.
     """
 
     path: Path
@@ -68,6 +71,7 @@ class ModelFile:
     opset: int
     external_files: tuple[Path, ...]
     weights: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    stamps: tuple[Stamp, ...] = ()
     rewritten: Rewritten | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -98,12 +102,27 @@ class ModelFile:
         return sum(path.stat().st_size for path in (self.path, *self.external_files))
 
     def sha256(self) -> str:
-        """Return the hex SHA-256 of the file and its external weights."""
-        return sha256_of(self.path, *self.external_files)
+        """Return the hex SHA-256 of the file and its external weights. Raises BadModel if they changed meanwhile."""
+        digest = sha256_of(self.path, *self.external_files)
+        self.check_unchanged()
+        return digest
+
+    def check_unchanged(self) -> None:
+        """Raise BadModel if a file is another one than when the model was opened.
+
+        To be called after each reading of the files, so that what was read has the digest that is recorded.
+        """
+        if self.stamps and stamps_of(self.path, *self.external_files) != self.stamps:
+            raise BadModel(f"{self.path} has changed since it was opened.", "Give the command again.")
 
     def load(self) -> onnx.ModelProto:
-        """Return a new copy with all weights, which may be edited; the file itself is never written."""
+        """Return a new copy with all weights, which may be edited; the file itself is never written.
+
+        Raises BadModel if the file has changed since it was opened, or a weight is not finite.
+        """
         proto = onnx.load(str(self.source))
+        self.check_unchanged()
+        check_weights(proto, self.path)
         for tensor in proto.graph.initializer:
             if tensor.name in self.weights:
                 tensor.CopyFrom(numpy_helper.from_array(np.asarray(self.weights[tensor.name]), tensor.name))
@@ -148,9 +167,11 @@ def open_model(path: Path, batch_axis: BatchAxis = None) -> ModelFile:
             folder.
         BadConfig: The model has no such batch axis.
     """
+    stamps = stamps_of(path)
     proto = read_graph(path)
-    external = _external_files(path, proto)
     opset = opset_of(proto)
+    check_model(proto, path, opset)
+    external = _external_files(path, proto)
     if opset < OLDEST_OPSET:
         raise BadModel(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
     normal = in_normal_form(path, proto)
@@ -165,12 +186,19 @@ def open_model(path: Path, batch_axis: BatchAxis = None) -> ModelFile:
         )
     if not graph.inputs:
         raise BadModel(f"{path} has no inputs.", "Export it with its input as a graph input.")
+    stamps += stamps_of(*external)
     for value in graph.inputs.values():
         check_input(value)
     declared = [described(value) for value in graph.inputs.values()], [described(out) for out in proto.graph.output]
     graph_only = without_weights(proto)
     return ModelFile(
-        path, graph_only, *with_batch_axes(graph_only, *declared, batch_axis), opset, external, rewritten=rewritten
+        path,
+        graph_only,
+        *with_batch_axes(graph_only, *declared, batch_axis),
+        opset,
+        external,
+        rewritten=rewritten,
+        stamps=stamps,
     )
 
 
@@ -184,6 +212,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
         raise BadModel(f"There is no model {path}.", "Give the path of an ONNX file.")
     if path.is_dir():
         raise BadModel(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
+    check_regular(path, BadModel, "model")
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except Exception as error:
@@ -192,6 +221,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
         ) from error
     if not proto.graph.node or not proto.opset_import or not proto.graph.output:
         raise BadModel(f"{path} is not an ONNX model, or is truncated (it has no graph).", "Export it to ONNX again.")
+    check_size(proto, path)
     return proto
 
 
@@ -210,7 +240,10 @@ def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
     Raises:
         BadModel: The file is missing or outside the folder.
     """
-    file: Path = folder / str(ExternalDataInfo(tensor).location)
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    if not location or "\0" in location:
+        raise BadModel(f"The weight {tensor.name!r} has external data in no file ({location!r}).", "Export it again.")
+    file: Path = folder / location
     if not file.resolve().is_relative_to(folder.resolve()):
         raise BadModel(
             f"The model's weight {tensor.name!r} lies outside the model's folder ({file}).",
@@ -218,6 +251,7 @@ def external_file_of(tensor: onnx.TensorProto, folder: Path) -> Path:
         )
     if not file.is_file():
         raise BadModel(f"The model's external data file {file} is missing.", "Put it beside the model.")
+    check_external(tensor, file)
     return file
 
 

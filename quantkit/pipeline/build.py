@@ -55,4 +55,6 @@ def build_engines(
         )
     model = calibrated_model(recipe.calibration)
     request = prepare_request(chosen, model, recipe, artifacts, wanted.precisions, progress=progress)
-    return chosen.engines(request.on(wanted.device, wanted.batches, fresh=wanted.fresh))
+    engines = chosen.engines(request.on(wanted.device, wanted.batches, fresh=wanted.fresh))
+    model.check_unchanged()
+    return engines

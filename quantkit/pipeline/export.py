@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from quantkit.config import Config
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BadConfig, BadModel, TargetRefuses
-from quantkit.core.files import atomic_folder, digest_of, write_text
+from quantkit.core.errors import BadConfig, BadModel, BadRun, TargetRefuses
+from quantkit.core.files import digest_of, sha256_of, write_text
 from quantkit.core.progress import Progress, silent
+from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import ModelFile, open_model
+from quantkit.pipeline.replacement import new_artifact, recorded_files
 from quantkit.pipeline.run_directory import ARTIFACT_FILE
 from quantkit.targets import Target, all_targets, targets_named
 from quantkit.targets.base import PrepareRequest
@@ -174,14 +175,16 @@ def _export_one(
     existing = _read(folder, fingerprint)
     if existing is not None:
         return existing
-    _refuse_foreign_files(folder)
-    with atomic_folder(folder) as temporary:
+    _refuse_changed_files(folder)
+    with new_artifact(folder) as temporary:
         artifact = target.export(model, recipe, precision, temporary, variant)
+        model.check_unchanged()
         names = [file.relative_to(temporary).as_posix() for file in artifact.files]
         record = {
             "target": target.name,
             "precision": precision,
             "files": names,
+            "sha256": {name: sha256_of(temporary / name) for name in names},
             "notes": artifact.notes,
             "variant": artifact.variant,
             "fingerprint": fingerprint,
@@ -195,27 +198,25 @@ def _fingerprint(recipe: Recipe, target: Target, precision: str, variant: str) -
     return digest_of([__version__, recipe.digest(precision == "int8"), target.fingerprint(precision), variant])
 
 
-def _refuse_foreign_files(folder: Path) -> None:
-    """Raise BadInput if replacing the folder would remove a file that an export did not write."""
-    if not folder.exists():
-        return
-    own: set[str] = {ARTIFACT_FILE}
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        own.update(json.loads((folder / ARTIFACT_FILE).read_text(encoding="utf-8"))["files"])
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in own)
-    if foreign:
-        raise BadConfig(
-            f"{folder} holds a file that quantkit did not write ({foreign[0]}).", "Move it, or give another -o."
-        )
+def _refuse_changed_files(folder: Path) -> None:
+    """Raise BadConfig if a recorded file is no longer the one that was written: it is the user's now."""
+    for name, digest in (recorded_files(folder) or {}).items():
+        if (folder / name).is_file() and sha256_of(folder / name) != digest:
+            raise BadConfig(
+                f"{folder / name} is not the file that quantkit wrote.", "Move or remove it, or give another -o."
+            )
 
 
 def _read(folder: Path, fingerprint: str) -> Artifact | None:
     try:
-        record = json.loads((folder / ARTIFACT_FILE).read_text(encoding="utf-8"))
-        if record["fingerprint"] != fingerprint:
+        record = json.loads(read_file(folder / ARTIFACT_FILE, LARGEST_TEXT, BadRun, "record"))
+        if record["fingerprint"] != fingerprint or recorded_files(folder) is None:
             return None
         files = tuple(folder / name for name in record["files"])
         artifact = Artifact(record["target"], record["precision"], files, tuple(record["notes"]), record["variant"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, BadRun):
         return None
-    return artifact if files and all(file.is_file() for file in files) else None
+    if not files or not all(file.is_file() for file in files):
+        return None
+    _refuse_changed_files(folder)
+    return artifact

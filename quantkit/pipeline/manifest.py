@@ -11,10 +11,13 @@ from typing import Literal
 from pydantic import ValidationError
 
 from quantkit.config import Config
+from quantkit.core.errors import BadRun
 from quantkit.core.files import digest_of, make_folder, write_text
+from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.record import Record
 from quantkit.core.shard import WHOLE, Shard
 from quantkit.pipeline.run_files import write_config
+from quantkit.pipeline.run_layout import current
 from quantkit.version import __version__
 
 MANIFEST_FILE = "manifest.json"
@@ -103,8 +106,9 @@ def now() -> str:
 def read_manifest(folder: Path) -> Manifest | None:
     """Read the folder's manifest; None if it is missing or damaged."""
     try:
-        return Manifest.model_validate_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError):
+        data = read_file(current(folder, MANIFEST_FILE), LARGEST_TEXT, BadRun, "manifest")
+        return Manifest.model_validate_json(data)
+    except (OSError, BadRun, ValidationError):
         return None
 
 

@@ -20,6 +20,7 @@ from quantkit.pipeline.export import export_all
 from quantkit.pipeline.report import write_gate, write_report
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import save_comparison
+from quantkit.pipeline.writing import writing_results
 
 JUNIT_FILE = "junit.xml"
 
@@ -69,11 +70,12 @@ def run_all(
     assert calibration.folder is not None
     folder = calibration.folder
     recipe = Recipe.of(calibration)
-    export_all(config, recipe, folder / ARTIFACTS, progress)
-    comparison = compare(config, recipe, folder / ARTIFACTS, progress)
-    comparison = save_comparison(comparison, folder)
-    result = apply_rules(comparison, config.gate, baseline)
-    write_text(folder / JUNIT_FILE, junit_xml(result))
-    write_gate(folder, comparison, result)
-    write_report(folder, gate=result)
+    with writing_results(calibration):
+        export_all(config, recipe, folder / ARTIFACTS, progress)
+        comparison = compare(config, recipe, folder / ARTIFACTS, progress)
+        comparison = save_comparison(comparison, folder)
+        result = apply_rules(comparison, config.gate, baseline)
+        write_text(folder / JUNIT_FILE, junit_xml(result))
+        write_gate(folder, comparison, result)
+        write_report(folder, gate=result)
     return Outcome(folder, comparison, result)

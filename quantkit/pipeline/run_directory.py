@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,18 +13,18 @@ from quantkit.core.comparison import COMPARISON_FILE
 from quantkit.core.errors import BadRun
 from quantkit.core.files import make_folder
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest
+from quantkit.pipeline.run_layout import current
 
 ARTIFACTS = "artifacts"
 ARTIFACT_FILE = "artifact.json"  # in each artifact's folder: its inputs
 PART_FILE = "part.json"  # in the folder of a shard, which is not a run
-LOCK = ".lock"  # held while a process writes to the folder
 PARTIAL = ".partial"  # the state of an interrupted calibration: histograms, position and manifest
 RUNS = Path("runs")
 
 
 def is_run(folder: Path) -> bool:
     """True if the folder holds a finished calibration."""
-    return (folder / CALIBRATION_FILE).is_file()
+    return current(folder, CALIBRATION_FILE).is_file()
 
 
 def claim(folder: Path, of_part: bool = False) -> None:
@@ -60,39 +59,6 @@ def _is_own(folder: Path) -> bool:
             if key in (folder / name).read_text(encoding="utf-8"):  # the file may be incomplete, or of another version
                 return True
     return False
-
-
-@contextmanager
-def own_folder(folder: Path, of_part: bool = False) -> Iterator[None]:
-    """Claim and lock ``folder`` inside the ``with`` block; if the block fails and the folder is empty, remove it.
-
-    The lock ends with the process, however that ends.
-
-    Args:
-        folder: The folder.
-        of_part: True for the folder of a shard.
-
-    Raises:
-        BadRun: The folder holds anything else, or another process is working in it.
-    """
-    claim(folder, of_part)
-    lock = folder / LOCK
-    try:
-        with lock.open("a", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BadRun(
-                    f"Another quantkit is working in {folder}.", "Wait for it, or give another folder with -o."
-                ) from error
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-    except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
 
 
 def find_same_work(wanted: Manifest, folder: Path | None) -> Iterator[Path]:

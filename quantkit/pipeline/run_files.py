@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,15 @@ from quantkit.core.calibration import CALIBRATION_FILE, Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
 from quantkit.core.errors import BadRun
 from quantkit.core.files import sha256_of, write_npz, write_text
+from quantkit.core.npz import LARGEST, read_npz
 from quantkit.core.predictions import Predictions
+from quantkit.core.reading import read_file
 from quantkit.core.record import read_record
-from quantkit.core.statistics.files import load_collected, save_collected
+from quantkit.core.statistics.files import HISTOGRAMS_FILE, STATISTICS_FILE, load_collected, save_collected
+from quantkit.pipeline.run_layout import current
 from quantkit.tasks import TASKS
 
+ATTEMPTS, PAUSE = 3, 0.05  # to read a run that another command is replacing; seconds between them
 PREDICTIONS_FILE = "predictions.npz"
 ABOUT_SAMPLES = ("names", "classes", "labels", "keys")  # the arrays of predictions.npz that every task has
 
@@ -28,14 +31,38 @@ def save_calibration(calibration: Calibration, folder: Path) -> Calibration:
     Returns the calibration as saved. Raises BadInput if it cannot be written.
     """
     save_collected(folder, calibration.collected)
-    write_text(folder / CALIBRATION_FILE, calibration.model_dump_json(indent=1) + "\n")
-    return calibration.model_copy(update={"folder": folder})
+    digests = {name: sha256_of(folder / name) for name in (HISTOGRAMS_FILE, STATISTICS_FILE)}
+    saved = calibration.model_copy(update={"folder": folder, "files": digests})
+    write_text(folder / CALIBRATION_FILE, saved.model_dump_json(indent=1) + "\n")
+    return saved
 
 
 def load_calibration(folder: Path) -> Calibration:
-    """Read the calibration of a run directory. Raises BadRun for a missing, damaged or outdated file."""
-    calibration = read_record(Calibration, folder / CALIBRATION_FILE, "quantkit calibrate")
-    return calibration.model_copy(update={"collected": load_collected(folder), "folder": folder})
+    """Read the calibration of a run directory, as it is before or after a command that is replacing it.
+
+    Raises BadRun for a missing, damaged or outdated file.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _load_calibration(folder)
+        except BadRun:  # its files may be those of two calibrations for a moment
+            time.sleep(PAUSE)
+    return _load_calibration(folder)
+
+
+def _load_calibration(folder: Path) -> Calibration:
+    path = current(folder, CALIBRATION_FILE)
+    calibration = read_record(Calibration, path, "quantkit calibrate")
+    collected = load_collected(folder, calibration.files, current)
+    if not calibration.tensors:
+        raise BadRun(f"{path} is damaged (tensors: there is none).", "Make it again with quantkit calibrate.")
+    if calibration.samples and calibration.tensors.keys() != collected.histograms.keys():
+        other = next(iter(calibration.tensors.keys() ^ collected.histograms.keys()))
+        raise BadRun(
+            f"{path} is damaged (tensors: {other!r} is not in both it and {HISTOGRAMS_FILE}).",
+            "Make it again with quantkit calibrate.",
+        )
+    return calibration.model_copy(update={"collected": collected, "folder": folder})
 
 
 def save_comparison(comparison: Comparison, folder: Path) -> Comparison:
@@ -83,11 +110,11 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
 def load_predictions(path: Path) -> Predictions:
     """Read predictions. Raises BadRun for a file that is missing, damaged or inconsistent."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            names, classes, keys = (tuple(map(str, file[name].tolist())) for name in ("names", "classes", "keys"))
-            labels = file["labels"]
-            kept = {name: file[name] for name in file.files if name not in ABOUT_SAMPLES}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        file = read_npz(read_file(path, LARGEST, BadRun, "file"))
+        names, classes, keys = (tuple(map(str, file[name].tolist())) for name in ("names", "classes", "keys"))
+        labels = file["labels"]
+        kept = {name: values for name, values in file.items() if name not in ABOUT_SAMPLES}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRun(f"{path} cannot be read ({error}).", "Make it again with quantkit compare.") from error
     found = Predictions(names, classes, labels, keys, kept)
     if fault := found.fault():
@@ -102,5 +129,5 @@ def write_config(folder: Path, config: Config) -> None:
 
 def run_config(folder: Path) -> Config:
     """Read the effective configuration of the run; the defaults if it has none."""
-    file = folder / CONFIG_FILE
+    file = current(folder, CONFIG_FILE)
     return load_config(file) if file.is_file() else Config()

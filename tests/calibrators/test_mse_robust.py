@@ -56,3 +56,16 @@ def test_of_fewer_than_a_hundred_images_none_is_strange() -> None:
     ranges = solve(few, METHODS)
     assert few.samples == 99
     assert ranges["mse-robust"].amax == ranges["mse"].amax
+
+
+@pytest.mark.parametrize("largest", [1e5, 1e16, 1e20, 1e30, 1e37])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_however_far_a_single_value_lies_it_is_left_out(largest: float, sign: int) -> None:
+    usual = images(1)[:100]
+    broken = usual[0].copy()
+    broken[0, 0, 0, 0] = sign * largest
+    with_it, without = counted([*usual, broken]), counted(usual)
+    wanted = solve(without, METHODS)["minmax"]
+    found = solve(with_it, METHODS)["mse-robust"]
+    assert found.amax == pytest.approx(wanted.amax, rel=0.3)
+    assert found.high == pytest.approx(wanted.high, rel=0.3)

@@ -6,6 +6,8 @@ import pytest
 from quantkit.calibrators.minmax import minmax
 from quantkit.calibrators.percentile import percentile
 from quantkit.calibrators.percentile_asymmetric import percentile_asymmetric
+from quantkit.config import parse_config
+from quantkit.core.errors import BadConfig
 from tests.calibrators.builders import DISTRIBUTIONS, histogram_of
 
 
@@ -54,3 +56,12 @@ def test_a_tensor_that_is_hardly_ever_not_zero_has_a_range(rare: list[float]) ->
 def test_a_share_that_is_none_is_refused(method: object, percent: float) -> None:
     with pytest.raises(ValueError, match="percent"):
         method(histogram_of(DISTRIBUTIONS["normal"]), percent)
+
+
+@pytest.mark.parametrize("method", [percentile, percentile_asymmetric])
+@pytest.mark.parametrize("share", [0.9999, 0.5, 1, 49.9])
+def test_a_share_instead_of_percent_is_refused_with_the_reason(method: object, share: float) -> None:
+    with pytest.raises(ValueError, match=r"percent of the values .* not a share"):
+        method(histogram_of(DISTRIBUTIONS["normal"]), share)
+    with pytest.raises(BadConfig, match=r"percent of the values .* not a share"):
+        parse_config({"calibrate": {"percentile": share}}, "a test")

@@ -121,3 +121,69 @@ def test_a_slip_in_the_command_names_the_help_that_mends_it(
     assert done.stderr.startswith(f"Error: {what}")
     assert done.stderr.endswith(f"       See quantkit{help_of} --help.\n")
     assert "?." not in done.stderr
+
+
+def test_compare_takes_what_concerns_it_from_the_configuration_here(
+    invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path
+) -> None:
+    """The run's settings say how it was made; -c replaces all of them."""
+    done = invoked("calibrate", model_path, "--data", images, "-o", "run", "--no-export", "--preprocess", "raw")
+    assert done.returncode == 0, done.stderr
+    here = '[preprocess]\npreset = "imagenet"\n[compare]\ntargets = ["onnxruntime"]\n[data]\nevaluation = "imgs"\n'
+    here += "seed = 9\n"
+    for name, text in (("quantkit.toml", here), ("pyproject.toml", _below_tool(here))):
+        (tmp_path / name).write_text(text)
+        shown = invoked("compare", "run", "--dump-config").stdout
+        assert f'evaluation = "{images}"' in shown
+        assert '"onnxruntime"' in shown
+        assert 'preset = "raw"' in shown
+        assert "seed = 0" in shown
+        assert '"openvino"' in invoked("compare", "run", "--dump-config", "--target", "openvino").stdout
+        assert '"tensorrt"' in invoked("compare", "run", "--dump-config", QUANTKIT_TARGET="tensorrt").stdout
+        (tmp_path / name).rename(tmp_path / "other.toml")
+        assert '"onnxruntime"' not in invoked("compare", "run", "--dump-config").stdout
+    (tmp_path / "other.toml").write_text(here)
+    assert 'preset = "imagenet"' in invoked("compare", "run", "--dump-config", "-c", "other.toml").stdout
+
+
+def _below_tool(text: str) -> str:
+    return "".join(
+        line.replace("[", "[tool.quantkit.", 1) if line.startswith("[") else line for line in text.splitlines(True)
+    )
+
+
+@pytest.mark.parametrize("value", ["0.9999", "0.5", "49", "nan", "101"])
+def test_a_percentile_that_is_a_share_is_refused_everywhere(
+    invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path, value: str
+) -> None:
+    command = ("calibrate", model_path, "--data", images, "-o", "out", "--method", "percentile")
+    (tmp_path / "quantkit.toml").write_text(f"[calibrate]\npercentile = {value}\n")
+    toml = invoked(*command)
+    (tmp_path / "quantkit.toml").unlink()
+    for done in (toml, invoked(*command, "--percentile", value), invoked(*command, QUANTKIT_PERCENTILE=value)):
+        assert done.returncode == 2
+        assert "percent of the values" in done.stderr or value == "nan"
+    with pytest.raises(quantkit_package.BadConfig, match="percent"):
+        quantkit_package.calibrate(model_path, images, method="percentile", percentile=float(value))
+
+
+@pytest.mark.parametrize("option", ["-1", "0", "-0.5"])
+def test_a_speed_up_that_says_nothing_is_refused(
+    invoked: Quantkit, model_path: Path, images: Path, option: str
+) -> None:
+    calibration = quantkit_package.calibrate(model_path, images, output="run")
+    quantkit_package.compare(calibration, images, targets=["onnxruntime"], precisions=["int8"])
+    done = invoked("gate", "run", f"--min-speedup={option}")
+    assert done.returncode == 2
+    assert "above 0" in done.stderr
+
+
+@pytest.mark.parametrize("size", [10**9, 10**12])
+def test_a_batch_beyond_the_memory_is_refused_with_its_size(
+    invoked: Quantkit, model_path: Path, images: Path, size: int
+) -> None:
+    quantkit_package.calibrate(model_path, images, output="run")
+    done = invoked("compare", "run", "--data", images, "--target", "onnxruntime", "--batch-size", size)
+    assert done.returncode == 2
+    assert "GB" in done.stderr
+    assert str(size) in done.stderr

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from quantkit.core.errors import BadInput
 from quantkit.core.preprocess import PRESETS
 from quantkit.datasets import open_dataset
 from quantkit.datasets.checks import warnings_before
@@ -196,3 +197,17 @@ def test_files_that_may_not_be_read_break_no_check(clean: Path) -> None:
         shutil.copy(clean / "red" / "2.png", clean / "red" / name)
         (clean / "red" / name).chmod(0)
     assert said(clean) == []
+
+
+@pytest.mark.parametrize("depth", [1, 3, 4])
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_works_on_every_model_or_says_what_it_needs(tmp_path: Path, name: str, depth: int) -> None:
+    images = write_images(tmp_path / "imgs", per_class=2)
+    spec = [ModelInput("input", ("N", depth, 16, 16), "float32")]
+    if PRESETS[name].depth != depth:
+        with pytest.raises(BadInput, match=rf"takes {depth} channels.*(\[preprocess\]|\.npy)"):
+            open_dataset(images, spec, PRESETS[name])
+        return
+    data = open_dataset(images, spec, PRESETS[name])
+    assert not any("normalisation" in text for text in warnings_before(data.dataset, [int(i) for i in data.indices]))
+    assert data.dataset.load(0)[0]["input"].shape == (depth, 16, 16)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 
 from quantkit.core.errors import BadRun
 from quantkit.core.files import write_npz
+from quantkit.core.npz import LARGEST, read_npz
+from quantkit.core.reading import read_file
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.extent import Extent
@@ -21,6 +23,7 @@ from quantkit.core.statistics.moving import MovingExtremes
 HISTOGRAMS_FILE = "histograms.npz"
 STATISTICS_FILE = "statistics.npz"
 FIELDS = ("names", "negative", "positive", "width", "minimum", "maximum", "moving")  # of histograms.npz
+LONGEST_MOVING = 400  # hexadecimal digits of a sum; 2^128 in units of 2^-200, by 2^64 samples, has 98
 
 
 def save_collected(folder: Path, collected: Collected) -> None:
@@ -45,39 +48,64 @@ def save_collected(folder: Path, collected: Collected) -> None:
     write_npz(folder / STATISTICS_FILE, arrays)
 
 
-def load_collected(folder: Path) -> Collected:
-    """Read both files. Raises BadRun if one is missing, damaged or not written by quantkit."""
-    histograms = load_histograms(folder / HISTOGRAMS_FILE)
-    file = folder / STATISTICS_FILE
+def load_collected(
+    folder: Path, digests: Mapping[str, str] | None = None, find: Callable[[Path, str], Path] = Path.joinpath
+) -> Collected:
+    """Read both files of a folder.
+
+    Args:
+        folder: The folder.
+        digests: The hex SHA-256 of each file by name, where they are known.
+        find: Returns the path of a file from the folder and its name.
+
+    Returns:
+        The statistics.
+
+    Raises:
+        BadRun: A file is missing, damaged, of another calibration or not written by quantkit.
+    """
+    digests = digests or {}
+    histograms = load_histograms(find(folder, HISTOGRAMS_FILE), digests.get(HISTOGRAMS_FILE))
+    path = find(folder, STATISTICS_FILE)
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            found = {key: arrays[key] for key in arrays.files}
-        names = [str(name) for name in found["names"]]
-        ends = np.cumsum(found["sizes"])
-        if not set(names) <= set(histograms) or any(
-            len(found[k]) != ends[-1:].sum() for k in ("minimum", "maximum", "total")
-        ):
-            raise ValueError("wrong shape")
-        channels, extents = {}, {}
-        for i, (name, end) in enumerate(zip(names, ends, strict=True)):
-            own = slice(int(end - found["sizes"][i]), int(end))
-            channels[name] = ChannelStatistics(
-                found["minimum"][own],
-                found["maximum"][own],
-                found["total"][own],
-                float(found["unit"][i]),
-                int(found["samples"][i]),
-            )
-            extents[name] = Extent(
-                float(found["early_minimum"][i]),
-                float(found["early_maximum"][i]),
-                float(found["largest"][i]),
-                int(found["position"][i]),
-                float(found["runner_up"][i]),
-            )
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, EOFError) as error:
-        raise BadRun(f"{file} is not a readable statistics file.", "Calibrate again with --fresh.") from error
-    return Collected(histograms, channels, extents)
+        found = read_npz(_bytes_of(path, digests.get(STATISTICS_FILE)))
+        return Collected(histograms, *_statistics(found, histograms))
+    except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        raise BadRun(f"{path} is damaged ({error}).", "Calibrate again with --fresh.") from error
+
+
+def _statistics(
+    found: Mapping[str, Any], histograms: Mapping[str, Histogram]
+) -> tuple[dict[str, ChannelStatistics], dict[str, Extent]]:
+    names = [str(name) for name in found["names"]]
+    sizes = found["sizes"]
+    ends = np.cumsum(sizes)
+    if not set(names) <= set(histograms) or len(set(names)) != len(names):
+        raise ValueError("'names' are not those of the histograms")
+    if (sizes < 0).any() or any(len(found[k]) != ends[-1:].sum() for k in ("minimum", "maximum", "total")):
+        raise ValueError("'sizes' do not fit the channels")
+    if not (np.isfinite(found["unit"]) & (found["unit"] > 0)).all():
+        raise ValueError("'unit' is not above 0 everywhere")
+    if (found["samples"] < 0).any() or np.isnan(found["minimum"]).any() or np.isnan(found["maximum"]).any():
+        raise ValueError("'samples', 'minimum' or 'maximum' are no such figures")
+    channels, extents = {}, {}
+    for i, (name, end) in enumerate(zip(names, ends, strict=True)):
+        own = slice(int(end - sizes[i]), int(end))
+        channels[name] = ChannelStatistics(
+            found["minimum"][own].astype(np.float32),
+            found["maximum"][own].astype(np.float32),
+            found["total"][own].astype(np.int64),
+            float(found["unit"][i]),
+            int(found["samples"][i]),
+        )
+        extents[name] = Extent(
+            float(found["early_minimum"][i]),
+            float(found["early_maximum"][i]),
+            float(found["largest"][i]),
+            int(found["position"][i]),
+            float(found["runner_up"][i]),
+        )
+    return channels, extents
 
 
 def save_histograms(path: Path, histograms: Mapping[str, Histogram]) -> None:
@@ -96,22 +124,17 @@ def save_histograms(path: Path, histograms: Mapping[str, Histogram]) -> None:
     write_npz(path, arrays)
 
 
-def load_histograms(path: Path) -> dict[str, Histogram]:
-    """Read a file written by :func:`save_histograms`.
+def load_histograms(path: Path, sha256: str | None = None) -> dict[str, Histogram]:
+    """Read a file written by :func:`save_histograms`, whose digest may be known.
 
-    Raises BadRun if it is missing, damaged or not written by quantkit.
+    Raises BadRun if it is missing, damaged, another file or not written by quantkit.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            fields = {key: file[key] for key in FIELDS}
-        count = len(fields["names"])
-        if fields["negative"].shape != (count, BINS + 1) or fields["positive"].shape != (count, BINS + 1):
-            raise ValueError("wrong shape")
-        if any(len(fields[key]) != count for key in FIELDS):
-            raise ValueError("wrong length")
+        fields = read_npz(_bytes_of(path, sha256), FIELDS)
+        _check_histograms(fields)
         moving = [MovingExtremes(*(int(n, 16) for n in row)) for row in fields["moving"]]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise BadRun(f"{path} is not a readable histogram file.", "Calibrate again with --fresh.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadRun(f"{path} is not a readable histogram file ({error}).", "Calibrate again with --fresh.") from error
     return {
         str(name): Histogram(
             fields["negative"][i],
@@ -123,6 +146,34 @@ def load_histograms(path: Path) -> dict[str, Histogram]:
         )
         for i, name in enumerate(fields["names"])
     }
+
+
+def _bytes_of(path: Path, sha256: str | None) -> bytes:
+    data = read_file(path, LARGEST, BadRun, "statistics file")
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError("it is not the one that belongs to the calibration")
+    return data
+
+
+def _check_histograms(fields: Mapping[str, Any]) -> None:
+    """Raise ValueError, which names the array, unless the histograms could have been counted."""
+    count = len(fields["names"])
+    if fields["negative"].shape != (count, BINS + 1) or fields["positive"].shape != (count, BINS + 1):
+        raise ValueError("'negative' or 'positive' has the wrong shape")
+    if any(len(fields[key]) != count for key in FIELDS) or fields["moving"].shape != (count, 3):
+        raise ValueError("its arrays differ in length")
+    if len(set(fields["names"].tolist())) != count or fields["names"].dtype.kind != "U":
+        raise ValueError("'names' are not different texts")
+    for key in ("negative", "positive"):
+        if fields[key].dtype != np.int64 or (fields[key] < 0).any():
+            raise ValueError(f"{key!r} holds something else than counts")
+    for key in ("width", "minimum", "maximum"):
+        if fields[key].dtype.kind != "f" or not np.isfinite(fields[key]).all():
+            raise ValueError(f"{key!r} is not finite everywhere")
+    if (fields["width"] <= 0).any() or (fields["minimum"] > fields["maximum"]).any():
+        raise ValueError("'width' is not above 0, or 'minimum' is above 'maximum'")
+    if fields["moving"].dtype.itemsize > LONGEST_MOVING * 4:
+        raise ValueError("'moving' is too long")
 
 
 def _joined(arrays: list[Any], dtype: Any) -> Any:

@@ -14,6 +14,8 @@ from quantkit.core.statistics.moving import MovingExtremes
 Counts = npt.NDArray[np.int64]
 
 BINS = 2048
+# Below this, max / 2048 would lose bits to subnormal float32, and so would a scale. Such a tensor counts as zero.
+SMALLEST_MAX = 2.0**-100
 DEAD_WIDTH = 2.0**-24  # bin width of a tensor that was all zero in the first batch
 
 
@@ -57,8 +59,8 @@ class Histogram(ByValue):
 
     @property
     def is_dead(self) -> bool:
-        """True if every value was zero."""
-        return self.minimum == 0 == self.maximum
+        """True if every value was zero, or so small that no scale in float32 fits it."""
+        return self.largest < SMALLEST_MAX
 
     @property
     def absolute(self) -> Counts:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-from quantkit.core.errors import BadInput, BadRun
-from quantkit.core.files import atomic_folder, recover_folder, write_text
+from pydantic import Field, model_validator
+
+from quantkit.core.errors import BadRun
+from quantkit.core.files import atomic_folder, digest_of, recover_folder, sha256_of, write_text
+from quantkit.core.record import Record, read_record
 from quantkit.core.statistics.collected import Collected
-from quantkit.core.statistics.files import load_collected, save_collected
+from quantkit.core.statistics.files import HISTOGRAMS_FILE, STATISTICS_FILE, load_collected, save_collected
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest
 
 POSITION_FILE = "position.json"
+log = logging.getLogger("quantkit")
 
 
 @dataclass(frozen=True)
@@ -65,42 +70,83 @@ class Checkpoint:
         """Write the checkpoint and its manifest to ``folder``, which is replaced as a whole."""
         with atomic_folder(folder) as temporary:
             save_collected(temporary, self.collected)
-            note = {
-                "done": self.done,
-                "counted": self.counted,
-                "digests": self.digests,
-                "skipped": self.skipped,
-                "not_finite": sorted(self.not_finite),
-                "masked": sorted(self.masked),
-            }
-            write_text(temporary / POSITION_FILE, json.dumps(note))
+            note = Position(
+                done=self.done,
+                counted=self.counted,
+                digests=self.digests,
+                skipped=self.skipped,
+                not_finite=tuple(sorted(self.not_finite)),
+                masked=tuple(sorted(self.masked)),
+                files={name: sha256_of(temporary / name) for name in (HISTOGRAMS_FILE, STATISTICS_FILE)},
+            )
+            write_text(temporary / POSITION_FILE, note.signed().model_dump_json())
             write_text(temporary / MANIFEST_FILE, manifest.model_dump_json())
 
     @classmethod
-    def load(cls, folder: Path) -> Checkpoint:
-        """Read a checkpoint. Raises BadRun for a damaged one."""
-        try:
-            note = json.loads((folder / POSITION_FILE).read_text(encoding="utf-8"))
-            return cls(
-                load_collected(folder),
-                int(note["done"]),
-                int(note["counted"]),
-                {int(index): str(digest) for index, digest in note["digests"].items()},
-                {int(index): str(why) for index, why in note["skipped"].items()},
-                frozenset(map(str, note["not_finite"])),
-                frozenset(map(str, note["masked"])),
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadRun(f"{folder} is damaged ({error}).", "Calibrate again with --fresh.") from error
+    def load(cls, folder: Path, positions: int | None = None) -> Checkpoint:
+        """Read a checkpoint.
+
+        Args:
+            folder: Its folder.
+            positions: The number of positions of the pass, if it is known.
+
+        Raises:
+            BadRun: It is damaged, or of another pass.
+        """
+        again = "quantkit calibrate --fresh"
+        note = read_record(Position, folder / POSITION_FILE, again)
+        if note.signed() != note:
+            raise BadRun(f"{folder / POSITION_FILE} is damaged (sha256: it is of other contents).", f"Give {again}.")
+        if positions is not None and note.done > positions:
+            raise BadRun(f"{folder / POSITION_FILE} is damaged (done: more than {positions}).", f"Give {again}.")
+        collected = load_collected(folder, note.files)
+        found = frozenset(note.not_finite), frozenset(note.masked)
+        return cls(collected, note.done, note.counted, note.digests, note.skipped, *found)
 
 
-def resumable(folder: Path, manifest: Manifest) -> Checkpoint | None:
-    """Return the folder's checkpoint of the same work; None if there is none, or if it is damaged."""
+class Position(Record):
+    """``position.json``: how far a checkpoint goes, and the digests of everything in it.
+
+    Attributes:
+        files: The hex SHA-256 of the other files, by name.
+        sha256: The hex SHA-256 of this record without it.
+    """
+
+    done: int = Field(ge=0)
+    counted: int = Field(ge=0)
+    digests: dict[Annotated[int, Field(ge=0)], Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+    skipped: dict[Annotated[int, Field(ge=0)], str]
+    not_finite: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+    files: dict[str, str]
+    sha256: str = ""
+
+    def signed(self) -> Position:
+        """Return the same with its digest."""
+        bare = self.model_copy(update={"sha256": ""})
+        return bare.model_copy(update={"sha256": digest_of(bare.model_dump(mode="json"))})
+
+    @model_validator(mode="after")
+    def _check(self) -> Position:
+        if self.counted > self.done:
+            raise ValueError(f"counted = {self.counted} of done = {self.done}")
+        return self
+
+
+def resumable(folder: Path, manifest: Manifest, positions: int) -> Checkpoint | None:
+    """Return the folder's checkpoint of the same work; None if there is none, or, with a warning, a damaged one.
+
+    Args:
+        folder: The folder of the checkpoint.
+        manifest: Identifies the work.
+        positions: The number of positions of the pass.
+    """
     recover_folder(folder)
     earlier = read_manifest(folder)
     if earlier is None or not earlier.same_work(manifest):
         return None
     try:
-        return Checkpoint.load(folder)
-    except BadInput:
+        return Checkpoint.load(folder, positions)
+    except BadRun as error:
+        log.warning("The interrupted calibration cannot go on, and starts over: %s", error.what)
         return None

@@ -49,8 +49,10 @@ class Counting:
     cores: int | None = None
 
     def session(self, threads: int) -> ActivationSession:
-        """Load the model with its activations as outputs."""
-        return ActivationSession(self.model, self.keep, threads, self.excluded)
+        """Load the model with its activations as outputs. Raises BadModel if it has changed since it was opened."""
+        session = ActivationSession(self.model, self.keep, threads, self.excluded)
+        self.model.check_unchanged()
+        return session
 
     @property
     def step(self) -> int:
@@ -125,8 +127,9 @@ def collect(
     workers = [Worker(runner, first, samples, axes, names, threads, counting.excluded) for runner in runners]
 
     partial = folder / PARTIAL if folder else None
-    earlier = resumable(partial, manifest) if partial else None
-    work = _Pass(stream, shard.positions(samples, counting.step), workers, earlier, partial, manifest)
+    positions = shard.positions(samples, counting.step)
+    earlier = resumable(partial, manifest, len(positions)) if partial else None
+    work = _Pass(stream, positions, workers, earlier, partial, manifest)
     with progress("calibrating", len(work.positions), "images", work.done) as advance:
         work.run(counting.step, advance, ready)
     found = work.checkpoint()

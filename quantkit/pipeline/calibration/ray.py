@@ -83,7 +83,7 @@ def _count(
     found: dict[Shard, Checkpoint] = {}
     if kept:
         write_text(make_folder(kept) / MANIFEST_FILE, manifest.model_dump_json())  # identifies the unfinished run
-        earlier = {shard: resumable(_place(kept, shard), manifest.of_shard(shard)) for shard in sizes}
+        earlier = {shard: resumable(_place(kept, shard), manifest.of_shard(shard), sizes[shard]) for shard in sizes}
         found = {shard: part for shard, part in earlier.items() if part is not None}
     total = reduce(Checkpoint.merged, found.values()) if found else None
     session = counting.session(threads=1)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from quantkit.calibrators import calibrators, solve
 from quantkit.config import Config
-from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
+from quantkit.core.artifact import PRECISIONS
+from quantkit.core.calibration import Calibration, DataRef, ModelRef, TensorCalibration
 from quantkit.core.errors import BadData
 from quantkit.core.files import remove_folder
 from quantkit.core.preprocess import Preparation, Preprocess
@@ -19,13 +18,13 @@ from quantkit.core.statistics.collected import Collected
 from quantkit.datasets.stream import samples_sha256
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.warnings import warnings_after
-from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, now, write_manifest
-from quantkit.pipeline.run_directory import ARTIFACT_FILE, ARTIFACTS, PARTIAL
+from quantkit.pipeline.manifest import Manifest, now, write_manifest
+from quantkit.pipeline.replacement import replacing
+from quantkit.pipeline.run_directory import PARTIAL
 from quantkit.pipeline.run_files import save_calibration
 from quantkit.version import __version__
 
 log = logging.getLogger("quantkit")
-RESULTS = ("comparison.json", "predictions.npz", "gate.json", "report.html", "summary.md", "junit.xml")
 
 
 class Origin(Record):
@@ -90,7 +89,7 @@ def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint
 
 
 def keep(calibration: Calibration, manifest: Manifest, config: Config, folder: Path) -> Calibration:
-    """Save a calibration as the run in ``folder``, replacing an earlier one.
+    """Save a calibration as the run in ``folder``, replacing an earlier one when the new one is complete.
 
     Args:
         calibration: The calibration.
@@ -101,15 +100,11 @@ def keep(calibration: Calibration, manifest: Manifest, config: Config, folder: P
     Returns:
         The calibration as saved.
     """
-    # In this order, an interruption at any moment leaves no file that describes missing or outdated results.
-    (folder / PARTIAL).mkdir(exist_ok=True)
-    for name in (MANIFEST_FILE, CALIBRATION_FILE):
-        (folder / name).unlink(missing_ok=True)
-    forget_results(folder, ("fp32", "fp16", "int8"))
-    saved = save_calibration(calibration, folder)
-    write_manifest(folder, manifest, config)
-    forget_checkpoint(folder)
-    return saved
+    (folder / PARTIAL).mkdir(exist_ok=True)  # the folder is quantkit's, even if the disk is full
+    with replacing(folder, PRECISIONS) as new:
+        saved = save_calibration(calibration, new)
+        write_manifest(new, manifest, config)
+    return saved.model_copy(update={"folder": folder})
 
 
 def solved_tensors(collected: Collected, config: Config, samples: int) -> dict[str, TensorCalibration]:
@@ -139,17 +134,6 @@ def solved_tensors(collected: Collected, config: Config, samples: int) -> dict[s
             candidates=candidates,
         )
     return tensors
-
-
-def forget_results(folder: Path, precisions: Sequence[str]) -> None:
-    """Remove results, artifacts of ``precisions`` and engines that depend on ranges about to be replaced."""
-    for name in RESULTS:
-        (folder / name).unlink(missing_ok=True)
-    for precision in precisions:
-        for record in folder.glob(f"{ARTIFACTS}/*/{precision}*/{ARTIFACT_FILE}"):
-            shutil.rmtree(record.parent)
-        for record in folder.glob(f"{ARTIFACTS}/*/engines/{precision}*/engine.json"):
-            shutil.rmtree(record.parent)
 
 
 def forget_checkpoint(folder: Path) -> None:

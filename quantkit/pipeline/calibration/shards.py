@@ -22,8 +22,9 @@ from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint
 from quantkit.pipeline.calibration.stage import count, open_calibration_data, prepare_job, surveyed
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
-from quantkit.pipeline.run_directory import PART_FILE, choose_folder, own_folder
+from quantkit.pipeline.run_directory import PART_FILE, choose_folder
 from quantkit.pipeline.run_files import run_config
+from quantkit.pipeline.writing import own_folder
 
 COUNTS = "counts"  # the subfolder of a part that holds its checkpoint
 log = logging.getLogger("quantkit")

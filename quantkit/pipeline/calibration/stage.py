@@ -22,11 +22,13 @@ from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.one_pass import Counting, collect
-from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint, forget_results, keep, solved_tensors
+from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint, keep, solved_tensors
 from quantkit.pipeline.calibration.warnings import idle_patterns
 from quantkit.pipeline.manifest import Manifest, new_manifest, now, read_manifest
-from quantkit.pipeline.run_directory import choose_folder, find_same_work, is_run, own_folder
+from quantkit.pipeline.replacement import replacing
+from quantkit.pipeline.run_directory import choose_folder, find_same_work, is_run
 from quantkit.pipeline.run_files import load_calibration, save_calibration, write_config
+from quantkit.pipeline.writing import own_folder
 
 log = logging.getLogger("quantkit")
 CountAll = Callable[["Job", OpenedData, Manifest, "Path | None", Progress], Checkpoint]
@@ -260,9 +262,14 @@ def _solved(calibration: Calibration, config: Config) -> Calibration:
     folder = calibration.folder
     assert folder is not None
     solved = _with_ranges(calibration, config)
-    write_config(folder, config)
-    if (solved.tensors, solved.exclude) != (calibration.tensors, calibration.exclude):
-        forget_results(folder, ("int8",))
-    elif solved.model == calibration.model:
+    same = (solved.tensors, solved.exclude) == (calibration.tensors, calibration.exclude)
+    if same and solved.model == calibration.model:
+        write_config(folder, config)
         return calibration
-    return save_calibration(solved, folder)
+    if same:  # the model has moved, which no result depends on
+        write_config(folder, config)
+        return save_calibration(solved, folder)
+    with replacing(folder, ("int8",)) as new:
+        saved = save_calibration(solved, new)
+        write_config(new, config)
+    return saved.model_copy(update={"folder": folder})

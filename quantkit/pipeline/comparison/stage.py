@@ -19,6 +19,7 @@ from quantkit.datasets.base import class_indices
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.environment import environment
+from quantkit.measure.memory import check_batches
 from quantkit.pipeline.comparison.candidates import Candidate, candidates_of, working_targets
 from quantkit.pipeline.comparison.delivered import delivery_warnings
 from quantkit.pipeline.comparison.evaluate import evaluate
@@ -104,6 +105,7 @@ def compare(
     evaluation = evaluate(candidates, stream, prepared.task, prepared.own_metrics, prepared.step, progress, reference)
     samples = LayerSamples(prepared.opened.dataset, evaluation.readable, prepared.step, prepared.model.batch_axes)
     errors, unmeasured = measure_layers(candidates, recipe, prepared.model, samples, artifacts, progress)
+    prepared.model.check_unchanged()  # every candidate, and what layers were measured against, was read from it
     limits = config.compare.rounds, config.compare.seconds
     timed = time_candidates(candidates, evaluation.first, prepared.sizes, progress, *limits)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
@@ -152,6 +154,7 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
     if model.fixed_batch and any(size not in (1, model.fixed_batch) for size in config.compare.batch_sizes):
         warnings.append(f"The model's batch size is fixed at {model.fixed_batch}; latency is measured at that.")
     sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(config.compare.batch_sizes))
+    check_batches(opened.dataset, [int(i) for i in opened.indices], sizes)
     return Prepared(
         model=model,
         opened=opened,

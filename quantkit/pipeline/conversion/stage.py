@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx
 
+from quantkit.core.artifact import PRECISIONS
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
 from quantkit.core.errors import BadConfig, BadRun
 from quantkit.core.files import atomic_file, normalized, sha256_of, write_text
@@ -23,12 +24,13 @@ from quantkit.graph.fused import with_fused
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.graph.save import LARGEST_SINGLE_FILE
-from quantkit.pipeline.calibration.result import forget_checkpoint, forget_results
 from quantkit.pipeline.conversion.match import Match, completed, match
 from quantkit.pipeline.conversion.read import range_file, read_ranges_of
-from quantkit.pipeline.manifest import MANIFEST_FILE, now
-from quantkit.pipeline.run_directory import PARTIAL, is_run, own_folder
+from quantkit.pipeline.manifest import now
+from quantkit.pipeline.replacement import replacing
+from quantkit.pipeline.run_directory import PARTIAL, is_run
 from quantkit.pipeline.run_files import load_calibration, save_calibration
+from quantkit.pipeline.writing import own_folder
 from quantkit.targets.tensorrt import DEFAULT_VERSION, quantized_model
 from quantkit.version import __version__
 
@@ -218,7 +220,5 @@ def _write_run(
             raise BadRun(f"{folder} holds a calibration that was measured.", "Give another folder with -o.")
         if (folder / PARTIAL).exists():
             raise BadRun(f"{folder} holds an interrupted calibration.", "Give another folder with -o.")
-        (folder / MANIFEST_FILE).unlink(missing_ok=True)
-        forget_results(folder, ("fp32", "fp16", "int8"))
-        save_calibration(document, folder)
-        forget_checkpoint(folder)
+        with replacing(folder, PRECISIONS, without_manifest=True) as new:
+            save_calibration(document, new)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from quantkit.core.caches import provide_cache_folder
 from quantkit.reports.charts.svg import Palette
 
 LONGEST_NAME = 28
@@ -14,6 +15,7 @@ LONGEST_NAME = 28
 @contextmanager
 def drawing(salt: str) -> Iterator[None]:
     """Draw with fixed matplotlib settings inside the ``with`` block; ``salt`` makes the SVG's ids reproducible."""
+    provide_cache_folder()
     import matplotlib
 
     settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif", "font.size": 10}

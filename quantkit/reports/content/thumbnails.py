@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+from quantkit.core.upright import upright
+
 SIDE = 112  # pixels of the longer side; shown as 56 on a dense screen
 QUALITY = 70
 
@@ -15,7 +17,8 @@ QUALITY = 70
 def make_thumbnails(data: str, names: Iterable[str]) -> dict[str, str]:
     """Make thumbnails of samples.
 
-    Names are untrusted, because they come from a file. So only files inside the folder, or in the list, are opened.
+    Names are untrusted, because they come from a file. So only files inside the folder are opened; those of a list
+    only where they lie in its own folder.
 
     Args:
         data: The folder of images, or the list of images.
@@ -36,14 +39,14 @@ def make_thumbnails(data: str, names: Iterable[str]) -> dict[str, str]:
     found = {}
     for name in names:
         path = root / name
-        inside = name in listed if listed is not None else path.resolve().is_relative_to(source.resolve())
-        if inside and (thumbnail := _thumbnail(path)):
+        inside = path.resolve().is_relative_to(root.resolve()) and (listed is None or name in listed)
+        if inside and path.is_file() and (thumbnail := _thumbnail(path)):
             found[name] = thumbnail
     return found
 
 
 def _thumbnail(path: Path) -> str:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     buffer = io.BytesIO()
     try:
@@ -51,7 +54,7 @@ def _thumbnail(path: Path) -> str:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as opened:
                 opened.draft("RGB", (2 * SIDE, 2 * SIDE))
-                image = ImageOps.exif_transpose(opened).convert("RGB")
+                image = upright(opened).convert("RGB")
         image.thumbnail((SIDE, SIDE))
         image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError):

@@ -19,7 +19,7 @@ from quantkit.core.shard import Shard
 from quantkit.core.statistics.files import load_collected
 from quantkit.pipeline.calibration.shards import calibrate_shard, merge
 from quantkit.pipeline.calibration.stage import calibrate
-from quantkit.pipeline.run_directory import own_folder
+from quantkit.pipeline.writing import own_folder
 from tests.conftest import Quantkit, tiny_model, write_images
 from tests.pipeline.calibration.counts import Counted, bits, configured, document
 

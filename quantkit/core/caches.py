@@ -1,0 +1,37 @@
+"""A folder for the caches of libraries that would complain about a home directory that cannot be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# What libraries write there: matplotlib its fonts, onnxruntime its identifier. By the variable that moves it: where it
+# goes without.
+HOMES = {"MPLCONFIGDIR": "~/.config", "XDG_CACHE_HOME": "~/.cache"}
+
+
+def provide_cache_folder() -> None:
+    """Point the libraries to a folder of this user's below the temporary one where the home directory cannot serve."""
+    lacking = [name for name, usual in HOMES.items() if not os.environ.get(name) and not _serves(usual)]
+    if not lacking:
+        return
+    import tempfile
+
+    user = os.getuid() if hasattr(os, "getuid") else "cache"
+    own = Path(tempfile.gettempdir()) / f"quantkit-{user}"
+    try:
+        own.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return
+    if own.is_symlink() or (hasattr(os, "getuid") and own.stat().st_uid != user):
+        return  # someone else's
+    os.environ.update(dict.fromkeys(lacking, str(own)))
+
+
+def _serves(usual: str) -> bool:
+    folder = Path(os.path.expanduser(usual))  # noqa: PTH111 - Path.expanduser() raises without a home
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
