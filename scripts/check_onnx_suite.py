@@ -68,8 +68,9 @@ def models() -> dict[str, tuple[onnx.ModelProto, list[Any]]]:
 
 def tried(name: str, data: bytes, inputs: list[Any]) -> Outcome:
     """Calibrate and export one model."""
-    import quantkit as qk
     from check_artifacts import faults_of, outputs_of, transform_faults
+
+    import quantkit as qk
     from quantkit.core.errors import QuantkitError
     from quantkit.graph.model_file import open_model
 
@@ -79,7 +80,8 @@ def tried(name: str, data: bytes, inputs: list[Any]) -> Outcome:
         path = Path(folder) / "model.onnx"
         path.write_bytes(data)
         graph = onnx.load_from_string(data).graph
-        named = [value.name for value in graph.input][: len(inputs)]
+        constants = {tensor.name for tensor in graph.initializer}
+        named = [value.name for value in graph.input if value.name not in constants][: len(inputs)]
         feeds = {key: np.asarray(own) for key, own in zip(named, inputs, strict=True)}
         runs = True
         try:
@@ -111,7 +113,9 @@ def tried(name: str, data: bytes, inputs: list[Any]) -> Outcome:
             return Outcome(name, REFUSED if runs else BEYOND, str(refusal).replace(folder, ""))
         except Exception as error:  # noqa: BLE001
             where = traceback.extract_tb(error.__traceback__)[-1]
-            return Outcome(name, FAILED, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
+            return Outcome(
+                name, FAILED, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+            )
 
 
 def main() -> int:

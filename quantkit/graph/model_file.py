@@ -26,7 +26,7 @@ from quantkit.graph.normal_form.rewrite import in_normal_form
 from quantkit.graph.save import MODEL_FILE, save_model
 from quantkit.graph.untrusted import check_external, check_model, check_size, check_weights
 
-OLDEST_OPSET = 11
+OLDEST_OPSET = 7  # the oldest that ONNX upgrades
 LARGEST_KEPT = 1024  # the most values that an initializer may have for ``without_weights`` to keep its data
 QUANTIZED_OPS = {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
 
@@ -172,9 +172,9 @@ def open_model(path: Path, batch_axis: BatchAxis = None) -> ModelFile:
     opset = opset_of(proto)
     check_model(proto, path, opset)
     external = _external_files(path, proto)
-    if opset < OLDEST_OPSET:
+    if 0 < opset < OLDEST_OPSET:
         raise BadModel(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
-    normal = in_normal_form(path, proto)
+    normal = in_normal_form(path, proto, opset)
     rewritten = None if normal is None else Rewritten(*normal)
     if normal is not None:
         proto, opset = normal[0], opset_of(normal[0])

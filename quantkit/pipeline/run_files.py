@@ -54,7 +54,7 @@ def _load_calibration(folder: Path) -> Calibration:
     path = current(folder, CALIBRATION_FILE)
     calibration = read_record(Calibration, path, "quantkit calibrate")
     collected = load_collected(folder, calibration.files, current)
-    if not calibration.tensors:
+    if not calibration.tensors and not calibration.samples:
         raise BadRun(f"{path} is damaged (tensors: there is none).", "Make it again with quantkit calibrate.")
     if calibration.samples and calibration.tensors.keys() != collected.histograms.keys():
         other = next(iter(calibration.tensors.keys() ^ collected.histograms.keys()))

@@ -47,7 +47,7 @@ class ActivationSession:
         apart: True for the names of tensors that no clamp may be derived from.
 
     Raises:
-        BadModel: No activation is left.
+        BadModel: ``keep`` leaves no activation.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ActivationSession:
         # The shapes and dtypes of a run's outputs by input shapes; other runners allocate them before their first run.
         self.output_shapes: dict[Shapes, list[tuple[tuple[int, ...], np.dtype[Any]]]] = {}
         self.names = self.float_inputs + [name for name in wanted if name in known or name in derived]
-        if not self.fetched:
+        if not self.fetched and not all(map(keep, activation_names(graph))):
             raise BadModel(f"{model.path} has no float activation to measure.", "Exclude less with --exclude.")
 
 
@@ -109,6 +109,8 @@ class Runner:
             self._outputs, self._binding, self._shapes = [], None, shapes  # free the old ones first
             if shapes in self._session.output_shapes:
                 self._bind([np.empty(shape, dtype) for shape, dtype in self._session.output_shapes[shapes]])
+        if not self._session.fetched:  # a model of integers alone
+            return {name: np.asarray(inputs[name], dtype=np.float32) for name in self._session.float_inputs}
         if self._binding is None or not self._run_bound(inputs):
             self._run_unbound(inputs)
             self._session.output_shapes[shapes] = [(array.shape, array.dtype) for array in self._outputs]

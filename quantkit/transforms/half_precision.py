@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +24,14 @@ from quantkit.graph.normal_form.sorting import sort_nodes
 from quantkit.graph.renaming import rename
 from quantkit.transforms.beyond_half import LARGEST_HALF, beyond_half
 from quantkit.transforms.folding import fold_batch_norms, simplify_batch_norms
-from quantkit.transforms.prepare import constants_to_initializers, drop_constant_inputs, ensure_names
+from quantkit.transforms.prepare import constants_to_initializers, drop_constant_inputs, ensure_names, name_own_domain
 
 BLOCKED_FOR_ONNXRUNTIME = {"Max", "Min"}  # the converter leaves them in FP32 because of onnxruntime's kernels
+FLOAT_ONLY = {
+    "BitCast", "BlackmanWindow", "DynamicQuantizeLinear", "EyeLike", "HammingWindow", "HannWindow", "MelWeightMatrix",
+}  # fmt: skip
+REFUSED_NODE = re.compile(r"node name: ([^)]+)\)")
+MOST_REFUSED = 32
 CONVERTERS_OWN = re.compile(r"graph_(input|output)_cast_?\d+$|.*_cast_to_(fp16|fp32|bfloat16)(_node)?$")
 
 
@@ -78,12 +83,12 @@ def half_precision(
     Raises:
         TargetRefuses: The model cannot be converted.
     """
-    proto = model.load()
     if strongly_typed:
-        return strongly_typed_half(proto, str(model.path), ranges)
+        return strongly_typed_half(model.load(), str(model.path), ranges)
     try:
-        kept = _prepare(proto, ranges or {})
-        return Half(_converted(proto, set(), kept, infer=not model.is_external), kept)
+        return _without_refused(
+            model.load, lambda proto, kept: _converted(proto, set(), kept, infer=not model.is_external), ranges or {}
+        )
     except Exception as error:
         raise TargetRefuses(
             f"{model.path} cannot be converted to FP16 ({line_of(error) or type(error).__name__}).",
@@ -108,24 +113,53 @@ def strongly_typed_half(proto: onnx.ModelProto, called: str, ranges: Mapping[str
         TargetRefuses: The model cannot be converted.
     """
     _numbers_to_tensors(proto.graph)
-    try:
-        kept = _prepare(proto, ranges or {})
+
+    def copied() -> onnx.ModelProto:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(proto)
+        return copy
+
+    def convert(own: onnx.ModelProto, kept: Mapping[str, str]) -> onnx.ModelProto:
         # Without the weights' data, because protobuf refuses messages of 2 GB.
-        inferred = shape_inference.infer_shapes(without_weights(proto))
-        del proto.graph.value_info[:]
-        proto.graph.value_info.extend(inferred.graph.value_info)
-        half = _converted(proto, BLOCKED_FOR_ONNXRUNTIME, kept, infer=False)
-        shape_inference.infer_shapes(without_weights(half), check_type=True, strict_mode=True)
+        inferred = shape_inference.infer_shapes(without_weights(own))
+        del own.graph.value_info[:]
+        own.graph.value_info.extend(inferred.graph.value_info)
+        return _converted(own, BLOCKED_FOR_ONNXRUNTIME, kept, infer=False)
+
+    try:
+        return _without_refused(copied, convert, ranges or {})
     except Exception as error:
         raise TargetRefuses(
             f"{called} cannot be converted to FP16 ({str(error) or type(error).__name__}).",
             "Build it in FP32, or convert it with the tool that exported it.",
         ) from error
-    return Half(half, kept)
+
+
+def _without_refused(
+    load: Callable[[], onnx.ModelProto],
+    convert: Callable[[onnx.ModelProto, Mapping[str, str]], onnx.ModelProto],
+    ranges: Mapping[str, TensorRange],
+) -> Half:
+    """Convert a model, and once more without the node whose types then disagree, as often as there is one."""
+    refused: dict[str, str] = {}
+    while True:
+        proto = load()
+        kept = _prepare(proto, ranges) | refused
+        half = convert(proto, kept)
+        try:
+            shape_inference.infer_shapes(without_weights(half), check_type=True, strict_mode=True)
+        except Exception as error:
+            name = REFUSED_NODE.search(str(error))
+            if name is None or name[1] in kept or len(refused) > MOST_REFUSED:
+                raise
+            refused[name[1]] = f"the operator of {name[1]} has no form for it"
+            continue
+        return Half(half, kept)
 
 
 def _prepare(proto: onnx.ModelProto, ranges: Mapping[str, TensorRange]) -> dict[str, str]:
     """Fold what can be folded; return the nodes that stay in FP32."""
+    name_own_domain(proto)
     drop_constant_inputs(proto)
     constants_to_initializers(proto.graph)
     fold_batch_norms(proto.graph)
@@ -155,7 +189,7 @@ def _converted(proto: onnx.ModelProto, also: set[str], kept: Mapping[str, str], 
     """
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-    aside = _set_aside(proto.graph)
+    aside, passed = _set_aside(proto.graph), _passed_through(proto.graph)
     with warnings.catch_warnings():
         # There is a warning for every weight below FP16's smallest number. What matters is looked for in beyond_half.
         warnings.simplefilter("ignore")
@@ -163,10 +197,12 @@ def _converted(proto: onnx.ModelProto, also: set[str], kept: Mapping[str, str], 
             proto,
             keep_io_types=True,
             disable_shape_infer=not infer,
-            op_block_list=sorted(set(DEFAULT_OP_BLOCK_LIST) - also),
+            op_block_list=sorted((set(DEFAULT_OP_BLOCK_LIST) | FLOAT_ONLY) - also),
             node_block_list=list(kept),
         )
     _join_islands(half.graph)
+    for position, value in passed:
+        half.graph.output.insert(position, value)
     _put_back(half.graph, aside)
     sort_nodes(half.graph)  # the converter appends casts at the end, which the standard does not allow
     return half
@@ -216,6 +252,29 @@ def _set_aside(graph: onnx.GraphProto) -> dict[str, str]:
             node.name = unique_name(nodes, f"{node.name}_of_the_model")
             nodes.add(node.name)
     return {after: before for before, after in new.items()}
+
+
+def _passed_through(graph: onnx.GraphProto) -> list[tuple[int, onnx.ValueInfoProto]]:
+    """Take the outputs that are inputs out of a graph, which the converter would name twice; return them with places.
+
+    An output that is a constant is computed from it.
+    """
+    inputs = {value.name for value in graph.input}
+    passed = [(number, value) for number, value in enumerate(graph.output) if value.name in inputs]
+    left = [value for value in graph.output if value.name not in inputs]
+    del graph.output[:]
+    graph.output.extend(left)
+    names = names_in(graph)
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for value in graph.output:
+        if value.name in constants:
+            inside = unique_name(names, f"{value.name}_constant")
+            names.add(inside)
+            for node in graph.node:
+                node.input[:] = [inside if name == value.name else name for name in node.input]
+            constants[value.name].name = inside
+            graph.node.append(onnx.helper.make_node("Identity", [inside], [value.name], name=f"{inside}_output"))
+    return passed
 
 
 def _put_back(graph: onnx.GraphProto, aside: Mapping[str, str]) -> None:

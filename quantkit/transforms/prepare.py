@@ -21,7 +21,8 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
         TargetRefuses: The model's opset is too old and cannot be upgraded.
     """
     proto = model.load()
-    if model.opset < QDQ_OPSET:
+    name_own_domain(proto)
+    if 0 < model.opset < QDQ_OPSET:
         try:
             proto = version_converter.convert_version(proto, QDQ_OPSET)
         except Exception as error:
@@ -36,6 +37,12 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
     plain_gemms(proto.graph)
     fold_arithmetic(proto.graph)
     return proto
+
+
+def name_own_domain(proto: onnx.ModelProto) -> None:
+    """Give a model that uses none of ONNX's own operators their version, because some will be added."""
+    if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
+        proto.opset_import.append(onnx.helper.make_opsetid("", QDQ_OPSET))
 
 
 def ensure_names(graph: onnx.GraphProto) -> None:

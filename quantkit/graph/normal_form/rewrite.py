@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+from onnx import version_converter
 
 from quantkit.core.errors import BadModel
 from quantkit.core.wording import line_of
@@ -13,15 +14,18 @@ from quantkit.graph.normal_form.functions import inline_functions
 from quantkit.graph.normal_form.sorting import is_sorted, sort_nodes
 from quantkit.graph.normal_form.widening import has_other_types, infer_types, type_of_layers, widen
 
+OPERATORS_AS_NOW = 11  # the first opset in which operators mostly take the inputs that they take today
+UPGRADED = 13  # the first opset with Q/DQ for each channel
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
-def in_normal_form(path: Path, proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]] | None:
+def in_normal_form(path: Path, proto: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]] | None:
     """Rewrite a model if it needs it.
 
     Args:
         path: The model's file, which is read again for external weights if the model has to be rewritten.
         proto: The model, perhaps without external weights; it is not changed.
+        opset: The version of ONNX's own operators; 0 if the model uses none.
 
     Returns:
         The rewritten model with all weights, and what was done, in words; None if the model is in normal form.
@@ -30,8 +34,8 @@ def in_normal_form(path: Path, proto: onnx.ModelProto) -> tuple[onnx.ModelProto,
         BadModel: The model cannot be rewritten: its nodes form a circle, its functions cannot be inlined, or a constant
             is beyond FP32.
     """
-    other = _other_type(proto)
-    if not (proto.functions or other or not is_sorted(proto.graph) or computed_weights(proto.graph, WEIGHTED)):
+    other, old = _other_type(proto), 0 < opset < OPERATORS_AS_NOW
+    if not (proto.functions or other or old or not is_sorted(proto.graph) or computed_weights(proto.graph, WEIGHTED)):
         return None
     try:
         model = onnx.load(str(path))
@@ -43,6 +47,9 @@ def in_normal_form(path: Path, proto: onnx.ModelProto) -> tuple[onnx.ModelProto,
         done.append("local functions inlined")
     if sort_nodes(model.graph):
         done.append("nodes sorted")
+    if old:
+        model = _upgraded(model, path, opset)
+        done.append(f"opset {opset} upgraded to {UPGRADED}")
     other = other or _other_type(model)
     if other:
         widen(model)
@@ -51,6 +58,16 @@ def in_normal_form(path: Path, proto: onnx.ModelProto) -> tuple[onnx.ModelProto,
     if folded:
         done.append(f"{folded} computed constants folded")
     return model, tuple(done)
+
+
+def _upgraded(model: onnx.ModelProto, path: Path, opset: int) -> onnx.ModelProto:
+    try:
+        return version_converter.convert_version(model, UPGRADED)
+    except Exception as error:
+        raise BadModel(
+            f"{path} has opset {opset}, which ONNX cannot upgrade to {UPGRADED} ({line_of(error)}).",
+            f"Export it with opset {UPGRADED} or newer.",
+        ) from error
 
 
 def _other_type(model: onnx.ModelProto) -> str:

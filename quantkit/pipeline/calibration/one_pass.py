@@ -81,7 +81,7 @@ def look_at_first_batch(
     names = stream.dataset.names
     groups = Group.of(samples, counting.step, stream.axes)
     first, only = first_maxima(runner, groups, counting.first_batch, names, counting.excluded)
-    if not first.maxima:
+    if not first.runs:
         raise BadData(f"No sample of {stream.dataset.source} could be read.", "Check the files.")
     return first, only
 

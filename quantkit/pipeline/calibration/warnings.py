@@ -39,6 +39,10 @@ def warnings_after(
         The warnings.
     """
     sentences = []
+    if not collected.histograms and not masked:
+        sentences.append(
+            "NOTHING CAN BE QUANTIZED: the model has no floating-point activation, so INT8 files will be the model itself."
+        )
     if skipped:
         reasons = [f"{names[position]} ({why})" for position, why in sorted(skipped.items())]
         sentences.append(f"{len(reasons)} of {len(names)} images could not be read and were skipped: {some(reasons)}.")

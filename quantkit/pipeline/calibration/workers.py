@@ -63,11 +63,13 @@ class FirstBatch:
         maxima: The max|x| of every tensor.
         size: The size in bytes of the activations of one run.
         masked: The tensors that hold -Inf.
+        runs: The number of runs of the model.
     """
 
     maxima: dict[str, float]
     size: int
     masked: frozenset[str]
+    runs: int
 
 
 def first_maxima(
@@ -107,7 +109,7 @@ def first_maxima(
             left -= 1
         if left <= 0:
             break
-    return FirstBatch(maxima, size, frozenset(masked)), (group, activations) if run == 1 else None
+    return FirstBatch(maxima, size, frozenset(masked), run), (group, activations) if run == 1 else None
 
 
 @contextmanager
