@@ -113,9 +113,8 @@ def tried(name: str, data: bytes, inputs: list[Any]) -> Outcome:
             return Outcome(name, REFUSED if runs else BEYOND, str(refusal).replace(folder, ""))
         except Exception as error:  # noqa: BLE001
             where = traceback.extract_tb(error.__traceback__)[-1]
-            return Outcome(
-                name, FAILED, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-            )
+            at = f"{Path(where.filename).name}:{where.lineno}"
+            return Outcome(name, FAILED, f"{type(error).__name__}: {error} ({at})")
 
 
 def main() -> int:

@@ -3,10 +3,10 @@
     python scripts/fuzz_graphs.py [--seconds 60] [--seed N] [--keep FOLDER]
 
 Each graph is made from one seed out of the operators that placement rules speak of: residual sums, shared weights,
-fan-out, outputs inside the graph, subgraphs, odd names, computed weights, unsorted nodes, FP16, and every opset from 11.
-Each has to be exported in files that load, whose transforms change nothing before rounding, and whose INT8 is as good as
-the rounding of its pairs predicts; or to be refused with a clear error. The seeds of failures are printed, and tried
-first when they are listed in --seeds. Exit code 1 if there is a failure.
+fan-out, outputs inside the graph, subgraphs, odd names, computed weights, unsorted nodes, and every opset from 11. Each
+has to be exported in files that load, whose transforms change nothing before rounding, and whose INT8 is as good as the
+rounding of its pairs predicts; or to be refused with a clear error. The seeds of failures are printed, and tried first
+when they are listed in --seeds. Exit code 1 if there is a failure.
 """
 
 from __future__ import annotations
@@ -52,26 +52,31 @@ class Net:
         self.count = 0
 
     def pick(self, *options: Any) -> Any:
+        """One of the options, by chance."""
         return options[int(self.rng.integers(len(options)))]
 
     def name(self, stem: str) -> str:
+        """A new name, sometimes one that looks like quantkit's own."""
         self.count += 1
         base = self.pick(*self.tensors[-3:]) if self.rng.random() < 0.1 else f"{stem}{self.count}"
         name = f"{base}{self.pick(*ODD)}" if self.rng.random() < 0.15 else f"{stem}{self.count}"
         return name if name not in {*self.tensors, *(own.name for own in self.constants)} else f"{stem}_{self.count}"
 
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
+        """Add an initializer; return its name."""
         name = self.name("c")
         self.constants.append(numpy_helper.from_array(np.asarray(values, dtype), name))
         return name
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node; return its output."""
         output = self.name(op.lower())
         self.nodes.append(helper.make_node(op, list(inputs), [output], **attributes))
         self.tensors.append(output)
         return output
 
     def last(self) -> str:
+        """The latest tensor, or sometimes an earlier one."""
         return self.tensors[-1] if self.rng.random() < 0.7 else str(self.pick(*self.tensors))
 
     def weight(self, *shape: int) -> str:
@@ -99,6 +104,7 @@ class Net:
 
 
 def conv(net: Net) -> None:
+    """A Conv, perhaps with a BatchNormalization behind it."""
     c = net.channels
     group = net.pick(1, 1, c, 2)
     size = net.pick(1, 3)
@@ -111,6 +117,7 @@ def conv(net: Net) -> None:
 
 
 def deconv(net: Net) -> None:
+    """A ConvTranspose."""
     c = net.channels
     group = net.pick(1, 2)
     bias = [net.constant(net.rng.normal(0, 0.3, c))] if net.rng.random() < 0.5 else []
@@ -118,6 +125,7 @@ def deconv(net: Net) -> None:
 
 
 def matmul(net: Net) -> None:
+    """A MatMul, perhaps with a bias."""
     c = net.channels
     out = net.add("MatMul", net.last(), net.weight(c, c))
     if net.rng.random() < 0.6:
@@ -127,6 +135,7 @@ def matmul(net: Net) -> None:
 
 
 def attention(net: Net) -> None:
+    """Attention, perhaps with a mask."""
     x = net.last()
     q, k = (net.add("MatMul", x, net.weight(net.channels, net.channels)) for _ in "qk")
     scores = net.add("MatMul", q, net.add("Transpose", k, perm=[0, 2, 1]))
@@ -137,6 +146,7 @@ def attention(net: Net) -> None:
 
 
 def activation(net: Net) -> None:
+    """An activation function."""
     op = net.pick("Relu", "Sigmoid", "LeakyRelu", "Tanh", "HardSigmoid", "Elu", "Clip")
     if op == "Clip":
         net.add("Clip", net.last(), net.constant(net.pick(0.0, -1.0)), net.constant(net.pick(6.0, 1.0)))
@@ -145,11 +155,13 @@ def activation(net: Net) -> None:
 
 
 def gated(net: Net) -> None:
+    """A tensor times its own gate."""
     x = net.last()
     net.add("Mul", x, net.add(net.pick("Sigmoid", "HardSigmoid"), x))
 
 
 def arithmetic(net: Net) -> None:
+    """Arithmetic of two tensors, or with a constant."""
     op = net.pick("Add", "Mul", "Sub", "Add")
     x = net.last()
     if net.rng.random() < 0.6:
@@ -162,6 +174,7 @@ def arithmetic(net: Net) -> None:
 
 
 def concat(net: Net) -> None:
+    """A Concat of two tensors with a layer behind it."""
     axis = 1 if net.images else 2
     a, b = net.last(), net.last()
     big = net.add("Concat", a, b, axis=axis)
@@ -172,6 +185,7 @@ def concat(net: Net) -> None:
 
 
 def moved(net: Net) -> None:
+    """An operator that moves or pools values."""
     x = net.last()
     if not net.images:
         shape = net.add("Reshape", x, net.constant([-1, 6, net.channels // 2, 2], np.int64))
@@ -195,6 +209,7 @@ def moved(net: Net) -> None:
 
 
 def normalized(net: Net) -> None:
+    """A normalization, spelled out."""
     x = net.last()
     axes = [1] if net.images else [2]
     if net.opset < 18:
@@ -225,21 +240,7 @@ def branch(net: Net) -> None:
     net.tensors.append(out)
 
 
-IMAGE_STEPS = (
-    conv,
-    conv,
-    conv,
-    conv,
-    deconv,
-    activation,
-    activation,
-    gated,
-    arithmetic,
-    concat,
-    moved,
-    normalized,
-    branch,
-)
+IMAGE_STEPS = (conv,) * 4 + (deconv, activation, activation, gated, arithmetic, concat, moved, normalized, branch)
 TOKEN_STEPS = (matmul, matmul, matmul, attention, activation, gated, arithmetic, concat, moved, normalized, branch)
 
 
