@@ -126,6 +126,7 @@ def open_iterable(data: Any, request: Request, samples: int | None) -> Source:
             reader = _Reader(file, request.inputs, called)
             for item in islice(reader.samples(data), samples):
                 reader.store(*item)
+            file.write(bytes(1))  # an empty file cannot be mapped, and samples may hold no element
             file.flush()
         except OSError as error:
             if error.errno not in NO_SPACE:
