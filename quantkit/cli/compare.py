@@ -9,7 +9,6 @@ import typer
 
 from quantkit.cli.options import (
     Classes,
-    ConfigFile,
     DumpConfig,
     Json,
     Labels,
@@ -19,6 +18,7 @@ from quantkit.cli.options import (
     Preprocessing,
     Quiet,
     Run,
+    RunConfigFile,
     Samples,
     Seed,
     Targets,
@@ -92,7 +92,7 @@ def compare(
     seed: Seed = None,
     classes: Classes = None,
     labels: Labels = None,
-    config: ConfigFile = None,
+    config: RunConfigFile = None,
     no_thumbnails: NoThumbnails = False,
     as_json: Json = False,
     dump_config: DumpConfig = False,
