@@ -169,3 +169,11 @@ def test_inputs_that_cannot_be_fed_are_refused(tmp_path: Path, dtype: int) -> No
     proto = model([node("Identity", ["x"], ["y"])], [("x", dtype, ["N", 4])], [("y", dtype, ["N", 4])], opset=19)
     with pytest.raises(BadModel, match="cannot feed"):
         opened(proto, tmp_path)
+
+
+def test_an_output_without_a_shape_gets_the_one_that_follows(tmp_path: Path) -> None:
+    found = opened(one_input([node("MatMul", ["x", "w"], ["y"])], ["N", 16], None, weight("w", 16, 4)), tmp_path)  # type: ignore[arg-type]
+    assert (found.outputs[0].shape, found.outputs[0].batch_axis) == (("N", 4), 0)
+    own = node("Anything", ["x"], ["y"], domain="com.example")
+    unknown = model([own], [("x", FLOAT, ["N", 16])], [("y", FLOAT, None)])  # type: ignore[list-item]
+    assert (opened(unknown, tmp_path).outputs[0].shape, opened(unknown, tmp_path).outputs[0].batch_axis) == ((), 0)
