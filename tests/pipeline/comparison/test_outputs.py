@@ -241,3 +241,49 @@ def test_states_scalars_and_the_threshold_of_a_voice_detector(tmp_path: Path) ->
         assert row.agreement is not None
         assert row.agreement > 0.9
         assert {error.output for error in row.outputs} == {"output", "stateN"}
+
+
+def test_labels_that_no_output_is_known_to_answer_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    proto = two_layers(
+        node("Tanh", ["g"], ["a"]), node("Sin", ["g"], ["b"]), outputs=[("a", FLOAT, ["N", 5]), ("b", FLOAT, ["N", 5])]
+    )
+    data = {"x": VECTORS, "labels": np.arange(100) % 5}
+    comparison = compared(tmp_path, proto, data, ["onnxruntime"])
+    assert any("labels are not used" in warning and "--task-output" in warning for warning in comparison.warnings)
+    named_one = qk.compare(
+        qk.load_calibration(tmp_path / "run"), data, targets=["onnxruntime"], task_output="b", rounds=1, seconds=0.05
+    )
+    assert "top1" in named_one.rows[0].metrics
+    assert named_one.answers == "the best class of output b"
+
+
+def test_time_steps_and_thresholds_are_said_on_the_command_line(tmp_path: Path, invoked: Any) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "v"], ["y"])]
+    proto = model(
+        nodes, [("x", FLOAT, ["N", 6, 16])], [("y", FLOAT, ["N", 6, 7])], [weight("w", 16, 32), weight("v", 32, 7)]
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", x=RNG.standard_normal((100, 6, 16)).astype(np.float32))
+    assert invoked("calibrate", "m.onnx", "--data", "x.npz", "-o", "run", "--no-export").returncode == 0
+    common = (
+        "compare",
+        "run",
+        "--data",
+        "x.npz",
+        "--target",
+        "onnxruntime",
+        "--samples",
+        "9",
+        "--json",
+        "--rounds",
+        "1",
+    )
+    for more, answered in ((), False), (("--task-axis", "-1"), True), (("--threshold", "0.1"), True):
+        done = invoked(*common, "--seconds", "0.05", *more)
+        assert done.returncode == 0, done.stderr
+        found = Comparison.model_validate_json(done.stdout)
+        assert all((row.agreement is not None) == answered for row in found.rows)
+        assert bool(found.answers) == answered
+        judged = invoked("gate", "run", "--min-agreement", "10")
+        assert judged.returncode == (0 if answered else 5)
+    assert invoked(*common, "--task-output", "nosuch").returncode == 2
