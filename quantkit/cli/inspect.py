@@ -12,6 +12,7 @@ from quantkit.cli.options import Json, Quiet, Verbose
 if TYPE_CHECKING:
     from quantkit.core.calibration import Calibration
     from quantkit.graph.model_file import ModelFile
+    from quantkit.graph.model_io import ModelInput
 
 
 def inspect(
@@ -47,9 +48,9 @@ def _show_model(model: ModelFile, as_json: bool) -> None:
         return
     ports: list[tuple[str, Any]] = [("input", i) for i in model.inputs] + [("output", o) for o in model.outputs]
     print_table(
-        ["", "name", "shape", "dtype"],
-        [[kind, port.name, " × ".join(map(str, port.shape)), port.dtype] for kind, port in ports],
-        left=4,
+        ["", "name", "shape", "dtype", "batch axis"],
+        [[kind, port.name, " × ".join(map(str, port.shape)), port.dtype, _batch_axis(port)] for kind, port in ports],
+        left=5,
     )
     stdout.print(
         f"\nopset {model.opset}, {summary.parameters:,} parameters, {model.size_bytes / 1e6:.2f} MB, "
@@ -57,6 +58,11 @@ def _show_model(model: ModelFile, as_json: bool) -> None:
         markup=False,
     )
     stdout.print(", ".join(f"{count} {name}" for name, count in summary.operators.items()), markup=False)
+
+
+def _batch_axis(port: ModelInput) -> str:
+    """Return the batch axis of an input or output as people read it."""
+    return "not certain" if not port.certain else "none" if port.batch_axis is None else str(port.batch_axis)
 
 
 def _show_run(calibration: Calibration, as_json: bool) -> None:

@@ -34,6 +34,10 @@ ComparisonConfig = Annotated[
         "\\[report] of the one here.",
     ),
 ]
+RunConfigFile = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", envvar="QUANTKIT_CONFIG", help="quantkit.toml to read; default: the run's own."),
+]
 Output = Annotated[
     Path | None,
     typer.Option("-o", "--output", envvar="QUANTKIT_OUTPUT", help="Run directory; default: runs/<model>-<UTC time>."),

@@ -21,7 +21,7 @@ from quantkit.core.files import NO_SPACE
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.base import Dataset, Inputs, Request, Source, Unreadable
 from quantkit.datasets.fit import fit
-from quantkit.datasets.layout import Samples, samples_in
+from quantkit.datasets.layout import Samples, samples_in, told
 from quantkit.datasets.npy import map_npy, row_of
 from quantkit.datasets.transform import transform
 from quantkit.graph.model_io import ModelInput
@@ -186,7 +186,7 @@ def arrays_source(
             found[spec.name] = Samples(given[spec.name], shared=False)
         else:
             found[spec.name] = samples_in(given[spec.name], spec, source)
-            notes.append(f"{spec.name} is fed as it stands in {called}, without preprocessing.")
+            notes.append(f"{spec.name} is fed as it stands in {called}, without preprocessing{told(spec)}.")
     count = _count_of(found, labels, source)
     arrays = {name: samples.repeated(count) for name, samples in found.items()}
     dataset = ArrayDataset(

@@ -25,7 +25,7 @@ from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.arrays import LABEL_KEYS, arrays_source, holds_images
 from quantkit.datasets.base import Dataset, Inputs, Request, Source
 from quantkit.datasets.fit import fit
-from quantkit.datasets.layout import as_sample, batch_in
+from quantkit.datasets.layout import as_sample, batch_in, told
 from quantkit.datasets.transform import transform
 from quantkit.graph.model_io import ModelInput
 
@@ -126,6 +126,7 @@ def open_iterable(data: Any, request: Request, samples: int | None) -> Source:
             reader = _Reader(file, request.inputs, called)
             for item in islice(reader.samples(data), samples):
                 reader.store(*item)
+            file.write(bytes(1))  # an empty file cannot be mapped, and samples may hold no element
             file.flush()
         except OSError as error:
             if error.errno not in NO_SPACE:
@@ -208,7 +209,9 @@ class _Reader:
             if pixels:
                 preprocess = fit(request.preprocess, self.inputs[name], notes)
             else:
-                notes.append(f"{name} is fed as {self.called} yields it, without preprocessing.")
+                notes.append(
+                    f"{name} is fed as {self.called} yields it, without preprocessing{told(self.inputs[name])}."
+                )
         dataset = IterableDataset(
             source=self.called,
             spool=spool,

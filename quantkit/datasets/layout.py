@@ -72,6 +72,14 @@ def samples_in(array: Array, spec: ModelInput, source: str) -> Samples:
     raise _misfit(array, spec, source)
 
 
+def told(spec: ModelInput) -> str:
+    """Say where the samples of a batch lie in an input, if it is not the first axis; to end a sentence."""
+    if not spec.shape or spec.batch_axis == 0:
+        return ""
+    along = f", with the samples of a batch along axis {spec.batch_axis}"
+    return ", one sample a run" if spec.batch_axis is None else along
+
+
 def batch_in(array: Array, spec: ModelInput) -> Array | None:
     """Return the samples of one batch along the first axis; None if the array is a single sample.
 

@@ -58,7 +58,8 @@ def with_batch_axes(
     """
     known = _Inference(model, inputs, _by_input(said, inputs))
     found = tuple(replace(own, batch_axis=known.axes[own.name], certain=known.certain[own.name]) for own in inputs)
-    return found, tuple(replace(own, batch_axis=known.of_output(own)) for own in outputs)
+    shaped = [own if own.shape else known.shaped(own) for own in outputs]
+    return found, tuple(replace(own, batch_axis=known.of_output(own)) for own in shaped)
 
 
 def _by_input(said: BatchAxis, inputs: Sequence[ModelInput]) -> dict[str, int | None]:
@@ -169,11 +170,16 @@ class _Inference:
             self._shapes = inferred_shapes(self._model)
         return self._shapes
 
+    def shaped(self, output: ModelInput) -> ModelInput:
+        """Return an output that declares no shape with the shape that onnx infers, if it does."""
+        shape = self.shapes.get(output.name, ())
+        return replace(output, shape=tuple(size or f"dim_{axis}" for axis, size in enumerate(shape)))
+
     def of_output(self, output: ModelInput) -> int | None:
         """Return the batch axis of an output: that of the same symbol, or where the inputs' axes end, or a guess."""
         axes = [(own, axis) for own in self._inputs if (axis := self.axes[own.name]) is not None]
-        if not axes or not output.shape:
-            return 0 if output.shape[:1] == (1,) else None
+        if not axes:
+            return 0 if output.shape[:1] in ((), (1,)) else None
         sizes = [own.shape[axis] for own, axis in axes]
         symbols = [size for size in sizes if isinstance(size, str) and not is_unnamed(size)]
         named = [axis for axis, size in enumerate(output.shape) if size in symbols]
@@ -182,6 +188,8 @@ class _Inference:
         found = trace(self.graph, {own.name: axis for own, axis in axes}, self.shapes).axes
         if output.name in found:
             return found[output.name]
+        if not output.shape:  # unknown: the output shows it
+            return 0
         first = output.shape[0]
         if isinstance(first, str):
             return 0 if any(isinstance(size, str) for size in sizes) and (is_unnamed(first) or not symbols) else None

@@ -24,7 +24,8 @@ NUMPY_TYPES = {
     onnx.TensorProto.INT64: "int64",
     onnx.TensorProto.BOOL: "bool",
 }
-UNNAMED = re.compile(r"dim_\d+|unk__\d+|\?|-1")  # what stands for a dimension that was given no name
+# What exporters call a dimension that was given no name.
+UNNAMED = re.compile(r"\w*dim_\d+|unk__\d+|p2o\.DynamicDimension\.\d+|\?|-1")
 
 
 @dataclass(frozen=True)

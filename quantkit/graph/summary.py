@@ -9,6 +9,7 @@ from typing import Any
 
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
+from quantkit.graph.model_io import ModelInput
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,14 @@ class Summary:
             "size_bytes": model.size_bytes,
             "parameters": self.parameters,
             "activations": len(activation_names(Graph(model.graph_only.graph))),
-            "inputs": [{"name": i.name, "shape": list(i.shape), "dtype": i.dtype} for i in model.inputs],
-            "outputs": [{"name": o.name, "shape": list(o.shape), "dtype": o.dtype} for o in model.outputs],
+            "inputs": [_described(own) for own in model.inputs],
+            "outputs": [_described(own) for own in model.outputs],
             "operators": self.operators,
         }
+
+
+def _described(own: ModelInput) -> dict[str, Any]:
+    return {"name": own.name, "shape": list(own.shape), "dtype": own.dtype, "batch_axis": own.batch_axis}
 
 
 def summarize(model: ModelFile) -> Summary:

@@ -88,6 +88,8 @@ def said_decision(
     own = outputs[0] if output is None else next(one for one in outputs if one.name == output)
     if axis is None:
         return Decision(own.name, None, threshold)
+    if not own.shape and axis > 0:  # a shape that is not known
+        return Decision(own.name, axis - 1)
     rank = len(own.shape)
     place = axis + rank if axis < 0 else axis
     if not 0 <= place < rank or place == own.batch_axis:
@@ -120,6 +122,8 @@ def certain_decision(outputs: Sequence[ModelInput], graph: Graph | None, labelle
             return Decision(scores[0].name)
     if labelled and len(scores) == 1:
         return Decision(scores[0].name)
+    if labelled and len(floats) == 1 and not floats[0].shape:  # the outputs themselves show if it has classes
+        return Decision(floats[0].name)
     answers = [own for own in floats if _is_one_value(own) and _is_sigmoid(own, graph)]
     if len(answers) == 1:
         return Decision(answers[0].name, threshold=YES_OR_NO)
@@ -142,7 +146,7 @@ def _is_told(own: ModelInput, graph: Graph | None) -> bool:
 
 
 def _is_one_value(own: ModelInput) -> bool:
-    return all(size == 1 for size in own.sample_shape)
+    return bool(own.shape) and all(size == 1 for size in own.sample_shape)
 
 
 def _is_sigmoid(own: ModelInput, graph: Graph | None) -> bool:

@@ -89,7 +89,7 @@ def test_a_missing_library_is_named_with_its_pip_command(quantkit: Quantkit, tmp
 
 def test_inspect_shows_a_model(invoked: Quantkit, model_path: Path) -> None:
     document = json.loads(invoked("inspect", model_path, "--json").stdout)
-    assert document["inputs"] == [{"name": "input", "shape": ["N", 3, 16, 16], "dtype": "float32"}]
+    assert document["inputs"] == [{"name": "input", "shape": ["N", 3, 16, 16], "dtype": "float32", "batch_axis": 0}]
     assert document["operators"]["Conv"] == 2
     shown = invoked("inspect", model_path).stdout
     assert "N × 3 × 16 × 16" in shown

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from quantkit.core.comparison import OutputError
 from quantkit.gates import GateResult
 from quantkit.measure.paired import change
 from quantkit.reports import wording
@@ -128,3 +131,47 @@ def test_percent_never_rounds_to_all_or_nothing(share: float, text: str) -> None
 )
 def test_speed(speedup: float, text: str) -> None:
     assert text in wording.speed(speedup)
+
+
+def outputs(*figures: tuple[str, float]) -> tuple[OutputError, ...]:
+    return tuple(OutputError(output="y", part=part, sqnr_db=figure) for part, figure in figures)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "ships", "said"),
+    [
+        ({"outputs": outputs(("", 40.0), ("boxes", 42.0), ("scores", 0.4))}, MEETS, False, "y, part scores of INT8"),
+        ({"outputs": outputs(("", 2.0))}, {"metric": "sqnr_db", "min": 1.0}, False, "is noise"),
+        ({"outputs": outputs(("", 12.0))}, {"metric": "speedup", "min": 1.0}, False, "far from FP32's"),
+        ({"outputs": outputs(("", 12.0))}, MEETS, True, ""),
+        ({"outputs": outputs(("", 30.0))}, {"metric": "speedup", "min": 1.0}, True, ""),
+        ({"sqnr_db": 1.0}, MEETS, False, "is noise"),
+        ({"changes": {"top1": change(26, 5, 200)}}, {"metric": "speedup", "min": 1.0}, False, "more than chance"),
+        ({"changes": {"top1": change(26, 5, 200)}}, MEETS, True, ""),
+        (
+            {
+                "top1": None,
+                "agreement": None,
+                "sqnr_db": None,
+                "outputs": (OutputError(output="y", measured=False, left_out=9),),
+            },
+            {"metric": "speedup", "min": 1.0},
+            False,
+            "nothing tells how good",
+        ),
+    ],
+)
+def test_a_gate_that_is_met_does_not_ship_noise_or_a_loss_that_it_did_not_judge(
+    changes: dict[str, Any], rule: dict[str, Any], ships: bool, said: str
+) -> None:
+    compared = comparison(reference_row(), row(**changes))
+    judgement = judge(compared, gated(rule, of=compared))
+    assert (judgement.outcome == "ship") == ships
+    assert ("Ship" in judgement.headline) == ships
+    assert said in judgement.reason
+
+
+def test_the_worst_part_is_named_in_the_result() -> None:
+    far = row(outputs=outputs(("", 40.0), ("scores", 9.0)))
+    assert "Y, part scores is far from FP32's, with an SQNR of 9.0 dB." in finding(reference_row(), far)
+    assert "SQNR of" not in finding(reference_row(), row(outputs=outputs(("", 40.0), ("scores", 16.0))))

@@ -147,6 +147,8 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
     for note in (*opened.notes, _about_answers(config, task)):
         log.info("%s", note)
     warnings = list(opened.warnings)
+    if config.task.name == AUTO and task.name == "none" and class_indices(opened.dataset.annotations) is not None:
+        warnings.append(f"The labels are not used, for no output is known to hold class scores. {HOW_TO_SAY}.")
     if recipe.changes:
         warnings.append(f"INT8 was made from a recipe that differs from the calibration: {recipe.changes}.")
     if opened.dataset.preprocess != recipe.preprocess:

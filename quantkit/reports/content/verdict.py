@@ -54,7 +54,7 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
         doubts = _doubts(comparison, gate) if comparison else []
         if doubts:
             reason = f"{_passed(gate).removesuffix('.')}, but {_named(doubts)}."
-            return Judgement("open", "Not to be shipped unseen", reason, results)
+            return Judgement("open", "Do not ship yet", reason, results)
         return Judgement("ship", "Ship", _passed(gate), results)
     failed = _failures(gate)
     if gate.exit_code == 1:

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from quantkit.core.errors import BadInput
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.targets.tensorrt.engine.shapes import Profile, ShapeRange, parse_shape, profiles_for
+from tests.graphs.shapes import detector
 
 Shapes = dict[str, list[int | str]]
 
@@ -155,3 +156,22 @@ def test_a_shape_cannot_change_a_fixed_batch(tmp_path: Path) -> None:
     assert text_of(profiles_for(model, ["x=1x3x8x8"], [1])) == [{"x": "1x3x8x8"}]
     with pytest.raises(BadInput, match="does not fit"):
         profiles_for(model, ["x=1x3x8x8:8x3x8x8"], [1])
+
+
+def test_batches_lie_along_each_inputs_own_axis(tmp_path: Path) -> None:
+    model = model_of(tmp_path, x=["N", 16], state=[2, "N", 8], rate=[])
+    assert text_of(profiles_for(model, [], [1, 4])) == [
+        {"x": "1x16", "state": "2x1x8", "rate": ""},
+        {"x": "4x16", "state": "2x4x8", "rate": ""},
+    ]
+    (ranged, beyond) = text_of(profiles_for(model, ["state=2x1x8:2x2x8:2x4x8"], [1, 8]))
+    assert ranged["x"] == "1x16:2x16:4x16"
+    assert (beyond["x"], beyond["state"]) == ("8x16", "2x8x8")
+
+
+def test_a_model_without_a_batch_axis_has_one_profile(tmp_path: Path) -> None:
+    onnx.save(detector(), tmp_path / "m.onnx")
+    assert text_of(profiles_for(open_model(tmp_path / "m.onnx"), [], [1, 4])) == [{"x": "3x8x8"}]
+    with pytest.raises(BadInput, match="dynamic dimensions"):
+        onnx.save(detector("H", "W"), tmp_path / "m.onnx")
+        profiles_for(open_model(tmp_path / "m.onnx"), [], [1])
