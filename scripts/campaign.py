@@ -216,16 +216,7 @@ class Trial:
         """A model, data, labels or a configuration with flipped, lost and repeated bytes."""
         kind = self.rng.choice(["model", "npz", "npy", "image", "toml", "labels", "list"])
         out = ("-o", "new", "--no-export")
-        words: Sequence[str] = (
-            "calibrate",
-            "model.onnx",
-            "--data",
-            "imgs/calib",
-            *SAMPLES,
-            *out,
-            "--preprocess",
-            "gray",
-        )
+        words: Sequence[str] = ("calibrate", "model.onnx", "--data", "imgs/calib", *SAMPLES, *out, *LOOKS)
         if kind == "model":
             damage(self.folder / "model.onnx", self.rng)
             words = self.rng.choice([words, ("inspect", "model.onnx"), ("lint", "model.onnx"), VERBS["compare"]])
