@@ -13,13 +13,15 @@ CHART_MARK = b"quantkit chart"
 
 
 def check_overwrite(path: Path, mark: bytes | None, force: bool = False) -> None:
-    """Raise BadConfig if writing to ``path`` would replace a file that quantkit did not write.
+    """Raise BadConfig if ``path`` is a folder, or writing to it would replace a file that quantkit did not write.
 
     Args:
         path: The output.
         mark: What is found in such an output of quantkit's; None if there is no telling.
         force: Replace whatever there is.
     """
+    if path.is_dir():
+        raise BadConfig(f"The output {path} is a folder.", "Give the name of a file.")
     if force or not path.is_file() or path.stat().st_size == 0:  # a pipe or a device is written to, not replaced
         return
     if mark is not None:

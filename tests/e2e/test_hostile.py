@@ -215,6 +215,15 @@ def test_pipes_and_devices_are_refused(
     assert time.perf_counter() - start < SECONDS
 
 
+@pytest.mark.parametrize("name", ["quantkit.toml", "gate.json", "report.html", "manifest.json", "predictions.npz"])
+def test_a_pipe_among_the_files_of_a_run_is_refused(invoked: Quantkit, compared: Path, run: Path, name: str) -> None:
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    for verb in (("compare", run, "--data", compared / "imgs"), ("report", run), ("calibrate", "-o", run)):
+        done = invoked(*verb)
+        assert done.returncode == 2, done.stderr
+
+
 @pytest.mark.parametrize(
     "text", ["a = " + "[" * 5000 + "]" * 5000, "a" + ".b" * 3000 + " = 1", "[preprocess]\ncrop_pct = 1e-6"]
 )
@@ -254,6 +263,7 @@ def photograph(form: str, exif: bytes) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damaged_exif_data_costs_the_rotation_alone() -> None:
     good = Image.Exif()
     good[0x0112] = 6
@@ -367,6 +377,7 @@ COMPARISONS: dict[str, tuple[Callable[[Any], object], str]] = {
         r"rows\.0\.metrics\.top1",
     ),
     "rows": (lambda d: d.update({"rows": []}), "rows"),
+    "size": (lambda d: d["rows"][0].update({"size_bytes": 10**400}), r"rows\.0\.size_bytes"),
 }
 
 
