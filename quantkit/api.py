@@ -376,6 +376,7 @@ def convert(
     output: AnyPath | None = None,
     tensorrt: str | None = None,
     algorithm: str | None = None,
+    force: bool = False,
 ) -> Conversion:
     """Turn TensorRT caches, dynamic ranges, onnxruntime's TensorsData and Q/DQ models into one another.
 
@@ -386,6 +387,7 @@ def convert(
         output: What to write; None leaves the text in the result.
         tensorrt: The version in a cache; None means the source's, or 8.6.0.
         algorithm: "entropy" or "minmax" in a cache; None means the source's, or entropy.
+        force: Replace a file at ``output`` that quantkit did not write.
 
     Returns:
         The ranges, the text, and notes on what could not be carried over.
@@ -394,7 +396,7 @@ def convert(
         BadInput: The source cannot be read, or the form is unknown or lacks what it needs.
     """
     paths = [None if path is None else Path(path) for path in (model, output)]
-    return run_conversion(Path(source), to, paths[0], paths[1], tensorrt, algorithm)
+    return run_conversion(Path(source), to, paths[0], paths[1], tensorrt, algorithm, force)
 
 
 def lint(model: AnyPath) -> list[Finding]:

@@ -13,6 +13,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.core.errors import NothingEvaluated
 from quantkit.core.files import write_text
+from quantkit.core.overwriting import HTML_MARK, check_overwrite
 from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
 from quantkit.pipeline import run_files
@@ -34,14 +35,18 @@ def load_comparison(folder: AnyPath) -> Comparison:
     return run_files.load_comparison(Path(folder))
 
 
-def report(comparison: Comparison, path: AnyPath, *, calibration: Calibration | None = None) -> Path:
+def report(
+    comparison: Comparison, path: AnyPath, *, calibration: Calibration | None = None, force: bool = False
+) -> Path:
     """Write the HTML report.
 
     A comparison from a run directory brings its calibration's histograms along, the rules that it was judged by, and
-    whether thumbnails are shown. Raises BadInput for a run directory that cannot be read.
+    whether thumbnails are shown. ``force`` replaces a file that quantkit did not write. Raises BadInput for such a
+    file, and for a run directory that cannot be read.
     """
     from quantkit.reports.html import html_report
 
+    check_overwrite(Path(path), HTML_MARK, force)
     calibration, judged, thumbnails = _run_of(comparison, calibration)
     write_text(Path(path), html_report(calibration, comparison, judged, thumbnails))
     return Path(path)

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -50,6 +51,7 @@ def configure(verbose: int, quiet: bool) -> ProgressProtocol:
         The progress display.
     """
     log.handlers = [_StderrHandler()]
+    warnings.filterwarnings("ignore", module="PIL")  # on damaged images, which are reported by name
     log.propagate = False
     log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose >= 2 else logging.INFO)
     return _noted(silent if quiet else bar)

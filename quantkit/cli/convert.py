@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantkit.cli.options import Json, Quiet, Verbose
+from quantkit.cli.options import Force, Json, Quiet, Verbose
 
 if TYPE_CHECKING:
     from quantkit.pipeline.conversion.stage import Conversion
@@ -36,6 +36,7 @@ def convert(
         Path | None,
         typer.Option("-o", "--output", help="File to write, a folder for json; default: text goes to stdout."),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -50,7 +51,7 @@ def convert(
     to_stdout = output is None or str(output) == "-"
     if to_stdout and as_json and to not in ("qdq", "json"):
         raise BadConfig("--json and the converted text cannot both go to stdout.", "Give a file with -o.")
-    done = run_conversion(source, to, model, None if to_stdout else output, tensorrt, algorithm)
+    done = run_conversion(source, to, model, None if to_stdout else output, tensorrt, algorithm, force)
     _summarize(done, source, verbose > 0)
     for note in done.notes:
         log.warning("%s", note)

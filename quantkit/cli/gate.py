@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantkit.cli.options import Json, NoThumbnails, Quiet, Run, Verbose
+from quantkit.cli.options import Force, Json, NoThumbnails, Quiet, Run, Verbose
 
 if TYPE_CHECKING:
     from quantkit.core.calibration import Calibration
@@ -55,6 +55,7 @@ def gate(
         bool, typer.Option("--init", help="Write first rules from the run's figures, to --gates or stdout.")
     ] = False,
     no_thumbnails: NoThumbnails = False,
+    force: Force = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -67,6 +68,7 @@ def gate(
     from quantkit.cli.console import configure
     from quantkit.config import load_config
     from quantkit.core.files import write_text
+    from quantkit.core.overwriting import JUNIT_MARK, check_overwrite
     from quantkit.gates import gate as apply_rules
     from quantkit.pipeline.report import append_step_summary
     from quantkit.pipeline.run_directory import find_comparison
@@ -77,6 +79,8 @@ def gate(
     configure(verbose, quiet)
     folder = find_comparison(run)
     comparison = load_comparison(folder)
+    if junit is not None:
+        check_overwrite(junit, JUNIT_MARK, force)
     if init:
         _write_starter(comparison, folder, gates)
         return

@@ -81,6 +81,7 @@ NoThumbnails = Annotated[
     typer.Option("--no-thumbnails", help="No pictures of samples in the report; after compare, in none of the run's."),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: use nothing that an earlier run left.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output even if quantkit did not write it.")]
 NoExport = Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: no export, no report.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 DumpConfig = Annotated[bool, typer.Option("--dump-config", help="Print the effective configuration and exit.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from quantkit.cli.options import Json, NoThumbnails, Quiet, Run, Verbose
+from quantkit.cli.options import Force, Json, NoThumbnails, Quiet, Run, Verbose
 
 
 def report(
@@ -26,6 +26,7 @@ def report(
         typer.Option("--chart", help="Write the picture of accuracy against latency to this .svg or .png, too."),
     ] = None,
     no_thumbnails: NoThumbnails = False,
+    force: Force = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -33,6 +34,7 @@ def report(
     """Write the run's report.html and summary.md; of two runs, difference.html with what differs between them."""
     from quantkit.cli.console import configure, print_json, stdout
     from quantkit.core.errors import BadConfig
+    from quantkit.core.overwriting import CHART_MARK, HTML_MARK, check_overwrite
     from quantkit.pipeline.difference import difference_document, write_difference
     from quantkit.pipeline.report import write_chart, write_report
     from quantkit.pipeline.run_directory import find_run
@@ -40,6 +42,10 @@ def report(
     configure(verbose, quiet)
     folder = find_run(run)
     thumbnails = False if no_thumbnails else None
+    if output is not None:
+        check_overwrite(output, HTML_MARK, force)
+    if chart is not None:
+        check_overwrite(chart, CHART_MARK, force)
     if later is not None:
         if chart is not None:
             raise BadConfig("A chart shows one run.", "Leave --chart out, or name one run.")

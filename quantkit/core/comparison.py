@@ -25,6 +25,12 @@ class Interval(Record):
     low: float | None = None
     high: float | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> Interval:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"the interval is upside down: {self.low:g} to {self.high:g}")
+        return self
+
 
 class Latency(Record):
     """Percentiles of the duration of one inference, in milliseconds.

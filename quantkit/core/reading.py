@@ -19,12 +19,10 @@ def check_regular(path: Path, kind: type[BadInput], what: str) -> None:
     Reading from one could wait for ever, or never end.
     """
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except (OSError, ValueError):  # missing, which the caller reports; or a NUL in the name
         return
-    if not stat.S_ISREG(mode):
-        form = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise kind(f"The {what} {path} is {form}, not a file.", "Give a regular file.")
+    _check_status(status, path, kind, what)
 
 
 def read_file(path: Path, limit: int, kind: type[BadInput], what: str) -> bytes:
@@ -44,9 +42,17 @@ def read_file(path: Path, limit: int, kind: type[BadInput], what: str) -> bytes:
     # Not blocking, because the file may become a pipe in between.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(path, flags), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise kind(f"The {what} {path} is a pipe or a device, not a file.", "Give a regular file.")
+        _check_status(os.fstat(stream.fileno()), path, kind, what)
         data = stream.read(limit + 1)
     if len(data) > limit:
         raise kind(f"The {what} {path} is larger than {limit >> 20} MiB.", "Check that it is the right file.")
     return data
+
+
+def _check_status(status: os.stat_result, path: Path, kind: type[BadInput], what: str) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    if stat.S_ISCHR(status.st_mode) and status.st_rdev == Path(os.devnull).stat().st_rdev:
+        return  # the null device stands for an empty file
+    form = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+    raise kind(f"The {what} {path} is {form}, not a file.", "Give a regular file.")

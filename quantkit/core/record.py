@@ -64,7 +64,7 @@ def read_record(kind: type[R], path: Path, command: str) -> R:
 
 def _far_number(value: Any, place: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return the place of the first number that arithmetic would overflow with; None without one."""
-    if isinstance(value, float):
+    if isinstance(value, (int, float)):
         return place if abs(value) > LARGEST_NUMBER else None
     if isinstance(value, dict):
         inner: Iterable[tuple[Any, Any]] = value.items()

@@ -27,6 +27,7 @@ from quantkit.datasets.transform import transform
 from quantkit.graph.model_io import ModelInput
 
 SUFFIXES = (".npy", ".npz")
+MOST_CLASSES = 1 << 24
 LABEL_KEYS = ("labels", "label", "y")
 
 
@@ -242,8 +243,8 @@ def annotations_of(labels: npt.NDArray[Any], request: Request, source: str) -> l
         return flat
     found: list[int] = labels.reshape(-1).tolist()
     count = len(request.classes) if request.classes else None
-    worst = max(found) if count is not None and max(found) >= count else min(found)
-    if worst < 0 or (count is not None and worst >= count):
+    worst = max(found) if max(found) >= (count or MOST_CLASSES) else min(found)
+    if worst < 0 or worst >= (count or MOST_CLASSES):
         raise BadData(
             f"{source} has the label {worst}, outside the model's classes"
             + (f" 0 to {count - 1}." if count is not None else "."),

@@ -17,7 +17,10 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
     with path.open("rb") as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
+        try:
+            shape, fortran, dtype = read(stream)
+        except Exception as error:  # NumPy lets through what Python's parser stumbles over
+            raise ValueError(f"damaged header ({error})") from error
         start, size = stream.tell(), stream.seek(0, 2)
     if any(length < 0 for length in shape) or dtype.kind not in "fiub":
         raise ValueError(f"shape {shape} and type {dtype}")

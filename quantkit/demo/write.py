@@ -23,7 +23,7 @@ def write_demo(folder: Path) -> None:
     package = resources.files("quantkit.demo")
     config = package.joinpath("demo.toml").read_text(encoding="utf-8")
     own = folder / CONFIG_FILE
-    if folder.is_dir() and any(folder.iterdir()) and not (own.is_file() and own.read_text(encoding="utf-8") == config):
+    if folder.is_dir() and any(folder.iterdir()) and not (own.is_file() and own.read_bytes() == config.encode()):
         raise BadConfig(f"The folder {folder} is not empty, and holds no demo.", "Name a new folder: quantkit demo DIR")
     make_folder(folder)
     write_text(own, config)

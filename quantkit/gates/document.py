@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from quantkit.core.comparison import Comparison
+from quantkit.core.errors import BadRun
+from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.gates.judge import GateResult, Verdict
 from quantkit.gates.rule import Rule
 
@@ -39,12 +41,12 @@ class Judged:
 def read_judged(path: Path) -> Judged:
     """Read the inputs of the last gate from its file; empty if the file is missing or damaged."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_file(path, LARGEST_TEXT, BadRun, "verdict"))
         found = (Rule(**{key: verdict[key] for key in Rule.model_fields}) for verdict in document["rules"])
         rules = tuple(dict.fromkeys(found))  # the verdicts of one rule on several rows repeat it
         baseline = document["baseline"] and document["baseline"]["path"]
         return Judged(rules, document["run"]["measured"], None if baseline is None else Path(baseline))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, BadRun):
         return Judged()
 
 

@@ -12,6 +12,7 @@ from quantkit.core.calibration import CALIBRATION_FILE
 from quantkit.core.comparison import COMPARISON_FILE
 from quantkit.core.errors import BadRun
 from quantkit.core.files import make_folder
+from quantkit.core.reading import LARGEST_JSON, read_file
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest
 from quantkit.pipeline.run_layout import current
 
@@ -54,9 +55,10 @@ def _is_own(folder: Path) -> bool:
     """True if quantkit made the folder. A manifest.json alone does not prove it, because other tools write one, too."""
     if (folder / PARTIAL).exists():
         return True
-    for name, key in ((MANIFEST_FILE, '"quantkit"'), (CALIBRATION_FILE, '"schema_version"')):
-        with suppress(OSError, UnicodeDecodeError):
-            if key in (folder / name).read_text(encoding="utf-8"):  # the file may be incomplete, or of another version
+    for name, key in ((MANIFEST_FILE, b'"quantkit"'), (CALIBRATION_FILE, b'"schema_version"')):
+        with suppress(OSError, BadRun):
+            # The file may be incomplete, or of another version.
+            if key in read_file(folder / name, LARGEST_JSON, BadRun, "file"):
                 return True
     return False
 

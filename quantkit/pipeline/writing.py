@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,9 +53,18 @@ def writing_into(folder: Path, wait: float = 0.0) -> Iterator[None]:
         BadRun: Another process is working in the folder, or it cannot be written.
     """
     with locked(folder, wait):
+        _refuse_pipes(folder)
         remove_temporaries(folder)
         complete_replacement(folder)
         yield
+
+
+def _refuse_pipes(folder: Path) -> None:
+    """Raise BadRun for a pipe or a device among a run's files, which writing could wait for without end."""
+    for path in folder.iterdir():
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+            raise BadRun(f"{path} is a pipe or a device, not a file.", "Remove it.")
 
 
 @contextmanager

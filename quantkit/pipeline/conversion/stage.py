@@ -7,11 +7,13 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 import onnx
+from onnx import helper
 
 from quantkit.core.artifact import PRECISIONS
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration, DataRef, ModelRef, TensorCalibration
 from quantkit.core.errors import BadConfig, BadRun
 from quantkit.core.files import atomic_file, normalized, sha256_of, write_text
+from quantkit.core.overwriting import check_overwrite
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
 from quantkit.core.wording import some
@@ -36,6 +38,7 @@ from quantkit.version import __version__
 
 FORMS = ("qdq", "ranges", "cache", "json", "tensors-data")
 ALGORITHMS = {"entropy": ENTROPY, "minmax": MINMAX}
+CONVERTED = "quantkit.converted"  # the metadata key by which a Q/DQ model that was converted is known
 IMPORTED = "imported"  # the method of a calibration that quantkit did not make
 
 
@@ -58,6 +61,7 @@ def convert(
     output: Path | None = None,
     version: str | None = None,
     algorithm: str | None = None,
+    force: bool = False,
 ) -> Conversion:
     """Convert ranges from any format that quantkit reads into another.
 
@@ -68,6 +72,7 @@ def convert(
         output: The file or run directory to write; "qdq" and "json" need it. None writes nothing.
         version: The TensorRT version in a cache's first line; None keeps the source's.
         algorithm: "entropy" or "minmax" in a cache's first line; None keeps the source's.
+        force: Replace a file at ``output`` whatever it holds; otherwise only one that is as it would be written.
 
     Returns:
         The result.
@@ -98,11 +103,16 @@ def convert(
             notes.append(f"Tensors inside fused kernels ({some(matched.fused)}) get the range of what leaves them.")
         text = _text(imported, ranges, to, version, algorithm)
         if output is not None:
+            if not _holds(output, text):
+                check_overwrite(output, None, force)
             write_text(output, text)
         return Conversion(imported, ranges, matched, tuple(notes), text, output)
     ranges = {name: ranges[name] for name in matched.tensors if name in ranges}
     if to == "qdq":
-        _write_model(quantized_model(model, ranges, imported.exclude), output)
+        proto = quantized_model(model, ranges, imported.exclude)
+        helper.set_model_props(proto, {entry.key: entry.value for entry in proto.metadata_props} | {CONVERTED: "qdq"})
+        check_overwrite(output, CONVERTED.encode(), force)
+        _write_model(proto, output)
     else:
         _write_run(imported, ranges, model, file, calibration, tuple(notes), output)
     return Conversion(imported, ranges, matched, tuple(notes), output=output)
@@ -160,6 +170,11 @@ def _text(
     return text_with_header(
         amax, header_of(imported.header, DEFAULT_VERSION, version, ALGORITHMS[algorithm] if algorithm else word)
     )
+
+
+def _holds(path: Path, text: str) -> bool:
+    """True if the file is what would be written."""
+    return path.is_file() and path.stat().st_size == len(text.encode()) and path.read_bytes() == text.encode()
 
 
 def _refuse_to_overwrite(output: Path, inputs: list[Path]) -> None:

@@ -87,7 +87,7 @@ def _drawn(comparison: Comparison, palette: Palette, form: str, salt: str, narro
             for label in axes.texts:
                 label.set_path_effects([withStroke(linewidth=3, foreground=palette.paper)])
         out = BytesIO()
-        metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+        metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": "quantkit chart"}
         figure.savefig(
             out, format=form, transparent=palette is STAND_INS, metadata=metadata, dpi=PNG_DPI if form == "png" else 72
         )

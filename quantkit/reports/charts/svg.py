@@ -111,7 +111,11 @@ def for_file(document: str, *, title: str, description: str, facts: Sequence[Seq
                 line.set("style", f"{line.get('style', '')}; stroke-width: 0.7px")
     _name(root, title, description, "chart")
     root.set("role", "img")
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n<!-- quantkit chart -->\n'
+        + ElementTree.tostring(root, encoding="unicode")
+        + "\n"
+    )
 
 
 def _parsed(document: str) -> ElementTree.Element:

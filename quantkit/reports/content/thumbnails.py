@@ -57,6 +57,8 @@ def _thumbnail(path: Path) -> str:
                 image = upright(opened).convert("RGB")
         image.thumbnail((SIDE, SIDE))
         image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError):
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - Pillow lets through whatever its parsers stumble over
         return ""
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
