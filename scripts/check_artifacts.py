@@ -24,7 +24,7 @@ from quantkit.transforms.prepare import prepared
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 TOLERANCE = 1e-5  # of the largest value, before anything is rounded
-HAS_RTX = importlib.util.find_spec("tensorrt_rtx") is not None
+HAS_RTX = importlib.util.find_spec("tensorrt_rtx_bindings") is not None
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
 
 
@@ -96,7 +96,7 @@ def _openvino_faults(file: Path) -> Iterator[str]:
 
 def rtx_faults(file: Path) -> Iterator[str]:
     """Yield what TensorRT-RTX's parser says against a file; it needs no GPU."""
-    import tensorrt_rtx as trt
+    import tensorrt_rtx_bindings as trt
 
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)

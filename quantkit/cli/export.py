@@ -60,7 +60,16 @@ def export(
 
 def artifact_list(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     """Describe artifacts for JSON."""
-    return [{"target": a.target, "precision": a.precision, "files": list(map(str, a.files))} for a in artifacts]
+    return [
+        {
+            "target": a.target,
+            "precision": a.precision,
+            "files": list(map(str, a.files)),
+            "layers": None if a.layers is None else a.layers.to_dict(),
+            "notes": list(a.notes),
+        }
+        for a in artifacts
+    ]
 
 
 def print_artifacts(artifacts: Sequence[Artifact]) -> None:

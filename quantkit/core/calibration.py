@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -77,6 +77,8 @@ class Calibration(Record):
         masked: The tensors that held -Inf, as scores behind an attention mask do; these are not counted either, and
             stay in floating point.
         files: The hex SHA-256 of the files beside it, by name.
+        sample: The first sample that was counted, as one run of the model takes it, from ``sample.npz``; None if it is
+            not known.
         collected: Everything that the pass counted, from ``histograms.npz`` and ``statistics.npz``.
         folder: The run directory that it was saved to or loaded from; None if it is only in memory.
     """
@@ -99,6 +101,7 @@ class Calibration(Record):
     files: dict[str, str] = Field(default_factory=dict)
 
     collected: Collected = Field(default_factory=lambda: Collected({}, {}, {}), exclude=True, repr=False)
+    sample: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
     folder: Path | None = Field(default=None, exclude=True, repr=False)
 
     @property

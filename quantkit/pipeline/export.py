@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from quantkit.config import Config
@@ -12,12 +13,14 @@ from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadConfig, BadModel, BadRun, TargetRefuses
 from quantkit.core.files import digest_of, sha256_of, write_text
+from quantkit.core.layers import Layers
 from quantkit.core.progress import Progress, silent
 from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.pipeline.replacement import new_artifact, recorded_files
 from quantkit.pipeline.run_directory import ARTIFACT_FILE
+from quantkit.pipeline.self_check import SelfCheck
 from quantkit.targets import Target, all_targets, targets_named
 from quantkit.targets.base import PrepareRequest
 from quantkit.version import __version__
@@ -75,15 +78,16 @@ def export(
         raise BadConfig(
             f"There is no {' or '.join(precisions or ())} artifact for {names}.", "Choose another precision."
         )
-    artifacts = []
+    artifacts, check = [], SelfCheck(model, recipe.calibration.sample)
     with progress("exporting", len(wanted), "artifacts") as advance:
         for target, precision, variant in wanted:
             first = variant == target.variants(precision)[0]
             folder = output / target.name / (precision if first else f"{precision}-{variant}")
             try:
                 source = quantized if precision == "int8" else model
-                artifact = _export_one(source, recipe, target, precision, variant, folder)
+                artifact = _export_one(source, recipe, target, precision, variant, folder, check)
                 artifacts.append(artifact)
+                _tell_layers(artifact)
                 for note in artifact.notes:
                     log.warning("%s for %s: %s", precision, target.name, note)
             except TargetRefuses as refusal:
@@ -159,6 +163,17 @@ def prepare_request(
     )
 
 
+def _tell_layers(artifact: Artifact) -> None:
+    """Say how many layers are in INT8, as a warning if there is none."""
+    if artifact.layers is None or not artifact.layers.total:
+        return
+    line = f"{artifact.precision} for {artifact.target}: {artifact.layers.describe()}."
+    if artifact.layers.quantized:
+        log.info("%s", line)
+    else:
+        log.warning("NOTHING IS QUANTIZED. %s", line)
+
+
 def _check_ranges(recipe: Recipe) -> None:
     """Raise BadConfig for a range of a tensor that was not calibrated."""
     for name in recipe.ranges:
@@ -167,7 +182,7 @@ def _check_ranges(recipe: Recipe) -> None:
 
 
 def _export_one(
-    model: ModelFile, recipe: Recipe, target: Target, precision: str, variant: str, folder: Path
+    model: ModelFile, recipe: Recipe, target: Target, precision: str, variant: str, folder: Path, check: SelfCheck
 ) -> Artifact:
     if target.is_users_own(precision):
         return target.export(model, recipe, precision, folder)
@@ -179,18 +194,21 @@ def _export_one(
     with new_artifact(folder) as temporary:
         artifact = target.export(model, recipe, precision, temporary, variant)
         model.check_unchanged()
+        notes = artifact.notes + check.warnings(target, artifact)
         names = [file.relative_to(temporary).as_posix() for file in artifact.files]
         record = {
             "target": target.name,
             "precision": precision,
             "files": names,
             "sha256": {name: sha256_of(temporary / name) for name in names},
-            "notes": artifact.notes,
+            "notes": notes,
             "variant": artifact.variant,
+            "layers": None if artifact.layers is None else artifact.layers.to_dict(),
             "fingerprint": fingerprint,
         }
         write_text(temporary / ARTIFACT_FILE, json.dumps(record, indent=1) + "\n")
-    return Artifact(target.name, precision, tuple(folder / name for name in names), artifact.notes, artifact.variant)
+    files = tuple(folder / name for name in names)
+    return replace(artifact, files=files, notes=notes)
 
 
 def _fingerprint(recipe: Recipe, target: Target, precision: str, variant: str) -> str:
@@ -213,7 +231,9 @@ def _read(folder: Path, fingerprint: str) -> Artifact | None:
         if record["fingerprint"] != fingerprint or recorded_files(folder) is None:
             return None
         files = tuple(folder / name for name in record["files"])
-        artifact = Artifact(record["target"], record["precision"], files, tuple(record["notes"]), record["variant"])
+        layers = None if record["layers"] is None else Layers(record["layers"]["total"], dict(record["layers"]["left"]))
+        notes = tuple(record["notes"])
+        artifact = Artifact(record["target"], record["precision"], files, notes, record["variant"], layers)
     except (OSError, ValueError, KeyError, TypeError, BadRun):
         return None
     if not files or not all(file.is_file() for file in files):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from quantkit.pipeline.run_layout import current
 from quantkit.tasks import TASKS
 
 ATTEMPTS, PAUSE = 3, 0.05  # to read a run that another command is replacing; seconds between them
+SAMPLE_FILE = "sample.npz"
 PREDICTIONS_FILE = "predictions.npz"
 ABOUT_SAMPLES = ("names", "classes", "labels", "keys")  # the arrays of predictions.npz that every task has
 
@@ -31,7 +34,11 @@ def save_calibration(calibration: Calibration, folder: Path) -> Calibration:
     Returns the calibration as saved. Raises BadInput if it cannot be written.
     """
     save_collected(folder, calibration.collected)
-    digests = {name: sha256_of(folder / name) for name in (HISTOGRAMS_FILE, STATISTICS_FILE)}
+    files = [HISTOGRAMS_FILE, STATISTICS_FILE]
+    if calibration.sample is not None:
+        write_npz(folder / SAMPLE_FILE, calibration.sample)
+        files.append(SAMPLE_FILE)
+    digests = {name: sha256_of(folder / name) for name in files}
     saved = calibration.model_copy(update={"folder": folder, "files": digests})
     write_text(folder / CALIBRATION_FILE, saved.model_dump_json(indent=1) + "\n")
     return saved
@@ -62,7 +69,23 @@ def _load_calibration(folder: Path) -> Calibration:
             f"{path} is damaged (tensors: {other!r} is not in both it and {HISTOGRAMS_FILE}).",
             "Make it again with quantkit calibrate.",
         )
-    return calibration.model_copy(update={"collected": collected, "folder": folder})
+    sample = _load_sample(folder, calibration)
+    return calibration.model_copy(update={"collected": collected, "folder": folder, "sample": sample})
+
+
+def _load_sample(folder: Path, calibration: Calibration) -> dict[str, Any] | None:
+    """Read the first sample, if the calibration recorded it. Raises BadRun for a damaged one."""
+    digest = calibration.files.get(SAMPLE_FILE)
+    if digest is None:
+        return None
+    path = current(folder, SAMPLE_FILE)
+    try:
+        data = read_file(path, LARGEST, BadRun, "first sample")
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError("its contents are others than calibration.json recorded")
+        return read_npz(data)
+    except ValueError as error:
+        raise BadRun(f"{path} is damaged ({error}).", "Make it again with quantkit calibrate.") from error
 
 
 def save_comparison(comparison: Comparison, folder: Path) -> Comparison:

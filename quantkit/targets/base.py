@@ -143,6 +143,28 @@ class Target(Protocol):
             TargetRefuses: The runtime cannot load the model.
         """
 
+    def check(
+        self, artifact: Artifact, sample: Mapping[str, npt.NDArray[Any]] | None
+    ) -> Mapping[str, npt.NDArray[Any]] | None:
+        """Load an artifact that was just written as its user will, and compute one sample.
+
+        Args:
+            artifact: The artifact.
+            sample: One run's inputs; None only loads it.
+
+        Returns:
+            The outputs by name; None if nothing was computed.
+
+        Raises:
+            BackendMissing: It cannot be loaded on this machine.
+            TargetRefuses: A file is not valid, or does not load.
+        """
+        devices = self.devices()
+        if not devices:
+            return None
+        session = self.load(artifact, devices[0])
+        return None if sample is None else session.infer(sample)
+
     def can_export(self) -> bool:
         """True if the target's files can be written on this machine; some targets need no vendor library for that."""
         return self.availability().works

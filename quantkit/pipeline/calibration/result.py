@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from quantkit.calibrators import calibrators, solve
 from quantkit.config import Config
@@ -43,7 +44,14 @@ class Origin(Record):
     warnings: tuple[str, ...] = ()
 
 
-def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint, folder: Path | None) -> Calibration:
+def finish(
+    config: Config,
+    manifest: Manifest,
+    source: Origin,
+    found: Checkpoint,
+    folder: Path | None,
+    sample: dict[str, Any] | None = None,
+) -> Calibration:
     """Make the calibration of a complete set of samples.
 
     Args:
@@ -52,6 +60,7 @@ def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint
         source: The description of the data.
         found: The counts of all samples.
         folder: The run directory to save to; None keeps the calibration in memory.
+        sample: The first sample, as one run of the model takes it.
 
     Returns:
         The calibration.
@@ -84,6 +93,7 @@ def finish(config: Config, manifest: Manifest, source: Origin, found: Checkpoint
         warnings=(*source.warnings, *after),
         tensors=solved_tensors(found.collected, config, found.counted),
         collected=found.collected,
+        sample=sample,
     )
     return calibration if folder is None else keep(calibration, manifest, config, folder)
 

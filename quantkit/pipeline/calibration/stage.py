@@ -17,6 +17,7 @@ from quantkit.core.shard import WHOLE, Shard
 from quantkit.core.wildcards import matches
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.datasets.checks import warnings_before
+from quantkit.datasets.stream import stacked
 from quantkit.graph.fused import fused_outputs
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
@@ -74,8 +75,8 @@ def calibrate(
     opened = open_calibration_data(job)
     manifest = job.manifest(opened)
     if in_memory:
-        source = surveyed(job, opened)
-        return finish(config, manifest, source, count_all(job, opened, manifest, None, progress), None)
+        source, found = surveyed(job, opened), count_all(job, opened, manifest, None, progress)
+        return finish(config, manifest, source, found, None, first_sample(job, opened))
     reused = None if fresh else _same_counts(manifest, folder, config)
     if folder is None:
         folder = choose_folder(manifest)
@@ -90,7 +91,14 @@ def calibrate(
         if fresh:
             forget_checkpoint(folder)
         source = surveyed(job, opened)
-        return finish(config, manifest, source, count_all(job, opened, manifest, folder, progress), folder)
+        return finish(
+            config,
+            manifest,
+            source,
+            count_all(job, opened, manifest, folder, progress),
+            folder,
+            first_sample(job, opened),
+        )
 
 
 @dataclass(frozen=True)
@@ -191,6 +199,13 @@ def count(
 def chosen(opened: OpenedData, model: ModelFile) -> Stream:
     """Make a stream of the chosen samples, as the model takes them."""
     return Stream(opened.dataset, [int(i) for i in opened.indices], model.batch_axes)
+
+
+def first_sample(job: Job, opened: OpenedData) -> dict[str, Any] | None:
+    """Return the first readable sample, repeated to the model's fixed batch; None if none can be read."""
+    stream = chosen(opened, job.model)
+    found = next(stream.samples(range(len(stream.indices))), None)
+    return None if found is None else dict(stacked([found] * (job.model.fixed_batch or 1), stream.axes).inputs)
 
 
 def count_here(job: Job, opened: OpenedData, manifest: Manifest, folder: Path | None, progress: Progress) -> Checkpoint:

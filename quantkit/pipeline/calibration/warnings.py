@@ -41,8 +41,7 @@ def warnings_after(
     sentences = []
     if not collected.histograms and not masked:
         sentences.append(
-            "NOTHING CAN BE QUANTIZED: the model has no floating-point activation, so that its INT8 files are the model "
-            "itself."
+            "NOTHING CAN BE QUANTIZED: the model has no floating-point activation, and its INT8 files are itself."
         )
     if skipped:
         reasons = [f"{names[position]} ({why})" for position, why in sorted(skipped.items())]

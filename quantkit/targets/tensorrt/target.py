@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -146,6 +147,23 @@ class TensorRT(Target):
         from quantkit.targets.tensorrt.engine.session import load_engine
 
         return load_engine(artifact.path, device)
+
+    def check(
+        self, artifact: Artifact, sample: Mapping[str, npt.NDArray[Any]] | None
+    ) -> Mapping[str, npt.NDArray[Any]] | None:
+        """Check the ONNX files, and compute one sample of the Q/DQ model in onnxruntime, pair by pair as it says.
+
+        Strongly typed models are parsed by TensorRT for RTX, if it is installed; that needs no GPU.
+
+        Raises:
+            TargetRefuses: A file is not valid ONNX, or a parser or onnxruntime refuses it.
+        """
+        from quantkit.targets.tensorrt.checks import check_file, computed
+
+        for file in artifact.files:
+            if file.suffix == ".onnx":
+                check_file(file, typed=artifact.precision == "fp16" or file.name == STRONG_FILE)
+        return computed(artifact.path, sample) if artifact.precision == "int8" else None
 
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
         """Return the outputs of layers of an exported Q/DQ ``model.onnx``, computed by onnxruntime.
