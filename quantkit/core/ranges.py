@@ -41,13 +41,16 @@ class TensorRange:
         Returns:
             The range.
         """
-        amax = min(amax, LARGEST)  # the edge of a histogram may lie beyond float32
+        if math.isfinite(amax):
+            amax = min(amax, LARGEST)  # the edge of a histogram may lie beyond float32
         return cls(amax, low=min(max(minimum, -amax), 0.0), high=max(min(maximum, amax), 0.0))
 
     @classmethod
     def asymmetric(cls, low: float, high: float) -> TensorRange:
         """Make the range of a method that finds both ends, stretched to include zero; amax covers both ends."""
-        low, high = max(min(low, 0.0), -LARGEST), min(max(high, 0.0), LARGEST)
+        low, high = min(low, 0.0), max(high, 0.0)
+        if math.isfinite(low) and math.isfinite(high):
+            low, high = max(low, -LARGEST), min(high, LARGEST)
         return cls(max(-low, high), low, high)
 
     @property

@@ -69,22 +69,19 @@ def _load_calibration(folder: Path) -> Calibration:
             f"{path} is damaged (tensors: {other!r} is not in both it and {HISTOGRAMS_FILE}).",
             "Make it again with quantkit calibrate.",
         )
-    sample = _load_sample(folder, calibration)
+    digest = calibration.files.get(SAMPLE_FILE)
+    sample = None if digest is None else load_sample(current(folder, SAMPLE_FILE), digest)
     return calibration.model_copy(update={"collected": collected, "folder": folder, "sample": sample})
 
 
-def _load_sample(folder: Path, calibration: Calibration) -> dict[str, Any] | None:
-    """Read the first sample, if the calibration recorded it. Raises BadRun for a damaged one."""
-    digest = calibration.files.get(SAMPLE_FILE)
-    if digest is None:
-        return None
-    path = current(folder, SAMPLE_FILE)
+def load_sample(path: Path, digest: str) -> dict[str, Any]:
+    """Read the first sample. Raises BadRun if it is missing, or not the one whose SHA-256 was recorded."""
     try:
         data = read_file(path, LARGEST, BadRun, "first sample")
         if hashlib.sha256(data).hexdigest() != digest:
-            raise ValueError("its contents are others than calibration.json recorded")
+            raise ValueError("its contents are others than were recorded")
         return read_npz(data)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise BadRun(f"{path} is damaged ({error}).", "Make it again with quantkit calibrate.") from error
 
 

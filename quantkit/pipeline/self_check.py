@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from quantkit.core.artifact import Artifact
 from quantkit.core.decibels import FAR_DB, decibels, energy, noise_energy
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
+from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
 from quantkit.runtime.session import ReferenceSession
 from quantkit.targets.base import Target
@@ -19,6 +23,16 @@ from quantkit.targets.base import Target
 log = logging.getLogger("quantkit")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def check_onnx(file: Path) -> None:
+    """Raise TargetRefuses unless ONNX's checker accepts a file, with all types and shapes that it can infer."""
+    try:
+        onnx.checker.check_model(str(file), full_check=True)
+    except Exception as error:
+        raise TargetRefuses(
+            f"{file.name} is not valid ONNX ({line_of(error)}).", "Leave the node that it names out with --exclude."
+        ) from error
 
 
 class SelfCheck:
@@ -46,6 +60,9 @@ class SelfCheck:
         Raises:
             TargetRefuses: The files are not valid, do not load, or do not run.
         """
+        for file in artifact.files:
+            if file.suffix == ".onnx" and self._is_valid:
+                check_onnx(file)
         try:
             outputs = target.check(artifact, self._sample)
         except BackendMissing as missing:
@@ -62,6 +79,16 @@ class SelfCheck:
             f"On the first calibration sample, the output {worst[0]!r} is {worst[1]:.1f} dB from FP32: measure it with "
             "quantkit compare, and leave layers in floating point with --exclude.",
         )
+
+    @cached_property
+    def _is_valid(self) -> bool:
+        """True if ONNX's checker accepts the user's own model, and so has to accept what is made of it."""
+        try:
+            check_onnx(self._model.source)
+        except TargetRefuses as refusal:
+            log.debug("The files are not checked with onnx.checker: %s", refusal)
+            return False
+        return True
 
     def _ratios(self, outputs: Arrays | None) -> dict[str, float]:
         """Return the SQNR, in dB, of every float output of the shape that the model gives."""

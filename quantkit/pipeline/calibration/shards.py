@@ -12,7 +12,7 @@ from typing import Literal
 from quantkit.config import CONFIG_FILE, Config
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadRun
-from quantkit.core.files import write_text
+from quantkit.core.files import sha256_of, write_npz, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.record import Record, read_record
 from quantkit.core.shard import WHOLE, Shard
@@ -20,10 +20,10 @@ from quantkit.datasets.stream import check_unreadable
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint
-from quantkit.pipeline.calibration.stage import count, open_calibration_data, prepare_job, surveyed
+from quantkit.pipeline.calibration.stage import count, first_sample, open_calibration_data, prepare_job, surveyed
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
 from quantkit.pipeline.run_directory import PART_FILE, choose_folder
-from quantkit.pipeline.run_files import run_config
+from quantkit.pipeline.run_files import SAMPLE_FILE, load_sample, run_config
 from quantkit.pipeline.writing import own_folder
 
 COUNTS = "counts"  # the subfolder of a part that holds its checkpoint
@@ -33,7 +33,7 @@ log = logging.getLogger("quantkit")
 class Part(Record):
     """``part.json``: the description of a shard. Its counts are in ``counts/``, its settings in ``quantkit.toml``.
 
-    ``order`` lists all activations in graph order, because the shard's samples may leave some of them empty.
+    ``sample`` is the hex SHA-256 of ``sample.npz``, the first sample of the whole data. ``order`` lists all activations in graph order, because the shard's samples may leave some of them empty.
     """
 
     schema_version: Literal[1] = 1
@@ -41,6 +41,7 @@ class Part(Record):
     of: int
     source: Origin
     order: tuple[str, ...]
+    sample: str = ""
 
     @property
     def shard(self) -> Shard:
@@ -87,7 +88,11 @@ def calibrate_shard(
         (folder / MANIFEST_FILE).unlink(missing_ok=True)  # written last, so that it never describes incomplete counts
         found.save(folder / COUNTS, manifest)
         order = (*(i.name for i in job.model.inputs), *activation_names(Graph(job.model.graph_only.graph)))
-        part = Part(number=shard.number, of=shard.of, source=source, order=order)
+        sample = first_sample(job, opened)
+        if sample is not None:
+            write_npz(folder / SAMPLE_FILE, sample)
+        digest = "" if sample is None else sha256_of(folder / SAMPLE_FILE)
+        part = Part(number=shard.number, of=shard.of, source=source, order=order, sample=digest)
         write_text(folder / PART_FILE, part.model_dump_json(indent=1) + "\n")
         write_manifest(folder, manifest, config)
         forget_checkpoint(folder)
@@ -131,7 +136,9 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
     found = found.ordered(parts[first].order)
     folder = output if output is not None else choose_folder(manifest)
     with own_folder(folder):
-        return finish(config, manifest, source, found, folder), config
+        digest = parts[first].sample
+        sample = load_sample(folders[first] / SAMPLE_FILE, digest) if digest else None
+        return finish(config, manifest, source, found, folder, sample), config
 
 
 def _counts(folder: Path, samples: int) -> Checkpoint:

@@ -91,25 +91,6 @@ class OnnxRuntime(Target):
             raise BackendMissing(f"onnxruntime has no device {device!r} here.", "Use --device CPU.")
         return _Session(artifact)
 
-    def check(
-        self, artifact: Artifact, sample: Mapping[str, npt.NDArray[Any]] | None
-    ) -> Mapping[str, npt.NDArray[Any]] | None:
-        """Check that the file is valid ONNX, load it, and compute one sample.
-
-        Raises:
-            TargetRefuses: It is not valid, or does not load.
-        """
-        import onnx
-
-        try:
-            onnx.checker.check_model(str(artifact.path), full_check=True)
-        except Exception as error:
-            raise TargetRefuses(
-                f"{artifact.path.name} is not valid ONNX ({line_of(error)}).",
-                "Leave the node that it names out with --exclude.",
-            ) from error
-        return super().check(artifact, sample)
-
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
         """Return the outputs of layers, computed by onnxruntime, which fuses less around a tensor that is an output."""
         from quantkit.runtime.layer_outputs import OnnxOutputs

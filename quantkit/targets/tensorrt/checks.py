@@ -1,4 +1,4 @@
-"""Checks the ONNX files for TensorRT on a machine without a GPU."""
+"""Checks the files for TensorRT on a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import onnx
 
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.wording import line_of
@@ -18,25 +17,26 @@ from quantkit.core.wording import line_of
 RTX = ("tensorrt_rtx", "tensorrt_rtx_bindings")
 
 
-def check_file(file: Path, typed: bool) -> None:
-    """Check a file.
-
-    Args:
-        file: An ONNX file.
-        typed: True if its tensors have the types that the engine will compute in.
+def parse_typed(file: Path) -> None:
+    """Parse a model whose tensors have the types that the engine will compute in, if TensorRT for RTX is installed.
 
     Raises:
-        TargetRefuses: It is not valid ONNX, or TensorRT for RTX, if installed, cannot parse it.
+        TargetRefuses: The parser refuses it.
     """
-    try:
-        onnx.checker.check_model(str(file), full_check=True)
-    except Exception as error:
+    module = next((name for name in RTX if importlib.util.find_spec(name) is not None), None)
+    if module is None:
+        return
+    trt: Any = importlib.import_module(module)
+    logger = trt.Logger(trt.Logger.ERROR)
+    network = trt.Builder(logger).create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(file)):
+        error = parser.get_error(0)
         raise TargetRefuses(
-            f"{file.name} is not valid ONNX ({line_of(error)}).", "Leave the node that it names out with --exclude."
-        ) from error
-    found = next((name for name in RTX if importlib.util.find_spec(name) is not None), None)
-    if typed and found is not None:
-        _parse(file, found)
+            f"TensorRT for RTX cannot parse {file.name} ({line_of(Exception(error.desc()))}; node "
+            f"{error.node_name()!r}, {error.node_operator()}).",
+            "Leave that node out with --exclude, or export the model without it.",
+        )
 
 
 def computed(file: Path, sample: Mapping[str, npt.NDArray[Any]] | None) -> Mapping[str, npt.NDArray[Any]] | None:
@@ -69,17 +69,3 @@ def computed(file: Path, sample: Mapping[str, npt.NDArray[Any]] | None) -> Mappi
             f"onnxruntime cannot run {file.name} ({line_of(error)}).",
             "Leave the node that it names out with --exclude.",
         ) from error
-
-
-def _parse(file: Path, module: str) -> None:
-    trt: Any = importlib.import_module(module)
-    logger = trt.Logger(trt.Logger.ERROR)
-    network = trt.Builder(logger).create_network(0)
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(file)):
-        error = parser.get_error(0)
-        raise TargetRefuses(
-            f"TensorRT for RTX cannot parse {file.name} ({line_of(Exception(error.desc()))}; node "
-            f"{error.node_name()!r}, {error.node_operator()}).",
-            "Leave that node out with --exclude, or export the model without it.",
-        )

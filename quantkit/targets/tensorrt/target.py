@@ -151,18 +151,18 @@ class TensorRT(Target):
     def check(
         self, artifact: Artifact, sample: Mapping[str, npt.NDArray[Any]] | None
     ) -> Mapping[str, npt.NDArray[Any]] | None:
-        """Check the ONNX files, and compute one sample of the Q/DQ model in onnxruntime, pair by pair as it says.
+        """Compute one sample of the Q/DQ model in onnxruntime, pair by pair as it says.
 
         Strongly typed models are parsed by TensorRT for RTX, if it is installed; that needs no GPU.
 
         Raises:
-            TargetRefuses: A file is not valid ONNX, or a parser or onnxruntime refuses it.
+            TargetRefuses: The parser or onnxruntime refuses a file.
         """
-        from quantkit.targets.tensorrt.checks import check_file, computed
+        from quantkit.targets.tensorrt.checks import computed, parse_typed
 
         for file in artifact.files:
-            if file.suffix == ".onnx":
-                check_file(file, typed=artifact.precision == "fp16" or file.name == STRONG_FILE)
+            if file.suffix == ".onnx" and (artifact.precision == "fp16" or file.name == STRONG_FILE):
+                parse_typed(file)
         return computed(artifact.path, sample) if artifact.precision == "int8" else None
 
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
