@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+import quantkit
 from quantkit.core.errors import BadConfig, BadModel
 from quantkit.graph.model_file import ModelFile, open_model
 from tests.graphs.shapes import (
@@ -113,6 +114,17 @@ def test_a_vector_of_one_value_leaves_the_batch_free(tmp_path: Path) -> None:
     )
     found = opened(proto, tmp_path)
     assert (found.batch_axes, found.fixed_batch) == ({"x": 0, "scale": None}, None)
+
+
+def test_a_fixed_batch_stays_beside_inputs_that_are_not_certain(tmp_path: Path) -> None:
+    inputs: list[tuple[str, int, Dims]] = [("x", FLOAT, [2, 3, 4, 5]), *((name, FLOAT, [3]) for name in "sbmv")]
+    proto = model([node("BatchNormalization", ["x", *"sbmv"], ["y"])], inputs, [("y", FLOAT, [2, 3, 4, 5])])
+    found = opened(proto, tmp_path)
+    assert (found.batch_axes["x"], found.batch_axes["s"], found.fixed_batch) == (0, None, 2)
+    rng = np.random.default_rng(1)
+    data: dict[str, Any] = {name: rng.random(3).astype(np.float32) for name in "sbmv"}
+    whole = quantkit.calibrate(found.path, {"x": rng.random((5, 2, 3, 4, 5)).astype(np.float32), **data})
+    assert whole.samples == 10
 
 
 def test_each_input_and_output_has_its_own_axis(tmp_path: Path) -> None:
