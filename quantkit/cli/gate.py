@@ -197,14 +197,17 @@ def option_rules(
 def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> None:
     """Print each rule with its measured value, limit and margin, and the verdict; annotate in GitHub Actions.
 
+    A gate that is met by outputs that are noise is met, with a warning.
+
     Args:
         result: The gate's result.
         comparison: The comparison that was judged.
         as_json: Print one JSON document instead.
     """
-    from quantkit.cli.console import fail, print_json, print_table, stdout
+    from quantkit.cli.console import fail, log, print_json, print_table, stdout
     from quantkit.core.errors import QuantkitError
     from quantkit.gates.document import gate_document
+    from quantkit.reports.content.verdict import judge
     from quantkit.reports.wording import margin, measured, subject
 
     if as_json:
@@ -226,6 +229,9 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
         if not as_json:
             unclear = sum(verdict.outcome in ("inconclusive", "not comparable") for verdict in result.verdicts)
             stdout.print("The gate is passed." + (f" {unclear} of its checks could not be judged." if unclear else ""))
+        judgement = judge(comparison, result)
+        if judgement.outcome != "ship":
+            log.warning("%s: %s", judgement.headline, judgement.reason)
 
 
 def annotate(result: GateResult, as_json: bool) -> None:

@@ -99,8 +99,10 @@ def as_sample(array: Array, spec: ModelInput) -> Array:
 
 
 def _rows(array: Array, spec: ModelInput) -> Array | None:
-    fitting = array.ndim > 0 and fits(array.shape[1:], spec.sample_shape)
-    return array if fitting else None
+    sample = spec.sample_shape
+    if array.ndim == 1 and all(size == 1 for size in sample):  # a number for each sample
+        return array.reshape(-1, *(1 for _ in sample))
+    return array if array.ndim > 0 and fits(array.shape[1:], sample) else None
 
 
 def _in_own_layout(array: Array, spec: ModelInput) -> Array | None:

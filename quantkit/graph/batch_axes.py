@@ -3,13 +3,14 @@
 The rules, for each input, of which the first that applies decides:
 
 1. What the user says: one axis for all inputs with so many dimensions, or an axis or "none" by input.
-2. A scalar has no batch axis.
+2. A scalar has no batch axis, nor has a vector of one value.
 3. A dimension that is named like a batch ("N", "batch_size") is it, if it is the only one.
 4. The operator that reads the input: Conv and its like define their first axis as the batch, recurrent operators their
    second (first with ``layout`` 1). If they read the input behind an Unsqueeze, it has no batch axis.
-5. A dynamic first dimension is the batch, unless it is named like something else ("sequence", "T").
+5. A dynamic first dimension of several is the batch, unless it is named like something else ("sequence", "T").
 6. A first dimension of 1 is a batch of one.
-7. The one dynamic dimension, or else the first, is the batch if no operator mixes values along it.
+7. Of several dimensions, the one dynamic one is the batch if no operator mixes values along it; of fixed ones the
+   first, or else the only one of which that is true.
 
 Otherwise it is not certain: the input is taken to have none, so that samples are run one at a time and never mixed.
 """
@@ -101,13 +102,14 @@ class _Inference:
     def _infer(self, own: ModelInput) -> None:
         """Apply the rules about one input alone."""
         named = [axis for axis, size in enumerate(own.shape) if isinstance(size, str) and BATCH.fullmatch(size)]
-        if not own.shape:
+        if own.shape in ((), (1,)):
             self.axes[own.name] = None
         elif len(named) == 1:
             self.axes[own.name] = named[0]
         elif not self._declared(own):
             first = own.shape[0]
-            if (isinstance(first, str) and not OTHER.fullmatch(first)) or first == 1:
+            dynamic = isinstance(first, str) and not OTHER.fullmatch(first) and len(own.shape) > 1
+            if dynamic or first == 1:
                 self.axes[own.name] = 0
 
     def _declared(self, own: ModelInput) -> bool:
@@ -138,6 +140,8 @@ class _Inference:
     @staticmethod
     def _candidates(own: ModelInput) -> list[int]:
         """Return the axes that may be the batch, the likeliest first: the one dynamic axis, or any."""
+        if len(own.shape) == 1:  # a vector is rather one sample than many numbers
+            return []
         dynamic = [axis for axis, size in enumerate(own.shape) if isinstance(size, str)]
         return dynamic if len(dynamic) == 1 else [] if dynamic else list(range(len(own.shape)))
 

@@ -87,11 +87,11 @@ class ModelFile:
     @property
     def fixed_batch(self) -> int | None:
         """The batch size that the model requires, 1 if it is not certain that it has a batch; None if it is dynamic."""
-        if not all(own.certain for own in self.inputs):
-            return 1
         batches = {own.batch for own in self.inputs} - {None}
         numbers = {size for size in batches if isinstance(size, int)}
-        return max(numbers) if numbers else None if batches else 1
+        if numbers:
+            return max(numbers)
+        return None if batches and all(own.certain for own in self.inputs) else 1
 
     @property
     def batch_axes(self) -> dict[str, int | None]:

@@ -19,6 +19,7 @@ STEPS = ModelInput("x", (6, "N", 16), "float32", 1)
 DETECTOR = ModelInput("x", (3, "H", "W"), "float32", None)
 STATE = ModelInput("state", (2, "N", 8), "float32", 1)
 RATE = ModelInput("sr", (), "int64", None)
+ONE_RATE = ModelInput("sr", (1,), "int64", None)
 FIXED = ModelInput("x", (4, 16), "float32", 0)
 UNKNOWN = ModelInput("x", (5, 16), "float32", None, certain=False)
 LENGTH = ModelInput("x", ("T", 16), "float32", None, certain=False)
@@ -48,6 +49,8 @@ IMAGES = numbered(7, 3, 5, 4)
         (numbered(3, 5, 16), UNKNOWN, numbered(3, 5, 16)),
         (numbered(3, 9, 16), LENGTH, numbered(3, 9, 16)),
         (np.array([8000, 16000]), RATE, np.array([8000, 16000])),
+        (np.array([8000, 16000]), ONE_RATE, np.array([[8000], [16000]])),
+        (np.array([[8000], [16000]]), ONE_RATE, np.array([[8000], [16000]])),
     ],
 )
 def test_every_layout_gives_the_same_samples(
@@ -62,6 +65,8 @@ def test_every_layout_gives_the_same_samples(
         (np.array(16000), RATE),
         (np.array([16000]), RATE),
         (np.array([[16000]]), RATE),
+        (np.array(16000), ONE_RATE),
+        (np.array([16000]), ONE_RATE),
         (numbered(2, 8), STATE),
         (numbered(2, 1, 8), STATE),
         (numbered(1, 2, 8), STATE),

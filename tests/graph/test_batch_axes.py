@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+import quantkit
 from quantkit.core.errors import BadConfig, BadModel
 from quantkit.graph.model_file import ModelFile, open_model
 from tests.graphs.shapes import (
@@ -59,6 +60,10 @@ def attention(shape: Dims) -> onnx.ModelProto:
     return one_input(nodes, shape, shape)
 
 
+def vector(size: int | str | None) -> onnx.ModelProto:
+    return one_input([node("Relu", ["x"], ["y"])], [size], [size])
+
+
 NOT_CERTAIN = "not certain"
 
 
@@ -81,6 +86,10 @@ NOT_CERTAIN = "not certain"
         (detector("H", "W"), None, 1),
         (waveform(64), None, 1),
         (waveform("T"), None, 1),
+        (vector(64), NOT_CERTAIN, 1),
+        (vector(None), NOT_CERTAIN, 1),
+        (vector("N"), 0, None),
+        (vector(1), None, 1),
         (layer(["sequence", 16]), NOT_CERTAIN, 1),
         (layer(["T", 16]), NOT_CERTAIN, 1),
         (layer([8, 16]), 0, 8),
@@ -97,6 +106,25 @@ def test_the_axis_of_an_input(tmp_path: Path, proto: onnx.ModelProto, axis: obje
     assert found.fixed_batch == fixed
     if axis == NOT_CERTAIN:
         assert own.batch_axis is None  # one sample a run, so that nothing is mixed
+
+
+def test_a_vector_of_one_value_leaves_the_batch_free(tmp_path: Path) -> None:
+    proto = model(
+        [node("Mul", ["x", "scale"], ["y"])], [("x", FLOAT, ["N", 4]), ("scale", FLOAT, [1])], [("y", FLOAT, ["N", 4])]
+    )
+    found = opened(proto, tmp_path)
+    assert (found.batch_axes, found.fixed_batch) == ({"x": 0, "scale": None}, None)
+
+
+def test_a_fixed_batch_stays_beside_inputs_that_are_not_certain(tmp_path: Path) -> None:
+    inputs: list[tuple[str, int, Dims]] = [("x", FLOAT, [2, 3, 4, 5]), *((name, FLOAT, [3]) for name in "sbmv")]
+    proto = model([node("BatchNormalization", ["x", *"sbmv"], ["y"])], inputs, [("y", FLOAT, [2, 3, 4, 5])])
+    found = opened(proto, tmp_path)
+    assert (found.batch_axes["x"], found.batch_axes["s"], found.fixed_batch) == (0, None, 2)
+    rng = np.random.default_rng(1)
+    data: dict[str, Any] = {name: rng.random(3).astype(np.float32) for name in "sbmv"}
+    whole = quantkit.calibrate(found.path, {"x": rng.random((5, 2, 3, 4, 5)).astype(np.float32), **data})
+    assert whole.samples == 10
 
 
 def test_each_input_and_output_has_its_own_axis(tmp_path: Path) -> None:

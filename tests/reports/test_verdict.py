@@ -175,3 +175,15 @@ def test_the_worst_part_is_named_in_the_result() -> None:
     far = row(outputs=outputs(("", 40.0), ("scores", 9.0)))
     assert "Y, part scores is far from FP32's, with an SQNR of 9.0 dB." in finding(reference_row(), far)
     assert "SQNR of" not in finding(reference_row(), row(outputs=outputs(("", 40.0), ("scores", 16.0))))
+
+
+@pytest.mark.parametrize(("scores", "warned"), [(0.4, True), (30.0, False)])
+def test_the_command_line_warns_of_a_gate_that_noise_meets(
+    scores: float, warned: bool, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from quantkit.cli.gate import print_gate
+
+    compared = comparison(reference_row(), row(outputs=outputs(("", 40.0), ("scores", scores))))
+    print_gate(gated(MEETS, of=compared), compared, as_json=False)
+    assert "The gate is passed." in capsys.readouterr().out
+    assert any("Do not ship yet" in record.message for record in caplog.records) == warned

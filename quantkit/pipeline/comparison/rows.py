@@ -118,8 +118,8 @@ def output_warnings(rows: Sequence[Row]) -> list[str]:
         told = some([f"{error.name} {error.sqnr_db:.1f} dB" for error in far])
         if far and row.is_reference:
             warnings.append(
-                f"{row.target} computes this model otherwise than onnxruntime, whose FP32 all rows are compared with: "
-                f"its own FP32 has an SQNR of only {told}."
+                f"{row.target} computes this model otherwise than onnxruntime, whose FP32 all rows are compared with "
+                f"(SQNR of its own FP32: {told})."
             )
         elif far and (far[0].sqnr_db or 0.0) < NOISE_DB:
             warnings.append(
