@@ -272,10 +272,10 @@ def test_a_file_system_without_locks(
 
     monkeypatch.setattr(fcntl, "flock", without)
     with locked(run):
-        with pytest.raises(BadRun, match=r"(Wait for it|remove)"), locked(run):
+        with pytest.raises(BadRun, match="Another quantkit"), locked(run):
             pass
     with locked(run):
-        assert reason == errno.ENOSYS or "has no locks" in caplog.text
+        assert "has no locks" in caplog.text
 
 
 # Checkpoints
