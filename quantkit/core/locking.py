@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -62,10 +63,9 @@ def _acquired(folder: Path, wait: float) -> BaseFileLock:
 
 def _native(path: Path) -> BaseFileLock:
     """Return the operating system's lock, which newer releases of the library would silently replace."""
-    try:
+    if "fallback_to_soft" in signature(FileLock).parameters:
         return FileLock(path, timeout=0, fallback_to_soft=False)
-    except TypeError:
-        return FileLock(path, timeout=0)
+    return FileLock(path, timeout=0)
 
 
 def _attempt(lock: BaseFileLock, folder: Path, wait: float) -> str | None:
