@@ -24,7 +24,7 @@ from quantkit.core.errors import BadInput, BadModel, BadRun
 from quantkit.core.locking import locked
 from quantkit.core.statistics.files import load_histograms
 from quantkit.graph import model_file
-from quantkit.pipeline import replacement, writing
+from quantkit.pipeline import replacement, run_files, writing
 from quantkit.pipeline.calibration import result
 from quantkit.pipeline.calibration.checkpoint import POSITION_FILE
 from quantkit.pipeline.run_directory import PARTIAL
@@ -354,3 +354,23 @@ def test_a_whole_checkpoint_goes_on(
 ) -> None:
     interrupted()
     assert "starts over" not in caplog.text
+
+
+def test_a_comparison_that_cannot_be_written_leaves_the_earlier_one(
+    run: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibration = qk.load_calibration(run)
+    calibration = calibration.model_copy(
+        update={"model": calibration.model.model_copy(update={"path": str(finished / "m.onnx")})}
+    )
+    given: dict[str, object] = {"targets": ["onnxruntime"], "precisions": ["fp16"]}
+    qk.compare(calibration, finished / "imgs", **given)  # type: ignore[arg-type]
+    before = contents(run)
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(run_files, "write_text", full)
+    with pytest.raises(BadInput, match="is full"):
+        qk.compare(calibration, finished / "imgs", samples=4, **given)  # type: ignore[arg-type]
+    assert contents(run) == before
