@@ -238,7 +238,8 @@ def annotate(result: GateResult, as_json: bool) -> None:
     """Print annotations in GitHub Actions: on stdout, or on stderr if stdout holds JSON."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
+    from quantkit.core.escape import without_controls
     from quantkit.reports.annotations import github_annotations
 
     for line in github_annotations(result):
-        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+        print(without_controls(line), file=sys.stderr if as_json else sys.stdout, flush=True)

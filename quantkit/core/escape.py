@@ -13,8 +13,13 @@ def visible(text: str) -> str:
     """Return text of one or more lines with control characters as escapes, and no line that a CI system obeys."""
     if text.isascii() and text.isprintable() and not text.lstrip().startswith(("::", "##[")):
         return text
-    shown = CONTROLS.sub(lambda match: _escape(match[0]), text)
+    shown = without_controls(text)
     return COMMAND.sub(lambda match: match[1] + "\\x3a" * 2 if match[2] == "::" else match[1] + "\\x23#[", shown)
+
+
+def without_controls(text: str) -> str:
+    """Return the text with control characters as escapes, except tabs and newlines."""
+    return CONTROLS.sub(lambda match: _escape(match[0]), text)
 
 
 def one_line(text: str) -> str:

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -43,7 +44,7 @@ def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
 def _acquired(folder: Path, wait: float) -> BaseFileLock:
     path = Path(os.path.abspath(folder)) / LOCK  # noqa: PTH100 - Path.resolve() would follow links
     _check_lock_file(path)
-    lock = FileLock(path, timeout=0)
+    lock = _native(path)
     failure = _attempt(lock, folder, wait)
     if failure is None:
         return lock
@@ -60,6 +61,13 @@ def _acquired(folder: Path, wait: float) -> BaseFileLock:
     return soft
 
 
+def _native(path: Path) -> BaseFileLock:
+    """Return the operating system's lock, which newer releases of the library would silently replace."""
+    if "fallback_to_soft" in signature(FileLock).parameters:
+        return FileLock(path, timeout=0, fallback_to_soft=False)
+    return FileLock(path, timeout=0)
+
+
 def _attempt(lock: BaseFileLock, folder: Path, wait: float) -> str | None:
     """Acquire the lock; return why the file system has none. Raises BadRun if another process holds it."""
     deadline = time.monotonic() + wait
@@ -74,6 +82,8 @@ def _attempt(lock: BaseFileLock, folder: Path, wait: float) -> str | None:
                 time.sleep(PATIENCE)
                 continue
             soft = isinstance(lock, SoftFileLock)
+            if not soft and (failure := _why_no_locks(Path(lock.lock_file))):  # older releases wait for these, too
+                return failure
             raise BadRun(
                 f"Another quantkit is working in {folder}.",
                 f"Wait for it, or remove {lock.lock_file} if there is none."
@@ -88,6 +98,22 @@ def _attempt(lock: BaseFileLock, folder: Path, wait: float) -> str | None:
             if isinstance(lock, SoftFileLock):
                 raise BadRun(f"The folder {folder} cannot be locked ({error}).", "Give another with -o.") from error
             return getattr(error, "strerror", None) or str(error)
+
+
+def _why_no_locks(path: Path) -> str | None:
+    """Return why the file system of a lock file has no locks; None if it has."""
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        return None
+    try:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _check_lock_file(path: Path) -> None:

@@ -13,7 +13,7 @@ from quantkit.config import CONFIG_FILE, Config, load_config
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
 from quantkit.core.errors import BadRun
-from quantkit.core.files import sha256_of, write_npz, write_text
+from quantkit.core.files import atomic_file, sha256_of, write_npz, write_text
 from quantkit.core.npz import LARGEST, read_npz
 from quantkit.core.predictions import Predictions
 from quantkit.core.reading import read_file
@@ -86,15 +86,22 @@ def load_sample(path: Path, digest: str) -> dict[str, Any]:
 
 
 def save_comparison(comparison: Comparison, folder: Path) -> Comparison:
-    """Write ``predictions.npz``, then ``comparison.json``, and return the comparison as saved."""
+    """Write ``predictions.npz`` and ``comparison.json``, and return the comparison as saved.
+
+    If either cannot be written, the earlier ones stay.
+    """
     path = folder / PREDICTIONS_FILE
-    digest = ""
     if comparison.predictions is None:
+        saved = _write_comparison(comparison, folder, "")
         path.unlink(missing_ok=True)
-    else:
-        save_predictions(comparison.predictions, path)
-        digest = sha256_of(path)
-    saved = comparison.model_copy(update={"predictions_sha256": digest, "source": folder})
+        return saved
+    with atomic_file(path) as temporary:
+        save_predictions(comparison.predictions, temporary)
+        return _write_comparison(comparison, folder, sha256_of(temporary))
+
+
+def _write_comparison(comparison: Comparison, folder: Path, predictions_sha256: str) -> Comparison:
+    saved = comparison.model_copy(update={"predictions_sha256": predictions_sha256, "source": folder})
     write_text(folder / COMPARISON_FILE, saved.model_dump_json(indent=1) + "\n")
     return saved
 

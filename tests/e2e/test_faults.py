@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from quantkit.core.errors import BadInput, BadModel, BadRun
 from quantkit.core.locking import locked
 from quantkit.core.statistics.files import load_histograms
 from quantkit.graph import model_file
-from quantkit.pipeline import replacement
+from quantkit.pipeline import replacement, run_files, writing
 from quantkit.pipeline.calibration import result
 from quantkit.pipeline.calibration.checkpoint import POSITION_FILE
 from quantkit.pipeline.run_directory import PARTIAL
@@ -227,21 +227,26 @@ def test_a_model_that_changes_is_refused(
         "calibrate m.onnx --data imgs -o run --fresh",
     ],
 )
-def test_while_one_command_writes_others_wait_or_are_refused(finished: Path, run: Path, verb: str) -> None:
+def test_while_one_command_writes_others_wait_or_are_refused(
+    finished: Path, run: Path, invoked: Quantkit, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
     for name in ("m.onnx", "imgs"):
         (run.parent / name).symlink_to(finished / name)
+    monkeypatch.setattr(writing, "SHORTLY", 0.2)
     before = contents(run)
     with locked(run):
-        done = subprocess.run(
-            [sys.executable, "-m", "quantkit", *verb.split()],
-            cwd=run.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = invoked(*verb.split())
         assert done.returncode == 2, done.stderr
         assert "Another quantkit is working" in done.stderr
     assert contents(run) == before
+
+
+def test_the_lock_holds_between_processes(run: Path) -> None:
+    command = [sys.executable, "-m", "quantkit", "export", "run", "--target", "onnxruntime"]
+    for code in (2, 0):
+        with locked(run) if code else nullcontext():
+            done = subprocess.run(command, cwd=run.parent, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
 
 
 def test_histograms_of_another_calibration_are_no_snapshot(run: Path, finished: Path, tmp_path: Path) -> None:
@@ -272,10 +277,10 @@ def test_a_file_system_without_locks(
 
     monkeypatch.setattr(fcntl, "flock", without)
     with locked(run):
-        with pytest.raises(BadRun, match=r"(Wait for it|remove)"), locked(run):
+        with pytest.raises(BadRun, match="Another quantkit"), locked(run):
             pass
     with locked(run):
-        assert reason == errno.ENOSYS or "has no locks" in caplog.text
+        assert "has no locks" in caplog.text
 
 
 # Checkpoints
@@ -349,3 +354,23 @@ def test_a_whole_checkpoint_goes_on(
 ) -> None:
     interrupted()
     assert "starts over" not in caplog.text
+
+
+def test_a_comparison_that_cannot_be_written_leaves_the_earlier_one(
+    run: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibration = qk.load_calibration(run)
+    calibration = calibration.model_copy(
+        update={"model": calibration.model.model_copy(update={"path": str(finished / "m.onnx")})}
+    )
+    given: dict[str, object] = {"targets": ["onnxruntime"], "precisions": ["fp16"]}
+    qk.compare(calibration, finished / "imgs", **given)  # type: ignore[arg-type]
+    before = contents(run)
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(run_files, "write_text", full)
+    with pytest.raises(BadInput, match="is full"):
+        qk.compare(calibration, finished / "imgs", samples=4, **given)  # type: ignore[arg-type]
+    assert contents(run) == before
