@@ -158,7 +158,8 @@ def test_models_of_other_float_types_are_quantized(tmp_path: Path, kind: int, po
         made = quantized(calibration, dialect)
         assert made.layers.quantized == 2, made.layers.describe()
         onnx.checker.check_model(made.proto, full_check=True)
-        exact, found = outputs(model, feed)[0], outputs(made.proto, feed, optimized=dialect == "onnxruntime")[0]
+        exact = outputs(opened(model, tmp_path).load(), feed)[0]  # onnxruntime has no FP64 Conv
+        found = outputs(made.proto, feed, optimized=dialect == "onnxruntime")[0]
         assert exact.dtype == found.dtype
         error = np.abs(exact.astype(np.float64) - found).max()
         assert error < 0.1 * np.abs(exact).max()
