@@ -93,8 +93,9 @@ RUINS = {
     }""", {"t", "f", "y"}),
 }  # fmt: skip
 CONSTANTS = {
-    "w": weights(4, 16, 1, 1), "v": 4 * weights(8, 16, 1, 1), "w16": weights(16, 16, 1, 1), "v16": weights(16, 16, 1, 1),
-    "m": weights(32, 32), "o": weights(32, 32), "k640": 640.0, "eps": 1e-5, "flat": np.array([0, -1]),
+    "w": weights(4, 16, 1, 1), "v": 4 * weights(8, 16, 1, 1), "w16": weights(16, 16, 1, 1),
+    "v16": weights(16, 16, 1, 1), "m": weights(32, 32), "o": weights(32, 32), "k640": 640.0, "eps": 1e-5,
+    "flat": np.array([0, -1]),
     "big": np.triu(np.full((8, 8), -1e9), 1), "lowest": np.finfo(np.float32).min,
     "seen": np.tril(np.ones((8, 8), bool)), "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "far": -1e9,
 }  # fmt: skip
@@ -158,7 +159,9 @@ def test_a_clip_narrower_than_its_range_stays(tmp_path: Path) -> None:
 
 
 def test_one_weight_along_two_axes(tmp_path: Path) -> None:
-    text = "(float[N,8,32] x) => (float[N,8,32] y) { a = MatMul(x, m)  f = Reshape(a, rows)  g = Gemm<transB=1>(f, m)  y = Reshape(g, back) }"
+    text = """(float[N,8,32] x) => (float[N,8,32] y) {
+        a = MatMul(x, m)  f = Reshape(a, rows)  g = Gemm<transB=1>(f, m)  y = Reshape(g, back)
+    }"""
     constants = {
         "m": weights(32, 32) * np.exp(RNG.normal(0, 1, (32, 1))), "rows": np.array([-1, 32]),
         "back": np.array([-1, 8, 32]),
