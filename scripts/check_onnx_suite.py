@@ -104,6 +104,7 @@ def tried(name: str, data: bytes, inputs: list[Any]) -> Outcome:
                     continue
                 for artifact in artifacts:
                     faults += faults_of(artifact)
+                    not_for += [f"{target}: {note}" for note in artifact.notes if "TensorRT for RTX" in note]
             if faults:
                 return Outcome(name, FAILED, "; ".join(faults[:3]), tuple(not_for))
             if len(not_for) == len(TARGETS):
