@@ -18,7 +18,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 EXPORTED, REFUSED, BEYOND, FAILED = "exported", "refused", "beyond onnxruntime", "failed"
+TOGETHER = 64  # models in one pool of processes
 TARGETS = ("onnxruntime", "openvino", "tensorrt")
 LIGHT_MODELS = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
@@ -120,6 +121,24 @@ def tried(name: str, data: bytes, inputs: list[Any]) -> Outcome:
             return Outcome(name, FAILED, f"{type(error).__name__}: {error} ({at})")
 
 
+def all_tried(chosen: dict[str, tuple[onnx.ModelProto, list[Any]]]) -> list[Outcome]:
+    """Try models in processes of their own; one that dies takes no other model's outcome with it."""
+    outcomes, alone = [], len(chosen) == 1
+    with ProcessPoolExecutor(1 if alone else 2) as pool:
+        futures = {
+            pool.submit(tried, name, model.SerializeToString(), inputs): name
+            for name, (model, inputs) in chosen.items()
+        }
+        for future in as_completed(futures):
+            name = futures[future]
+            try:
+                outcomes.append(future.result())
+            except BrokenExecutor as error:
+                outcomes += [Outcome(name, FAILED, f"its process died: {error}")] if alone else []
+    missing = chosen.keys() - {own.name for own in outcomes}
+    return outcomes + [own for name in sorted(missing) for own in all_tried({name: chosen[name]})]
+
+
 def main() -> int:
     """Try all models."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -130,19 +149,12 @@ def main() -> int:
     arguments = parser.parse_args()
     chosen = {name: own for name, own in models().items() if fnmatchcase(name, arguments.only)}
     chosen = {name: chosen[name] for name in list(chosen)[:: arguments.every]}
-    begun, outcomes = time.monotonic(), []
-    with ProcessPoolExecutor(2) as pool:
-        futures = {
-            pool.submit(tried, name, model.SerializeToString(), inputs): name
-            for name, (model, inputs) in chosen.items()
-            if all(isinstance(own, np.ndarray | np.generic) for own in inputs)
-        }
-        outcomes += [Outcome(name, REFUSED, "an input is no tensor") for name in chosen if name not in futures.values()]
-        for future in as_completed(futures):
-            try:
-                outcomes.append(future.result())
-            except Exception as error:  # noqa: BLE001  (the process died)
-                outcomes.append(Outcome(futures[future], FAILED, f"{type(error).__name__}: {error}"))
+    begun = time.monotonic()
+    tensors = {n: own for n, own in chosen.items() if all(isinstance(x, np.ndarray | np.generic) for x in own[1])}
+    outcomes = [Outcome(name, REFUSED, "an input is no tensor") for name in chosen if name not in tensors]
+    names = list(tensors)
+    for start in range(0, len(names), TOGETHER):
+        outcomes += all_tried({name: tensors[name] for name in names[start : start + TOGETHER]})
     outcomes.sort(key=lambda own: own.name)
     counts = Counter(own.what for own in outcomes)
     if arguments.json:

@@ -18,7 +18,7 @@ from onnx import TensorProto, numpy_helper, shape_inference
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.ranges import TensorRange
 from quantkit.core.wording import line_of, some
-from quantkit.graph.graph import Graph, captured_names, held_tensor, names_in, subgraphs, unique_name
+from quantkit.graph.graph import Graph, attribute, captured_names, held_tensor, names_in, subgraphs, unique_name
 from quantkit.graph.model_file import ModelFile, without_weights
 from quantkit.graph.normal_form.sorting import sort_nodes
 from quantkit.graph.renaming import rename
@@ -165,7 +165,10 @@ def _prepare(proto: onnx.ModelProto, ranges: Mapping[str, TensorRange]) -> dict[
     fold_batch_norms(proto.graph)
     simplify_batch_norms(proto.graph)
     ensure_names(proto.graph)
-    return beyond_half(Graph(proto.graph), ranges)
+    view = Graph(proto.graph)
+    training = [node for node in view.of_type("BatchNormalization") if attribute(node, "training_mode", 0)]
+    # onnxruntime 1.32 ends its process on one in FP16.
+    return beyond_half(view, ranges) | {node.name: f"{node.name} normalizes by its batch" for node in training}
 
 
 def half_constants(graph: onnx.GraphProto) -> Iterator[tuple[str, npt.NDArray[np.float16]]]:

@@ -49,21 +49,25 @@ def name_own_domain(proto: onnx.ModelProto) -> None:
 
 
 def lower_opset(proto: onnx.ModelProto) -> None:
-    """State the newest opset whose Q/DQ every runtime knows, if the model's operators are the same in it.
+    """State the newest opset whose Q/DQ every runtime knows, if all nodes are the same in it.
 
-    ONNX gives QuantizeLinear and DequantizeLinear a version for every new type, and runtimes follow years later.
+    ONNX gives operators a new version for every new type, and runtimes follow years later.
     """
-    used = {node.op_type for graph in graphs_of(proto.graph) for node in graph.node if is_default_domain(node)}
+    nodes = [node for graph in graphs_of(proto.graph) for node in graph.node if is_default_domain(node)]
     for entry in proto.opset_import:
-        if entry.domain in ("", "ai.onnx") and entry.version > QDQ_NEWEST_OPSET:
-            known = all(onnx.defs.has(name) for name in used)
-            if known and all(_version(name, entry.version) <= QDQ_NEWEST_OPSET for name in used):
-                entry.version = QDQ_NEWEST_OPSET
+        newer = entry.domain in ("", "ai.onnx") and entry.version > QDQ_NEWEST_OPSET
+        if newer and all(_is_known(node, QDQ_NEWEST_OPSET) for node in nodes):
+            entry.version = QDQ_NEWEST_OPSET
 
 
-def _version(operator: str, opset: int) -> int:
-    """Return the opset in which an operator got the form that it has in ``opset``."""
-    return int(onnx.defs.get_schema(operator, min(opset, onnx.defs.onnx_opset_version())).since_version)
+def _is_known(node: onnx.NodeProto, opset: int) -> bool:
+    """True if a node's operator has all inputs, outputs and attributes of the node in an opset."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset)
+    except onnx.defs.SchemaError:
+        return False
+    named = {own.name for own in node.attribute} <= set(schema.attributes)
+    return named and len(node.input) <= schema.max_input and len(node.output) <= schema.max_output
 
 
 def ensure_names(graph: onnx.GraphProto) -> None:
