@@ -6,6 +6,7 @@ left that would ruin its tensor. This module does not edit the graph.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -107,6 +108,8 @@ class Placement:
             return "its input is a constant" if constant else f"no range was calibrated for {node.input[0]}"
         if len(weight.dims) < 2:
             return "its weight is a vector"
+        if node.op_type == "Conv" and math.prod(weight.dims[1:]) == 1:
+            return "it multiplies each value by one number, where INT8 gains nothing"
         if node.op_type in MATRIX_PRODUCTS and is_small(weight):
             return SMALL_MATRIX
         return ""
