@@ -19,7 +19,7 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
    on one pixel is left in floating point, because a pair costs more there than INT8 saves.
 9. A ConvTranspose in groups is left in floating point: TensorRT for RTX 1.7 does not parse one with an INT8 weight.
 10. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
-   the Clip after a floating-point Conv incorrectly.
+    the Clip after a floating-point Conv incorrectly.
 """
 
 from __future__ import annotations
