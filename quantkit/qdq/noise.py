@@ -18,8 +18,8 @@ from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
 
 TAIL = 1e-3  # the share of the largest values, by magnitude, that do not count as signal
-RUINED = 12.0  # dB; below it, noise is more than a sixteenth of the signal. Tensors of healthy CNNs have 26 and more
-RUINED_PART = 6.0  # dB; the same for a part of a tensor, whose weight in the whole is not known
+RUINED = 6.0  # dB; below it, noise is more than a quarter of the signal. Tensors of healthy CNNs have 11 and more
+RUINED_PART = 3.0  # dB; the same for a part of a tensor, whose weight in the whole is not known
 SPREAD = 8.0  # (maximum - minimum) / standard deviation of a channel, about that of 10,000 Gaussian values
 FLAT = 1e-4  # a channel's extent relative to the tensor's largest; below it, a channel counts as constant
 
