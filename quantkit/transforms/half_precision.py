@@ -32,7 +32,10 @@ FLOAT_ONLY = {
 }  # fmt: skip
 REFUSED_NODE = re.compile(r"node name: ([^)]+)\)")
 MOST_REFUSED = 32
-CONVERTERS_OWN = re.compile(r"graph_(input|output)_cast_?\d+$|.*_cast_to_(fp16|fp32|bfloat16)(_node)?$")
+# The names of casts and their tensors, in onnxruntime 1.24 and newer and in older ones.
+CONVERTERS_OWN = re.compile(r".*(^|_)(input|output)_cast_?\d+$|.*_cast_to_(fp16|fp32|bfloat16)(_node)?$")
+TO_HALF = re.compile(r".*(_cast_to_fp16_node|_output_cast\d+)$")
+TO_FLOAT = re.compile(r".*(_cast_to_fp32_node|_input_cast\d+)$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,13 +216,12 @@ def _converted(proto: onnx.ModelProto, also: set[str], kept: Mapping[str, str], 
 
 def _join_islands(graph: onnx.GraphProto) -> None:
     """Remove the casts to FP16 and back that the converter puts between two nodes that stay in FP32."""
-    to_half = [node for node in graph.node if _is_cast(node, TensorProto.FLOAT16, "_cast_to_fp16")]
+    to_half = [node for node in graph.node if _is_cast(node, TensorProto.FLOAT16, TO_HALF)]
     halves = {node.output[0]: node.input[0] for node in to_half}
-    # The converter names a cast's other end: the tensor before it for "_to_fp16", the tensor behind it for "_to_fp32".
     back = {
         node.output[0]: halves[node.input[0]]
         for node in graph.node
-        if node.input and node.input[0] in halves and _is_cast(node, TensorProto.FLOAT, "_cast_to_fp32")
+        if node.input and node.input[0] in halves and _is_cast(node, TensorProto.FLOAT, TO_FLOAT)
     }
     for node in graph.node:
         node.input[:] = [back.get(name, name) for name in node.input]
@@ -235,10 +237,10 @@ def _join_islands(graph: onnx.GraphProto) -> None:
     graph.value_info.extend(known)
 
 
-def _is_cast(node: onnx.NodeProto, to: int, suffix: str) -> bool:
+def _is_cast(node: onnx.NodeProto, to: int, named: re.Pattern[str]) -> bool:
     """True if a node is a Cast that the converter has inserted."""
     to_this = node.op_type == "Cast" and any(own.name == "to" and own.i == to for own in node.attribute)
-    return to_this and any(name.endswith(suffix) for name in (*node.input, *node.output))
+    return to_this and named.match(node.name) is not None
 
 
 def _set_aside(graph: onnx.GraphProto) -> dict[str, str]:

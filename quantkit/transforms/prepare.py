@@ -12,7 +12,7 @@ from quantkit.graph.operators import is_default_domain
 from quantkit.transforms.folding import fold_arithmetic, fold_batch_norms, plain_gemms
 
 QDQ_OPSET = 13  # the first opset with per-channel QuantizeLinear
-QDQ_NEWEST_OPSET = 23
+QDQ_NEWEST_OPSET = 21
 FREE_INITIALIZERS = 4  # the first IR version whose initializers need not be inputs
 
 
