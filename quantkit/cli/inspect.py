@@ -32,7 +32,7 @@ def inspect(
 
     configure(verbose, quiet)
     if subject is not None and not subject.is_dir():
-        _show_model(open_model(subject), as_json)
+        _show_model(open_model(subject, quantized_too=True), as_json)
     else:
         _show_run(load_calibration(find_run(subject)), as_json)
 
@@ -58,6 +58,12 @@ def _show_model(model: ModelFile, as_json: bool) -> None:
         markup=False,
     )
     stdout.print(", ".join(f"{count} {name}" for name, count in summary.operators.items()), markup=False)
+    if summary.rewritten:
+        stdout.print(f"Rewritten on opening: {', '.join(summary.rewritten)}.", markup=False)
+    if summary.quantization is not None:
+        ways = summary.quantization.ways(model.path)
+        stdout.print(f"Quantized already: {summary.quantization.describe()}.", markup=False)
+        stdout.print(f"To quantize it anew, give quantkit calibrate the floating-point model; {ways}.", markup=False)
 
 
 def _batch_axis(port: ModelInput) -> str:
