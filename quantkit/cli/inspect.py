@@ -73,9 +73,14 @@ def _batch_axis(port: ModelInput) -> str:
 
 def _show_run(calibration: Calibration, as_json: bool) -> None:
     from quantkit.cli.console import print_json, print_table, stdout
+    from quantkit.pipeline.artifact_record import read_artifacts
+    from quantkit.pipeline.run_directory import ARTIFACTS
 
+    assert calibration.folder is not None
+    layers = [(a, a.layers) for a in read_artifacts(calibration.folder / ARTIFACTS) if a.layers is not None]
     if as_json:
-        print_json(calibration.model_dump(mode="json"))
+        records = [{"target": a.target, "variant": a.variant, **own.to_dict()} for a, own in layers]
+        print_json({**calibration.model_dump(mode="json"), "layers": records})
         return
     rows = []
     for name, tensor in calibration.tensors.items():
@@ -91,3 +96,6 @@ def _show_run(calibration: Calibration, as_json: bool) -> None:
         f"{calibration.preprocess.describe()}",
         markup=False,
     )
+    for artifact, own in layers:
+        name = f"{artifact.target} ({artifact.variant})" if artifact.variant else artifact.target
+        stdout.print(f"{name}: {own.describe()}", markup=False)

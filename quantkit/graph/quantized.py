@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from quantkit.graph.graph import Graph, operand, subgraphs
+from quantkit.graph.graph import Graph, operand, subgraphs, values_of
 
 QUANTIZE = "QuantizeLinear"
 INTEGER_OPS = frozenset({"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})  # ONNX's own, beside QLinear…
@@ -90,18 +90,21 @@ def quantization_of(model: onnx.ModelProto) -> Quantization | None:
     Returns:
         The description; None if the model computes in floating point.
     """
-    rounding: list[tuple[Graph, onnx.NodeProto]] = []
+    graphs = [Graph(graph) for graph in graphs_of(model)]
+    constants = {name: tensor for graph in graphs for name, tensor in graph.constants.items()}
+    rounding: list[onnx.NodeProto] = []
     operators: Counter[str] = Counter()
-    for graph in map(Graph, graphs_of(model)):
+    for graph in graphs:
         for node in graph.nodes:
             if node.op_type == QUANTIZE and operand(node, 0) not in graph.constants:
-                rounding.append((graph, node))
+                rounding.append(node)
             elif _on_integers(node):
                 operators[node.op_type] += 1
     if not rounding and not operators:
         return None
-    types = tuple(sorted({kind for graph, node in rounding if (kind := _type(graph, node))}))
-    dialect = _dialect(rounding, operators, types)
+    zeros = [constants.get(operand(node, 2)) for node in rounding]
+    types = tuple(sorted({kind for node, zero in zip(rounding, zeros, strict=True) if (kind := _type(node, zero))}))
+    dialect = _dialect(zeros, operators, types)
     return Quantization(len(rounding), dict(operators.most_common()), types, dialect)
 
 
@@ -122,17 +125,16 @@ def _on_integers(node: onnx.NodeProto) -> bool:
     )
 
 
-def _type(graph: Graph, quantize: onnx.NodeProto) -> str:
+def _type(quantize: onnx.NodeProto, zero: onnx.TensorProto | None) -> str:
     """Return the type that a QuantizeLinear rounds to; empty if it is not told."""
-    zero = graph.constants.get(operand(quantize, 2))
     declared = next((own.i for own in quantize.attribute if own.name == "output_dtype"), 0)
-    code = zero.data_type if zero is not None else declared
-    if not code and len(quantize.input) > 2 and quantize.input[2]:
+    if zero is None and operand(quantize, 2) and not declared:
         return ""
-    return str(onnx.TensorProto.DataType.Name(code or onnx.TensorProto.UINT8)).lower()
+    code = zero.data_type if zero is not None else declared or onnx.TensorProto.UINT8
+    return str(onnx.TensorProto.DataType.Name(code)).lower()
 
 
-def _dialect(rounding: list[tuple[Graph, onnx.NodeProto]], operators: Counter[str], types: tuple[str, ...]) -> str:
+def _dialect(zeros: Sequence[onnx.TensorProto | None], operators: Mapping[str, int], types: Sequence[str]) -> str:
     if any(name.startswith("QLinear") for name in operators):
         return "like onnxruntime's QOperator format"
     if operators:
@@ -144,12 +146,6 @@ def _dialect(rounding: list[tuple[Graph, onnx.NodeProto]], operators: Counter[st
         return "FP8"
     if UNSIGNED & set(types):
         return "affine, as ONNX Runtime and OpenVINO run it"
-    if not all(_is_symmetric(graph, node) for graph, node in rounding):
+    if any(values is not None and values.any() for zero in zeros if zero is not None for values in [values_of(zero)]):
         return "affine and signed, as onnxruntime's quantizer writes it by default"
     return "symmetric, as TensorRT runs it"
-
-
-def _is_symmetric(graph: Graph, quantize: onnx.NodeProto) -> bool:
-    """True if a zero-point is 0, or not known."""
-    zero = graph.array(operand(quantize, 2))
-    return zero is None or not zero.any()
