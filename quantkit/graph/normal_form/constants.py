@@ -19,7 +19,6 @@ from onnx.reference import ReferenceEvaluator
 from quantkit.graph.graph import captured_names, held_tensor, names_in, subgraphs, unique_name, values_of
 
 LARGEST_GROWN = 1 << 24  # the most values of a constant that is larger than what it is computed from
-DEQUANTIZE, EVALUATED = "DequantizeLinear", 19  # the first opset in which ONNX's evaluator has it; it means the same
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 
@@ -133,8 +132,7 @@ class _Evaluated:
             [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in given],
             [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in outputs],
         )
-        opsets = [onnx.helper.make_opsetid("", EVALUATED)] if node.op_type == DEQUANTIZE else self._model.opset_import
-        alone = onnx.helper.make_model(one, opset_imports=list(opsets))
+        alone = onnx.helper.make_model(one, opset_imports=list(self._model.opset_import))
         try:
             results = ReferenceEvaluator(alone).run(None, given)
         except Exception:  # noqa: BLE001  (the evaluator raises anything at all; the node stays, and the runtime has it)
