@@ -24,7 +24,6 @@ from quantkit.transforms.prepare import prepared
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 TOLERANCE = 1e-5  # of the largest value, before anything is rounded
-HAS_RTX = importlib.util.find_spec("tensorrt_rtx_bindings") is not None
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
 
 
@@ -80,8 +79,6 @@ def _onnx_faults(file: Path, artifact: Artifact) -> Iterator[str]:
             session_of(file, optimized=artifact.target != "tensorrt")
         except Exception as error:  # noqa: BLE001
             yield f"{called}: onnxruntime: {str(error).splitlines()[0][:200]}"
-    if artifact.target == "tensorrt" and HAS_RTX and not (artifact.precision == "int8" and file.name == "model.onnx"):
-        yield from (f"{called}: TensorRT-RTX: {fault}" for fault in rtx_faults(file))
 
 
 def _openvino_faults(file: Path) -> Iterator[str]:
@@ -92,19 +89,6 @@ def _openvino_faults(file: Path) -> Iterator[str]:
         core.compile_model(core.read_model(file), "CPU")
     except RuntimeError as error:
         yield f"OpenVINO {file.parent.name}: {str(error).strip().splitlines()[-1][:200]}"
-
-
-def rtx_faults(file: Path) -> Iterator[str]:
-    """Yield what TensorRT-RTX's parser says against a file; it needs no GPU."""
-    import tensorrt_rtx_bindings as trt
-
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(file)):
-        for number in range(parser.num_errors):
-            yield str(parser.get_error(number).desc())[:200]
 
 
 def transform_faults(model: ModelFile, feeds: Arrays, calibration: Any) -> Iterator[str]:

@@ -101,9 +101,12 @@ def tried(name: str, data: bytes, inputs: list[Any]) -> Outcome:
                     )  # fmt: skip
                 except QuantkitError as refusal:
                     not_for.append(f"{target}: {refusal}")
+                    faults += [str(refusal)] if "though it parses the model" in str(refusal) else []
                     continue
                 for artifact in artifacts:
                     faults += faults_of(artifact)
+                    not_for += [f"{target}: {note}" for note in artifact.notes if "nor the model itself" in note]
+                    faults += [note for note in artifact.notes if "though it parses the model" in note]
             if faults:
                 return Outcome(name, FAILED, "; ".join(faults[:3]), tuple(not_for))
             if len(not_for) == len(TARGETS):

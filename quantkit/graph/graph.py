@@ -162,6 +162,14 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from own.graphs
 
 
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph, and the graphs inside it at any depth."""
+    yield graph
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from graphs_of(inner)
+
+
 def captured_names(node: onnx.NodeProto) -> set[str]:
     """Return the names that a node's subgraphs read from the graphs around them, at any depth."""
     found: set[str] = set()

@@ -75,10 +75,12 @@ class SelfCheck:
         worst = min(self._ratios(outputs).items(), key=lambda item: item[1], default=None)
         if worst is None or worst[1] >= FAR_DB:
             return ()
-        return (
-            f"On the first calibration sample, the output {worst[0]!r} is {worst[1]:.1f} dB from FP32: measure it with "
-            "quantkit compare, and leave layers in floating point with --exclude.",
+        hint = (
+            "measure it with quantkit compare, and leave layers in floating point with --exclude"
+            if artifact.precision == "int8"
+            else f"{target.name} computes this model otherwise than onnxruntime"
         )
+        return (f"On the first calibration sample, the output {worst[0]!r} is {worst[1]:.1f} dB from FP32: {hint}.",)
 
     @cached_property
     def _is_valid(self) -> bool:

@@ -53,9 +53,9 @@ class Half:
         notes = []
         if self.kept:
             reasons = list(dict.fromkeys(self.kept.values()))
+            nodes = "1 node stays" if len(self.kept) == 1 else f"{len(self.kept)} nodes stay"
             notes.append(
-                f"{len(self.kept)} nodes stay in FP32 ({some(list(self.kept))}), because FP16 does not hold "
-                f"everything: {some(reasons)}."
+                f"{nodes} in FP32 ({some(list(self.kept))}), because FP16 does not hold everything: {some(reasons)}."
             )
         cut = [name for name, value in half_constants(self.proto.graph) if (np.abs(value) == LARGEST_HALF).any()]
         if cut:

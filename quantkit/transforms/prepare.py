@@ -6,11 +6,13 @@ import onnx
 from onnx import version_converter
 
 from quantkit.core.errors import TargetRefuses
-from quantkit.graph.graph import held_tensor, unique_name
+from quantkit.graph.graph import graphs_of, held_tensor, unique_name
 from quantkit.graph.model_file import ModelFile
+from quantkit.graph.operators import is_default_domain
 from quantkit.transforms.folding import fold_arithmetic, fold_batch_norms, plain_gemms
 
 QDQ_OPSET = 13  # the first opset with per-channel QuantizeLinear
+QDQ_NEWEST_OPSET = 23
 FREE_INITIALIZERS = 4  # the first IR version whose initializers need not be inputs
 
 
@@ -30,6 +32,7 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
                 f"{model.path} has opset {model.opset} and cannot be upgraded to {QDQ_OPSET} ({error}).",
                 f"Export it with opset {QDQ_OPSET} or newer.",
             ) from error
+    lower_opset(proto)
     constants_to_initializers(proto.graph)
     drop_constant_inputs(proto)
     proto.ir_version = max(proto.ir_version, FREE_INITIALIZERS)
@@ -43,6 +46,24 @@ def name_own_domain(proto: onnx.ModelProto) -> None:
     """Give a model that uses none of ONNX's own operators their version, because some will be added."""
     if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
         proto.opset_import.append(onnx.helper.make_opsetid("", QDQ_OPSET))
+
+
+def lower_opset(proto: onnx.ModelProto) -> None:
+    """State the newest opset whose Q/DQ every runtime knows, if the model's operators are the same in it.
+
+    ONNX gives QuantizeLinear and DequantizeLinear a version for every new type, and runtimes follow years later.
+    """
+    used = {node.op_type for graph in graphs_of(proto.graph) for node in graph.node if is_default_domain(node)}
+    for entry in proto.opset_import:
+        if entry.domain in ("", "ai.onnx") and entry.version > QDQ_NEWEST_OPSET:
+            known = all(onnx.defs.has(name) for name in used)
+            if known and all(_version(name, entry.version) <= QDQ_NEWEST_OPSET for name in used):
+                entry.version = QDQ_NEWEST_OPSET
+
+
+def _version(operator: str, opset: int) -> int:
+    """Return the opset in which an operator got the form that it has in ``opset``."""
+    return int(onnx.defs.get_schema(operator, min(opset, onnx.defs.onnx_opset_version())).since_version)
 
 
 def ensure_names(graph: onnx.GraphProto) -> None:

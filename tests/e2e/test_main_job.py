@@ -49,7 +49,7 @@ def test_calibrate_compare_report_gate(quantkit: Quantkit, model_path: Path, ima
     ]
     fp32, _, int8 = document["rows"]
     assert (fp32["agreement"], fp32["sqnr_db"], fp32["speedup"], fp32["drop"]["top1"]) == (1, None, 1, 0)
-    assert int8["executed_precision"] == "int8"
+    assert int8["executed_precision"] == "int8 2, f32 1"  # the last layer has three columns
     assert int8["sqnr_db"] > 20
     assert set(int8["latency_ms"]) == {"p10", "p50", "p90", "p99", "p50_low", "p50_high"}
     top1 = int8["metrics"]["top1"]
@@ -98,6 +98,7 @@ def test_run_does_all_of_it_from_a_file(quantkit: Quantkit, model_path: Path, im
         "calibration.json",
         "histograms.npz",
         "statistics.npz",
+        "sample.npz",
         "artifacts",
     }
     names |= {"comparison.json", "predictions.npz", "report.html", "summary.md", "junit.xml", "gate.json"}

@@ -83,8 +83,8 @@ def quantized(calibration: Calibration, dialect: str = "onnxruntime") -> Quantiz
 
 def paired(model: onnx.ModelProto) -> set[str]:
     """The tensors that a QuantizeLinear rounds, under the names that they had before."""
-    return {node.input[0].removesuffix("_QuantizeLinear_Input") for node in model.graph.node if "eLinear" in node.op_type
-            and node.op_type.startswith("Quant")}  # fmt: skip
+    quantizers = (node for node in model.graph.node if node.op_type == "QuantizeLinear")
+    return {node.input[0].removesuffix("_QuantizeLinear_Input") for node in quantizers}
 
 
 def integer_weights(model: onnx.ModelProto) -> set[str]:

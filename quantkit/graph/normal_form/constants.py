@@ -41,8 +41,8 @@ def foldable(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
 def fold_constants(model: onnx.ModelProto) -> int:
     """Replace float tensors that depend on constants alone, and that a layer reads, by initializers of the same names.
 
-    Graph outputs stay computed. So does what ONNX's reference evaluator cannot compute, and what would grow the model
-    beyond reason. Integers, such as shapes, are left to the runtimes.
+    Graph outputs stay computed. So does what neither onnxruntime nor ONNX's reference evaluator can compute, and
+    what would grow the model beyond reason. Integers, such as shapes, are left to the runtimes.
 
     Args:
         model: The model, sorted and with all weights; it is edited.
@@ -129,15 +129,37 @@ class _Evaluated:
         one = onnx.helper.make_graph(
             [node],
             "constant",
-            [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in given],
-            [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in outputs],
+            [_port(name, own) for name, own in given.items()],
+            [onnx.ValueInfoProto(name=name) for name in outputs],
         )
         alone = onnx.helper.make_model(one, opset_imports=list(self._model.opset_import))
-        try:
-            results = ReferenceEvaluator(alone).run(None, given)
-        except Exception:  # noqa: BLE001  (the evaluator raises anything at all; the node stays, and the runtime has it)
-            return
-        self._known |= {name: np.asarray(own) for name, own in zip(outputs, results, strict=True)}
+        alone.ir_version = self._model.ir_version
+        results = _computed(alone, given)
+        if results is not None:
+            self._known |= {name: np.asarray(own) for name, own in zip(outputs, results, strict=True)}
+
+
+def _port(name: str, values: Values) -> onnx.ValueInfoProto:
+    kind = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+    return onnx.helper.make_tensor_value_info(name, kind, values.shape)
+
+
+def _computed(model: onnx.ModelProto, feeds: Mapping[str, Values]) -> list[Any] | None:
+    """Run a model in onnxruntime, or else in ONNX's reference evaluator; None if neither can."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        found: list[Any] = session.run(None, dict(feeds))
+        return found
+    except Exception:  # noqa: BLE001  (types that onnxruntime has no kernel for, such as FP64 in a Conv)
+        pass
+    try:
+        return list(ReferenceEvaluator(model).run(None, dict(feeds)))
+    except Exception:  # noqa: BLE001  (the evaluator raises anything at all; the node stays, and the runtime has it)
+        return None
 
 
 def _is_fixed(node: onnx.NodeProto) -> bool:

@@ -21,7 +21,7 @@ from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.warnings import warnings_after
 from quantkit.pipeline.manifest import Manifest, now, write_manifest
 from quantkit.pipeline.replacement import replacing
-from quantkit.pipeline.run_directory import PARTIAL
+from quantkit.pipeline.run_directory import PARTIAL, is_run
 from quantkit.pipeline.run_files import save_calibration
 from quantkit.version import __version__
 
@@ -110,7 +110,8 @@ def keep(calibration: Calibration, manifest: Manifest, config: Config, folder: P
     Returns:
         The calibration as saved.
     """
-    (folder / PARTIAL).mkdir(exist_ok=True)  # the folder is quantkit's, even if the disk is full
+    if not is_run(folder):
+        (folder / PARTIAL).mkdir(exist_ok=True)  # the folder is quantkit's, even if the disk is full
     with replacing(folder, PRECISIONS) as new:
         saved = save_calibration(calibration, new)
         write_manifest(new, manifest, config)

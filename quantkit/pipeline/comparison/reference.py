@@ -48,7 +48,13 @@ class Reference:
         for candidate in candidates:
             if candidate.is_reference and candidate.target.is_reference:
                 return cls(candidate.session, model, candidate.key, axes)
-        return cls(ReferenceSession(model.path), model, "", axes)
+        try:
+            session = ReferenceSession(model.path)
+        except BadModel:  # such as an FP64 model, for which onnxruntime has no kernels
+            if model.rewritten is None:
+                raise
+            session = ReferenceSession(model.source)
+        return cls(session, model, "", axes)
 
     def by_sample(self, found: Mapping[str, npt.NDArray[Any]], step: int, count: int) -> Outputs:
         """Return the outputs of one run under the model's own names, with samples along their first axis.

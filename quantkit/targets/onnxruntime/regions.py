@@ -20,7 +20,7 @@ cost only inside a region:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import onnx
 
@@ -113,9 +113,7 @@ class Regions:
     def _is_given(self, name: str) -> bool:
         """True if a tensor has integers: its producer gives them, or a pair for another consumer makes them."""
         node = self.graph.producer(name)
-        if node is not None and node.name in self._live and node.op_type not in CLAMPS:
-            return True
-        if node is not None and node.op_type in CLAMPS and node.name in self._live:
+        if node is not None and node.name in self._live:
             return True
         giver = self._giver(name)
         if giver is not None and (giver.op_type == "Conv" or self._is_taken(name)):
@@ -211,8 +209,3 @@ def biased_product(graph: Graph, add: onnx.NodeProto) -> onnx.NodeProto | None:
         if fits and graph.only_consumer(value) is not None:
             return producer
     return None
-
-
-def removed_clamps(regions: Regions) -> Iterator[onnx.NodeProto]:
-    """Yield the ReLUs and Clips that pairs replace."""
-    return (node for node in regions.graph.nodes if node.name in regions.removed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,31 +10,6 @@ import numpy.typing as npt
 
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.wording import line_of
-
-# TensorRT for RTX, whose parser runs on any machine: the package, and what the bindings alone are called.
-RTX = ("tensorrt_rtx", "tensorrt_rtx_bindings")
-
-
-def parse_typed(file: Path) -> None:
-    """Parse a model whose tensors have the types that the engine will compute in, if TensorRT for RTX is installed.
-
-    Raises:
-        TargetRefuses: The parser refuses it.
-    """
-    module = next((name for name in RTX if importlib.util.find_spec(name) is not None), None)
-    if module is None:
-        return
-    trt: Any = importlib.import_module(module)
-    logger = trt.Logger(trt.Logger.ERROR)
-    network = trt.Builder(logger).create_network(0)
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(file)):
-        error = parser.get_error(0)
-        raise TargetRefuses(
-            f"TensorRT for RTX cannot parse {file.name} ({line_of(Exception(error.desc()))}; node "
-            f"{error.node_name()!r}, {error.node_operator()}).",
-            "Leave that node out with --exclude, or export the model without it.",
-        )
 
 
 def computed(file: Path, sample: Mapping[str, npt.NDArray[Any]] | None) -> Mapping[str, npt.NDArray[Any]] | None:

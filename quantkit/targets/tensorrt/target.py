@@ -100,13 +100,15 @@ class TensorRT(Target):
             TargetRefuses: The model cannot be prepared for Q/DQ or converted to FP16. If only ``strongly_typed.onnx``
                 cannot be made, a note says so instead.
         """
-        from quantkit.graph.save import save_model
+        from quantkit.graph.save import MODEL_FILE, save_model
+        from quantkit.targets.tensorrt.rtx_parser import notes_on
         from quantkit.transforms.half_precision import half_precision
 
         if precision == "fp16":
             half = half_precision(model, strongly_typed=True, ranges=recipe.ranges)
             save_model(half.proto, folder)
-            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), half.notes)
+            notes = half.notes + notes_on([folder / MODEL_FILE], model.source)
+            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
         files, notes, layers = _int8_models(model, recipe, folder)
         amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
@@ -153,16 +155,11 @@ class TensorRT(Target):
     ) -> Mapping[str, npt.NDArray[Any]] | None:
         """Compute one sample of the Q/DQ model in onnxruntime, pair by pair as it says.
 
-        Strongly typed models are parsed by TensorRT for RTX, if it is installed; that needs no GPU.
-
         Raises:
-            TargetRefuses: The parser or onnxruntime refuses a file.
+            TargetRefuses: onnxruntime refuses the file.
         """
-        from quantkit.targets.tensorrt.checks import computed, parse_typed
+        from quantkit.targets.tensorrt.checks import computed
 
-        for file in artifact.files:
-            if file.suffix == ".onnx" and (artifact.precision == "fp16" or file.name == STRONG_FILE):
-                parse_typed(file)
         return computed(artifact.path, sample) if artifact.precision == "int8" else None
 
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
@@ -209,6 +206,7 @@ def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
     from quantkit.targets.tensorrt.qdq.strongly_typed import beyond_scales, quantized_half_precision
     from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
+    from quantkit.targets.tensorrt.rtx_parser import notes_on
 
     made = quantized_for_tensorrt(model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms)
     quantized = made.proto
@@ -218,7 +216,10 @@ def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[
         typed = quantized_half_precision(quantized)
         save_model(typed.proto, folder, STRONG_FILE)
         notes = tuple(f"{STRONG_FILE}: {note}" for note in beyond_scales(typed))
+        notes += notes_on([folder / STRONG_FILE], model.source)
     except TargetRefuses as refusal:
+        for file in folder.glob(f"{STRONG_FILE}*"):
+            file.unlink()
         notes = (f"{STRONG_FILE} was not written: {refusal.what}",)
     files = sorted(folder.iterdir(), key=lambda file: (not file.name.startswith(MODEL_FILE), file.name))
     return tuple(files), notes, made.layers
