@@ -30,7 +30,7 @@ from quantkit.measure.sqnr import OutputNoise
 from quantkit.pipeline.comparison.reference import kinds
 
 PEERS = Path(__file__).with_name("zoo_peers.py")
-CALIBRATION, HELD_OUT = 32, 16
+CALIBRATION, HELD_OUT = 32, 64
 SECONDS_ALLOWED = 300  # for one contestant
 RUNTIMES = {
     "onnxruntime": ("quantkit-onnxruntime", "onnxruntime-minmax", "onnxruntime-percentile", "nncf-onnx"),

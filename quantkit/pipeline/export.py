@@ -163,11 +163,11 @@ def prepare_request(
 
 
 def _tell_layers(artifact: Artifact) -> None:
-    """Say how many layers are in INT8, as a warning if there is none."""
+    """Say how many layers are in INT8, as a warning if none of them is."""
     if artifact.layers is None:
         return
     line = f"{artifact.precision} for {artifact.target}: {artifact.layers.describe()}."
-    if artifact.layers.quantized:
+    if artifact.layers.quantized or not artifact.layers.total:
         log.info("%s", line)
     else:
         log.warning("NOTHING IS QUANTIZED. %s", line)
