@@ -24,6 +24,7 @@ from quantkit.qdq.insertion import Bias, as_rounded, insert_pairs
 from quantkit.qdq.layers import Quantized, layers_of
 from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import SMALLEST_SCALE, Placement, placed_without_ruin
+from quantkit.targets.onnxruntime.hard_swish import shorten_hard_swish
 from quantkit.targets.onnxruntime.regions import Regions, bias_add
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
@@ -77,6 +78,7 @@ def quantized_for_onnxruntime(
     biases = _biases(Graph(proto.graph), placement)
     insert_pairs(proto.graph, placement, lambda name: _affine(placement.group_range(name)), levels, biases)
     _remove_clamps(proto.graph, removed)
+    shorten_hard_swish(proto.graph)
     proto.producer_name = "quantkit"
     return Quantized(proto, layers_of(placement))
 
