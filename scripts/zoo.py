@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,9 @@ from quantkit.pipeline.comparison.reference import kinds
 
 PEERS = Path(__file__).with_name("zoo_peers.py")
 CALIBRATION, HELD_OUT = 32, 64
+ERROR = re.compile(
+    r"(\w+\.)*\w*(Error|Exception|BadModel|Refuses|Graph|Fail)\b"
+)  # the line of a traceback that says it
 SECONDS_ALLOWED = 300  # for one contestant
 RUNTIMES = {
     "onnxruntime": ("quantkit-onnxruntime", "onnxruntime-minmax", "onnxruntime-percentile", "nncf-onnx"),
@@ -133,7 +137,8 @@ def quantized(contestant: str, model: Path, feeds: Path, folder: Path) -> dict[s
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     warnings = [line for line in lines if line.startswith("Warning:")] if contestant.startswith("quantkit") else []
     if done.returncode:
-        return {"by": contestant, "failure": (lines or [f"exit status {done.returncode}"])[-1][:300]}
+        said = next((line for line in reversed(lines) if ERROR.match(line)), (lines or [""])[-1])
+        return {"by": contestant, "failure": (said or f"exit status {done.returncode}").replace(f"{folder}/", "")}
     return {"by": contestant, "warnings": warnings, **json.loads(result.read_text())}
 
 
@@ -152,7 +157,8 @@ def _rows(
             session = OnnxRuntime(file) if runtime == "onnxruntime" else OpenVino(file, feeds[0], list(expected[0]))
             own["sqnr_db"] = sqnr(session, feeds, expected)
         except Exception as error:  # noqa: BLE001  (whatever a runtime raises about a peer's file is the result)
-            own["failure"] = f"does not run: {str(error).splitlines()[0][:300]}"
+            said = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
+            own["failure"] = f"does not run: {said}".replace(f"{model.parent}/", "")
             continue
         own["mb"] = sum(f.stat().st_size for f in {file, file.with_suffix(".bin")} if f.exists()) / 1e6
         sessions.append((own, session))
@@ -184,14 +190,20 @@ def table(results: Mapping[str, Any]) -> str:
         for runtime, rows in runtimes.items():
             fp32 = rows[0].get("p50_ms")
             lines += [_line(model, runtime, row, fp32) for row in rows]
-    return "\n".join(lines)
+    failures = [
+        f"- {model}, {row['by']}: {row['failure'].replace('|', '/')}"
+        for model, runtimes in results.items()
+        for row in (row for rows in runtimes.values() for row in rows)
+        if "failure" in row
+    ]
+    return "\n".join([*lines, "", "What fails:", "", *failures] if failures else lines)
 
 
 def _line(model: str, runtime: str, row: Mapping[str, Any], fp32: float | None) -> str:
     by = row["by"].removesuffix("-openvino").removesuffix("-onnx")
     by = "quantkit" if by.startswith("quantkit") else by
     if "failure" in row:
-        return f"| {model} | {runtime} | {by} | {row['failure'].replace('|', '/')} | | | | | |"
+        return f"| {model} | {runtime} | {by} | fails | | | | | |"
     worst = min(row["sqnr_db"].values(), default=None)
     cells = [
         "–" if worst is None or (by == "FP32" and worst > 60) else f"{worst:.1f}",
