@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from quantkit.api import AnyPath
 from quantkit.config import load_config
+from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.core.errors import NothingEvaluated
@@ -17,8 +18,9 @@ from quantkit.core.overwriting import HTML_MARK, check_overwrite
 from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
 from quantkit.pipeline import run_files
+from quantkit.pipeline.artifact_record import read_artifacts
 from quantkit.pipeline.report import own_gate
-from quantkit.pipeline.run_directory import is_run
+from quantkit.pipeline.run_directory import ARTIFACTS, is_run
 from quantkit.pipeline.run_files import run_config
 
 if TYPE_CHECKING:
@@ -47,8 +49,8 @@ def report(
     from quantkit.reports.html import html_report
 
     check_overwrite(Path(path), HTML_MARK, force)
-    calibration, judged, thumbnails = _run_of(comparison, calibration)
-    write_text(Path(path), html_report(calibration, comparison, judged, thumbnails))
+    calibration, judged, thumbnails, artifacts = _run_of(comparison, calibration)
+    write_text(Path(path), html_report(calibration, comparison, judged, thumbnails, artifacts))
     return Path(path)
 
 
@@ -64,25 +66,26 @@ def show(
     from quantkit.reports.markdown import markdown_summary
     from quantkit.reports.notebook import NotebookView
 
-    calibration, judged, allowed = _run_of(comparison, calibration)
-    page = html_report(calibration, comparison, judged, allowed if thumbnails is None else thumbnails)
+    calibration, judged, allowed, artifacts = _run_of(comparison, calibration)
+    page = html_report(calibration, comparison, judged, allowed if thumbnails is None else thumbnails, artifacts)
     return NotebookView(page, markdown_summary(comparison, judged, calibration))
 
 
 def _run_of(
     comparison: Comparison, calibration: Calibration | None
-) -> tuple[Calibration | None, GateResult | None, bool]:
-    """Calibration, gate and whether to show thumbnails, of the run that a comparison lies in, if in any.
+) -> tuple[Calibration | None, GateResult | None, bool, list[Artifact]]:
+    """Calibration, gate, whether to show thumbnails, and artifacts, of the run that a comparison lies in, if in any.
 
     A ``calibration`` that is given stands in for the run's.
     """
     folder = comparison.folder
     if folder is None or not is_run(folder):
-        return calibration, None, True
+        return calibration, None, True, []
     return (
         calibration or run_files.load_calibration(folder),
         own_gate(folder, comparison),
         run_config(folder).report.thumbnails,
+        read_artifacts(folder / ARTIFACTS),
     )
 
 

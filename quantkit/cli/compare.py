@@ -176,6 +176,7 @@ def print_comparison(comparison: Comparison) -> None:
     """Print the rows as a table with the columns of the report."""
     from quantkit.cli.console import print_table, stdout
     from quantkit.reports.content.table import columns
+    from quantkit.reports.content.verdict import slow_rows
 
     shown = columns(comparison)
     batches = sorted({row.batch for row in comparison.rows})
@@ -184,8 +185,10 @@ def print_comparison(comparison: Comparison) -> None:
     at = f"latency at batch {batches[0]} on " if len(batches) == 1 else "on "
     machine = comparison.environment
     gpu = f"; {machine.gpu}: p50 of the network alone, by CUDA events" if machine.gpu else ""
+    slow = "".join(f"; {told}" for told in slow_rows(comparison))
     stdout.print(
-        f"{comparison.samples} samples, {comparison.labelled} labelled; {at}{machine.cpu}, {machine.cores} cores{gpu}",
+        f"{comparison.samples} samples, {comparison.labelled} labelled; {at}{machine.cpu}, {machine.cores} cores{gpu}"
+        f"{slow}",
         markup=False,
     )
 

@@ -32,7 +32,7 @@ def inspect(
 
     configure(verbose, quiet)
     if subject is not None and not subject.is_dir():
-        _show_model(open_model(subject), as_json)
+        _show_model(open_model(subject, quantized_too=True), as_json)
     else:
         _show_run(load_calibration(find_run(subject)), as_json)
 
@@ -58,6 +58,12 @@ def _show_model(model: ModelFile, as_json: bool) -> None:
         markup=False,
     )
     stdout.print(", ".join(f"{count} {name}" for name, count in summary.operators.items()), markup=False)
+    if summary.rewritten:
+        stdout.print(f"Rewritten on opening: {', '.join(summary.rewritten)}.", markup=False)
+    if summary.quantization is not None:
+        ways = summary.quantization.ways(model.path)
+        stdout.print(f"Quantized already: {summary.quantization.describe()}.", markup=False)
+        stdout.print(f"To quantize it anew, give quantkit calibrate the floating-point model; {ways}.", markup=False)
 
 
 def _batch_axis(port: ModelInput) -> str:
@@ -67,9 +73,14 @@ def _batch_axis(port: ModelInput) -> str:
 
 def _show_run(calibration: Calibration, as_json: bool) -> None:
     from quantkit.cli.console import print_json, print_table, stdout
+    from quantkit.pipeline.artifact_record import read_artifacts
+    from quantkit.pipeline.run_directory import ARTIFACTS
 
+    assert calibration.folder is not None
+    layers = [(a, a.layers) for a in read_artifacts(calibration.folder / ARTIFACTS) if a.layers is not None]
     if as_json:
-        print_json(calibration.model_dump(mode="json"))
+        records = [{"target": a.target, "variant": a.variant, **own.to_dict()} for a, own in layers]
+        print_json({**calibration.model_dump(mode="json"), "layers": records})
         return
     rows = []
     for name, tensor in calibration.tensors.items():
@@ -85,3 +96,6 @@ def _show_run(calibration: Calibration, as_json: bool) -> None:
         f"{calibration.preprocess.describe()}",
         markup=False,
     )
+    for artifact, own in layers:
+        name = f"{artifact.target} ({artifact.variant})" if artifact.variant else artifact.target
+        stdout.print(f"{name}: {own.describe()}", markup=False)

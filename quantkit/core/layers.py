@@ -43,6 +43,18 @@ class Layers:
         name = next(name for name, own in self.left.items() if own == reason)
         return f"{name}: {reason}"
 
+    def by_reason(self) -> dict[str, list[str]]:
+        """Return the layers in floating point by reason, the most frequent reason first."""
+        names: dict[str, list[str]] = {}
+        for name, reason in self.left.items():
+            names.setdefault(reason, []).append(name)
+        return dict(sorted(names.items(), key=lambda item: -len(item[1])))
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Layers:
+        """Read what :meth:`to_dict` returned. Raises KeyError, TypeError or ValueError for anything else."""
+        return cls(int(record["total"]), {str(name): str(reason) for name, reason in dict(record["left"]).items()})
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as values for JSON."""
         return {"total": self.total, "quantized": self.quantized, "left": dict(self.left)}

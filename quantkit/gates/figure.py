@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from quantkit.core.comparison import Comparison, Interval, Latency, Row
+from quantkit.core.comparison import Comparison, Interval, Row
 from quantkit.gates.rule import metric_name
+from quantkit.gates.speed import reference_of, speedup_ends
 
 COMPARING = ("agreement", "sqnr_db", "worst_part_sqnr_db", "speedup")  # FP32 has none of these
 
@@ -85,23 +86,8 @@ def _ends(comparison: Comparison, row: Row, metric: str) -> tuple[float | None, 
     elif metric == "latency_ms.p50":
         return row.latency_ms.p50_low, row.latency_ms.p50_high
     elif head == "speedup":
-        return _speedup_ends(reference_of(comparison, row), row.latency_ms)
+        return speedup_ends(reference_of(comparison.rows, row), row.latency_ms)
     return (interval.low, interval.high) if interval else (None, None)
-
-
-def _speedup_ends(reference: Row | None, own: Latency) -> tuple[float | None, float | None]:
-    if reference is None:
-        return None, None
-    other = reference.latency_ms
-    if own.p50_low is None or own.p50_high is None or other.p50_low is None or other.p50_high is None:
-        return None, None
-    return other.p50_low / own.p50_high, other.p50_high / own.p50_low
-
-
-def reference_of(comparison: Comparison, row: Row, precision: str = "fp32") -> Row | None:
-    """Return the row of ``precision`` with the same target, device and batch; None if there is none."""
-    key = (row.target, row.device, row.batch)
-    return next((r for r in comparison.rows if (r.target, r.device, r.batch) == key and r.precision == precision), None)
 
 
 def counterpart(other: Comparison, row: Row) -> Row | None:

@@ -10,8 +10,9 @@ from typing import Literal
 
 from quantkit.core.comparison import Comparison, Row
 from quantkit.core.errors import BadConfig, GateFailed, NothingEvaluated
-from quantkit.gates.figure import Figure, counterpart, figure, reference_of
+from quantkit.gates.figure import Figure, counterpart, figure
 from quantkit.gates.rule import Rule
+from quantkit.gates.speed import reference_of
 
 Outcome = Literal["pass", "warn", "fail", "inconclusive", "not comparable", "no match"]
 
@@ -158,7 +159,9 @@ def _absolute(rule: Rule, row: Row, own: Figure) -> Verdict:
 def _against(rule: Rule, comparison: Comparison, row: Row, own: Figure, baseline: Comparison | None) -> Verdict:
     """Judge ``max_fall`` and ``max_rise``: the difference between the figure and another row's."""
     source = comparison if rule.against != "baseline" or baseline is None else baseline
-    peer = counterpart(source, row) if rule.against == "baseline" else reference_of(source, row, rule.against or "")
+    peer = (
+        counterpart(source, row) if rule.against == "baseline" else reference_of(source.rows, row, rule.against or "")
+    )
     other = figure(source, peer, rule.metric) if peer is not None else None
     if peer is None or other is None:
         return Verdict(rule, "no match", reason=f"{row.target} {row.precision} has nothing to be compared with")

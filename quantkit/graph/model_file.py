@@ -23,12 +23,12 @@ from quantkit.graph.batch_axes import BatchAxis, with_batch_axes
 from quantkit.graph.graph import Graph, subgraphs
 from quantkit.graph.model_io import ModelInput, check_input, described
 from quantkit.graph.normal_form.rewrite import in_normal_form
+from quantkit.graph.quantized import quantization_of
 from quantkit.graph.save import MODEL_FILE, save_model
 from quantkit.graph.untrusted import check_external, check_model, check_size, check_weights
 
 OLDEST_OPSET = 7  # the oldest that ONNX upgrades
 LARGEST_KEPT = 1024  # the most values that an initializer may have for ``without_weights`` to keep its data
-QUANTIZED_OPS = {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
 
 
 class Rewritten:
@@ -153,18 +153,20 @@ class ModelFile:
         return replace(self, weights=dict(weights))
 
 
-def open_model(path: Path, batch_axis: BatchAxis = None) -> ModelFile:
+def open_model(path: Path, batch_axis: BatchAxis = None, quantized_too: bool = False) -> ModelFile:
     """Read and check a floating-point ONNX file.
 
     Args:
         path: The file.
         batch_axis: Where the samples of a batch lie, if the user says so; see ``batch_axes.py``.
+        quantized_too: Accept a model that is quantized already, as it stands, to look at it.
 
     Returns:
         The checked file.
 
     Raises:
-        BadModel: The file is missing, not ONNX, truncated, already quantized, without inputs, or of an opset older than
+        BadModel: The file is missing, not ONNX, truncated, already quantized (unless ``quantized_too``), without
+            inputs, or of an opset older than
             OLDEST_OPSET; an input is of a type that cannot be fed; or its external data is missing or outside its
             folder.
         BadConfig: The model has no such batch axis.
@@ -176,16 +178,17 @@ def open_model(path: Path, batch_axis: BatchAxis = None) -> ModelFile:
     external = _external_files(path, proto)
     if 0 < opset < OLDEST_OPSET:
         raise BadModel(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
-    normal = in_normal_form(path, proto, opset)
+    quantization = quantization_of(proto)
+    if quantization is not None and not quantized_too:
+        raise BadModel(
+            f"{path} is quantized already ({quantization.describe()}).",
+            f"Give the floating-point model; {quantization.ways(path)}.",
+        )
+    normal = None if quantization is not None else in_normal_form(path, proto, opset)
     rewritten = None if normal is None else Rewritten(*normal)
     if normal is not None:
         proto, opset = normal[0], opset_of(normal[0])
     graph = Graph(proto.graph)
-    quantized = next(graph.of_type(*QUANTIZED_OPS), None)
-    if quantized is not None:
-        raise BadModel(
-            f"{path} is quantized already ({quantized.op_type} {quantized.name!r}).", "Give the floating-point model."
-        )
     if not graph.inputs:
         raise BadModel(f"{path} has no inputs.", "Export it with its input as a graph input.")
     stamps += stamps_of(*external)

@@ -10,6 +10,7 @@ from typing import Any
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.model_io import ModelInput
+from quantkit.graph.quantized import Quantization, graphs_of, quantization_of
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,20 @@ class Summary:
 
     Attributes:
         model: The model.
-        parameters: The number of values in all initializers.
-        operators: The number of nodes by operator, most frequent first.
+        parameters: The number of values in all initializers and Constant nodes, those of subgraphs included.
+        operators: The number of nodes by operator, most frequent first, those of subgraphs included.
+        quantization: How the model is quantized; None if it computes in floating point.
     """
 
     model: ModelFile
     parameters: int
     operators: dict[str, int]
+    quantization: Quantization | None
+
+    @property
+    def rewritten(self) -> tuple[str, ...]:
+        """What was done to the model when it was opened, in words."""
+        return () if self.model.rewritten is None else self.model.rewritten.done
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as values for JSON."""
@@ -39,6 +47,8 @@ class Summary:
             "inputs": [_described(own) for own in model.inputs],
             "outputs": [_described(own) for own in model.outputs],
             "operators": self.operators,
+            "rewritten": list(self.rewritten),
+            "quantized": None if self.quantization is None else self.quantization.to_dict(),
         }
 
 
@@ -48,6 +58,9 @@ def _described(own: ModelInput) -> dict[str, Any]:
 
 def summarize(model: ModelFile) -> Summary:
     """Count a model's parameters and operators."""
-    graph = model.graph_only.graph
-    operators = Counter(node.op_type for node in graph.node)
-    return Summary(model, sum(math.prod(tensor.dims) for tensor in graph.initializer), dict(operators.most_common()))
+    parameters, operators = 0, Counter[str]()
+    for graph in graphs_of(model.graph_only):
+        view = Graph(graph)
+        parameters += sum(math.prod(tensor.dims) for tensor in view.constants.values())
+        operators.update(node.op_type for node in view.nodes)
+    return Summary(model, parameters, dict(operators.most_common()), quantization_of(model.graph_only))

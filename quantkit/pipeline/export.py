@@ -11,13 +11,12 @@ from pathlib import Path
 from quantkit.config import Config
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BadConfig, BadModel, BadRun, TargetRefuses
+from quantkit.core.errors import BadConfig, BadModel, TargetRefuses
 from quantkit.core.files import digest_of, sha256_of, write_text
-from quantkit.core.layers import Layers
 from quantkit.core.progress import Progress, silent
-from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import ModelFile, open_model
+from quantkit.pipeline.artifact_record import read_artifact
 from quantkit.pipeline.replacement import new_artifact, recorded_files
 from quantkit.pipeline.run_directory import ARTIFACT_FILE
 from quantkit.pipeline.self_check import SelfCheck
@@ -164,11 +163,11 @@ def prepare_request(
 
 
 def _tell_layers(artifact: Artifact) -> None:
-    """Say how many layers are in INT8, as a warning if there is none."""
-    if artifact.layers is None or not artifact.layers.total:
+    """Say how many layers are in INT8, as a warning if none of them is."""
+    if artifact.layers is None:
         return
     line = f"{artifact.precision} for {artifact.target}: {artifact.layers.describe()}."
-    if artifact.layers.quantized:
+    if artifact.layers.quantized or not artifact.layers.total:
         log.info("%s", line)
     else:
         log.warning("NOTHING IS QUANTIZED. %s", line)
@@ -187,10 +186,10 @@ def _export_one(
     if target.is_users_own(precision):
         return target.export(model, recipe, precision, folder)
     fingerprint = _fingerprint(recipe, target, precision, variant)
-    existing = _read(folder, fingerprint)
+    existing = read_artifact(folder, fingerprint)
+    _refuse_changed_files(folder)
     if existing is not None:
         return existing
-    _refuse_changed_files(folder)
     with new_artifact(folder) as temporary:
         artifact = target.export(model, recipe, precision, temporary, variant)
         model.check_unchanged()
@@ -223,20 +222,3 @@ def _refuse_changed_files(folder: Path) -> None:
             raise BadConfig(
                 f"{folder / name} is not the file that quantkit wrote.", "Move or remove it, or give another -o."
             )
-
-
-def _read(folder: Path, fingerprint: str) -> Artifact | None:
-    try:
-        record = json.loads(read_file(folder / ARTIFACT_FILE, LARGEST_TEXT, BadRun, "record"))
-        if record["fingerprint"] != fingerprint or recorded_files(folder) is None:
-            return None
-        files = tuple(folder / name for name in record["files"])
-        layers = None if record["layers"] is None else Layers(record["layers"]["total"], dict(record["layers"]["left"]))
-        notes = tuple(record["notes"])
-        artifact = Artifact(record["target"], record["precision"], files, notes, record["variant"], layers)
-    except (OSError, ValueError, KeyError, TypeError, BadRun):
-        return None
-    if not files or not all(file.is_file() for file in files):
-        return None
-    _refuse_changed_files(folder)
-    return artifact

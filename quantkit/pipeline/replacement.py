@@ -87,11 +87,11 @@ def forget_results(folder: Path, precisions: Sequence[str]) -> None:
     """
     for name in RESULTS:
         (folder / name).unlink(missing_ok=True)
-    for target in _folders_in(folder / ARTIFACTS):
-        for artifact in _folders_in(target):
+    for target in folders_in(folder / ARTIFACTS):
+        for artifact in folders_in(target):
             if artifact.name.startswith(tuple(precisions)) and (artifact / ARTIFACT_FILE).is_file():
                 _remove_artifact(artifact)
-        for engine in _folders_in(target / "engines"):
+        for engine in folders_in(target / "engines"):
             if engine.name.startswith(tuple(precisions)) and (engine / "engine.json").is_file():
                 for name in ENGINE_FILES:
                     if _is_file_in(engine, name):
@@ -174,7 +174,7 @@ def _is_file_in(folder: Path, name: str) -> bool:
     return not any(path.is_symlink() for path in way) and way[-1].is_file()
 
 
-def _folders_in(folder: Path) -> list[Path]:
+def folders_in(folder: Path) -> list[Path]:
     """Return the subfolders, without links; none if ``folder`` is missing or a link itself."""
     if folder.is_symlink() or not folder.is_dir():
         return []

@@ -15,6 +15,8 @@ from quantkit.core.files import atomic_file, write_text
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.gates.document import GATE_FILE, gate_document, read_judged
+from quantkit.pipeline.artifact_record import read_artifacts
+from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import load_calibration, load_comparison, run_config
 
 log = logging.getLogger("quantkit")
@@ -55,7 +57,8 @@ def write_report(
     path = output if output is not None else folder / REPORT_FILE
     if thumbnails is None:
         thumbnails = run_config(folder).report.thumbnails
-    write_text(path, html_report(calibration, comparison, gate, thumbnails))
+    artifacts = read_artifacts(folder / ARTIFACTS)
+    write_text(path, html_report(calibration, comparison, gate, thumbnails, artifacts))
     if output is None:
         write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration))
     return path

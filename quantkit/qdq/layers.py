@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from quantkit.core.layers import Layers
-from quantkit.graph.graph import label, subgraphs
+from quantkit.graph.graph import Graph, label, subgraphs
 from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.placement import Placement
 
@@ -35,11 +35,20 @@ def layers_of(placement: Placement) -> Layers:
             total += 1
             if node.name not in placement.quantized:
                 left[node.name] = placement.left.get(node.name, "nothing around it is in INT8")
-        for inner in subgraphs(node):
-            for own in _weighted(inner):
-                total += 1
-                left[f"{node.name}/{label(own)}"] = f"inside a subgraph ({node.op_type})"
-    return Layers(total, left)
+    inner = inner_layers(placement.graph)
+    return Layers(total + len(inner), left | inner)
+
+
+def inner_layers(graph: Graph) -> dict[str, str]:
+    """Return the weighted layers in subgraphs, which no dialect quantizes, with the reason."""
+    left = {}
+    for node in graph.nodes:
+        for position, inner in enumerate(subgraphs(node)):
+            for number, own in enumerate(_weighted(inner)):
+                name = f"{label(node)}/{label(own)}"
+                name = f"{name} ({position}.{number})" if name in left else name
+                left[name] = f"inside a subgraph ({node.op_type})"
+    return left
 
 
 def _weighted(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from markupsafe import Markup
 
+from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import LAYER_SAMPLES, Comparison
 from quantkit.gates import GateResult
@@ -35,7 +37,11 @@ GLYPHS = (
 
 
 def html_report(
-    calibration: Calibration | None, comparison: Comparison | None, gate: GateResult | None, thumbnails: bool = True
+    calibration: Calibration | None,
+    comparison: Comparison | None,
+    gate: GateResult | None,
+    thumbnails: bool = True,
+    artifacts: Sequence[Artifact] = (),
 ) -> str:
     """Write the report as one HTML document. Names of models, tensors, classes and files are untrusted.
 
@@ -44,6 +50,7 @@ def html_report(
         comparison: The comparison, if there is one.
         gate: The gate's result, if there is one.
         thumbnails: Show thumbnails of the samples whose answers changed.
+        artifacts: The run's artifacts, whose records say which layers are in INT8.
 
     Returns:
         The HTML document.
@@ -80,6 +87,7 @@ def html_report(
         depth=Markup(depth_svg(series, targets)),
         narrow_depth=Markup(depth_svg(series, targets, narrow=True)),
         layer_samples=LAYER_SAMPLES,
+        layers=[(a.target, a.variant, a.layers) for a in artifacts if a.layers is not None],
         warnings=[w for source in (comparison, calibration) if source for w in source.warnings],
     )
 

@@ -49,6 +49,13 @@ def telling(row: Row, rows: Sequence[Row]) -> list[str]:
     return [text for key, text in parts.items() if len({getattr(r, key) for r in same}) > 1]
 
 
+def row_name(row: Row, rows: Sequence[Row]) -> str:
+    """Return ``INT8 on openvino``, with details that distinguish it from other rows of that name."""
+    name = f"{row.precision.upper()} on {row.target}"
+    details = telling(row, rows)
+    return f"{name} ({', '.join(details)})" if details else name
+
+
 def percent(share: float, digits: int = 1) -> str:
     """Format a share 0..1 as ``90.5 %``; never rounded up to 100 or down to 0."""
     return f"{_percent_number(share, digits)} %"

@@ -132,3 +132,26 @@ def test_json_tells_the_layers(tmp_path: Path, invoked: Quantkit) -> None:
     (artifact,) = json.loads(done.stdout)
     assert artifact["layers"]["total"] == 3
     assert artifact["layers"]["quantized"] == 3 - len(artifact["layers"]["left"])
+
+
+BRANCHES = {
+    "both, of the same names": """{ y = If(yes) <then_branch = a () => (float[N,24] p) { p = MatMul(x, w) },
+                             else_branch = b () => (float[N,24] p) { p = MatMul(x, w) }> }""",
+    "and one outside": """{ o = MatMul(x, m)  y = If(yes) <then_branch = a () => (float[N,24] p) { p = MatMul(o, w) },
+                             else_branch = b () => (float[N,24] q) { q = MatMul(x, w) }> }""",
+}
+
+
+@pytest.mark.parametrize(("which", "inside", "outside"), [("both, of the same names", 2, 0), ("and one outside", 2, 1)])
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino", "tensorrt"])
+def test_layers_in_branches_are_counted_for_every_target(
+    tmp_path: Path, which: str, inside: int, outside: int, target: str
+) -> None:
+    text = f"(float[N,16] x, bool yes) => (float[N,24] y) {BRANCHES[which]}"
+    constants = {"w": weights(16, 24), "m": weights(16, 16)}
+    feeds = X | {"yes": np.array(True)}
+    calibration = calibrated(network(text, constants), feeds, tmp_path, output=tmp_path / "run")
+    layers = qk.export(calibration, target, precisions=["int8"])[0].layers
+    assert layers is not None
+    assert (layers.total, layers.quantized) == (inside + outside, outside)
+    assert list(layers.left.values()) == ["inside a subgraph (If)"] * inside

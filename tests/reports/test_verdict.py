@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from quantkit.core.comparison import OutputError
+from quantkit.core.comparison import Latency, OutputError
 from quantkit.gates import GateResult
 from quantkit.measure.paired import change
+from quantkit.pipeline.comparison.rows import speed_warnings
 from quantkit.reports import wording
 from quantkit.reports.content.verdict import judge
 from tests.reports.builders import comparison, gated, reference_row, row
@@ -187,3 +188,37 @@ def test_the_command_line_warns_of_a_gate_that_noise_meets(
     print_gate(gated(MEETS, of=compared), compared, as_json=False)
     assert "The gate is passed." in capsys.readouterr().out
     assert any("Do not ship yet" in record.message for record in caplog.records) == warned
+
+
+def rounds(p50: float, low: float, high: float) -> Latency:
+    return Latency(p10=low, p50=p50, p90=high, p99=high, p50_low=low, p50_high=high)
+
+
+@pytest.mark.parametrize(
+    ("fp32", "int8", "said"),
+    [
+        (rounds(5.0, 4.9, 5.1), rounds(5.8, 5.7, 5.9), "is slower than FP32 here (0.86×)"),
+        (rounds(5.0, 4.0, 6.0), rounds(5.8, 4.7, 5.9), "is no faster than FP32 here (0.86×)"),  # rounds disagree
+        (rounds(5.0, 4.9, 5.1), rounds(4.9, 4.8, 5.0), "is no faster than FP32 here (1.02×)"),
+        (rounds(5.0, 4.9, 5.1), rounds(2.5, 2.4, 2.6), ""),
+    ],
+)
+def test_int8_that_is_not_faster_is_said_everywhere(fp32: Latency, int8: Latency, said: str) -> None:
+    measured = comparison(
+        reference_row(latency_ms=fp32, speedup=1.0), row(latency_ms=int8, speedup=fp32.p50 / int8.p50)
+    )
+    assert speed_warnings(measured.rows) == ([f"INT8 on openvino {said}."] if said else [])
+    judgement = judge(measured, gated(MEETS, of=measured))
+    assert judgement.headline == "Ship"
+    assert judgement.reason == f"the gate rule is met{f', though INT8 on openvino {said}' if said else ''}."
+    assert (said or "is 2.0x faster") in judgement.results[0]
+
+
+def test_each_batch_is_held_against_fp32_at_the_same_batch() -> None:
+    rows = (
+        reference_row(latency_ms=rounds(5.0, 4.9, 5.1), speedup=1.0),
+        reference_row(latency_ms=rounds(50.0, 49.0, 51.0), speedup=1.0, batch=8),
+        row(latency_ms=rounds(6.0, 5.9, 6.1), speedup=5 / 6),
+        row(latency_ms=rounds(20.0, 19.0, 21.0), speedup=2.5, batch=8),
+    )
+    assert speed_warnings(rows) == ["INT8 on openvino (batch 1) is slower than FP32 here (0.83×)."]

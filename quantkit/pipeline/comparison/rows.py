@@ -8,10 +8,12 @@ from quantkit.core.comparison import LayerError, Row
 from quantkit.core.decibels import FAR_DB, NOISE_DB, NOT_FINITE_DB
 from quantkit.core.figures import Metric
 from quantkit.core.wording import some
+from quantkit.gates.speed import not_faster
 from quantkit.measure.gpu import driver
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.comparison.evaluate import Evaluation
 from quantkit.pipeline.comparison.timing import Timed
+from quantkit.reports.wording import row_name
 from quantkit.targets.session import DeviceSession
 
 SAME_DB = 40.0  # FP32 in two runtimes differs by rounding alone, which is over 80 dB; TF32 is over 50 dB
@@ -131,6 +133,12 @@ def output_warnings(rows: Sequence[Row]) -> list[str]:
     if any(error.sqnr_db is not None and error.sqnr_db <= NOT_FINITE_DB for row in rows for error in row.outputs):
         warnings.append("Some outputs are not finite; their SQNR is given as -300 dB.")
     return warnings
+
+
+def speed_warnings(rows: Sequence[Row]) -> list[str]:
+    """Warn about INT8 that is not faster than FP32 of its target."""
+    told = [(row, not_faster(row, rows)) for row in rows if row.precision == "int8"]
+    return [f"{row_name(row, rows)} {slow}." for row, slow in told if slow]
 
 
 def _not_compared(row: Row, name: str) -> list[str]:

@@ -26,7 +26,7 @@ from quantkit.pipeline.comparison.evaluate import evaluate
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
 from quantkit.pipeline.comparison.layer_errors import LayerSamples, measure_layers
 from quantkit.pipeline.comparison.reference import Reference
-from quantkit.pipeline.comparison.rows import gpu_of, output_warnings, rows_of
+from quantkit.pipeline.comparison.rows import gpu_of, output_warnings, rows_of, speed_warnings
 from quantkit.pipeline.comparison.timing import time_candidates
 from quantkit.pipeline.export import calibrated_model
 from quantkit.tasks import AUTO, Task, task_for
@@ -118,6 +118,7 @@ def compare(
         *output_warnings(rows),
         *delivery_warnings(candidates, evaluation.first, prepared.model.fixed_batch),
         *fallback_warnings(rows),
+        *speed_warnings(rows),
     ]
     for warning in warnings:
         log.warning("%s", warning)

@@ -12,6 +12,7 @@ from quantkit.core.decibels import FAR_DB, NOISE_DB
 from quantkit.core.figures import Metric
 from quantkit.gates import GateResult, Verdict
 from quantkit.gates.rule import metric_name
+from quantkit.gates.speed import not_faster
 from quantkit.reports import wording
 
 MOST_NAMED_RULES = 3  # failed rules that the sentence names; the table of rules has all
@@ -55,7 +56,9 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
         if doubts:
             reason = f"{_passed(gate).removesuffix('.')}, but {_named(doubts)}."
             return Judgement("open", "Do not ship yet", reason, results)
-        return Judgement("ship", "Ship", _passed(gate), results)
+        slow = slow_rows(comparison) if comparison else []
+        passed = f"{_passed(gate).removesuffix('.')}, though {_named(slow)}." if slow else _passed(gate)
+        return Judgement("ship", "Ship", passed, results)
     failed = _failures(gate)
     if gate.exit_code == 1:
         return Judgement("stop", "Do not ship", f"the gate is not met: {failed}.", results)
@@ -74,6 +77,13 @@ def judged_rows(comparison: Comparison) -> list[Row]:
     """Return the INT8 rows; if there are none, all rows except FP32."""
     others = [row for row in comparison.rows if not row.is_reference]
     return [row for row in others if row.precision == "int8"] or others
+
+
+def slow_rows(comparison: Comparison) -> list[str]:
+    """Return a clause for each quantized row that is not faster than FP32 of its target."""
+    rows = comparison.rows
+    told = [(wording.row_name(row, rows), not_faster(row, rows)) for row in judged_rows(comparison)]
+    return [f"{name} {slow}" for name, slow in told if slow]
 
 
 def percent_digits(samples: int) -> int:
@@ -107,7 +117,7 @@ def _doubts(comparison: Comparison, gate: GateResult) -> list[str]:
     of_answers = rules & {"agreement", "sqnr_db", "worst_part_sqnr_db", *(metric.name for metric in comparison.metrics)}
     doubts = []
     for row in judged.values() if judged else judged_rows(comparison):
-        name, worst = _subject(row, comparison.rows), wording.worst_output(row)
+        name, worst = wording.row_name(row, comparison.rows), wording.worst_output(row)
         if worst is not None and worst[1] < NOISE_DB:
             doubts.append(f"{worst[0]} of {name} is noise ({wording.sqnr(worst[1])} dB)")
         elif worst is not None and worst[1] < FAR_DB and not of_answers:
@@ -138,7 +148,7 @@ def _named(items: Iterable[str]) -> str:
 def _result(row: Row, comparison: Comparison) -> str:
     """Describe the result of a row in a sentence or two."""
     digits = percent_digits(comparison.samples)
-    clauses = [wording.speed(row.speedup)]
+    clauses = [not_faster(row, comparison.rows) or wording.speed(row.speedup)]
     if row.agreement is not None:
         clauses.insert(0, f"agrees with FP32 on {wording.percent(row.agreement, digits)}")
     metric = next((metric for metric in wording.metrics_of(comparison) if metric.name in row.metrics), None)
@@ -148,7 +158,7 @@ def _result(row: Row, comparison: Comparison) -> str:
         caveat = _caveat(row, metric, comparison, digits)
     elif row.agreement is not None:
         clauses[0] += f" of {comparison.samples} unlabelled samples"
-    text = f"{_subject(row, comparison.rows)} {_listed(clauses)}.{caveat}"
+    text = f"{wording.row_name(row, comparison.rows)} {_listed(clauses)}.{caveat}"
     worst = wording.worst_output(row)
     if wording.has_broken_outputs(row):
         text += " Its outputs are not finite, or nothing but noise."
@@ -158,13 +168,6 @@ def _result(row: Row, comparison: Comparison) -> str:
     if row.precision == "int8" and not re.search(r"(?:u|s|i|int)8", row.executed_precision):
         text += f" It did not run in INT8, but in {row.executed_precision}."
     return text
-
-
-def _subject(row: Row, rows: Sequence[Row]) -> str:
-    """Return ``INT8 on openvino``, with details that distinguish it from other rows of that name."""
-    name = f"{row.precision.upper()} on {row.target}"
-    telling = wording.telling(row, rows)
-    return f"{name} ({', '.join(telling)})" if telling else name
 
 
 def _accuracy(row: Row, metric: Metric, digits: int) -> str:

@@ -28,6 +28,7 @@ from quantkit.targets.onnxruntime.regions import Regions, bias_add
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
 from quantkit.transforms.equalized import equalized
+from quantkit.transforms.hard_swish import shorten_hard_swish
 
 SEVEN_BITS, EIGHT_BITS = 63, 127  # the largest magnitude of a weight
 
@@ -77,6 +78,7 @@ def quantized_for_onnxruntime(
     biases = _biases(Graph(proto.graph), placement)
     insert_pairs(proto.graph, placement, lambda name: _affine(placement.group_range(name)), levels, biases)
     _remove_clamps(proto.graph, removed)
+    shorten_hard_swish(proto.graph)
     proto.producer_name = "quantkit"
     return Quantized(proto, layers_of(placement))
 

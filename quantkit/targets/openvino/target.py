@@ -91,6 +91,7 @@ class OpenVino(Target):
         if precision != "int8":
             self._save(read_onnx(model.source), folder, compress=precision == "fp16")
             return Artifact(self.name, precision, files)
+        from quantkit.qdq.layers import inner_layers
         from quantkit.targets.openvino.layers import meant_int8
 
         placement = variant or self.settings.placement[0]
@@ -110,7 +111,7 @@ class OpenVino(Target):
             made, own = self._without_offending(model, quantized, reason)
         made, kept = delivered(made, recipe.ranges)
         self._save(made, folder, compress=False)
-        meant = meant_int8(made)
+        meant = inner_layers(Graph(model.graph_only.graph)) | meant_int8(made)
         layers = Layers(len(meant), {name: reason for name, reason in meant.items() if reason})
         return Artifact(self.name, precision, files, notes + own + kept, placement, layers)
 
