@@ -258,11 +258,12 @@ def graph_of(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
         order = net.rng.permutation(len(net.nodes))
         net.nodes = [net.nodes[number] for number in order]
     names = list(dict.fromkeys(sorted(ends - {"x"}))) + (["x"] if "x" in ends else [])
+    unknown = ["N", *"hij"[: len(shape) - 1]]
     graph = helper.make_graph(
         net.nodes,
         f"seed {seed}",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *"hij"[: len(shape) - 1]]) for name in names],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape if name == "x" else unknown) for name in names],
         net.constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", net.opset)])

@@ -17,9 +17,8 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 8. Squeeze and excitation runs in INT8 as a whole, with pairs on the gate and on the tensor that it scales, if the
    product's consumers are quantized: a depthwise Conv has INT8 kernels only if its output is INT8. Otherwise, a Conv
    on one pixel is left in floating point, because a pair costs more there than INT8 saves.
-9. A ConvTranspose in groups is left in floating point: TensorRT for RTX 1.7 does not parse one with an INT8 weight.
-10. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
-    the Clip after a floating-point Conv incorrectly.
+9. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
+   the Clip after a floating-point Conv incorrectly.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ import numpy as np
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
-from quantkit.graph.graph import Graph, attribute
+from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.one_pixel import ONE_PIXEL_CONV, one_pixel_convs
 from quantkit.graph.operators import WEIGHTED
@@ -46,8 +45,6 @@ from quantkit.targets.tensorrt.qdq.squeeze_excitation import place_gates
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
 from quantkit.transforms.equalized import equalized
-
-GROUPED = "TensorRT takes no INT8 weight for a ConvTranspose in groups"
 
 
 def quantized_for_tensorrt(
@@ -79,10 +76,9 @@ def quantized_for_tensorrt(
     unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}
     noise = Noise(histograms, channels)
     one_pixel = dict.fromkeys(one_pixel_convs(graph), ONE_PIXEL_CONV)
-    grouped = [node.name for node in graph.of_type("ConvTranspose") if attribute(node, "group", 1) > 1]
 
     def place(left: dict[str, str]) -> Placement:
-        placement = Placement(graph, ranges, dict.fromkeys(grouped, GROUPED) | one_pixel | left, noise, symmetric=True)
+        placement = Placement(graph, ranges, one_pixel | left, noise, symmetric=True)
         placement.place()
         place_gates(placement, set(left))
         pair_sums_in_chains(placement)
