@@ -22,6 +22,7 @@ from quantkit.graph.graph import Graph, attribute, captured_names, held_tensor, 
 from quantkit.graph.model_file import ModelFile, without_weights
 from quantkit.graph.normal_form.sorting import sort_nodes
 from quantkit.graph.renaming import rename
+from quantkit.transforms.batch_transposes import transpose_in_float
 from quantkit.transforms.beyond_half import LARGEST_HALF, beyond_half
 from quantkit.transforms.folding import fold_batch_norms, simplify_batch_norms
 from quantkit.transforms.prepare import constants_to_initializers, drop_constant_inputs, ensure_names, name_own_domain
@@ -86,9 +87,11 @@ def half_precision(
     if strongly_typed:
         return strongly_typed_half(model.load(), str(model.path), ranges)
     try:
-        return _without_refused(
+        half = _without_refused(
             model.load, lambda proto, kept: _converted(proto, set(), kept, infer=not model.is_external), ranges or {}
         )
+        transpose_in_float(half.proto.graph)
+        return half
     except Exception as error:
         raise TargetRefuses(
             f"{model.path} cannot be converted to FP16 ({line_of(error) or type(error).__name__}).",
