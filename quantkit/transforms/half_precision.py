@@ -33,6 +33,8 @@ FLOAT_ONLY = {
 }  # fmt: skip
 REFUSED_NODE = re.compile(r"node name: ([^)]+)\)")
 MOST_REFUSED = 32
+INSERTED_HALF = re.compile(r"graph_input_cast_\d+$|.*_cast_to_fp16$")  # a tensor of a Cast to FP16
+INSERTED_FLOAT = re.compile(r"graph_output_cast_\d+$|.*_cast_to_fp32$")
 CONVERTERS_OWN = re.compile(r"graph_(input|output)_cast_?\d+$|.*_cast_to_(fp16|fp32|bfloat16)(_node)?$")
 
 
@@ -215,21 +217,36 @@ def _converted(proto: onnx.ModelProto, also: set[str], kept: Mapping[str, str], 
 
 
 def _join_islands(graph: onnx.GraphProto) -> None:
-    """Remove the casts to FP16 and back that the converter puts between two nodes that stay in FP32."""
-    to_half = [node for node in graph.node if _is_cast(node, TensorProto.FLOAT16, "_cast_to_fp16")]
+    """Remove the casts to FP16 and back that the converter puts around and between nodes that stay in FP32."""
+    to_half = [node for node in graph.node if _is_cast(node, TensorProto.FLOAT16, INSERTED_HALF)]
     halves = {node.output[0]: node.input[0] for node in to_half}
-    # The converter names a cast's other end: the tensor before it for "_to_fp16", the tensor behind it for "_to_fp32".
-    back = {
-        node.output[0]: halves[node.input[0]]
-        for node in graph.node
-        if node.input and node.input[0] in halves and _is_cast(node, TensorProto.FLOAT, "_cast_to_fp32")
-    }
+    outputs = {value.name for value in graph.output}
+    computed = {name for node in graph.node for name in node.output}
+    captured = {name for node in graph.node for name in captured_names(node)}
+    joined: dict[str, str] = {}
     for node in graph.node:
-        node.input[:] = [back.get(name, name) for name in node.input]
-    read = {name for node in graph.node for name in (*node.input, *captured_names(node))}
-    read |= {value.name for value in graph.output}
-    kept = [node for node in graph.node if not (node.output and node.output[0] in {*back, *halves} - read)]
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+        if not _is_cast(node, TensorProto.FLOAT, INSERTED_FLOAT) or node.input[0] not in halves:
+            continue
+        source, target = halves[node.input[0]], node.output[0]
+        if {source, target} & captured:
+            continue
+        if target not in outputs:
+            joined[target] = source
+        elif source in computed and source not in joined:
+            joined[source] = target  # what stays in FP32 gives the output itself
+        else:
+            continue
+        node.output[0] = ""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [joined.get(joined.get(name, name), joined.get(name, name)) for name in names]
+    _drop_nodes(graph, lambda node: node.op_type == "Cast" and not node.output[0])
+    read = {name for node in graph.node for name in (*node.input, *captured_names(node))} | outputs
+    _drop_nodes(graph, lambda node: bool(node.output) and node.output[0] in halves.keys() - read)
+
+
+def _drop_nodes(graph: onnx.GraphProto, is_needless: Callable[[onnx.NodeProto], bool]) -> None:
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node if not is_needless(node)]
     del graph.node[:]
     graph.node.extend(kept)
     made = {name for node in kept for name in node.output}
@@ -238,10 +255,10 @@ def _join_islands(graph: onnx.GraphProto) -> None:
     graph.value_info.extend(known)
 
 
-def _is_cast(node: onnx.NodeProto, to: int, suffix: str) -> bool:
+def _is_cast(node: onnx.NodeProto, to: int, inserted: re.Pattern[str]) -> bool:
     """True if a node is a Cast that the converter has inserted."""
     to_this = node.op_type == "Cast" and any(own.name == "to" and own.i == to for own in node.attribute)
-    return to_this and any(name.endswith(suffix) for name in (*node.input, *node.output))
+    return to_this and any(inserted.match(name) for name in (*node.input, *node.output))
 
 
 def _set_aside(graph: onnx.GraphProto) -> dict[str, str]:
