@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import quantkit as qk
+from quantkit.core.artifact import Artifact
 from quantkit.core.errors import TargetRefuses
 from quantkit.graph.model_file import open_model
 from quantkit.pipeline.run_files import SAMPLE_FILE, load_calibration
@@ -132,3 +133,21 @@ def test_json_tells_the_layers(tmp_path: Path, invoked: Quantkit) -> None:
     (artifact,) = json.loads(done.stdout)
     assert artifact["layers"]["total"] == 3
     assert artifact["layers"]["quantized"] == 3 - len(artifact["layers"]["left"])
+
+
+@pytest.mark.parametrize(
+    ("precision", "factor", "said"),
+    [
+        ("int8", np.nan, "holds NaN or Inf, or noise where FP32 is zero: measure it"),
+        ("fp16", np.inf, "holds NaN or Inf, or noise where FP32 is zero: fp16 does not hold this model's values"),
+        ("fp16", 2.0, "is 0.0 dB from FP32: fp16 does not hold this model's values"),
+    ],
+)
+def test_far_outputs_are_told_in_words(tmp_path: Path, precision: str, factor: float, said: str) -> None:
+    """An artifact that computes something else says how far it is, without a stand-in for what is not finite."""
+    onnx.save(network(TEXT, CONSTANTS), tmp_path / "m.onnx")
+    onnx.save(network(TEXT, {**CONSTANTS, "s": CONSTANTS["s"] * np.float32(factor)}), tmp_path / "other.onnx")
+    artifact = Artifact("onnxruntime", precision, (tmp_path / "other.onnx",))
+    check = SelfCheck(open_model(tmp_path / "m.onnx"), {"x": X["x"][:1]})
+    (sentence,) = check.warnings(OnnxRuntime(), artifact)
+    assert said in sentence
