@@ -151,3 +151,16 @@ def test_far_outputs_are_told_in_words(tmp_path: Path, precision: str, factor: f
     check = SelfCheck(open_model(tmp_path / "m.onnx"), {"x": X["x"][:1]})
     (sentence,) = check.warnings(OnnxRuntime(), artifact)
     assert said in sentence
+
+
+@pytest.mark.openvino
+def test_layers_have_the_models_own_names(tmp_path: Path) -> None:
+    """OpenVINO's frontend calls a layer with a bias by a name of its own."""
+    pytest.importorskip("openvino")
+    text = "(float[N,16] x) => (float[N,8] y) { a = Gemm(x, w, b)  y = Gemm(a, v, c) }"
+    model = network(text, {"w": weights(16, 24), "b": weights(24, 1)[:, 0], "v": weights(24, 8), "c": np.ones(8)})
+    for node in model.graph.node:
+        node.name = f"/layer/{node.output[0]}"
+    (artifact,) = qk.export(calibrated(model, X, tmp_path), "openvino", precisions=("int8",), output=tmp_path / "out")
+    assert artifact.layers is not None
+    assert list(artifact.layers.left) == ["/layer/y"]

@@ -91,7 +91,7 @@ class OpenVino(Target):
         if precision != "int8":
             self._save(read_onnx(model.source), folder, compress=precision == "fp16")
             return Artifact(self.name, precision, files)
-        from quantkit.targets.openvino.layers import meant_int8
+        from quantkit.targets.openvino.layers import BIAS_ADDED, meant_int8
 
         placement = variant or self.settings.placement[0]
         seven_bit = saturates_u8s8()
@@ -111,7 +111,8 @@ class OpenVino(Target):
         made, kept = delivered(made, recipe.ranges)
         self._save(made, folder, compress=False)
         meant = meant_int8(made)
-        layers = Layers(len(meant), {name: reason for name, reason in meant.items() if reason})
+        left = {name.removesuffix(BIAS_ADDED): reason for name, reason in meant.items() if reason}
+        layers = Layers(len(meant), left)
         return Artifact(self.name, precision, files, notes + own + kept, placement, layers)
 
     def load(self, artifact: Artifact, device: str) -> TimedSession:
