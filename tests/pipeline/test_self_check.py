@@ -164,3 +164,11 @@ def test_layers_have_the_models_own_names(tmp_path: Path) -> None:
     (artifact,) = qk.export(calibrated(model, X, tmp_path), "openvino", precisions=("int8",), output=tmp_path / "out")
     assert artifact.layers is not None
     assert list(artifact.layers.left) == ["/layer/y"]
+
+
+def test_an_output_that_is_a_sequence_is_passed_over(tmp_path: Path) -> None:
+    ports = "(float[N,16] x) => (float[N,24] y, seq(float[N,8]) z)"
+    text = f"{ports} {{ y = MatMul(x, w) z = SplitToSequence<axis=1>(y, k) }}"
+    model = network(text, {"w": weights(16, 24), "k": np.array(8)})
+    (artifact,) = qk.export(calibrated(model, X, tmp_path), "onnxruntime", precisions=["int8"], output=tmp_path)
+    assert not any("first calibration sample" in note for note in artifact.notes)
