@@ -92,6 +92,11 @@ def check_input(value: onnx.ValueInfoProto) -> None:
             f"The model input {value.name!r} is of type {_type_name(value)}, which quantkit cannot feed.",
             "Export the model with inputs of floating-point numbers, integers or booleans.",
         )
+    if not value.type.tensor_type.HasField("shape"):
+        raise BadModel(
+            f"The model input {value.name!r} does not say how many dimensions it has.",
+            "Export the model with a shape for each input; sizes in it may be dynamic.",
+        )
 
 
 def _type_name(value: onnx.ValueInfoProto) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from quantkit.core.artifact import Artifact
-from quantkit.core.decibels import FAR_DB, decibels, energy, noise_energy
+from quantkit.core.decibels import FAR_DB, NOT_FINITE_DB, decibels, energy, noise_energy
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
@@ -21,6 +21,8 @@ from quantkit.runtime.session import ReferenceSession
 from quantkit.targets.base import Target
 
 log = logging.getLogger("quantkit")
+
+REFERENCE = "onnxruntime"  # whose FP32 all are measured against
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -75,12 +77,17 @@ class SelfCheck:
         worst = min(self._ratios(outputs).items(), key=lambda item: item[1], default=None)
         if worst is None or worst[1] >= FAR_DB:
             return ()
-        hint = (
-            "measure it with quantkit compare, and leave layers in floating point with --exclude"
-            if artifact.precision == "int8"
-            else f"{target.name} computes this model otherwise than onnxruntime"
-        )
-        return (f"On the first calibration sample, the output {worst[0]!r} is {worst[1]:.1f} dB from FP32: {hint}.",)
+        if artifact.precision == "int8":
+            hint = "measure it with quantkit compare, and leave layers in floating point with --exclude"
+        elif target.name == REFERENCE:
+            hint = f"{artifact.precision} does not hold this model's values"
+        else:
+            hint = f"{target.name} computes this model otherwise than {REFERENCE}"
+        name, ratio = worst
+        far = f"is {ratio:.1f} dB from FP32"
+        if ratio <= NOT_FINITE_DB:
+            far = "holds NaN or Inf, or noise where FP32 is zero"
+        return (f"On the first calibration sample, the output {name!r} {far}: {hint}.",)
 
     @cached_property
     def _is_valid(self) -> bool:
@@ -105,7 +112,9 @@ class SelfCheck:
         found = {}
         for name, exact in self._reference.items():
             own = outputs.get(name)
-            if own is not None and exact.dtype.kind == "f" and exact.shape == own.shape and exact.size:
+            if not isinstance(exact, np.ndarray) or not isinstance(own, np.ndarray):
+                continue  # a sequence of tensors
+            if exact.dtype.kind == "f" and exact.shape == own.shape and exact.size:
                 finite = np.isfinite(exact)
                 expected, other = np.where(finite, exact, 0), np.where(finite, own, 0)
                 ratio = decibels(energy(expected), noise_energy(expected, other))

@@ -28,6 +28,7 @@ from quantkit.graph.operators import (
 from quantkit.qdq.noise import RUINED, RUINED_PART, Noise
 
 SMALLEST_MATRIX = 16  # rule 7
+STACK_OF_MATRICES = "its weight is a stack of matrices"
 SMALL_MATRIX = f"its weight has fewer than {SMALLEST_MATRIX} rows or columns, where INT8 gains nothing"
 RUINS = "rounding "  # how every reason begins that speaks of noise
 SMALLEST_SCALE = 2.0**-100  # below it, products of scales leave FP32
@@ -100,6 +101,8 @@ class Placement:
         weight = self.graph.initializers.get(operand(node, 1))
         if weight is None:
             lacking = [name for name in node.input[:2] if name not in self.ranges]
+            if lacking and node.input[0] in self.graph.constants:
+                return "its weight is the left factor"
             return f"no range was calibrated for {lacking[0]}" if lacking else ""
         if weight.data_type != TensorProto.FLOAT:
             return f"its weight is {TensorProto.DataType.Name(weight.data_type)}"
@@ -283,6 +286,12 @@ def moves_values(node: onnx.NodeProto) -> bool:
     A part of a tensor may have a smaller range, and so needs its own pair.
     """
     return commutes_with_rounding(node) and not parts_a_tensor(node)
+
+
+def stacked_weights(graph: Graph) -> dict[str, int]:
+    """Return the MatMuls whose weight has more than two axes, each with the number of matrices in it."""
+    weights = {node.name: graph.initializers.get(operand(node, 1)) for node in graph.of_type("MatMul")}
+    return {name: math.prod(own.dims[:-2]) for name, own in weights.items() if own is not None and len(own.dims) > 2}
 
 
 def is_small(weight: onnx.TensorProto) -> bool:

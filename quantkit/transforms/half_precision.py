@@ -22,6 +22,7 @@ from quantkit.graph.graph import Graph, attribute, captured_names, held_tensor, 
 from quantkit.graph.model_file import ModelFile, without_weights
 from quantkit.graph.normal_form.sorting import sort_nodes
 from quantkit.graph.renaming import rename
+from quantkit.transforms.batch_transposes import transpose_in_float
 from quantkit.transforms.beyond_half import LARGEST_HALF, beyond_half
 from quantkit.transforms.folding import fold_batch_norms, simplify_batch_norms
 from quantkit.transforms.prepare import constants_to_initializers, drop_constant_inputs, ensure_names, name_own_domain
@@ -32,10 +33,16 @@ FLOAT_ONLY = {
 }  # fmt: skip
 REFUSED_NODE = re.compile(r"node name: ([^)]+)\)")
 MOST_REFUSED = 32
+<<<<<<< HEAD
 # The names of casts and their tensors, in onnxruntime 1.24 and newer and in older ones.
 CONVERTERS_OWN = re.compile(r".*(^|_)(input|output)_cast_?\d+$|.*_cast_to_(fp16|fp32|bfloat16)(_node)?$")
 TO_HALF = re.compile(r".*(_cast_to_fp16_node|_output_cast\d+)$")
 TO_FLOAT = re.compile(r".*(_cast_to_fp32_node|_input_cast\d+)$")
+=======
+INSERTED_HALF = re.compile(r"graph_input_cast_\d+$|.*_cast_to_fp16$")  # a tensor of a Cast to FP16
+INSERTED_FLOAT = re.compile(r"graph_output_cast_\d+$|.*_cast_to_fp32$")
+CONVERTERS_OWN = re.compile(r"graph_(input|output)_cast_?\d+$|.*_cast_to_(fp16|fp32|bfloat16)(_node)?$")
+>>>>>>> eyes
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +96,11 @@ def half_precision(
     if strongly_typed:
         return strongly_typed_half(model.load(), str(model.path), ranges)
     try:
-        return _without_refused(
+        half = _without_refused(
             model.load, lambda proto, kept: _converted(proto, set(), kept, infer=not model.is_external), ranges or {}
         )
+        transpose_in_float(half.proto.graph)
+        return half
     except Exception as error:
         raise TargetRefuses(
             f"{model.path} cannot be converted to FP16 ({line_of(error) or type(error).__name__}).",
@@ -215,6 +224,7 @@ def _converted(proto: onnx.ModelProto, also: set[str], kept: Mapping[str, str], 
 
 
 def _join_islands(graph: onnx.GraphProto) -> None:
+<<<<<<< HEAD
     """Remove the casts to FP16 and back that the converter puts between two nodes that stay in FP32."""
     to_half = [node for node in graph.node if _is_cast(node, TensorProto.FLOAT16, TO_HALF)]
     halves = {node.output[0]: node.input[0] for node in to_half}
@@ -223,12 +233,38 @@ def _join_islands(graph: onnx.GraphProto) -> None:
         for node in graph.node
         if node.input and node.input[0] in halves and _is_cast(node, TensorProto.FLOAT, TO_FLOAT)
     }
+=======
+    """Remove the casts to FP16 and back that the converter puts around and between nodes that stay in FP32."""
+    to_half = [node for node in graph.node if _is_cast(node, TensorProto.FLOAT16, INSERTED_HALF)]
+    halves = {node.output[0]: node.input[0] for node in to_half}
+    outputs = {value.name for value in graph.output}
+    computed = {name for node in graph.node for name in node.output}
+    captured = {name for node in graph.node for name in captured_names(node)}
+    joined: dict[str, str] = {}
+>>>>>>> eyes
     for node in graph.node:
-        node.input[:] = [back.get(name, name) for name in node.input]
-    read = {name for node in graph.node for name in (*node.input, *captured_names(node))}
-    read |= {value.name for value in graph.output}
-    kept = [node for node in graph.node if not (node.output and node.output[0] in {*back, *halves} - read)]
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+        if not _is_cast(node, TensorProto.FLOAT, INSERTED_FLOAT) or node.input[0] not in halves:
+            continue
+        source, target = halves[node.input[0]], node.output[0]
+        if {source, target} & captured:
+            continue
+        if target not in outputs:
+            joined[target] = source
+        elif source in computed and source not in joined:
+            joined[source] = target  # what stays in FP32 gives the output itself
+        else:
+            continue
+        node.output[0] = ""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [joined.get(joined.get(name, name), joined.get(name, name)) for name in names]
+    _drop_nodes(graph, lambda node: node.op_type == "Cast" and not node.output[0])
+    read = {name for node in graph.node for name in (*node.input, *captured_names(node))} | outputs
+    _drop_nodes(graph, lambda node: bool(node.output) and node.output[0] in halves.keys() - read)
+
+
+def _drop_nodes(graph: onnx.GraphProto, is_needless: Callable[[onnx.NodeProto], bool]) -> None:
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node if not is_needless(node)]
     del graph.node[:]
     graph.node.extend(kept)
     made = {name for node in kept for name in node.output}
@@ -237,10 +273,17 @@ def _join_islands(graph: onnx.GraphProto) -> None:
     graph.value_info.extend(known)
 
 
+<<<<<<< HEAD
 def _is_cast(node: onnx.NodeProto, to: int, named: re.Pattern[str]) -> bool:
     """True if a node is a Cast that the converter has inserted."""
     to_this = node.op_type == "Cast" and any(own.name == "to" and own.i == to for own in node.attribute)
     return to_this and named.match(node.name) is not None
+=======
+def _is_cast(node: onnx.NodeProto, to: int, inserted: re.Pattern[str]) -> bool:
+    """True if a node is a Cast that the converter has inserted."""
+    to_this = node.op_type == "Cast" and any(own.name == "to" and own.i == to for own in node.attribute)
+    return to_this and any(inserted.match(name) for name in (*node.input, *node.output))
+>>>>>>> eyes
 
 
 def _set_aside(graph: onnx.GraphProto) -> dict[str, str]:

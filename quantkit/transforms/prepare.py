@@ -7,7 +7,7 @@ from onnx import version_converter
 
 from quantkit.core.errors import TargetRefuses
 from quantkit.graph.graph import graphs_of, held_tensor, unique_name
-from quantkit.graph.model_file import ModelFile
+from quantkit.graph.model_file import ModelFile, without_weights
 from quantkit.graph.operators import is_default_domain
 from quantkit.transforms.folding import fold_arithmetic, fold_batch_norms, plain_gemms
 
@@ -57,7 +57,11 @@ def lower_opset(proto: onnx.ModelProto) -> None:
     for entry in proto.opset_import:
         newer = entry.domain in ("", "ai.onnx") and entry.version > QDQ_NEWEST_OPSET
         if newer and all(_is_known(node, QDQ_NEWEST_OPSET) for node in nodes):
-            entry.version = QDQ_NEWEST_OPSET
+            stated, entry.version = entry.version, QDQ_NEWEST_OPSET
+            try:  # an operator may have had fewer types then
+                onnx.shape_inference.infer_shapes(without_weights(proto), check_type=True, strict_mode=True)
+            except Exception:  # noqa: BLE001  (whatever it says, the model stays as it was)
+                entry.version = stated
 
 
 def _is_known(node: onnx.NodeProto, opset: int) -> bool:

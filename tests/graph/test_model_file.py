@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BadInput, BadModel
 from quantkit.core.statistics.clamp import Clamp
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import open_model
@@ -164,3 +164,15 @@ def test_outputs_whose_shape_hangs_on_the_values_are_followed(tmp_path: Path) ->
     for positives in (1, 3, 3, 0, 2):
         row = np.array([[1.0] * positives + [-1.0] * (4 - positives)], np.float32)
         assert runner.run({"input": row})["kept"].size == positives
+
+
+def test_an_input_without_a_shape_is_refused(tmp_path: Path) -> None:
+    """A scalar, which has a shape of no dimensions, is none."""
+    model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> g (float x) => (float y) { y = Relu(x) }')
+    model.graph.input[0].type.tensor_type.shape.SetInParent()
+    onnx.save(model, tmp_path / "m.onnx")
+    assert open_model(tmp_path / "m.onnx").inputs[0].shape == ()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(BadModel, match="does not say how many dimensions it has"):
+        open_model(tmp_path / "m.onnx")

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import quantkit as qk
+from quantkit.core.artifact import Artifact
 from quantkit.core.errors import TargetRefuses
 from quantkit.graph.model_file import open_model
 from quantkit.pipeline.run_files import SAMPLE_FILE, load_calibration
@@ -134,6 +135,7 @@ def test_json_tells_the_layers(tmp_path: Path, invoked: Quantkit) -> None:
     assert artifact["layers"]["quantized"] == 3 - len(artifact["layers"]["left"])
 
 
+<<<<<<< HEAD
 BRANCHES = {
     "both, of the same names": """{ y = If(yes) <then_branch = a () => (float[N,24] p) { p = MatMul(x, w) },
                              else_branch = b () => (float[N,24] p) { p = MatMul(x, w) }> }""",
@@ -155,3 +157,42 @@ def test_layers_in_branches_are_counted_for_every_target(
     assert layers is not None
     assert (layers.total, layers.quantized) == (inside + outside, outside)
     assert list(layers.left.values()) == ["inside a subgraph (If)"] * inside
+=======
+@pytest.mark.parametrize(
+    ("precision", "factor", "said"),
+    [
+        ("int8", np.nan, "holds NaN or Inf, or noise where FP32 is zero: measure it"),
+        ("fp16", np.inf, "holds NaN or Inf, or noise where FP32 is zero: fp16 does not hold this model's values"),
+        ("fp16", 2.0, "is 0.0 dB from FP32: fp16 does not hold this model's values"),
+    ],
+)
+def test_far_outputs_are_told_in_words(tmp_path: Path, precision: str, factor: float, said: str) -> None:
+    """An artifact that computes something else says how far it is, without a stand-in for what is not finite."""
+    onnx.save(network(TEXT, CONSTANTS), tmp_path / "m.onnx")
+    onnx.save(network(TEXT, {**CONSTANTS, "s": CONSTANTS["s"] * np.float32(factor)}), tmp_path / "other.onnx")
+    artifact = Artifact("onnxruntime", precision, (tmp_path / "other.onnx",))
+    check = SelfCheck(open_model(tmp_path / "m.onnx"), {"x": X["x"][:1]})
+    (sentence,) = check.warnings(OnnxRuntime(), artifact)
+    assert said in sentence
+
+
+@pytest.mark.openvino
+def test_layers_have_the_models_own_names(tmp_path: Path) -> None:
+    """OpenVINO's frontend calls a layer with a bias by a name of its own."""
+    pytest.importorskip("openvino")
+    text = "(float[N,16] x) => (float[N,8] y) { a = Gemm(x, w, b)  y = Gemm(a, v, c) }"
+    model = network(text, {"w": weights(16, 24), "b": weights(24, 1)[:, 0], "v": weights(24, 8), "c": np.ones(8)})
+    for node in model.graph.node:
+        node.name = f"/layer/{node.output[0]}"
+    (artifact,) = qk.export(calibrated(model, X, tmp_path), "openvino", precisions=("int8",), output=tmp_path / "out")
+    assert artifact.layers is not None
+    assert list(artifact.layers.left) == ["/layer/y"]
+
+
+def test_an_output_that_is_a_sequence_is_passed_over(tmp_path: Path) -> None:
+    ports = "(float[N,16] x) => (float[N,24] y, seq(float[N,8]) z)"
+    text = f"{ports} {{ y = MatMul(x, w) z = SplitToSequence<axis=1>(y, k) }}"
+    model = network(text, {"w": weights(16, 24), "k": np.array(8)})
+    (artifact,) = qk.export(calibrated(model, X, tmp_path), "onnxruntime", precisions=["int8"], output=tmp_path)
+    assert not any("first calibration sample" in note for note in artifact.notes)
+>>>>>>> eyes

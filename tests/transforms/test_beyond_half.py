@@ -102,3 +102,32 @@ def test_inputs_and_constants_that_are_outputs(tmp_path: Path) -> None:
     assert [value.name for value in half.graph.output] == ["y", "x", "c"]
     for exact, found in zip(outputs(model, feed), outputs(half, feed, optimized=False), strict=True):
         assert np.allclose(exact, found, atol=1e-2)
+
+
+@pytest.mark.parametrize("strongly_typed", [False, True])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("(float[N,8] x) => (float[N,8] y) { a = MatMul(x, tiny) r = Relu(a) y = MatMul(r, large) }", 1e-12),
+        ("(float[N,8] x) => (float[N,8] y) { a = MatMul(x, large) r = Relu(a) y = MatMul(r, tiny) }", 1e12),
+        ("(float[N,8] x) => (float[N,8] y) { r = Relu(x) y = MatMul(r, large) }", 1.0),
+        ("(float[N,8] x) => (float[N,8] y, float[N,8] z) { y = MatMul(x, large) z = Relu(y) }", 1.0),
+        ("(float[N,8] x) => (float[N,8] y, float[N,8] z) { y = MatMul(x, large) s = Mul(y, k) z = Tanh(s) }", 1.0),
+    ],
+    ids=["tiny input", "large input", "large output", "an output read on", "an output read in FP16"],
+)
+def test_ports_beyond_half_are_not_cast(tmp_path: Path, text: str, size: float, strongly_typed: bool) -> None:
+    """What stays in FP32 reads the model's inputs and gives its outputs without a way through FP16."""
+    constants = {"tiny": weights(8, 8) * np.float32(1e-4), "large": weights(8, 8) * np.float32(1e7), "k": 1e-6}
+    model = network(text, constants)
+    x = {"x": (np.random.default_rng(2).normal(size=(6, 8)) * size).astype(np.float32)}
+    tensors = [name for node in model.graph.node for name in node.output]
+    seen = onnx.ModelProto.FromString(model.SerializeToString())
+    del seen.graph.output[:]
+    seen.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in tensors)
+    values = {**x, **dict(zip(tensors, outputs(seen, x), strict=True))}
+    ranges = {n: TensorRange(float(np.abs(v).max()), float(v.min()), float(v.max())) for n, v in values.items()}
+    half = half_precision(opened(model, tmp_path), strongly_typed, ranges).proto
+    onnx.checker.check_model(half, full_check=True)
+    for exact, found in zip(outputs(model, x), outputs(half, x, optimized=not strongly_typed), strict=True):
+        assert db(exact, found) > 50

@@ -15,7 +15,8 @@ cost only inside a region:
    removed.
 5. Values of a tensor that is gated by itself, as in HardSwish, are cut off below the number where the gate closes.
 6. A Conv on one pixel, as in squeeze and excitation, stays in floating point: it takes no time, and its sums no noise.
-   ConvTranspose, and every other operator, has no integer kernel, so nothing around it gets a pair for its sake.
+   ConvTranspose, and every other operator, has no integer kernel, so nothing around it gets a pair for its sake; nor
+   has a MatMul whose weight has more than two axes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from quantkit.graph.operators import (
     is_default_domain,
 )
 from quantkit.qdq.noise import Noise
-from quantkit.qdq.placement import Placement
+from quantkit.qdq.placement import STACK_OF_MATRICES, Placement, stacked_weights
 
 JOINING = AVERAGE_POOLS | {"Add", "Concat", "LeakyRelu", "Mul", "Sigmoid"}
 NO_BYTES = {"GatherElements", "GatherND"}  # move values, but are not computed in integers
@@ -67,6 +68,8 @@ class Regions:
             self.placement.left.setdefault(node.name, "onnxruntime has no integer kernel for ConvTranspose")
         for name in one_pixel_convs(self.graph):
             self.placement.left.setdefault(name, ONE_PIXEL_CONV)
+        for name in stacked_weights(self.graph):  # the kernel that gives floats refuses them
+            self.placement.left.setdefault(name, STACK_OF_MATRICES)
         for node in self.graph.of_type(*PRODUCTS):
             if node.name not in self.placement.left:
                 self.placement.place_weighted(node)

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+import quantkit as qk
 from tests.graphs.small import calibrated, db, network, outputs, paired, quantized, weights
 
 RNG = np.random.default_rng(3)
@@ -229,3 +230,28 @@ def test_a_bias_much_larger_than_its_weights_does_not_overflow(tmp_path: Path) -
     _, found, ratios = made(text, {"k": k, "b": b}, tmp_path, IMAGES)
     assert found.layers.quantized == 1
     assert ratios[0] > 34
+
+
+@pytest.mark.parametrize("stack", [(1,), (4,), (1, 4), (2, 4)])
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_a_stack_of_matrices_as_weight(tmp_path: Path, stack: tuple[int, ...], target: str) -> None:
+    """What runtimes refuse, or compute wrongly, in INT8 stays in floating point; the export runs its own files."""
+    text = "(float[N,4,6,32] x) => (float[a,b,c,d] y) { p = MatMul(x, w) r = Relu(p) y = MatMul(r, v) }"
+    if len(stack) > 1 and stack[0] > 1:
+        text = text.replace("[N,4,6,32] x", "[N,2,4,6,32] x").replace("[a,b,c,d]", "[a,b,c,d,e]")
+    constants = {"w": weights(*stack, 32, 32, gain=8), "v": weights(*stack, 32, 16, gain=8)}
+    model = network(text, constants)
+    shape = [dimension.dim_value or 24 for dimension in model.graph.input[0].type.tensor_type.shape.dim]
+    calibration = calibrated(model, {"x": RNG.normal(size=shape).astype(np.float32)}, tmp_path)
+    (artifact,) = qk.export(calibration, target, precisions=("int8",), output=tmp_path / "out")
+    assert not [note for note in artifact.notes if "dB from FP32" in note]
+    assert artifact.layers is not None
+    if target == "onnxruntime" or max(stack) > 1:
+        assert set(artifact.layers.left.values()) == {"its weight is a stack of matrices"}
+
+
+@pytest.mark.parametrize("dialect", ["onnxruntime", "tensorrt"])
+def test_a_weight_as_the_left_factor_is_said(tmp_path: Path, dialect: str) -> None:
+    model = network("(float[N,32,20] x) => (float[N,32,20] y) { y = MatMul(w, x) }", {"w": weights(32, 32)})
+    calibration = calibrated(model, {"x": RNG.normal(size=(8, 32, 20)).astype(np.float32)}, tmp_path)
+    assert list(quantized(calibration, dialect).layers.left.values()) == ["its weight is the left factor"]
