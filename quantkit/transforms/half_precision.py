@@ -33,16 +33,10 @@ FLOAT_ONLY = {
 }  # fmt: skip
 REFUSED_NODE = re.compile(r"node name: ([^)]+)\)")
 MOST_REFUSED = 32
-<<<<<<< HEAD
 # The names of casts and their tensors, in onnxruntime 1.24 and newer and in older ones.
 CONVERTERS_OWN = re.compile(r".*(^|_)(input|output)_cast_?\d+$|.*_cast_to_(fp16|fp32|bfloat16)(_node)?$")
-TO_HALF = re.compile(r".*(_cast_to_fp16_node|_output_cast\d+)$")
-TO_FLOAT = re.compile(r".*(_cast_to_fp32_node|_input_cast\d+)$")
-=======
-INSERTED_HALF = re.compile(r"graph_input_cast_\d+$|.*_cast_to_fp16$")  # a tensor of a Cast to FP16
-INSERTED_FLOAT = re.compile(r"graph_output_cast_\d+$|.*_cast_to_fp32$")
-CONVERTERS_OWN = re.compile(r"graph_(input|output)_cast_?\d+$|.*_cast_to_(fp16|fp32|bfloat16)(_node)?$")
->>>>>>> eyes
+TO_HALF = re.compile(r"(.*_cast_to_fp16_node|.*_output_cast\d+|graph_input_cast\d+)$")
+TO_FLOAT = re.compile(r"(.*_cast_to_fp32_node|.*_input_cast\d+|graph_output_cast\d+)$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,26 +218,15 @@ def _converted(proto: onnx.ModelProto, also: set[str], kept: Mapping[str, str], 
 
 
 def _join_islands(graph: onnx.GraphProto) -> None:
-<<<<<<< HEAD
-    """Remove the casts to FP16 and back that the converter puts between two nodes that stay in FP32."""
-    to_half = [node for node in graph.node if _is_cast(node, TensorProto.FLOAT16, TO_HALF)]
-    halves = {node.output[0]: node.input[0] for node in to_half}
-    back = {
-        node.output[0]: halves[node.input[0]]
-        for node in graph.node
-        if node.input and node.input[0] in halves and _is_cast(node, TensorProto.FLOAT, TO_FLOAT)
-    }
-=======
     """Remove the casts to FP16 and back that the converter puts around and between nodes that stay in FP32."""
-    to_half = [node for node in graph.node if _is_cast(node, TensorProto.FLOAT16, INSERTED_HALF)]
+    to_half = [node for node in graph.node if _is_cast(node, TensorProto.FLOAT16, TO_HALF)]
     halves = {node.output[0]: node.input[0] for node in to_half}
     outputs = {value.name for value in graph.output}
     computed = {name for node in graph.node for name in node.output}
     captured = {name for node in graph.node for name in captured_names(node)}
     joined: dict[str, str] = {}
->>>>>>> eyes
     for node in graph.node:
-        if not _is_cast(node, TensorProto.FLOAT, INSERTED_FLOAT) or node.input[0] not in halves:
+        if not _is_cast(node, TensorProto.FLOAT, TO_FLOAT) or node.input[0] not in halves:
             continue
         source, target = halves[node.input[0]], node.output[0]
         if {source, target} & captured:
@@ -273,17 +256,10 @@ def _drop_nodes(graph: onnx.GraphProto, is_needless: Callable[[onnx.NodeProto], 
     graph.value_info.extend(known)
 
 
-<<<<<<< HEAD
 def _is_cast(node: onnx.NodeProto, to: int, named: re.Pattern[str]) -> bool:
     """True if a node is a Cast that the converter has inserted."""
     to_this = node.op_type == "Cast" and any(own.name == "to" and own.i == to for own in node.attribute)
     return to_this and named.match(node.name) is not None
-=======
-def _is_cast(node: onnx.NodeProto, to: int, inserted: re.Pattern[str]) -> bool:
-    """True if a node is a Cast that the converter has inserted."""
-    to_this = node.op_type == "Cast" and any(own.name == "to" and own.i == to for own in node.attribute)
-    return to_this and any(inserted.match(name) for name in (*node.input, *node.output))
->>>>>>> eyes
 
 
 def _set_aside(graph: onnx.GraphProto) -> dict[str, str]:

@@ -19,15 +19,15 @@ from quantkit.qdq.layers import Quantized
 from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 
-RNG = np.random.default_rng(7)
 DIALECTS = {"onnxruntime": quantized_for_onnxruntime, "tensorrt": quantized_for_tensorrt}
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def weights(*shape: int, gain: float = 1.0) -> npt.NDArray[np.float32]:
-    """Weights that keep the size of what they multiply."""
-    return (RNG.normal(0, gain / np.sqrt(np.prod(shape[1:])), shape)).astype(np.float32)
+    """Weights that keep the size of what they multiply; always the same for one shape."""
+    rng = np.random.default_rng(shape)
+    return rng.normal(0, gain / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
 
 
 def network(text: str, constants: Mapping[str, Any] | None = None, opset: int = 17) -> onnx.ModelProto:

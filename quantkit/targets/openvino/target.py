@@ -91,12 +91,8 @@ class OpenVino(Target):
         if precision != "int8":
             self._save(read_onnx(model.source), folder, compress=precision == "fp16")
             return Artifact(self.name, precision, files)
-<<<<<<< HEAD
         from quantkit.qdq.layers import inner_layers
-        from quantkit.targets.openvino.layers import meant_int8
-=======
         from quantkit.targets.openvino.layers import BIAS_ADDED, meant_int8
->>>>>>> eyes
 
         placement = variant or self.settings.placement[0]
         seven_bit = saturates_u8s8()
@@ -115,14 +111,9 @@ class OpenVino(Target):
             made, own = self._without_offending(model, quantized, reason)
         made, kept = delivered(made, recipe.ranges)
         self._save(made, folder, compress=False)
-<<<<<<< HEAD
         meant = inner_layers(Graph(model.graph_only.graph)) | meant_int8(made)
-        layers = Layers(len(meant), {name: reason for name, reason in meant.items() if reason})
-=======
-        meant = meant_int8(made)
         left = {name.removesuffix(BIAS_ADDED): reason for name, reason in meant.items() if reason}
         layers = Layers(len(meant), left)
->>>>>>> eyes
         return Artifact(self.name, precision, files, notes + own + kept, placement, layers)
 
     def load(self, artifact: Artifact, device: str) -> TimedSession:
