@@ -13,6 +13,7 @@ from quantkit.transforms.folding import fold_arithmetic, fold_batch_norms, plain
 
 QDQ_OPSET = 13  # the first opset with per-channel QuantizeLinear
 QDQ_NEWEST_OPSET = 21
+NEW_MEANING = {"Mod"}  # of newer versions: a float remainder may have the divisor's sign since opset 28
 FREE_INITIALIZERS = 4  # the first IR version whose initializers need not be inputs
 
 
@@ -69,6 +70,8 @@ def _is_known(node: onnx.NodeProto, opset: int) -> bool:
     try:
         schema = onnx.defs.get_schema(node.op_type, opset)
     except onnx.defs.SchemaError:
+        return False
+    if node.op_type in NEW_MEANING:
         return False
     named = {own.name for own in node.attribute} <= set(schema.attributes)
     return named and len(node.input) <= schema.max_input and len(node.output) <= schema.max_output
