@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quantkit.version import __version__
 
 if TYPE_CHECKING:
-    from quantkit.api import build, calibrate, compare, convert, export, lint, merge, run
+    from quantkit.api import build, calibrate, compare, export, merge, run
     from quantkit.core.artifact import Artifact
     from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from quantkit.core.recipe import Recipe
     from quantkit.core.statistics.histogram import Histogram
     from quantkit.gates import GateResult, Rule
+    from quantkit.interchange import convert, lint
     from quantkit.results import gate, load_calibration, load_comparison, report, show
 
 _HOMES = {
@@ -40,11 +41,13 @@ _HOMES = {
         "build",
         "calibrate",
         "compare",
-        "convert",
         "export",
-        "lint",
         "merge",
         "run",
+    ),
+    "quantkit.interchange": (
+        "convert",
+        "lint",
     ),
     "quantkit.results": (
         "gate",

@@ -26,8 +26,6 @@ from quantkit.pipeline.calibration.shards import merge as merge_parts
 from quantkit.pipeline.calibration.stage import calibrate as run_calibration
 from quantkit.pipeline.comparison.stage import FromPython
 from quantkit.pipeline.comparison.stage import compare as run_comparison
-from quantkit.pipeline.conversion.stage import Conversion
-from quantkit.pipeline.conversion.stage import convert as run_conversion
 from quantkit.pipeline.export import export as run_export
 from quantkit.pipeline.run import Outcome, run_all
 from quantkit.pipeline.run_directory import ARTIFACTS
@@ -36,8 +34,6 @@ from quantkit.targets import all_targets, targets_named
 from quantkit.targets.base import Engine
 from quantkit.targets.openvino import OpenVinoSettings
 from quantkit.targets.tensorrt import DEFAULT_VERSION, TensorRTSettings
-from quantkit.targets.tensorrt.lint import lint_file
-from quantkit.targets.tensorrt.lint.finding import Finding
 from quantkit.tasks import AUTO
 
 AnyPath = str | PathLike[str]
@@ -366,45 +362,6 @@ def run(
     if baseline is not None and not isinstance(baseline, Comparison):
         baseline = run_files.load_comparison(Path(baseline))
     return run_all(settings, None if output is None else Path(output), fresh, progress, baseline)
-
-
-def convert(
-    source: AnyPath,
-    to: str,
-    *,
-    model: AnyPath | None = None,
-    output: AnyPath | None = None,
-    tensorrt: str | None = None,
-    algorithm: str | None = None,
-    force: bool = False,
-) -> Conversion:
-    """Turn TensorRT caches, dynamic ranges, onnxruntime's TensorsData and Q/DQ models into one another.
-
-    Args:
-        source: A calibration cache, ``name:amax`` lines, TensorsData, a run directory or a Q/DQ model.
-        to: "qdq", "ranges", "cache", "json" (a run directory) or "tensors-data".
-        model: The floating-point ONNX model; "qdq" and "json" need it, all are checked with it.
-        output: What to write; None leaves the text in the result.
-        tensorrt: The version in a cache; None means the source's, or 8.6.0.
-        algorithm: "entropy" or "minmax" in a cache; None means the source's, or entropy.
-        force: Replace a file at ``output`` that quantkit did not write.
-
-    Returns:
-        The ranges, the text, and notes on what could not be carried over.
-
-    Raises:
-        BadInput: The source cannot be read, or the form is unknown or lacks what it needs.
-    """
-    paths = [None if path is None else Path(path) for path in (model, output)]
-    return run_conversion(Path(source), to, paths[0], paths[1], tensorrt, algorithm, force)
-
-
-def lint(model: AnyPath) -> list[Finding]:
-    """What breaks TensorRT's rules in a model's Q/DQ pairs, worst first, whichever tool placed them.
-
-    Raises BadInput for a file that cannot be read or holds no pair.
-    """
-    return lint_file(Path(model))
 
 
 def _several(names: Names) -> list[str]:

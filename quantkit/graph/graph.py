@@ -15,6 +15,7 @@ from onnx.external_data_helper import uses_external_data
 
 from quantkit.core.errors import BadModel
 
+LARGEST_KEPT = 1024  # the most values of a constant whose data is kept where weights are left out
 TYPED_DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 

@@ -20,7 +20,7 @@ from quantkit.core.files import Stamp, sha256_of, stamps_of
 from quantkit.core.reading import check_regular
 from quantkit.core.wording import line_of
 from quantkit.graph.batch_axes import BatchAxis, with_batch_axes
-from quantkit.graph.graph import Graph, subgraphs
+from quantkit.graph.graph import LARGEST_KEPT, Graph, subgraphs
 from quantkit.graph.model_io import ModelInput, check_input, described
 from quantkit.graph.normal_form.rewrite import in_normal_form
 from quantkit.graph.quantized import quantization_of
@@ -28,7 +28,6 @@ from quantkit.graph.save import MODEL_FILE, save_model
 from quantkit.graph.untrusted import check_external, check_model, check_size, check_weights
 
 OLDEST_OPSET = 7  # the oldest that ONNX upgrades
-LARGEST_KEPT = 1024  # the most values that an initializer may have for ``without_weights`` to keep its data
 
 
 class Rewritten:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from quantkit.graph.graph import Graph, attribute, operand, values_of
-from quantkit.graph.model_file import LARGEST_KEPT
+from quantkit.graph.graph import LARGEST_KEPT, Graph, attribute, operand, values_of
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 

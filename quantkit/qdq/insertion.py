@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from quantkit.core.ranges import LEVELS
+from quantkit.core.ranges import LEVELS, STEPS, TensorRange
 from quantkit.graph.graph import drop_unused_constants, names_in, unique_name
 from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
 from quantkit.qdq.metadata import dequantized_name, quantized_name, scale_name, unrounded_name, zero_point_name
@@ -43,6 +43,12 @@ class Bias:
     def input_scale(self, scheme: Scheme) -> float:
         """Return the scale of the layer's input."""
         return float(scheme(self.input)[0])
+
+
+def affine(own: TensorRange) -> tuple[np.float32, np.uint8]:
+    """Return the u8 scale and zero-point of a range; zero is a point of the grid."""
+    scale = np.float32(max((own.high - own.low) / STEPS, SMALLEST_SCALE))
+    return scale, np.uint8(np.clip(np.rint(-own.low / scale), 0, STEPS))
 
 
 def rounded_weight(

@@ -17,11 +17,10 @@ import onnxruntime as ort
 
 from quantkit.core.errors import BadModel
 from quantkit.core.files import NO_SPACE
-from quantkit.core.wording import line_of
 from quantkit.graph.clamps import clamps_of
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
-from quantkit.runtime.session import cpu_session
+from quantkit.runtime.session import cpu_session, failed_on
 
 SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
 FLOAT_TYPES = {"tensor(float)", "tensor(float16)", "tensor(double)"}
@@ -137,11 +136,7 @@ class Runner:
         try:
             self._outputs = self._session.session.run(self._session.fetched, dict(inputs), options)
         except Exception as error:
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
-            raise BadModel(
-                f"The model failed on an input of shape {shapes} ({line_of(error)}).",
-                "Check the preprocessing size and layout against the model.",
-            ) from error
+            raise failed_on(inputs, error, "Check the preprocessing size and layout against the model.") from error
         self._bind([np.require(array, requirements=["C", "W"]) for array in self._outputs])
 
     def _bind(self, outputs: list[npt.NDArray[np.generic]]) -> None:

@@ -18,7 +18,7 @@ FATAL_ONLY = 4  # a logged error is also raised, with the same text
 
 
 def cpu_session(
-    model: bytes | Path, weights_folder: Path | None = None, threads: int | None = None
+    model: bytes | Path, weights_folder: Path | None = None, threads: int | None = None, optimized: bool = True
 ) -> ort.InferenceSession:
     """Make a CPU session.
 
@@ -26,6 +26,7 @@ def cpu_session(
         model: A file, or a serialized model.
         weights_folder: The folder of a serialized model's external weights.
         threads: The number of threads that compute each run; None means one for every core.
+        optimized: False computes node by node as the graph says: the optimizer moves and merges Q/DQ pairs.
 
     Returns:
         The session.
@@ -41,6 +42,8 @@ def cpu_session(
         options.intra_op_num_threads = threads
         options.add_session_config_entry(ALLOW_SPINNING, "0")  # waiting threads would take cores from the counting
         options.enable_mem_pattern = False  # its one block for all temporaries takes more memory and saves no time
+    if not optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     source = str(model) if isinstance(model, Path) else model
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -51,12 +54,20 @@ def cpu_session(
 
 
 class ReferenceSession:
-    """The user's own model, whose outputs others are compared with. Raises BadModel if onnxruntime cannot load it."""
+    """A model as onnxruntime computes it, such as the user's own, whose outputs others are compared with.
+
+    Args:
+        path: The model.
+        optimized: False computes node by node as the graph says.
+
+    Raises:
+        BadModel: onnxruntime cannot load it.
+    """
 
     executed_precision = "f32"
 
-    def __init__(self, path: Path) -> None:
-        self._session = cpu_session(path)
+    def __init__(self, path: Path, optimized: bool = True) -> None:
+        self._session = cpu_session(path, optimized=optimized)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
@@ -64,8 +75,10 @@ class ReferenceSession:
         try:
             return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
         except Exception as error:
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
-            raise BadModel(
-                f"The model failed in onnxruntime on an input of shape {shapes} ({line_of(error)}).",
-                "Check the data against the model.",
-            ) from error
+            raise failed_on(inputs, error, "Check the data against the model.") from error
+
+
+def failed_on(inputs: Mapping[str, npt.NDArray[Any]], error: Exception, hint: str) -> BadModel:
+    """Return the error for a model that onnxruntime cannot run on these inputs."""
+    shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+    return BadModel(f"The model failed on an input of shape {shapes} in onnxruntime ({line_of(error)}).", hint)

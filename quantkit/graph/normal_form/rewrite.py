@@ -13,10 +13,10 @@ from quantkit.graph.normal_form.constants import computed_weights, fold_constant
 from quantkit.graph.normal_form.functions import inline_functions
 from quantkit.graph.normal_form.sorting import is_sorted, sort_nodes
 from quantkit.graph.normal_form.widening import has_other_types, infer_types, type_of_layers, widen
+from quantkit.graph.operators import WEIGHTED
 
 OPERATORS_AS_NOW = 11  # the first opset in which operators mostly take the inputs that they take today
 UPGRADED = 13  # the first opset with Q/DQ for each channel
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def in_normal_form(path: Path, proto: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]] | None:

@@ -7,7 +7,7 @@ holds every FP16 and BF16 number, and INT8 needs no more digits than it has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -137,12 +137,7 @@ def _cast_input(graph: onnx.GraphProto, value: onnx.ValueInfoProto, names: set[s
     """Give an input its own type again, with a Cast behind it."""
     if value.type.tensor_type.elem_type not in OTHERS:
         return []
-    own = next(port for port in graph.input if port.name == value.name)
-    own.CopyFrom(value)
-    inside = unique_name(names, f"{value.name}_as_float")
-    names.add(inside)
-    for node in graph.node:
-        _rename_reads(node, {value.name: inside})
+    inside = _set_apart(graph, graph.input, value, names)
     return [onnx.helper.make_node("Cast", [value.name], [inside], name=f"{inside}_cast", to=TensorProto.FLOAT)]
 
 
@@ -150,18 +145,26 @@ def _cast_output(graph: onnx.GraphProto, value: onnx.ValueInfoProto, names: set[
     """Give an output its own type again, with a Cast before it."""
     if value.type.tensor_type.elem_type not in OTHERS or value.name in {port.name for port in graph.input}:
         return []
-    own = next(port for port in graph.output if port.name == value.name)
-    own.CopyFrom(value)
-    inside = unique_name(names, f"{value.name}_as_float")
-    names.add(inside)
+    inside = _set_apart(graph, graph.output, value, names)
     for node in graph.node:
         node.output[:] = [inside if name == value.name else name for name in node.output]
-        _rename_reads(node, {value.name: inside})
     for tensor in graph.initializer:
         if tensor.name == value.name:
             tensor.name = inside
     to = value.type.tensor_type.elem_type
     return [onnx.helper.make_node("Cast", [inside], [value.name], name=f"{inside}_cast", to=to)]
+
+
+def _set_apart(
+    graph: onnx.GraphProto, ports: Iterable[onnx.ValueInfoProto], value: onnx.ValueInfoProto, names: set[str]
+) -> str:
+    """Give a port its own type again, and return the name by which nodes now read the tensor in FP32."""
+    next(port for port in ports if port.name == value.name).CopyFrom(value)
+    inside = unique_name(names, f"{value.name}_as_float")
+    names.add(inside)
+    for node in graph.node:
+        _rename_reads(node, {value.name: inside})
+    return inside
 
 
 def _rename_reads(node: onnx.NodeProto, names: Mapping[str, str]) -> None:

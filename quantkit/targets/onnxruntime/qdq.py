@@ -7,23 +7,23 @@ Gemm, and a MatMul that it makes one of, in floating point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from quantkit.core.ranges import STEPS, TensorRange
+from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
 from quantkit.graph.graph import Graph, operand
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.exclusion import excluded_nodes
-from quantkit.qdq.insertion import Bias, as_rounded, insert_pairs
+from quantkit.qdq.insertion import Bias, affine, as_rounded, insert_pairs
 from quantkit.qdq.layers import Quantized, layers_of
 from quantkit.qdq.noise import Noise
-from quantkit.qdq.placement import SMALLEST_SCALE, Placement, placed_without_ruin
+from quantkit.qdq.placement import Placement, placed_without_ruin
 from quantkit.targets.onnxruntime.regions import Regions, bias_add
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
@@ -63,7 +63,7 @@ def quantized_for_onnxruntime(
     levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
     noise = Noise(histograms, channels)
     unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}
-    removed: dict[str, str] = {}
+    removed: set[str] = set()
 
     def place(left: dict[str, str]) -> Placement:
         regions = Regions(graph, ranges, left, noise)
@@ -76,16 +76,11 @@ def quantized_for_onnxruntime(
     means = means_after(channels or {}, start.factors)
     correct_biases(proto.graph, placement.weights, means, lambda weight, axis: as_rounded(weight, axis, levels))
     biases = _biases(Graph(proto.graph), placement)
-    insert_pairs(proto.graph, placement, lambda name: _affine(placement.group_range(name)), levels, biases)
+    insert_pairs(proto.graph, placement, lambda name: affine(placement.group_range(name)), levels, biases)
     _remove_clamps(proto.graph, removed)
     shorten_hard_swish(proto.graph)
     proto.producer_name = "quantkit"
     return Quantized(proto, layers_of(placement))
-
-
-def _affine(own: TensorRange) -> tuple[np.float32, np.uint8]:
-    scale = np.float32(max((own.high - own.low) / STEPS, SMALLEST_SCALE))
-    return scale, np.uint8(np.clip(np.rint(-own.low / scale), 0, STEPS))
 
 
 def _biases(graph: Graph, placement: Placement) -> dict[str, Bias]:
@@ -110,7 +105,7 @@ def _biases(graph: Graph, placement: Placement) -> dict[str, Bias]:
     return found
 
 
-def _remove_clamps(graph: onnx.GraphProto, removed: Mapping[str, str]) -> None:
+def _remove_clamps(graph: onnx.GraphProto, removed: Collection[str]) -> None:
     """Remove the clamps that pairs replace: their producers compute their outputs."""
     clamps = {node.input[0]: node for node in graph.node if node.name in removed}
     for node in graph.node:

@@ -59,7 +59,7 @@ class Regions:
     def __init__(self, graph: Graph, ranges: Mapping[str, TensorRange], left: Mapping[str, str], noise: Noise) -> None:
         self.graph = graph
         self.placement = Placement(graph, ranges, dict(left), noise)
-        self.removed: dict[str, str] = {}  # the output of each clamp that its pair replaces, by the clamp's name
+        self.removed: set[str] = set()  # the names of the clamps that pairs replace
         self._live: set[str] = set()
 
     def place(self) -> Placement:
@@ -178,7 +178,7 @@ class Regions:
         clamp = self.graph.only_consumer(name)
         if clamp is None or clamp.op_type not in CLAMPS or clamp.name not in self._live:
             return name
-        self.removed[clamp.name] = result(clamp)
+        self.removed.add(clamp.name)
         return result(clamp)
 
     def _round(self, name: str, by: str) -> None:

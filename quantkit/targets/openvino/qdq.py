@@ -24,17 +24,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from quantkit.core.ranges import LEVELS, STEPS, TensorRange
+from quantkit.core.ranges import LEVELS, TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED, commutes_with_rounding
 from quantkit.qdq.exclusion import excluded_nodes
-from quantkit.qdq.insertion import as_rounded, insert_pairs
+from quantkit.qdq.insertion import affine, as_rounded, insert_pairs
 from quantkit.qdq.layers import Quantized, layers_of
 from quantkit.qdq.noise import Noise
-from quantkit.qdq.placement import SMALLEST_SCALE, STACK_OF_MATRICES, Placement, placed_without_ruin, stacked_weights
+from quantkit.qdq.placement import STACK_OF_MATRICES, Placement, placed_without_ruin, stacked_weights
 from quantkit.targets.openvino.layers import SMALL_IMAGE
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
@@ -182,9 +182,3 @@ def place_products(placement: Placement) -> set[str]:
                 placement.edges.add(edge)
             symmetric.add(edge[0])
     return symmetric
-
-
-def affine(own: TensorRange) -> tuple[np.float32, np.uint8]:
-    """Return the u8 scale and zero-point of a range; zero is a point of the grid."""
-    scale = np.float32(max((own.high - own.low) / STEPS, SMALLEST_SCALE))
-    return scale, np.uint8(np.clip(np.rint(-own.low / scale), 0, STEPS))

@@ -156,11 +156,14 @@ class TensorRT(Target):
         """Compute one sample of the Q/DQ model in onnxruntime, pair by pair as it says.
 
         Raises:
-            TargetRefuses: onnxruntime refuses the file.
+            BadModel: onnxruntime refuses the file.
         """
-        from quantkit.targets.tensorrt.checks import computed
+        from quantkit.runtime.session import ReferenceSession
 
-        return computed(artifact.path, sample) if artifact.precision == "int8" else None
+        if artifact.precision != "int8":
+            return None
+        session = ReferenceSession(artifact.path, optimized=False)
+        return None if sample is None else session.infer(sample)
 
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
         """Return the outputs of layers of an exported Q/DQ ``model.onnx``, computed by onnxruntime.

@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.core.ranges import TensorRange
 from quantkit.graph.model_file import open_model
+from quantkit.qdq.insertion import affine
 from quantkit.targets.openvino import qdq as qdq_openvino
-from quantkit.targets.openvino.qdq import affine, quantized_for_openvino
+from quantkit.targets.openvino.qdq import quantized_for_openvino
 
 RNG = np.random.default_rng(0)
 
