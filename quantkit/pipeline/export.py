@@ -42,6 +42,7 @@ def export(
     output: Path,
     progress: Progress = silent,
     lenient: bool = False,
+    tell_layers: bool = True,
 ) -> list[Artifact]:
     """Write ``output/<target>/<precision>/`` for every target and precision.
 
@@ -55,6 +56,7 @@ def export(
         output: The folder to write to.
         progress: Displays the progress.
         lenient: Leave out, with a warning, artifacts that a target cannot make of this model.
+        tell_layers: Log how many layers an INT8 artifact computes in INT8 also if its files are used again.
 
     Returns:
         The artifacts.
@@ -84,9 +86,10 @@ def export(
             folder = output / target.name / (precision if first else f"{precision}-{variant}")
             try:
                 source = quantized if precision == "int8" else model
-                artifact = _export_one(source, recipe, target, precision, variant, folder, check)
+                artifact, is_new = _export_one(source, recipe, target, precision, variant, folder, check)
                 artifacts.append(artifact)
-                _tell_layers(artifact)
+                if is_new or tell_layers:
+                    _tell_layers(artifact)
                 for note in artifact.notes:
                     log.warning("%s for %s: %s", precision, target.name, note)
             except TargetRefuses as refusal:
@@ -156,7 +159,7 @@ def prepare_request(
         recipe=recipe,
         precisions=precisions,
         folder=artifacts / target.name,
-        export=lambda wanted: export(recipe, [target], wanted, artifacts, progress, lenient),
+        export=lambda wanted: export(recipe, [target], wanted, artifacts, progress, lenient, tell_layers=False),
         lenient=lenient,
         progress=progress,
     )
@@ -182,14 +185,15 @@ def _check_ranges(recipe: Recipe) -> None:
 
 def _export_one(
     model: ModelFile, recipe: Recipe, target: Target, precision: str, variant: str, folder: Path, check: SelfCheck
-) -> Artifact:
+) -> tuple[Artifact, bool]:
+    """Return an artifact, and True if its files were written just now."""
     if target.is_users_own(precision):
-        return target.export(model, recipe, precision, folder)
+        return target.export(model, recipe, precision, folder), False
     fingerprint = _fingerprint(recipe, target, precision, variant)
     existing = read_artifact(folder, fingerprint)
     _refuse_changed_files(folder)
     if existing is not None:
-        return existing
+        return existing, False
     with new_artifact(folder) as temporary:
         artifact = target.export(model, recipe, precision, temporary, variant)
         model.check_unchanged()
@@ -207,7 +211,7 @@ def _export_one(
         }
         write_text(temporary / ARTIFACT_FILE, json.dumps(record, indent=1) + "\n")
     files = tuple(folder / name for name in names)
-    return replace(artifact, files=files, notes=notes)
+    return replace(artifact, files=files, notes=notes), True
 
 
 def _fingerprint(recipe: Recipe, target: Target, precision: str, variant: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,22 @@ def test_an_output_that_is_a_sequence_is_passed_over(tmp_path: Path) -> None:
     model = network(text, {"w": weights(16, 24), "k": np.array(8)})
     (artifact,) = qk.export(calibrated(model, X, tmp_path), "onnxruntime", precisions=["int8"], output=tmp_path)
     assert not any("first calibration sample" in note for note in artifact.notes)
+
+
+def test_files_that_are_used_again_are_told_of_by_export_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calibration = calibrated(network(TEXT, CONSTANTS), X, tmp_path, output=tmp_path / "run")
+
+    def told(action: Callable[[], object]) -> bool:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "quantkit"):
+            action()
+        return "layers in INT8" in caplog.text
+
+    def compare() -> object:
+        return qk.compare(calibration, tmp_path / "data.npz", targets=["onnxruntime"], precisions=["int8"])
+
+    assert told(compare)  # it writes them
+    assert not told(compare)
+    assert told(lambda: qk.export(calibration, "onnxruntime"))
