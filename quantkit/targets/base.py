@@ -17,6 +17,7 @@ from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
 from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
+from quantkit.qdq.layers import Quantized
 from quantkit.targets.session import LayerOutputs, Session
 
 
@@ -204,6 +205,21 @@ class Target(Protocol):
             TargetRefuses: The target cannot give the outputs of layers.
         """
         raise TargetRefuses(f"{self.name} does not tell the outputs of layers.", "Nothing else depends on it.")
+
+    def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
+        """Make the Q/DQ model whose placement the target's INT8 files have, for a simulation in onnxruntime.
+
+        Args:
+            model: The user's model, with the recipe's weights.
+            recipe: The ranges and exclusions.
+
+        Returns:
+            The quantized copy, and what became of each weighted layer.
+
+        Raises:
+            TargetRefuses: The target has no such model, or the model cannot be prepared for Q/DQ.
+        """
+        raise TargetRefuses(f"{self.name} has no Q/DQ model to simulate.", "Name another target.")
 
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Return the factors by which an INT8 artifact multiplies the channels of tensors.

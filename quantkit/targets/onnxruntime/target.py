@@ -18,6 +18,7 @@ from quantkit.core.record import Record
 from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
+from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Target, canonical_device, failed_on, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.session import LayerOutputs, Session
@@ -63,7 +64,6 @@ class OnnxRuntime(Target):
             TargetRefuses: The model cannot be converted to FP16, or not be quantized.
         """
         from quantkit.graph.save import save_model
-        from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
         from quantkit.transforms.half_precision import half_precision
 
         if precision == "fp32":
@@ -72,13 +72,18 @@ class OnnxRuntime(Target):
             half = half_precision(model, ranges=recipe.ranges)
             save_model(half.proto, folder)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), half.notes)
-        seven_bit = saturates_u8s8()
-        quantized = quantized_for_onnxruntime(
-            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, seven_bit, recipe.histograms
-        )
+        quantized = self.quantized(model, recipe)
         save_model(quantized.proto, folder)
-        notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
+        notes = ("7-bit weights, because this CPU has no VNNI",) if saturates_u8s8() else ()
         return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes, layers=quantized.layers)
+
+    def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
+        """Return the Q/DQ model that INT8 is written as."""
+        from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
+
+        return quantized_for_onnxruntime(
+            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, saturates_u8s8(), recipe.histograms
+        )
 
     def load(self, artifact: Artifact, device: str) -> Session:
         """Load an artifact into a session with one thread for each core.

@@ -19,6 +19,7 @@ from quantkit.core.recipe import Recipe
 from quantkit.core.wording import line_of, some
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
+from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Target, canonical_device
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.openvino import devices, library
@@ -29,7 +30,7 @@ from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.openvino.workarounds import misfused
 from quantkit.targets.session import LayerOutputs, TimedSession
 
-Quantized = Callable[[Mapping[str, str]], tuple[Any, tuple[str, ...]]]
+Quantizing = Callable[[Mapping[str, str]], tuple[Any, tuple[str, ...]]]
 MODEL_FILES = ("model.xml", "model.bin")
 CACHE = "cache"  # a folder beside the precisions of artifacts/openvino/
 CHECKED_ON = "CPU"  # an INT8 model must compile on it before it is exported; other devices may be on other machines
@@ -98,9 +99,7 @@ class OpenVino(Target):
         seven_bit = saturates_u8s8()
         notes = ("7-bit weights, because this CPU has no VNNI",) if seven_bit else ()
 
-        exclude = {pattern: f"excluded by {pattern!r}" for pattern in recipe.exclude}
-        misread = misfused(read_onnx(model.source), Graph(model.graph_only.graph))
-        exclude |= {_literal(name): "OpenVINO's CPU device would compute it wrongly behind a mean" for name in misread}
+        exclude = _exclusions(model, recipe)
 
         def quantized(more: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
             return self._quantized(placement, model, recipe, exclude | dict(more), seven_bit)
@@ -141,6 +140,10 @@ class OpenVino(Target):
         library.require_openvino()
         return OpenVinoOutputs(artifact.path, tensors)
 
+    def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
+        """Return the Q/DQ model that the IR with quantkit's own placement is converted from."""
+        return _own_qdq(model, recipe, _exclusions(model, recipe), saturates_u8s8())
+
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Return the factors of the equalization; none for NNCF's placement, whose SmoothQuant adds new tensors."""
         if artifact.variant == "nncf":
@@ -160,14 +163,11 @@ class OpenVino(Target):
             return placed.model, notes
         from quantkit.graph.save import MODEL_FILE, save_model
         from quantkit.targets.openvino.layers import mark_excluded
-        from quantkit.targets.openvino.qdq import quantized_for_openvino
         from quantkit.targets.openvino.tensors import excluded_operations
         from quantkit.transforms.prepare import ensure_names, prepared
 
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
-            quantized = quantized_for_openvino(
-                model, recipe.quantized_ranges, exclude, recipe.channels, seven_bit, recipe.histograms
-            )
+            quantized = _own_qdq(model, recipe, exclude, seven_bit)
             save_model(quantized.proto, Path(temporary))
             made = read_onnx(Path(temporary) / MODEL_FILE)
             proto = prepared(model)
@@ -177,7 +177,7 @@ class OpenVino(Target):
             mark_excluded(made, excluded_operations(made, graph, left | dict(exclude)))
             return made, ()
 
-    def _without_offending(self, model: ModelFile, quantized: Quantized, reason: str) -> tuple[Any, tuple[str, ...]]:
+    def _without_offending(self, model: ModelFile, quantized: Quantizing, reason: str) -> tuple[Any, tuple[str, ...]]:
         """Return a model that compiles, with as few layers in floating point as possible, and a note naming them."""
         failure = _failure(read_onnx(model.source))
         if failure is not None:
@@ -199,6 +199,21 @@ class OpenVino(Target):
 
     def _save(self, model: Any, folder: Path, compress: bool) -> None:
         library.openvino().save_model(model, str(folder / MODEL_FILES[0]), compress_to_fp16=compress)
+
+
+def _exclusions(model: ModelFile, recipe: Recipe) -> dict[str, str]:
+    """Return the wildcards for what stays in floating point, each with the reason."""
+    exclude = {pattern: f"excluded by {pattern!r}" for pattern in recipe.exclude}
+    misread = misfused(read_onnx(model.source), Graph(model.graph_only.graph))
+    return exclude | {_literal(n): "OpenVINO's CPU device would compute it wrongly behind a mean" for n in misread}
+
+
+def _own_qdq(model: ModelFile, recipe: Recipe, exclude: Mapping[str, str], seven_bit: bool) -> Quantized:
+    from quantkit.targets.openvino.qdq import quantized_for_openvino
+
+    return quantized_for_openvino(
+        model, recipe.quantized_ranges, exclude, recipe.channels, seven_bit, recipe.histograms
+    )
 
 
 def _failure(model: Any) -> str | None:

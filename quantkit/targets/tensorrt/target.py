@@ -25,6 +25,7 @@ from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import ModelFile
+from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
 from quantkit.targets.session import DeviceSession, LayerOutputs
 from quantkit.targets.tensorrt.engine import cuda, library
@@ -109,7 +110,7 @@ class TensorRT(Target):
             save_model(half.proto, folder)
             notes = half.notes + notes_on([folder / MODEL_FILE], model.source)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
-        files, notes, layers = _int8_models(model, recipe, folder)
+        files, notes, layers = _int8_models(model, self.quantized(model, recipe), folder)
         amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
         write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version, algorithm))
@@ -175,6 +176,14 @@ class TensorRT(Target):
 
         return OnnxOutputs.of_quantized(artifact.path, tensors)
 
+    def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
+        """Return the Q/DQ model of TensorRT's dialect, before zero-points are folded into biases."""
+        from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
+
+        return quantized_for_tensorrt(
+            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms
+        )
+
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Return the factors of the equalization."""
         from quantkit.transforms.equalized import equalized
@@ -202,16 +211,14 @@ def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude
     return with_float_matrices(quantized_for_tensorrt(model, ranges, exclude).proto)
 
 
-def _int8_models(model: ModelFile, recipe: Recipe, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...], Layers]:
+def _int8_models(model: ModelFile, made: Quantized, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...], Layers]:
     """Write both Q/DQ models; return their files, those of the FP32 one first, notes, and what became of the layers."""
     from quantkit.graph.save import MODEL_FILE, save_model
-    from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
     from quantkit.targets.tensorrt.qdq.strongly_typed import beyond_scales, quantized_half_precision
     from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
     from quantkit.targets.tensorrt.rtx_parser import notes_on
 
-    made = quantized_for_tensorrt(model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms)
     quantized = made.proto
     save_model(with_float_matrices(fold_zero_points(quantized)), folder)
     notes: tuple[str, ...] = ()
