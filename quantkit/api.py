@@ -56,6 +56,7 @@ def calibrate(
     batch_size: int = 1,
     preprocess: str | Preprocess = DEFAULT_PRESET,
     tensors: str = "all",
+    rounding: str = "least-squares",
     exclude: Names = (),
     seed: int = 0,
     output: AnyPath | None = None,
@@ -78,6 +79,7 @@ def calibrate(
         batch_size: How many first samples fix the histograms' bin widths, as TensorRT's batch does.
         preprocess: A preset's name, or what is done to images.
         tensors: "all", or "quantizable" to leave out those that no Q/DQ or IR quantizes.
+        rounding: Of weights: "least-squares", by the second moments of layers' inputs, or "nearest".
         exclude: Wildcards for nodes and tensors to leave in floating point.
         seed: Of the choice of samples.
         output: A run directory to keep the result in; what it holds of the same work is used again. None keeps
@@ -104,6 +106,7 @@ def calibrate(
                 "percentile": percentile,
                 "batch_size": batch_size,
                 "tensors": tensors,
+                "rounding": rounding,
                 "exclude": _several(exclude),
             },
         },

@@ -77,6 +77,8 @@ class CalibrateConfig(Record):
         tensors: "all", or "quantizable" to leave out tensors that no Q/DQ or IR quantizes, such as a Conv output that
             only feeds its ReLU.
         batch_size: The number of first samples that determine the histograms' bin width; TensorRT's batch size.
+        rounding: How weights are rounded: "least-squares", by second moments of layers' inputs that the pass
+            collects, or "nearest".
         exclude: Wildcards for nodes and tensors that stay in floating point. They are still counted.
     """
 
@@ -84,6 +86,7 @@ class CalibrateConfig(Record):
     percentile: float = DEFAULT_PERCENTILE
     tensors: Literal["all", "quantizable"] = "all"
     batch_size: int = Field(default=1, gt=0)
+    rounding: Literal["least-squares", "nearest"] = "least-squares"
     exclude: list[str] = Field(default_factory=list)
 
     @field_validator("percentile")

@@ -73,6 +73,10 @@ def calibrate(
         list[str] | None,
         typer.Option("--exclude", help="Wildcard of nodes and tensors to leave in floating point; may be repeated."),
     ] = None,
+    rounding: Annotated[
+        str | None,
+        typer.Option("--rounding", help="How weights are rounded: least-squares or nearest \\[least-squares]."),
+    ] = None,
     tensors: Annotated[
         str | None,
         typer.Option("--tensors", help="all, or quantizable: without what only exists inside a fused kernel \\[all]."),
@@ -121,6 +125,7 @@ def calibrate(
         method=method,
         percentile=percentile,
         tensors=tensors,
+        rounding=rounding,
         batch_size=batch_size,
         exclude=exclude or None,
     )

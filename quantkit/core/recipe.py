@@ -15,6 +15,7 @@ from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
+from quantkit.core.statistics.moments import Moments
 from quantkit.core.wildcards import matches
 from quantkit.core.wording import some
 
@@ -68,7 +69,8 @@ class Recipe:
         }
         ranges = {name: (own.amax, own.low, own.high) for name, own in self.quantized_ranges.items()}
         data = self.calibration.data.sha256  # biases are corrected with the channel means of this data
-        return digest_of([self.calibration.model.sha256, weights, ranges, list(self.exclude), data])
+        rounding = "least-squares" if self.moments else "nearest"
+        return digest_of([self.calibration.model.sha256, weights, ranges, list(self.exclude), data, rounding])
 
     @property
     def channels(self) -> Mapping[str, ChannelStatistics]:
@@ -79,6 +81,11 @@ class Recipe:
     def histograms(self) -> Mapping[str, Histogram]:
         """The histogram of every tensor; empty if the ranges were imported."""
         return self.calibration.collected.histograms
+
+    @property
+    def moments(self) -> Mapping[str, Moments]:
+        """The second moments of layers' inputs; empty if weights are rounded to nearest."""
+        return self.calibration.collected.moments
 
     @property
     def method(self) -> str:

@@ -21,7 +21,7 @@ from quantkit.pipeline.run_layout import current
 from quantkit.version import __version__
 
 MANIFEST_FILE = "manifest.json"
-COUNTING = 2  # increased when the way of counting changes
+COUNTING = 3  # increased when the way of counting changes
 
 
 class Manifest(Record):
@@ -83,6 +83,7 @@ def new_manifest(
         config.preprocess.model_dump(mode="json"),
         config.calibrate.tensors,
         config.calibrate.batch_size,
+        config.calibrate.rounding,
         # Otherwise everything is counted, whatever is excluded from the artifacts.
         config.calibrate.exclude if config.calibrate.tensors == "quantizable" else [],
     ]

@@ -18,7 +18,7 @@ from quantkit.core.npz import LARGEST, read_npz
 from quantkit.core.predictions import Predictions
 from quantkit.core.reading import read_file
 from quantkit.core.record import read_record
-from quantkit.core.statistics.files import HISTOGRAMS_FILE, STATISTICS_FILE, load_collected, save_collected
+from quantkit.core.statistics.files import COLLECTED_FILES, HISTOGRAMS_FILE, load_collected, save_collected
 from quantkit.pipeline.run_layout import current
 from quantkit.tasks import TASKS
 
@@ -29,12 +29,12 @@ ABOUT_SAMPLES = ("names", "classes", "labels", "keys")  # the arrays of predicti
 
 
 def save_calibration(calibration: Calibration, folder: Path) -> Calibration:
-    """Write ``calibration.json``, ``histograms.npz`` and ``statistics.npz``, each atomically.
+    """Write ``calibration.json`` and the statistics beside it, each file atomically.
 
     Returns the calibration as saved. Raises BadInput if it cannot be written.
     """
-    save_collected(folder, calibration.collected)
-    files = [HISTOGRAMS_FILE, STATISTICS_FILE]
+    save_collected(folder, calibration.collected, exact=False)
+    files = [*COLLECTED_FILES]
     if calibration.sample is not None:
         write_npz(folder / SAMPLE_FILE, calibration.sample)
         files.append(SAMPLE_FILE)

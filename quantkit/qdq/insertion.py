@@ -10,11 +10,12 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from quantkit.core.ranges import LEVELS, STEPS, TensorRange
+from quantkit.core.ranges import STEPS, TensorRange
 from quantkit.graph.graph import drop_unused_constants, names_in, unique_name
 from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
 from quantkit.qdq.metadata import dequantized_name, quantized_name, scale_name, unrounded_name, zero_point_name
 from quantkit.qdq.placement import SMALLEST_SCALE, Placement
+from quantkit.qdq.rounding import Rounder, weight_scale
 
 LARGEST_BIAS = 2.0**31 - 1024  # below the largest s32, so that FP32 scales cannot round beyond it
 
@@ -51,41 +52,11 @@ def affine(own: TensorRange) -> tuple[np.float32, np.uint8]:
     return scale, np.uint8(np.clip(np.rint(-own.low / scale), 0, STEPS))
 
 
-def rounded_weight(
-    weight: npt.NDArray[np.float32], axis: int, levels: int = LEVELS, least: npt.NDArray[np.float64] | float = 0.0
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Round a weight to s8.
-
-    A channel that is all zero gets the largest scale of all, because TensorRT refuses a scale of 0.
-
-    Args:
-        weight: The weight.
-        axis: The axis of its output channels.
-        levels: The largest magnitude of an integer.
-        least: The smallest scale, of each channel or of all.
-
-    Returns:
-        The integers, in the weight's shape, and the scale of each channel along ``axis``, (C,).
-    """
-    others = tuple(i for i in range(weight.ndim) if i != axis)
-    exact = np.abs(weight).max(axis=others, initial=0.0) / levels
-    exact = np.where(exact > SMALLEST_SCALE, exact, max(exact.max(initial=0.0), SMALLEST_SCALE))
-    scale = np.maximum(exact, least).astype(np.float32)
-    shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-    return np.clip(np.rint(weight / scale.reshape(shape)), -levels, levels).astype(np.int8), scale
-
-
-def as_rounded(weight: npt.NDArray[np.float32], axis: int, levels: int = LEVELS) -> npt.NDArray[np.float32]:
-    """Return the values that the rounded weight represents, in the same shape; for arguments see ``rounded_weight``."""
-    values, scale = rounded_weight(weight, axis, levels)
-    return values * scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
-
-
 def insert_pairs(
     graph: onnx.GraphProto,
     placement: Placement,
     scheme: Scheme,
-    levels: int = LEVELS,
+    rounder: Rounder,
     biases: Mapping[str, Bias] | None = None,
 ) -> None:
     """Insert the pairs and quantized weights of a placement; nodes stay in topological order.
@@ -94,10 +65,10 @@ def insert_pairs(
         graph: The graph that the placement was made for; it is edited.
         placement: The placement.
         scheme: Returns the scale and zero-point of each activation.
-        levels: The largest magnitude of a weight's integers.
+        rounder: Rounds the weights.
         biases: The biases to quantize to s32, by the name of the weighted node.
     """
-    inserted = _Inserted(graph, placement, levels)
+    inserted = _Inserted(graph, placement, rounder)
     pairs: dict[str, list[onnx.NodeProto]] = {}
     for name in sorted({tensor for tensor, _, _ in placement.edges} | set(placement.outputs)):
         pairs[name] = inserted.pair(name, *scheme(name))
@@ -132,8 +103,8 @@ class _Inserted:
         after: The inverse of ``before``.
     """
 
-    def __init__(self, graph: onnx.GraphProto, placement: Placement, levels: int) -> None:
-        self._graph, self._placement, self._levels = graph, placement, levels
+    def __init__(self, graph: onnx.GraphProto, placement: Placement, rounder: Rounder) -> None:
+        self._graph, self._placement, self._rounder = graph, placement, rounder
         self._names = names_in(graph)
         self._nodes = {node.name for node in graph.node}
         self._weights: dict[tuple[str, int], tuple[str, npt.NDArray[np.float32]]] = {}
@@ -168,7 +139,8 @@ class _Inserted:
         shared = self._weights.get(key)
         if shared is None or (bias is not None and (shared[1] < least).any()):
             values = numpy_helper.to_array(self._placement.graph.initializers[name])
-            rounded, scale = rounded_weight(values, axis, self._levels, least)
+            scale = weight_scale(values, axis, self._rounder.levels, least)
+            rounded = self._rounder(node, values, scale, axis)
             shared = self._dequantized(name, rounded, scale, axis), scale
             self._weights[key] = shared
         self.renamed[node, 1] = shared[0]

@@ -21,8 +21,8 @@ from quantkit.graph.operators import is_plain_product, weight_output_axis
 SUMMED = {"Conv": {1}, "Gemm": {1, -1}, "MatMul": {-1}}
 
 Floats = npt.NDArray[np.float32]
-Rounding = Callable[[Floats, int], Floats]
-"""Rounds a weight, given the axis of its output channels; returns the values that the integers and scales represent."""
+Rounding = Callable[[str, Floats, int], Floats]
+"""Rounds a node's weight, given the axis of its output channels; returns what the integers and scales represent."""
 
 
 def mean_error(
@@ -78,7 +78,7 @@ def correct_biases(
         axis = weight_output_axis(node, values.ndim)
         if values.ndim < 2 or (axis and values.ndim != 2):
             continue
-        rounded, own = rounding(values, axis), numpy_helper.to_array(bias)
+        rounded, own = rounding(node.name, values, axis), numpy_helper.to_array(bias)
         if axis:
             values, rounded = values.T, rounded.T
         groups = attribute(node, "group", 1)

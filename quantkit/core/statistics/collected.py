@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from quantkit.core.by_value import ByValue
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.extent import Extent
 from quantkit.core.statistics.histogram import Histogram
+from quantkit.core.statistics.moments import Moments
 
-Part = TypeVar("Part", Histogram, ChannelStatistics, Extent)
+Part = TypeVar("Part", Histogram, ChannelStatistics, Extent, Moments)
 
 
 @dataclass(frozen=True, eq=False)
 class Collected(ByValue):
-    """Histograms, channel statistics and extents, all by tensor name and in graph order."""
+    """Histograms, channel statistics and extents, all by tensor name and in graph order.
+
+    ``moments`` are those of layers' inputs, by ``LayerRows.key``; empty if they were not asked for.
+    """
 
     histograms: dict[str, Histogram]
     channels: dict[str, ChannelStatistics]
     extents: dict[str, Extent]
+    moments: dict[str, Moments] = field(default_factory=dict)
 
     def merged(self, other: Collected) -> Collected:
         """Merge two sets of images; the result is bit-exact with a single pass over both.
@@ -31,6 +36,7 @@ class Collected(ByValue):
             _merged(self.histograms, other.histograms),
             _merged(self.channels, other.channels),
             _merged(self.extents, other.extents),
+            _merged(self.moments, other.moments),
         )
 
     def complete(self, samples: int) -> dict[str, Histogram]:
@@ -46,6 +52,7 @@ class Collected(ByValue):
             {name: self.histograms[name] for name in names if name in self.histograms},
             {name: self.channels[name] for name in names if name in self.channels},
             {name: self.extents[name] for name in names if name in self.extents},
+            self.moments,
         )
 
 

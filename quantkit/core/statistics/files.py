@@ -1,4 +1,4 @@
-"""Reads and writes the statistics of a pass: ``histograms.npz`` and ``statistics.npz``."""
+"""Reads and writes the statistics of a pass: ``histograms.npz``, ``statistics.npz`` and ``moments.npz``."""
 
 from __future__ import annotations
 
@@ -18,16 +18,26 @@ from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.extent import Extent
 from quantkit.core.statistics.histogram import BINS, Histogram
+from quantkit.core.statistics.moments import Moments
 from quantkit.core.statistics.moving import MovingExtremes
 
 HISTOGRAMS_FILE = "histograms.npz"
 STATISTICS_FILE = "statistics.npz"
+MOMENTS_FILE = "moments.npz"
+COLLECTED_FILES = (HISTOGRAMS_FILE, STATISTICS_FILE, MOMENTS_FILE)
 FIELDS = ("names", "negative", "positive", "width", "minimum", "maximum", "moving")  # of histograms.npz
 LONGEST_MOVING = 400  # hexadecimal digits of a sum; 2^128 in units of 2^-200, by 2^64 samples, has 98
 
 
-def save_collected(folder: Path, collected: Collected) -> None:
-    """Write ``histograms.npz`` and ``statistics.npz``, each atomically."""
+def save_collected(folder: Path, collected: Collected, exact: bool = True) -> None:
+    """Write the files of COLLECTED_FILES, each atomically.
+
+    Args:
+        folder: The folder.
+        collected: The statistics.
+        exact: True to keep every digit of moments, which parts of a pass need to merge; else those of FP32.
+    """
+    save_moments(folder / MOMENTS_FILE, collected.moments, exact)
     save_histograms(folder / HISTOGRAMS_FILE, collected.histograms)
     channels, extents = list(collected.channels.values()), list(collected.extents.values())
     sizes = [len(c.total) for c in channels]
@@ -51,7 +61,7 @@ def save_collected(folder: Path, collected: Collected) -> None:
 def load_collected(
     folder: Path, digests: Mapping[str, str] | None = None, find: Callable[[Path, str], Path] = Path.joinpath
 ) -> Collected:
-    """Read both files of a folder.
+    """Read the files of a folder.
 
     Args:
         folder: The folder.
@@ -69,7 +79,10 @@ def load_collected(
     path = find(folder, STATISTICS_FILE)
     try:
         found = read_npz(_bytes_of(path, digests.get(STATISTICS_FILE)))
-        return Collected(histograms, *_statistics(found, histograms))
+        channels, extents = _statistics(found, histograms)
+        path = find(folder, MOMENTS_FILE)
+        moments = read_npz(_bytes_of(path, digests.get(MOMENTS_FILE)))
+        return Collected(histograms, channels, extents, _moments(moments))
     except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         raise BadRun(f"{path} is damaged ({error}).", "Calibrate again with --fresh.") from error
 
@@ -146,6 +159,54 @@ def load_histograms(path: Path, sha256: str | None = None) -> dict[str, Histogra
         )
         for i, name in enumerate(fields["names"])
     }
+
+
+def save_moments(path: Path, moments: Mapping[str, Moments], exact: bool) -> None:
+    """Write all moments to one npz file, atomically, with one triangle of each matrix."""
+    dtype, values = np.float64 if exact else np.float32, list(moments.values())
+    triangles = [_triangle(m.products) for m in values]
+    arrays = {
+        "names": np.array(list(moments), dtype=np.str_),
+        "shapes": np.array([m.sums.shape for m in values], dtype=np.int64).reshape(-1, 2),
+        "products": _joined(triangles, dtype),
+        "sums": _joined([m.sums.reshape(-1) for m in values], dtype),
+        "rows": np.array([m.rows for m in values], dtype=np.int64),
+        "unit": np.array([m.unit for m in values], dtype=np.float64),
+    }
+    write_npz(path, arrays, compressed=False)  # compression would save a tenth, and take seconds
+
+
+def _triangle(products: Any) -> Any:
+    row, column = np.tril_indices(products.shape[-1])
+    return products[:, row, column].reshape(-1)
+
+
+def _moments(found: Mapping[str, Any]) -> dict[str, Moments]:
+    names, shapes = [str(name) for name in found["names"]], found["shapes"]
+    count = len(names)
+    if shapes.shape != (count, 2) or any(len(found[key]) != count for key in ("rows", "unit")):
+        raise ValueError("'shapes', 'rows' or 'unit' does not fit 'names'")
+    if (shapes <= 0).any() or (found["rows"] <= 0).any() or len(set(names)) != count:
+        raise ValueError("'names', 'shapes' or 'rows' are no such figures")
+    if {found["products"].dtype, found["sums"].dtype} not in ({np.dtype(np.float32)}, {np.dtype(np.float64)}):
+        raise ValueError("'products' and 'sums' are not of one type of number")
+    if not all(np.isfinite(found[key]).all() for key in ("products", "sums", "unit")) or (found["unit"] <= 0).any():
+        raise ValueError("'products', 'sums' or 'unit' is not finite")
+    sizes = [(int(parts), int(each)) for parts, each in shapes]
+    wanted = [parts * each * (each + 1) // 2 for parts, each in sizes]
+    if (sum(wanted), sum(parts * each for parts, each in sizes)) != (len(found["products"]), len(found["sums"])):
+        raise ValueError("'products' or 'sums' does not fit 'shapes'")
+    moments, product, value = {}, 0, 0
+    for i, (parts, each) in enumerate(sizes):
+        triangle = found["products"][product : product + wanted[i]].reshape(parts, -1)
+        products = np.zeros((parts, each, each), triangle.dtype)
+        row, column = np.tril_indices(each)
+        products[:, row, column] = triangle
+        products[:, column, row] = triangle
+        sums = found["sums"][value : value + parts * each].reshape(parts, each)
+        moments[names[i]] = Moments(products, sums, int(found["rows"][i]), float(found["unit"][i]))
+        product, value = product + wanted[i], value + parts * each
+    return moments
 
 
 def _bytes_of(path: Path, sha256: str | None) -> bytes:

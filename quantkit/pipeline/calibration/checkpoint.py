@@ -14,7 +14,7 @@ from quantkit.core.errors import BadRun
 from quantkit.core.files import atomic_folder, digest_of, recover_folder, sha256_of, write_text
 from quantkit.core.record import Record, read_record
 from quantkit.core.statistics.collected import Collected
-from quantkit.core.statistics.files import HISTOGRAMS_FILE, STATISTICS_FILE, load_collected, save_collected
+from quantkit.core.statistics.files import COLLECTED_FILES, load_collected, save_collected
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest
 
 POSITION_FILE = "position.json"
@@ -77,7 +77,7 @@ class Checkpoint:
                 skipped=self.skipped,
                 not_finite=tuple(sorted(self.not_finite)),
                 masked=tuple(sorted(self.masked)),
-                files={name: sha256_of(temporary / name) for name in (HISTOGRAMS_FILE, STATISTICS_FILE)},
+                files={name: sha256_of(temporary / name) for name in COLLECTED_FILES},
             )
             write_text(temporary / POSITION_FILE, note.signed().model_dump_json())
             write_text(temporary / MANIFEST_FILE, manifest.model_dump_json())

@@ -12,6 +12,9 @@ from functools import reduce
 from pathlib import Path
 from queue import SimpleQueue
 
+from threadpoolctl import threadpool_limits
+
+from quantkit.calibrators.moments import MomentsCollector
 from quantkit.core.errors import BadData, QuantkitError
 from quantkit.core.progress import Progress
 from quantkit.core.shard import Shard
@@ -19,6 +22,7 @@ from quantkit.core.statistics.collected import Collected
 from quantkit.datasets import Stream
 from quantkit.graph.channel_axes import channel_axes
 from quantkit.graph.graph import Graph
+from quantkit.graph.layer_rows import LayerRows, layer_rows
 from quantkit.graph.model_file import ModelFile
 from quantkit.pipeline.calibration.checkpoint import Checkpoint, resumable
 from quantkit.pipeline.calibration.workers import FirstBatch, Group, Worker, division, first_maxima, usable_cores
@@ -40,6 +44,7 @@ class Counting:
             Inf, it is left out.
         first_batch: How many of the first samples decide the bin widths.
         cores: The number of threads; None means all cores that this process may use.
+        least_squares: True to collect the moments that weights are rounded with.
     """
 
     model: ModelFile
@@ -47,12 +52,19 @@ class Counting:
     excluded: Callable[[str], bool]
     first_batch: int
     cores: int | None = None
+    least_squares: bool = False
 
     def session(self, threads: int) -> ActivationSession:
         """Load the model with its activations as outputs. Raises BadModel if it has changed since it was opened."""
         session = ActivationSession(self.model, self.keep, threads, self.excluded)
         self.model.check_unchanged()
         return session
+
+    def layers(self) -> list[LayerRows]:
+        """Return the layers whose inputs' moments are wanted."""
+        graph = Graph(self.model.graph_only.graph)
+        found = (layer_rows(graph, node) for node in graph.nodes) if self.least_squares else ()
+        return [rows for rows in found if rows is not None]
 
     @property
     def step(self) -> int:
@@ -124,13 +136,18 @@ def collect(
     axes = channel_axes(Graph(counting.model.graph_only.graph))
     samples, names = len(stream.indices), stream.dataset.names
     runners = [runner, *(Runner(session) for _ in range(count - 1))]
-    workers = [Worker(runner, first, samples, axes, names, threads, counting.excluded) for runner in runners]
+    moments = MomentsCollector(counting.layers(), first.maxima, samples, session.clamps)
+    workers = [Worker(runner, first, samples, axes, names, threads, counting.excluded, moments) for runner in runners]
 
     partial = folder / PARTIAL if folder else None
     positions = shard.positions(samples, counting.step)
     earlier = resumable(partial, manifest, len(positions)) if partial else None
-    work = _Pass(stream, positions, workers, earlier, partial, manifest)
-    with progress("calibrating", len(work.positions), "images", work.done) as advance:
+    work = _Pass(stream, positions, workers, moments, earlier, partial, manifest)
+    # Each worker has a core of its own; the threads of a matrix product would wait for those of the others.
+    with (
+        threadpool_limits(1, user_api="blas"),
+        progress("calibrating", len(work.positions), "images", work.done) as advance,
+    ):
         work.run(counting.step, advance, ready)
     found = work.checkpoint()
     return found.ordered(session.names)
@@ -144,6 +161,7 @@ class _Pass:
         stream: Stream,
         positions: Sequence[int],
         workers: Sequence[Worker],
+        moments: MomentsCollector,
         earlier: Checkpoint | None,
         folder: Path | None,
         manifest: Manifest,
@@ -154,6 +172,7 @@ class _Pass:
         self._behind = (earlier.done, earlier.counted) if earlier else (0, 0)
         self._stream = stream
         self._workers = workers
+        self._moments = moments
         self._earlier = earlier
         self._folder = folder
         self._manifest = manifest
@@ -219,6 +238,7 @@ class _Pass:
     def checkpoint(self) -> Checkpoint:
         """Return the counts so far. Must not be called while tasks are pending."""
         parts = [worker.collected() for worker in self._workers]
+        parts.append(Collected({}, {}, {}, self._moments.collected()))
         not_finite = frozenset[str]().union(*(worker.not_finite for worker in self._workers))
         masked = frozenset[str]().union(*(worker.masked for worker in self._workers))
         if self._earlier:

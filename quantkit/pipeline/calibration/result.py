@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def finish(
         masked=tuple(sorted(found.masked)),
         warnings=(*source.warnings, *after),
         tensors=solved_tensors(found.collected, config, found.counted),
-        collected=found.collected,
+        collected=replace(found.collected, moments={k: m.stored() for k, m in found.collected.moments.items()}),
         sample=sample,
     )
     return calibration if folder is None else keep(calibration, manifest, config, folder)

@@ -131,7 +131,8 @@ class Job:
         def keep(name: str) -> bool:
             return name not in inside
 
-        return Counting(self.model, keep, excluded, self.config.calibrate.batch_size, cores)
+        own = self.config.calibrate
+        return Counting(self.model, keep, excluded, own.batch_size, cores, own.rounding == "least-squares")
 
 
 def prepare_job(config: Config, data: Any = None) -> Job:

@@ -13,6 +13,7 @@ from itertools import groupby, repeat
 import numpy as np
 
 from quantkit.calibrators.collect import Collector, NotFinite, first_widths, note_maxima
+from quantkit.calibrators.moments import MomentsCollector
 from quantkit.core.errors import BadData
 from quantkit.core.statistics.collected import Collected
 from quantkit.datasets import Sample, stacked
@@ -158,8 +159,10 @@ class Worker:
         names: Sequence[str],
         threads: int,
         excluded: Callable[[str], bool] = lambda name: False,
+        moments: MomentsCollector | None = None,
     ) -> None:
         self.not_finite: set[str] = set()
+        self._moments = moments
         self._excluded = excluded
         self._runner = runner
         self._names = names
@@ -177,7 +180,8 @@ class Worker:
         Raises:
             BadInput: An activation is NaN or +Inf; the message names tensor and sample.
         """
-        for sample, own in group.rows(activations or self._runner.run(group.inputs)):
+        activations = activations or self._runner.run(group.inputs)
+        for sample, own in group.rows(activations):
             if broken := _settled(own, self._excluded):
                 self.not_finite |= broken.keys()
                 own = {name: array for name, array in own.items() if name not in self.not_finite}
@@ -192,6 +196,9 @@ class Worker:
                     except NotFinite:
                         note_maxima({}, own)  # raises for the first tensor in graph order
                         raise
+
+        if self._moments is not None:
+            self._moments.observe(activations, group.samples[0].position)
 
     @property
     def masked(self) -> set[str]:

@@ -16,14 +16,16 @@ from onnx import numpy_helper
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
+from quantkit.core.statistics.moments import Moments
 from quantkit.graph.graph import Graph, operand
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.exclusion import excluded_nodes
-from quantkit.qdq.insertion import Bias, affine, as_rounded, insert_pairs
+from quantkit.qdq.insertion import Bias, affine, insert_pairs
 from quantkit.qdq.layers import Quantized, layers_of
 from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import Placement, placed_without_ruin
+from quantkit.qdq.rounding import Rounder
 from quantkit.targets.onnxruntime.regions import Regions, bias_add
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
@@ -40,6 +42,7 @@ def quantized_for_onnxruntime(
     channels: Mapping[str, ChannelStatistics] | None = None,
     seven_bit_weights: bool = False,
     histograms: Mapping[str, Histogram] | None = None,
+    moments: Mapping[str, Moments] | None = None,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for ONNX Runtime.
 
@@ -51,6 +54,7 @@ def quantized_for_onnxruntime(
             both.
         seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
+        moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -74,9 +78,10 @@ def quantized_for_onnxruntime(
 
     placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
     means = means_after(channels or {}, start.factors)
-    correct_biases(proto.graph, placement.weights, means, lambda weight, axis: as_rounded(weight, axis, levels))
+    rounder = Rounder(proto.graph, moments, start.factors, levels)
+    correct_biases(proto.graph, placement.weights, means, rounder.values)
     biases = _biases(Graph(proto.graph), placement)
-    insert_pairs(proto.graph, placement, lambda name: affine(placement.group_range(name)), levels, biases)
+    insert_pairs(proto.graph, placement, lambda name: affine(placement.group_range(name)), rounder, biases)
     _remove_clamps(proto.graph, removed)
     shorten_hard_swish(proto.graph)
     proto.producer_name = "quantkit"

@@ -82,7 +82,13 @@ class OnnxRuntime(Target):
         from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
 
         return quantized_for_onnxruntime(
-            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, saturates_u8s8(), recipe.histograms
+            model,
+            recipe.quantized_ranges,
+            recipe.exclude,
+            recipe.channels,
+            saturates_u8s8(),
+            recipe.histograms,
+            recipe.moments,
         )
 
     def load(self, artifact: Artifact, device: str) -> Session:

@@ -27,14 +27,16 @@ import onnx
 from quantkit.core.ranges import LEVELS, TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
+from quantkit.core.statistics.moments import Moments
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED, commutes_with_rounding
 from quantkit.qdq.exclusion import excluded_nodes
-from quantkit.qdq.insertion import affine, as_rounded, insert_pairs
+from quantkit.qdq.insertion import affine, insert_pairs
 from quantkit.qdq.layers import Quantized, layers_of
 from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import STACK_OF_MATRICES, Placement, placed_without_ruin, stacked_weights
+from quantkit.qdq.rounding import Rounder
 from quantkit.targets.openvino.layers import SMALL_IMAGE
 from quantkit.transforms.bias_correction import correct_biases
 from quantkit.transforms.equalization import means_after
@@ -52,6 +54,7 @@ def quantized_for_openvino(
     channels: Mapping[str, ChannelStatistics] | None = None,
     seven_bit_weights: bool = False,
     histograms: Mapping[str, Histogram] | None = None,
+    moments: Mapping[str, Moments] | None = None,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for OpenVINO.
 
@@ -63,6 +66,7 @@ def quantized_for_openvino(
             both.
         seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
+        moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -90,14 +94,15 @@ def quantized_for_openvino(
 
     placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
     means = means_after(channels or {}, start.factors)
-    correct_biases(proto.graph, placement.weights, means, lambda weight, axis: as_rounded(weight, axis, levels))
+    rounder = Rounder(proto.graph, moments, start.factors, levels)
+    correct_biases(proto.graph, placement.weights, means, rounder.values)
 
     def scheme(name: str) -> tuple[np.float32, np.int8 | np.uint8]:
         if name in symmetric and placement.group_range(name).low < 0:
             return np.float32(placement.scale(name)), np.int8(0)
         return affine(placement.group_range(name))
 
-    insert_pairs(proto.graph, placement, scheme, levels)
+    insert_pairs(proto.graph, placement, scheme, rounder)
     proto.producer_name = "quantkit"
     return Quantized(proto, layers_of(placement))
 

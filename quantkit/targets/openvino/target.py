@@ -212,7 +212,7 @@ def _own_qdq(model: ModelFile, recipe: Recipe, exclude: Mapping[str, str], seven
     from quantkit.targets.openvino.qdq import quantized_for_openvino
 
     return quantized_for_openvino(
-        model, recipe.quantized_ranges, exclude, recipe.channels, seven_bit, recipe.histograms
+        model, recipe.quantized_ranges, exclude, recipe.channels, seven_bit, recipe.histograms, recipe.moments
     )
 
 

@@ -181,7 +181,7 @@ class TensorRT(Target):
         from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 
         return quantized_for_tensorrt(
-            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms
+            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms, recipe.moments
         )
 
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:

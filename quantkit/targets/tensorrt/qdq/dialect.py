@@ -30,15 +30,17 @@ import numpy as np
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
+from quantkit.core.statistics.moments import Moments
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.one_pixel import ONE_PIXEL_CONV, one_pixel_convs
 from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.exclusion import excluded_nodes
-from quantkit.qdq.insertion import as_rounded, insert_pairs
+from quantkit.qdq.insertion import insert_pairs
 from quantkit.qdq.layers import Quantized, layers_of
 from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import Placement, placed_without_ruin
+from quantkit.qdq.rounding import Rounder
 from quantkit.targets.tensorrt.qdq.chains import pair_sums_in_chains, share_scales_across
 from quantkit.targets.tensorrt.qdq.saturating_clips import relus_for_clips
 from quantkit.targets.tensorrt.qdq.squeeze_excitation import place_gates
@@ -53,6 +55,7 @@ def quantized_for_tensorrt(
     exclude: Sequence[str] = (),
     channels: Mapping[str, ChannelStatistics] | None = None,
     histograms: Mapping[str, Histogram] | None = None,
+    moments: Mapping[str, Moments] | None = None,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for TensorRT.
 
@@ -63,6 +66,7 @@ def quantized_for_tensorrt(
         channels: The statistics of every tensor's channels, for equalizing channels and correcting biases; None skips
             both.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
+        moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -86,8 +90,9 @@ def quantized_for_tensorrt(
         return placement
 
     placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
-    correct_biases(proto.graph, placement.weights, means_after(channels or {}, start.factors), as_rounded)
-    insert_pairs(proto.graph, placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)))
+    rounder = Rounder(proto.graph, moments, start.factors)
+    correct_biases(proto.graph, placement.weights, means_after(channels or {}, start.factors), rounder.values)
+    insert_pairs(proto.graph, placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)), rounder)
     relus_for_clips(proto.graph)
     proto.producer_name = "quantkit"
     return Quantized(proto, layers_of(placement))
