@@ -116,9 +116,9 @@ class _Site:
 
     def add(self, rows: Floats) -> None:
         """Add rows, (count, D)."""
-        whole = np.clip(np.rint(rows / np.float32(self.unit)), -LARGEST_LEVEL, LARGEST_LEVEL)
-        if not np.isfinite(whole).all():  # masked tensors stay in floating point
+        if not np.isfinite(rows).all():  # masked tensors stay in floating point
             return
+        whole = np.clip(np.rint(rows / np.float32(self.unit)), -LARGEST_LEVEL, LARGEST_LEVEL)
         with self._lock:
             if self._filled + len(whole) > ROWS:
                 self._settle()

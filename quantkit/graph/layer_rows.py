@@ -80,7 +80,7 @@ class LayerRows:
             taken = flat[sample[:, None, None], np.arange(channels)[None, :, None], indices[:, None, :]]
         if not inside.all():
             taken = np.where(inside[:, None, :], taken, np.float32(0))
-        return taken.reshape(len(chosen), -1)
+        return taken.reshape(len(chosen), self.width * self.groups)
 
     def _outputs(self, size: Sequence[int]) -> list[int]:
         """Return the number of places of the kernel along each axis."""
@@ -93,10 +93,10 @@ class LayerRows:
         self, size: Sequence[int], outputs: Sequence[int], place: Indices
     ) -> tuple[Indices, npt.NDArray[np.bool_]]:
         """Return the flat index of each value under the kernel, (places, K), and whether it is none of the padding."""
+        if not len(place):
+            return np.zeros((0, math.prod(self.kernel)), np.intp), np.ones((0, math.prod(self.kernel)), np.bool_)
         flat = np.zeros((len(place), 1), np.intp)
         inside = np.ones((len(place), 1), np.bool_)
-        if not len(place):
-            return flat, inside
         for axis, coordinate in enumerate(np.unravel_index(place, outputs)):
             starts = coordinate * self.strides[axis] - self.pads[axis]
             own = starts[:, None] + np.arange(self.kernel[axis]) * self.dilations[axis]

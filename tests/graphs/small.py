@@ -17,9 +17,14 @@ from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
+from quantkit.targets.openvino.qdq import quantized_for_openvino
 from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 
-DIALECTS = {"onnxruntime": quantized_for_onnxruntime, "tensorrt": quantized_for_tensorrt}
+DIALECTS = {
+    "onnxruntime": quantized_for_onnxruntime,
+    "openvino": quantized_for_openvino,
+    "tensorrt": quantized_for_tensorrt,
+}
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -78,7 +83,8 @@ def quantized(calibration: Calibration, dialect: str = "onnxruntime") -> Quantiz
     recipe = Recipe.of(calibration)
     model = open_model(Path(calibration.model.path))
     make = DIALECTS[dialect]
-    return make(model, recipe.quantized_ranges, recipe.exclude, recipe.channels, histograms=recipe.histograms)
+    known = {"histograms": recipe.histograms, "moments": recipe.moments}
+    return make(model, recipe.quantized_ranges, recipe.exclude, recipe.channels, **known)
 
 
 def paired(model: onnx.ModelProto) -> set[str]:

@@ -50,7 +50,7 @@ def test_means_are_used_along_the_axis_they_were_counted_on(name: str) -> None:
     constants = [numpy_helper.from_array(np.asarray(a, np.float32), n) for n, a in arrays.items()]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], constants)
     layer = next(own for own in graph.node if own.name == "y")
-    correct_biases(graph, {"y"}, {layer.input[0]: np.ones(SIZE)}, lambda weight, axis: np.rint(weight))
+    correct_biases(graph, {"y"}, {layer.input[0]: np.ones(SIZE)}, lambda node, weight, axis: np.rint(weight))
     bias = next(numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name == "b")
     assert bool(bias.any()) == corrected
 
@@ -70,7 +70,7 @@ def test_a_bias_that_a_subgraph_reads_is_left_alone() -> None:
     for captured in (True, False):
         if not captured:
             graph.node.remove(graph.node[2])
-        correct_biases(graph, {"y"}, {"n": np.ones(SIZE)}, lambda weight, axis: np.rint(weight))
+        correct_biases(graph, {"y"}, {"n": np.ones(SIZE)}, lambda node, weight, axis: np.rint(weight))
         bias = next(numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name == "b")
         assert bool(bias.any()) != captured
 
@@ -82,5 +82,5 @@ def test_a_product_with_a_vector_has_no_channels_to_correct() -> None:
     )
     graph.node[1].name = "y"
     before = graph.SerializeToString()
-    correct_biases(graph, {"y"}, {"n": np.ones(SIZE)}, lambda weight, axis: np.rint(weight) + 1)
+    correct_biases(graph, {"y"}, {"n": np.ones(SIZE)}, lambda node, weight, axis: np.rint(weight) + 1)
     assert graph.SerializeToString() == before
