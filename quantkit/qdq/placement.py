@@ -28,6 +28,7 @@ from quantkit.graph.operators import (
 from quantkit.qdq.noise import RUINED, RUINED_PART, Noise
 
 SMALLEST_MATRIX = 16  # rule 7
+BLURRED = 30.0  # dB of a Softmax's probabilities, below which they are not rounded: see docs/accuracy.md
 STACK_OF_MATRICES = "its weight is a stack of matrices"
 SMALL_MATRIX = f"its weight has fewer than {SMALLEST_MATRIX} rows or columns, where INT8 gains nothing"
 RUINS = "rounding "  # how every reason begins that speaks of noise
@@ -103,7 +104,7 @@ class Placement:
             lacking = [name for name in node.input[:2] if name not in self.ranges]
             if lacking and node.input[0] in self.graph.constants:
                 return "its weight is the left factor"
-            return f"no range was calibrated for {lacking[0]}" if lacking else ""
+            return f"no range was calibrated for {lacking[0]}" if lacking else self._blurred(node)
         if weight.data_type != TensorProto.FLOAT:
             return f"its weight is {TensorProto.DataType.Name(weight.data_type)}"
         if node.input[0] not in self.ranges:
@@ -115,6 +116,21 @@ class Placement:
             return "it multiplies each value by one number, where INT8 gains nothing"
         if node.op_type in MATRIX_PRODUCTS and is_small(weight):
             return SMALL_MATRIX
+        return ""
+
+    def _blurred(self, node: onnx.NodeProto) -> str:
+        """Return why a product of activations stays in floating point because of the probabilities that it weighs with.
+
+        Those of a Softmax over many tokens are mostly smaller than a step, and few are close to 1.
+        """
+        for name in node.input[:2]:
+            source = self.graph.producer(name)
+            while source is not None and (moves_values(source) or source.op_type == "Cast"):
+                source = self.graph.producer(source.input[0])
+            if source is not None and source.op_type == "Softmax":
+                left = self.noise.of(name, self.step(name))
+                if left < BLURRED:
+                    return f"{RUINS}the probabilities {name} would leave {left:.0f} dB"
         return ""
 
     def _place_average_pool(self, node: onnx.NodeProto) -> None:

@@ -39,13 +39,15 @@ Floats = npt.NDArray[np.float64]
 
 
 def equalize(
-    graph: onnx.GraphProto, ranges: Mapping[str, TensorRange], channels: Mapping[str, ChannelStatistics]
+    graph: onnx.GraphProto, ranges: dict[str, TensorRange], channels: Mapping[str, ChannelStatistics]
 ) -> dict[str, Floats]:
     """Equalize the channels of every tensor that allows it.
 
     Args:
         graph: The graph, whose weights are initializers; it is edited. A graph with subgraphs is left unchanged.
-        ranges: The ranges by tensor. They hold before and after the change.
+        ranges: The ranges by tensor. They hold before and after the change, but those of changed outputs of a
+            LayerNormalization become those of the extremes: a method cuts off what few channels hold so that the others
+            get smaller steps, which they have here anyway.
         channels: The statistics of every tensor's channels.
 
     Returns:
@@ -56,9 +58,11 @@ def equalize(
     view, names = Graph(graph), names_in(graph)
     for node in view.nodes if not view.has_subgraphs else ():
         site = site_of(view, node)
-        chosen = None if site is None else _factors(view, site, ranges, channels)
+        wide = {} if site is None or site.is_clipped else _extremes(site, ranges, channels)
+        chosen = None if site is None else _factors(view, site, {**ranges, **wide}, channels)
         if site is not None and chosen is not None:
             _apply(graph, view, site, chosen, names)
+            ranges.update(wide)
             factors.update(dict.fromkeys(site.tensors, chosen))
             view = Graph(graph)
     if factors:
@@ -77,6 +81,20 @@ def means_after(channels: Mapping[str, ChannelStatistics], factors: Mapping[str,
         The means by tensor, (C,) float64.
     """
     return {name: own.mean * factors[name] if name in factors else own.mean for name, own in channels.items()}
+
+
+def _extremes(
+    site: EqualizationSite, ranges: Mapping[str, TensorRange], channels: Mapping[str, ChannelStatistics]
+) -> dict[str, TensorRange]:
+    """Return the ranges of a site's tensors, widened to the extremes of their channels."""
+    found = {}
+    for name in site.tensors:
+        if name in ranges and name in channels and len(channels[name].minimum):
+            low = min(ranges[name].low, float(channels[name].minimum.min()))
+            high = max(ranges[name].high, float(channels[name].maximum.max()))
+            if low < ranges[name].low or high > ranges[name].high:
+                found[name] = TensorRange(max(-low, high, ranges[name].amax), low, high)
+    return found
 
 
 def _factors(

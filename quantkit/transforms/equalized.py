@@ -58,8 +58,12 @@ def equalized(
     proto = prepared(model)
     ensure_names(proto.graph)
     whole = with_fused(Graph(proto.graph), ranges)
-    room = {name: TensorRange(r.amax, -r.amax, r.amax) for name, r in whole.items()} if symmetric else whole
-    return Equalized(proto, whole, equalize(proto.graph, room, channels or {}))
+    if symmetric:
+        room = {name: TensorRange(r.amax, -r.amax, r.amax) for name, r in whole.items()}
+        factors = equalize(proto.graph, room, channels or {})
+        wider = {name: TensorRange(r.amax, whole[name].low, whole[name].high) for name, r in room.items()}
+        return Equalized(proto, wider, factors)
+    return Equalized(proto, whole, equalize(proto.graph, whole, channels or {}))
 
 
 class Undo:
