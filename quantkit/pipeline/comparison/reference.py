@@ -70,11 +70,7 @@ class Reference:
         Raises:
             BadModel: An output has no row per sample.
         """
-        tensors = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
-        named = [name for name in self._axes if name in tensors]
-        if not named and len(tensors) == len(self._axes):  # a runtime with names of its own keeps the order
-            tensors = dict(zip(self._axes, tensors.values(), strict=True))
-        return {name: _by_sample(name, tensors[name], step, self._axes.get(name, 0))[:count] for name in tensors}
+        return by_sample(found, self._axes, step, count)
 
     def parts(self, first: Batch, step: int, outputs: Outputs) -> dict[str, Parts]:
         """Return the parts of outputs: what a Concat joined, or channels whose magnitudes are of different kinds.
@@ -164,6 +160,24 @@ def kinds(values: npt.NDArray[Any]) -> Parts | None:
     shape = [1] * (values.ndim - 1)
     shape[axis - 1] = len(sizes)
     return Parts(names, np.broadcast_to(numbers.reshape(shape), values.shape[1:]))
+
+
+def by_sample(
+    found: Mapping[str, npt.NDArray[Any]], axes: Mapping[str, int | None], step: int, count: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the outputs of one run under the model's own names; see :meth:`Reference.by_sample`.
+
+    Args:
+        found: The outputs of a session.
+        axes: The batch axis of each of the model's outputs.
+        step: The number of samples in the run.
+        count: How many of them to keep.
+    """
+    tensors = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+    named = [name for name in axes if name in tensors]
+    if not named and len(tensors) == len(axes):  # a runtime with names of its own keeps the order
+        tensors = dict(zip(axes, tensors.values(), strict=True))
+    return {name: _by_sample(name, tensors[name], step, axes.get(name, 0))[:count] for name in tensors}
 
 
 def _by_sample(name: str, output: npt.NDArray[Any], step: int, axis: int | None) -> npt.NDArray[Any]:
