@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
@@ -15,11 +17,11 @@ from quantkit.runtime.session import cpu_session
 OPSET, IR_VERSION = 13, 8
 
 
-def rounded(values: ort.OrtValue, grid: Grid) -> ort.OrtValue:
+def rounded(values: npt.NDArray[Any], grid: Grid) -> npt.NDArray[Any]:
     """Return FP32 values rounded to a grid, in the same shape. May be called from several threads."""
     scale, zero_point = _constants(grid)
     feeds = {"x": values, "scale": scale, "zero_point": zero_point}
-    found: ort.OrtValue = _session(grid.signed).run_with_ort_values(["y"], feeds)[0]
+    found: npt.NDArray[Any] = _session(grid.signed).run(["y"], feeds)[0]
     return found
 
 
@@ -40,13 +42,9 @@ def _session(signed: bool) -> ort.InferenceSession:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    return cpu_session(model.SerializeToString(), threads=1, optimized=False)
+    return cpu_session(model.SerializeToString(), threads=1, optimized=False, arena=False)
 
 
 @cache
-def _constants(grid: Grid) -> tuple[ort.OrtValue, ort.OrtValue]:
-    integer = np.int8 if grid.signed else np.uint8
-    return (
-        ort.OrtValue.ortvalue_from_numpy(np.array(grid.scale, np.float32)),
-        ort.OrtValue.ortvalue_from_numpy(np.array(grid.zero_point, integer)),
-    )
+def _constants(grid: Grid) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    return np.array(grid.scale, np.float32), np.array(grid.zero_point, np.int8 if grid.signed else np.uint8)

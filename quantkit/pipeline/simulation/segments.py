@@ -169,13 +169,13 @@ class _Division:
         )
         model = onnx.ModelProto(ir_version=self._model.ir_version, graph=graph)
         model.opset_import.extend(self._model.opset_import)
-        floating = cpu_session(model.SerializeToString(), threads=1, optimized=self._optimized)
+        floating = cpu_session(model.SerializeToString(), threads=1, optimized=self._optimized, arena=False)
         if not changed:
             return floating, floating
         for tensor in model.graph.initializer:
             if tensor.name in changed:
                 tensor.CopyFrom(numpy_helper.from_array(changed[tensor.name], tensor.name))
-        return floating, cpu_session(model.SerializeToString(), threads=1, optimized=self._optimized)
+        return floating, cpu_session(model.SerializeToString(), threads=1, optimized=self._optimized, arena=False)
 
 
 def _types(model: onnx.ModelProto, names: Collection[str]) -> dict[str, int]:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
 from quantkit.core.errors import BadModel, TargetRefuses
 from quantkit.core.recipe import Recipe
@@ -124,12 +123,12 @@ class Baseline:
 
     def __init__(self, simulation: Simulation, inputs: Mapping[str, npt.NDArray[Any]], quantized: bool) -> None:
         self._own, self._quantized = simulation, quantized
-        self._values: dict[str, ort.OrtValue] = {
-            name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()
+        self._values: dict[str, npt.NDArray[Any]] = {
+            name: np.ascontiguousarray(array) for name, array in inputs.items()
         }
         self._values = self._computed(AS_IT_IS, {}, dict(self._values), keep=True)
         self.outputs = self._fetched(AS_IT_IS, self._values)
-        self.bytes = sum(value.tensor_size_in_bytes() for value in self._values.values())
+        self.bytes = sum(value.nbytes for value in self._values.values())
 
     def variant(self, variant: Variant) -> dict[str, npt.NDArray[Any]]:
         """Return the outputs of a variant, by name. Raises BadModel if the model fails on the batch."""
@@ -139,12 +138,12 @@ class Baseline:
     def _computed(
         self,
         variant: Variant,
-        known: Mapping[str, ort.OrtValue],
-        changed: dict[str, ort.OrtValue],
+        known: Mapping[str, npt.NDArray[Any]],
+        changed: dict[str, npt.NDArray[Any]],
         keep: bool = False,
-    ) -> dict[str, ort.OrtValue]:
+    ) -> dict[str, npt.NDArray[Any]]:
         """Return the tensors that a variant computes otherwise, those that no segment is left to read dropped."""
-        rounds: dict[tuple[str, Grid], ort.OrtValue] = {}
+        rounds: dict[tuple[str, Grid], npt.NDArray[Any]] = {}
         outputs = {feed.tensor for feed in self._own._outputs}
         for segment in self._own._segments:
             apart = segment.unit in variant.apart
@@ -165,7 +164,7 @@ class Baseline:
                     feeds[feed.name] = value
                 session = segment.quantized if self._quantized != apart and segment.unit >= 0 else segment.floating
                 try:
-                    found = session.run_with_ort_values(list(segment.outputs), feeds)
+                    found = session.run(list(segment.outputs), feeds)
                 except Exception as error:
                     raise BadModel(
                         f"The model failed in onnxruntime, computed layer by layer ({line_of(error)}).",
@@ -188,9 +187,9 @@ class Baseline:
             return variant.grids[feed.tensor]
         return feed.read.grid if on else None
 
-    def _fetched(self, variant: Variant, values: Mapping[str, ort.OrtValue]) -> dict[str, npt.NDArray[Any]]:
+    def _fetched(self, variant: Variant, values: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         found = {}
         for feed in self._own._outputs:
             grid, value = self._grid(feed, variant), values[feed.tensor]
-            found[feed.name] = (value if grid is None else rounded(value, grid)).numpy()
+            found[feed.name] = value if grid is None else rounded(value, grid)
         return found
