@@ -152,7 +152,11 @@ def _constant(view: Graph, tensor: str) -> npt.NDArray[np.generic] | None:
         return None
     zero_point = view.array(operand(dequantize, 2))
     axis = next((own.i for own in dequantize.attribute if own.name == "axis"), 1)
-    shape = [-1 if i == axis % integers.ndim else 1 for i in range(integers.ndim)] if scale.size > 1 else [1] * integers.ndim
+    shape = (
+        [-1 if i == axis % integers.ndim else 1 for i in range(integers.ndim)]
+        if scale.size > 1
+        else [1] * integers.ndim
+    )
     # The difference is exact in float32 for 8 bits; s32 has no zero-point. The product is rounded once, as at run time.
     offset = 0 if zero_point is None else zero_point.astype(np.int32).reshape(shape)
     values: npt.NDArray[np.generic] = (integers.astype(np.int32) - offset).astype(np.float32) * scale.reshape(shape)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from quantkit.core.progress import Progress, silent
 from quantkit.datasets import Batch, Stream
 from quantkit.graph.model_file import ModelFile
 from quantkit.pipeline.comparison.reference import by_sample
-from quantkit.pipeline.simulation.simulation import AS_IT_IS, Simulation, Variant
+from quantkit.pipeline.simulation.simulation import AS_IT_IS, Baseline, Simulation, Variant
 from quantkit.tasks import Outputs
 
 BYTES_AT_ONCE = 16 * 2**20  # that a baseline keeps: with more, values are out of the caches before they are read
@@ -62,31 +63,40 @@ def evaluate_cases(
     """
     size, done = _samples_at_once(simulation, stream, model), 0
     axes = {output.name: output.batch_axis for output in model.outputs}
+    numbers = {q: [n for n, case in enumerate(cases) if case.quantized == q] for q in (False, True)}
+
+    def compute(baseline: Baseline, expected: Outputs, batch: Batch, number: int) -> None:
+        found = baseline.variant(cases[number].variant)
+        take(number, expected, by_sample(found, axes, size, len(batch.indices)), batch)
+
     with (
         ThreadPoolExecutor(_cores(), thread_name_prefix="variants") as pool,
         progress("simulating", len(stream.indices), "samples") as advance,
     ):
         for batch in stream.batches(size):
             inputs, count = batch.resized(size), len(batch.indices)
-            floating = simulation.baseline(inputs, quantized=False)
-            expected = by_sample(floating.outputs, axes, size, count)
-            for quantized in (False, True):
-                numbers = [number for number, case in enumerate(cases) if case.quantized == quantized]
-                if not numbers:
-                    continue
-                baseline = simulation.baseline(inputs, quantized=True) if quantized else floating
-
-                def compute(number: int, baseline=baseline, expected=expected, batch=batch, count=count) -> None:  # type: ignore[no-untyped-def]
-                    found = baseline.variant(cases[number].variant)
-                    take(number, expected, by_sample(found, axes, size, count), batch)
-
-                for _ in pool.map(compute, numbers):
-                    pass
-                del baseline
-                floating = None  # type: ignore[assignment]
+            baseline = simulation.baseline(inputs, quantized=False)
+            expected = by_sample(baseline.outputs, axes, size, count)
+            _each(pool, partial(compute, baseline, expected, batch), numbers[False])
+            if numbers[True]:
+                del baseline  # its tensors are of no more use
+                baseline = simulation.baseline(inputs, quantized=True)
+                _each(pool, partial(compute, baseline, expected, batch), numbers[True])
+            del baseline
             done += count
             advance(count)
     return done
+
+
+def _each(pool: ThreadPoolExecutor, work: Callable[[int], None], numbers: Sequence[int]) -> None:
+    """Do work for every number on all threads; after an error, none of the rest is begun."""
+    futures = [pool.submit(work, number) for number in numbers]
+    try:
+        for future in futures:
+            future.result()
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def noise_of(

@@ -202,8 +202,7 @@ def _types(model: onnx.ModelProto, names: Collection[str]) -> dict[str, int]:
 def _element_type(name: str, text: str) -> int:
     """Return the element type that onnxruntime writes as "tensor(float)"."""
     element = text.removeprefix("tensor(").removesuffix(")")
-    names = {"float": "FLOAT", "double": "DOUBLE"}
-    kind = names.get(element, element.upper())
-    if not text.startswith("tensor(") or kind not in TensorProto.DataType.keys():
+    kind = element.upper()
+    if not text.startswith("tensor(") or kind not in dict(TensorProto.DataType.items()):
         raise BadModel(f"{name} is no tensor ({text}), between layers.", "Its layers cannot be simulated one by one.")
     return int(TensorProto.DataType.Value(kind))

@@ -6,6 +6,7 @@ variant of it then computes only the segments that its change reaches.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,8 +133,7 @@ class Baseline:
 
     def variant(self, variant: Variant) -> dict[str, npt.NDArray[Any]]:
         """Return the outputs of a variant, by name. Raises BadModel if the model fails on the batch."""
-        changed = self._computed(variant, self._values, {})
-        return self._fetched(variant, {**{feed.tensor: self._values[feed.tensor] for feed in self._own._outputs}, **changed})
+        return self._fetched(variant, ChainMap(self._computed(variant, self._values, {}), self._values))
 
     def _computed(
         self,
@@ -148,9 +148,13 @@ class Baseline:
         for segment in self._own._segments:
             apart = segment.unit in variant.apart
             grids = [self._grid(feed, variant) for feed in segment.feeds]
-            touched = keep or apart or any(
-                feed.tensor in changed or grid != self._grid(feed, AS_IT_IS)
-                for feed, grid in zip(segment.feeds, grids, strict=True)
+            touched = (
+                keep
+                or apart
+                or any(
+                    feed.tensor in changed or grid != self._grid(feed, AS_IT_IS)
+                    for feed, grid in zip(segment.feeds, grids, strict=True)
+                )
             )
             if touched:
                 feeds = {}

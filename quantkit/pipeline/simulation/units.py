@@ -109,12 +109,12 @@ def _owner(graph: Graph, read: Read, heads: set[str], bias_of: Mapping[str, str]
             break
         giver = graph.producer(giver.input[0])
     if giver is not None and giver.name in heads:
-        return giver.name
+        return str(giver.name)
     if read.node:
         return read.node
     computed = graph.producer(read.tensor)
     assert computed is not None  # dialects leave a graph output alone that is an input
-    return computed.name
+    return str(computed.name)
 
 
 def ordered(nodes: Sequence[onnx.NodeProto], bias_of: Mapping[str, str]) -> list[onnx.NodeProto]:
