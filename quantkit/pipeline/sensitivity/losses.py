@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from quantkit.core.sensitivity import Loss
 from quantkit.datasets import Batch, Dataset
@@ -35,7 +36,6 @@ class Losses:
         self._cases: list[_Case | None] = [None] * count
         self._floating = _Case(task, {})
         self._lock = Lock()
-        self._seen = 0  # batches, whose floating-point answers count once
 
     def take(self, number: int, expected: Outputs, own: Outputs, batch: Batch) -> None:
         """Count a batch of one case: see :data:`~quantkit.pipeline.simulation.evaluate.Taken`."""
@@ -78,12 +78,14 @@ class _Case:
         found = answers if own is expected else self._task.decode(own)
         if answers is not None and found is not None:
             self._scorer.update(found, answers, annotations)
-        if isinstance(answers, ClassAnswers) and isinstance(found, ClassAnswers) and self._has_shares:
-            if answers.scores.shape == found.scores.shape:
-                classes = answers.scores.shape[-1]
-                rows = divergence(answers.scores.reshape(-1, classes), found.scores.reshape(-1, classes))
-                self._divergence += float(rows.sum())
-                self._rows += len(rows)
+        if self._has_shares and isinstance(answers, ClassAnswers) and isinstance(found, ClassAnswers):
+            self._diverge(answers.scores, found.scores)
+
+    def _diverge(self, expected: npt.NDArray[Any], own: npt.NDArray[Any]) -> None:
+        if expected.shape == own.shape:
+            rows = divergence(*(scores.reshape(-1, scores.shape[-1]) for scores in (expected, own)))
+            self._divergence += float(rows.sum())
+            self._rows += len(rows)
 
     @property
     def _has_shares(self) -> bool:

@@ -54,7 +54,7 @@ class Segment:
     feeds: tuple[Feed, ...]
     outputs: tuple[str, ...]
     unit: int
-    last: tuple[str, ...]
+    last: frozenset[str]
     floating: ort.InferenceSession
     quantized: ort.InferenceSession
 
@@ -107,7 +107,7 @@ class _Division:
                 feeds[number],
                 outputs[number],
                 next((self._units.of_node[n.name] for n in group if n.name in self._units.of_node), -1),
-                tuple({feed.tensor for feed in feeds[number] if read_in[feed.tensor] == number}),
+                frozenset(feed.tensor for feed in feeds[number] if read_in[feed.tensor] == number),
                 *self._sessions(group, feeds[number], outputs[number], types),
             )
             for number, group in enumerate(groups)

@@ -124,10 +124,8 @@ class Baseline:
 
     def __init__(self, simulation: Simulation, inputs: Mapping[str, npt.NDArray[Any]], quantized: bool) -> None:
         self._own, self._quantized = simulation, quantized
-        self._values: dict[str, npt.NDArray[Any]] = {
-            name: np.ascontiguousarray(array) for name, array in inputs.items()
-        }
-        self._values = self._computed(AS_IT_IS, {}, dict(self._values), keep=True)
+        given = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        self._values = self._computed(AS_IT_IS, {}, given, keep=True)
         self.outputs = self._fetched(AS_IT_IS, self._values)
         self.bytes = sum(value.nbytes for value in self._values.values())
 
@@ -142,45 +140,44 @@ class Baseline:
         changed: dict[str, npt.NDArray[Any]],
         keep: bool = False,
     ) -> dict[str, npt.NDArray[Any]]:
-        """Return the tensors that a variant computes otherwise, those that no segment is left to read dropped."""
+        """Return the tensors that a variant computes otherwise, without those that no segment is left to read."""
         rounds: dict[tuple[str, Grid], npt.NDArray[Any]] = {}
-        outputs = {feed.tensor for feed in self._own._outputs}
         for segment in self._own._segments:
-            apart = segment.unit in variant.apart
-            grids = [self._grid(feed, variant) for feed in segment.feeds]
-            touched = (
-                keep
-                or apart
-                or any(
-                    feed.tensor in changed or grid != self._grid(feed, AS_IT_IS)
-                    for feed, grid in zip(segment.feeds, grids, strict=True)
-                )
-            )
-            if touched:
-                feeds = {}
-                for feed, grid in zip(segment.feeds, grids, strict=True):
-                    value = changed[feed.tensor] if feed.tensor in changed else known[feed.tensor]
-                    if grid is not None:
-                        key = feed.tensor, grid
-                        if key not in rounds:
-                            rounds[key] = rounded(value, grid)
-                        value = rounds[key]
-                    feeds[feed.name] = value
-                session = segment.quantized if self._quantized != apart and segment.unit >= 0 else segment.floating
-                try:
-                    found = session.run(list(segment.outputs), feeds)
-                except Exception as error:
-                    raise BadModel(
-                        f"The model failed in onnxruntime, computed layer by layer ({line_of(error)}).",
-                        "Check the data against the model.",
-                    ) from error
-                changed |= zip(segment.outputs, found, strict=True)
-            for name in segment.last:
-                for key in [key for key in rounds if key[0] == name]:
-                    del rounds[key]
-                if not keep and name not in outputs:
+            if not keep and not self._is_reached(segment, variant, changed):
+                continue
+            feeds = {}
+            for feed in segment.feeds:
+                value = changed[feed.tensor] if feed.tensor in changed else known[feed.tensor]
+                grid = self._grid(feed, variant)
+                if grid is not None:
+                    key = feed.tensor, grid
+                    if key not in rounds:
+                        rounds[key] = rounded(value, grid)
+                    value = rounds[key]
+                feeds[feed.name] = value
+            own = segment.quantized if self._quantized != (segment.unit in variant.apart) else segment.floating
+            try:
+                found = own.run(list(segment.outputs), feeds)
+            except Exception as error:
+                raise BadModel(
+                    f"The model failed in onnxruntime, computed layer by layer ({line_of(error)}).",
+                    "Check the data against the model.",
+                ) from error
+            changed |= zip(segment.outputs, found, strict=True)
+            for key in [key for key in rounds if key[0] in segment.last]:
+                del rounds[key]
+            if not keep:
+                for name in segment.last:
                     changed.pop(name, None)
         return changed
+
+    @staticmethod
+    def _is_reached(segment: Segment, variant: Variant, changed: Mapping[str, npt.NDArray[Any]]) -> bool:
+        """True if a variant changes a segment itself, or what it reads."""
+        return segment.unit in variant.apart or any(
+            feed.tensor in changed or feed.owner in variant.apart or feed.tensor in variant.grids
+            for feed in segment.feeds
+        )
 
     def _grid(self, feed: Feed, variant: Variant) -> Grid | None:
         """Return the grid that an input of a segment is rounded to; None if it is not."""
