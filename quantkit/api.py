@@ -30,7 +30,6 @@ from quantkit.pipeline.comparison.stage import compare as run_comparison
 from quantkit.pipeline.export import export as run_export
 from quantkit.pipeline.run import Outcome, run_all
 from quantkit.pipeline.run_directory import ARTIFACTS
-from quantkit.pipeline.sensitivity.stage import save_sensitivity
 from quantkit.pipeline.sensitivity.stage import sensitivity as run_sensitivity
 from quantkit.pipeline.writing import writing_artifacts, writing_results
 from quantkit.targets import all_targets, targets_named
@@ -402,7 +401,7 @@ def sensitivity(
         return run_sensitivity(config, recipe, target, given, samples, progress)
     with writing_results(recipe.calibration):
         found = run_sensitivity(config, recipe, target, given, samples, progress)
-        return save_sensitivity(found, recipe.calibration.folder)
+        return run_files.save_sensitivity(found, recipe.calibration.folder)
 
 
 def run(

@@ -46,8 +46,7 @@ def sensitivity(
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import find_run
-    from quantkit.pipeline.run_files import load_calibration, run_config
-    from quantkit.pipeline.sensitivity.stage import save_sensitivity
+    from quantkit.pipeline.run_files import load_calibration, run_config, save_sensitivity
     from quantkit.pipeline.sensitivity.stage import sensitivity as measure
     from quantkit.pipeline.writing import writing_into
 

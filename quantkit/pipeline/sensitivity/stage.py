@@ -10,11 +10,9 @@ from typing import Any
 from quantkit.config import Config
 from quantkit.core.decibels import NOT_FINITE_DB
 from quantkit.core.errors import BackendMissing, BadData
-from quantkit.core.files import write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
-from quantkit.core.record import read_record
-from quantkit.core.sensitivity import SENSITIVITY_FILE, SENSITIVITY_SAMPLES, LayerSensitivity, Loss, Sensitivity
+from quantkit.core.sensitivity import SENSITIVITY_SAMPLES, LayerSensitivity, Loss, Sensitivity
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.datasets.base import class_indices
 from quantkit.graph.graph import Graph
@@ -175,32 +173,3 @@ def _gain(whole: Loss, without: Loss) -> float | None:
 def _harm(loss: Loss) -> float:
     """Return a number that is lower for a layer that loses more."""
     return float("inf") if loss.sqnr_db is None else max(loss.sqnr_db, NOT_FINITE_DB)
-
-
-def save_sensitivity(found: Sensitivity, folder: Path) -> Sensitivity:
-    """Write ``sensitivity.json`` atomically, and return it as saved."""
-    saved = found.model_copy(update={"folder": folder})
-    write_text(folder / SENSITIVITY_FILE, saved.model_dump_json(indent=1) + "\n")
-    return saved
-
-
-def load_sensitivity(folder: Path, recipe: Recipe | None = None) -> Sensitivity | None:
-    """Read ``sensitivity.json``.
-
-    Args:
-        folder: The run directory.
-        recipe: What it must have been measured of; None takes any.
-
-    Returns:
-        The sensitivity; None if there is none, or only one of another recipe or version.
-
-    Raises:
-        BadRun: The file is damaged.
-    """
-    path = folder / SENSITIVITY_FILE
-    if not path.is_file():
-        return None
-    found = read_record(Sensitivity, path, "quantkit sensitivity")
-    if recipe is not None and found.recipe != recipe.digest(quantized=True):
-        return None
-    return found.model_copy(update={"folder": folder})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantkit.core.decibels import NOT_FINITE_DB
@@ -11,7 +10,6 @@ from quantkit.core.figures import Metric
 from quantkit.core.sensitivity import LayerSensitivity, Sensitivity
 from quantkit.reports import wording
 
-SHOWN = 12  # layers in the report; the rest is shown after a click
 NAMED = 3
 
 
@@ -21,11 +19,13 @@ class Culprit:
 
     Attributes:
         layer: The layer.
+        rank: Its place among them, from 1.
         size: Its error when it alone is quantized, relative to the worst layer's, 0..1.
         cells: The figures after its name, as text.
     """
 
     layer: LayerSensitivity
+    rank: int
     size: float
     cells: tuple[str, ...]
 
@@ -56,8 +56,8 @@ def culprits(found: Sensitivity) -> list[Culprit]:
     sizes = [_size(layer.only.sqnr_db) for layer in found.layers]
     largest = max((size for size in sizes if math.isfinite(size)), default=0.0) or 1.0
     return [
-        Culprit(layer, min(size / largest, 1.0), tuple(_figures(found, layer)))
-        for layer, size in zip(found.layers, sizes, strict=True)
+        Culprit(layer, rank, min(size / largest, 1.0), tuple(_figures(found, layer)))
+        for rank, (layer, size) in enumerate(zip(found.layers, sizes, strict=True), 1)
     ]
 
 
@@ -121,16 +121,3 @@ def _size(sqnr_db: float | None) -> float:
     if sqnr_db is None:
         return 0.0
     return math.inf if sqnr_db <= NOT_FINITE_DB else 10 ** (-sqnr_db / 20)
-
-
-def of_tensors(found: Sensitivity | None) -> dict[str, int]:
-    """Return the rank of each layer, from 1, by its output tensor."""
-    ranks: dict[str, int] = {}
-    for rank, layer in enumerate(found.layers if found else (), 1):
-        ranks.setdefault(layer.tensor, rank)
-    return ranks
-
-
-def few(found: Sequence[Culprit]) -> int:
-    """Return how many of the list to show before a click; 0 shows all."""
-    return SHOWN if len(found) > SHOWN + 3 else 0
