@@ -78,8 +78,8 @@ def differences(floating: onnx.ModelProto, quantized: onnx.ModelProto) -> Differ
     Clamps that pairs made superfluous stay in the floating-point model: behind them, the pairs round to the same.
 
     Args:
-        floating: The floating-point model, with names for all nodes. HardSwish is shortened in it if it is in the Q/DQ
-            model.
+        floating: The floating-point model, with names for all nodes. It is edited: HardSwish is shortened in it if it is
+            in the Q/DQ model, and nodes that no output depends on are removed.
         quantized: The Q/DQ model, whose nodes have the same names.
 
     Returns:
@@ -100,10 +100,14 @@ def differences(floating: onnx.ModelProto, quantized: onnx.ModelProto) -> Differ
             f"The Q/DQ model has other nodes than the floating-point model ({some(strange)}), and cannot be simulated.",
             "Name another target.",
         )
+    _drop_unread(floating.graph)
     graph = Graph(floating.graph)
+    nodes = {node.name: node for node in graph.nodes}
     reads: list[Read] = []
     constants: dict[str, dict[int, npt.NDArray[np.generic]]] = {}
     for name, node in own.items():
+        if name not in nodes:
+            continue
         for position, tensor in enumerate(node.input):
             original = operand(nodes[name], position)
             grid = _grid(view, tensor)
@@ -116,6 +120,18 @@ def differences(floating: onnx.ModelProto, quantized: onnx.ModelProto) -> Differ
         reads += [Read(tensor, name, -1, grid) for tensor, grid in _grids(view, captured_names(node))]
     reads += [Read(tensor, OUTPUT, -1, grid) for tensor, grid in _grids(view, view.outputs)]
     return Differences(tuple(reads), constants)
+
+
+def _drop_unread(graph: onnx.GraphProto) -> None:
+    """Remove the nodes that no output of the graph depends on."""
+    read = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if read & set(node.output):
+            kept.append(node)
+            read |= set(node.input) | captured_names(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
 
 
 def _grids(view: Graph, names: Iterable[str]) -> Iterator[tuple[str, Grid]]:

@@ -117,13 +117,14 @@ def _label(axes: Any, series: Sequence[Series], places: dict[str, int], colours:
         figure = f"{wording.sqnr(y)} dB"
     x = places[error.tensor]
     share = x / len(places)
+    above = fall is not None and share < 2 / 3  # beside the fall; at the right edge, the curve comes from there
     axes.annotate(
         f"{figure}: {shortened(error.name[::-1])[::-1]}",
         (x, y),
-        (0, -9),
+        (8, 9) if above else (0, -9),
         textcoords="offset points",
-        ha="left" if share < 1 / 3 else "right" if share > 2 / 3 else "center",
-        va="top",
+        ha="left" if above or share < 1 / 3 else "right" if share > 2 / 3 else "center",
+        va="bottom" if above else "top",
         color=STAND_INS.series[colour],
         weight="bold",
         fontsize=9,
