@@ -16,7 +16,7 @@ from quantkit.reports.charts.depth import depth_svg
 from quantkit.reports.charts.scatter import MARKERS, scatter_svg
 from quantkit.reports.content.changed import changes_of
 from quantkit.reports.content.commands import clocks, reproduce
-from quantkit.reports.content.culprits import culprits, figure_titles, named, summary
+from quantkit.reports.content.culprits import culprits, named, summary
 from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of
 from quantkit.reports.content.layer_times import breakdowns
 from quantkit.reports.content.outputs import output_table
@@ -89,7 +89,6 @@ def html_report(
         commands=reproduce(calibration, comparison) if calibration else [],
         clocks=clocks(rows),
         sensitivity=sensitivity,
-        culprit_titles=figure_titles(sensitivity) if sensitivity else [],
         culprits_named=named(sensitivity) if sensitivity else "",
         culprits_measured=summary(sensitivity) if sensitivity else "",
         folded=SHOWN if (series or found) and len(entries) > SHOWN + 3 else 0,

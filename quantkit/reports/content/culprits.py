@@ -21,13 +21,15 @@ class Culprit:
         layer: The layer.
         rank: Its place among them, from 1.
         size: Its error when it alone is quantized, relative to the worst layer's, 0..1.
-        cells: The figures after its name, as text.
+        alone: Its SQNR when it alone is quantized, as text.
+        told: All its figures, in a sentence.
     """
 
     layer: LayerSensitivity
     rank: int
     size: float
-    cells: tuple[str, ...]
+    alone: str
+    told: str
 
 
 def columns(found: Sensitivity) -> tuple[list[str], list[list[str]]]:
@@ -56,7 +58,7 @@ def culprits(found: Sensitivity) -> list[Culprit]:
     sizes = [_size(layer.only.sqnr_db) for layer in found.layers]
     largest = max((size for size in sizes if math.isfinite(size)), default=0.0) or 1.0
     return [
-        Culprit(layer, rank, min(size / largest, 1.0), tuple(_figures(found, layer)))
+        Culprit(layer, rank, min(size / largest, 1.0), wording.sqnr(layer.only.sqnr_db), _told(found, layer, rank))
         for rank, (layer, size) in enumerate(zip(found.layers, sizes, strict=True), 1)
     ]
 
@@ -100,6 +102,22 @@ def _figures(found: Sensitivity, layer: LayerSensitivity) -> list[str]:
     elif found.int8.agreement is not None:
         cells.append(wording.DASH if layer.only.agreement is None else wording.percent(layer.only.agreement))
     return cells
+
+
+def _told(found: Sensitivity, layer: LayerSensitivity, rank: int) -> str:
+    only = [f"SQNR {_decibels(layer.only.sqnr_db)}"]
+    if layer.only.kl is not None:
+        only.append(f"KL {layer.only.kl:.2g}")
+    metric = _metric(found)
+    if metric is not None and metric.name in layer.only.drop:
+        only.append(f"{metric.title} drop {metric.format_difference(layer.only.drop[metric.name])}")
+    elif layer.only.agreement is not None:
+        only.append(f"agreement {wording.percent(layer.only.agreement)}")
+    gain = "" if layer.gain_db is None else f", {wording.signed(layer.gain_db, 1, plus=True)} dB against INT8"
+    return (
+        f"Number {rank} of {len(found.layers)} by what it loses by itself, number {layer.place} in the model's order. "
+        f"Only it in INT8: {', '.join(only)}. All but it in INT8: SQNR {_decibels(layer.all_but.sqnr_db)}{gain}."
+    )
 
 
 def _metric(found: Sensitivity) -> Metric | None:
