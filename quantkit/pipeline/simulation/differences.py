@@ -78,8 +78,8 @@ def differences(floating: onnx.ModelProto, quantized: onnx.ModelProto) -> Differ
     Clamps that pairs made superfluous stay in the floating-point model: behind them, the pairs round to the same.
 
     Args:
-        floating: The floating-point model, with names for all nodes. It is edited: HardSwish is shortened in it if it is
-            in the Q/DQ model, and nodes that no output depends on are removed.
+        floating: The floating-point model, with names for all nodes. It is edited: HardSwish is shortened in it if it
+            is in the Q/DQ model, and nodes that no output depends on are removed.
         quantized: The Q/DQ model, whose nodes have the same names.
 
     Returns:
