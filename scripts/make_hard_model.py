@@ -71,11 +71,8 @@ def _block(graph: Graph, tensors: list[str]) -> Block | None:
         single = node.op_type == "Conv" and position == 0 and attribute(node, "group", 1) == 1
         if not single and node.op_type != "Add":
             return None
-    if any(
-        node.input[1] not in graph.constants
-        for node in (*convs, *(user for user, _ in readers))
-        if node.op_type == "Conv"
-    ):
+    weighted = (node for node in (*convs, *(user for user, _ in readers)) if node.op_type == "Conv")
+    if any(node.input[1] not in graph.constants for node in weighted):
         return None
     channels = graph.constants[convs[0].input[1]].dims[0] if convs else 0
     names = dict.fromkeys(user.name for user, _ in readers)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,12 @@ def cpu_session(
         raise BadModel(
             f"onnxruntime cannot load the model ({line_of(error)}).", "Check that it runs in onnxruntime."
         ) from error
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system. After a session is built, glibc holds more of it than the model's size."""
+    with suppress(OSError, AttributeError):  # other C libraries lack malloc_trim
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class ReferenceSession:

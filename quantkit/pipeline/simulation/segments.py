@@ -16,8 +16,9 @@ from quantkit.graph.graph import captured_names
 from quantkit.graph.model_file import without_weights
 from quantkit.pipeline.simulation.differences import Differences, Read
 from quantkit.pipeline.simulation.units import Units, ordered
-from quantkit.runtime.session import cpu_session
+from quantkit.runtime.session import cpu_session, give_back_memory
 
+FREED_AT_ONCE = 32 * 2**20  # bytes of loaded models after which memory is given back; it takes milliseconds
 ROUNDED = "_as_read"  # ends the names of inputs that are fed a tensor rounded or not
 
 
@@ -84,6 +85,7 @@ class _Division:
         self._reads = {(read.node, read.position): read for read in found.reads if read.position >= 0}
         self._captured = {(read.node, read.tensor): read for read in found.reads if read.node and read.position < 0}
         self._outputs = [value.name for value in model.graph.output]
+        self._freed = 0  # bytes of models that were loaded since memory was given back
 
     def segments(self) -> list[Segment]:
         groups: list[list[onnx.NodeProto]] = []
@@ -169,13 +171,22 @@ class _Division:
         )
         model = onnx.ModelProto(ir_version=self._model.ir_version, graph=graph)
         model.opset_import.extend(self._model.opset_import)
-        floating = cpu_session(model.SerializeToString(), threads=1, optimized=self._optimized, arena=False)
+        floating = self._loaded(model)
         if not changed:
             return floating, floating
         for tensor in model.graph.initializer:
             if tensor.name in changed:
                 tensor.CopyFrom(numpy_helper.from_array(changed[tensor.name], tensor.name))
-        return floating, cpu_session(model.SerializeToString(), threads=1, optimized=self._optimized, arena=False)
+        return floating, self._loaded(model)
+
+    def _loaded(self, model: onnx.ModelProto) -> ort.InferenceSession:
+        data = model.SerializeToString()
+        self._freed += len(data)
+        session = cpu_session(data, threads=1, optimized=self._optimized, arena=False)
+        if self._freed > FREED_AT_ONCE:
+            self._freed = 0
+            give_back_memory()
+        return session
 
 
 def _types(model: onnx.ModelProto, names: Collection[str]) -> dict[str, int]:

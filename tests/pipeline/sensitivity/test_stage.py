@@ -105,7 +105,7 @@ def test_a_run_keeps_it_until_it_is_calibrated_otherwise(model_path: Path, image
 def test_data_that_is_gone_has_to_be_given(model_path: Path, images: Path, tmp_path: Path) -> None:
     calibration = quantkit.calibrate(model_path, images)
     moved = images.rename(tmp_path / "moved")
-    with pytest.raises(BadData, match="The calibration's data .*imgs.* is not there") as refused:
+    with pytest.raises(BadData, match=r"The calibration's data .*imgs.* is not there") as refused:
         quantkit.sensitivity(calibration, target="onnxruntime")
     assert "--data" in refused.value.hint
     assert quantkit.sensitivity(calibration, moved, target="onnxruntime").samples == 18
