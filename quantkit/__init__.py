@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quantkit.version import __version__
 
 if TYPE_CHECKING:
-    from quantkit.api import build, calibrate, compare, export, merge, run
+    from quantkit.api import build, calibrate, compare, export, merge, run, sensitivity
     from quantkit.core.artifact import Artifact
     from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from quantkit.core.preprocess import Preparation, Preprocess
     from quantkit.core.ranges import TensorRange
     from quantkit.core.recipe import Recipe
+    from quantkit.core.sensitivity import LayerSensitivity, Loss, Sensitivity
     from quantkit.core.statistics.histogram import Histogram
     from quantkit.gates import GateResult, Rule
     from quantkit.interchange import convert, lint
@@ -44,6 +45,7 @@ _HOMES = {
         "export",
         "merge",
         "run",
+        "sensitivity",
     ),
     "quantkit.interchange": (
         "convert",
@@ -78,6 +80,11 @@ _HOMES = {
     ),
     "quantkit.core.ranges": ("TensorRange",),
     "quantkit.core.recipe": ("Recipe",),
+    "quantkit.core.sensitivity": (
+        "LayerSensitivity",
+        "Loss",
+        "Sensitivity",
+    ),
     "quantkit.core.statistics.histogram": ("Histogram",),
     "quantkit.gates": (
         "GateResult",
@@ -99,6 +106,8 @@ __all__ = [
     "GateFailed",
     "GateResult",
     "Histogram",
+    "LayerSensitivity",
+    "Loss",
     "Metric",
     "NothingEvaluated",
     "Preparation",
@@ -106,6 +115,7 @@ __all__ = [
     "QuantkitError",
     "Recipe",
     "Rule",
+    "Sensitivity",
     "TargetRefuses",
     "TensorRange",
     "__version__",
@@ -121,6 +131,7 @@ __all__ = [
     "merge",
     "report",
     "run",
+    "sensitivity",
     "show",
 ]
 

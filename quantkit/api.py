@@ -19,6 +19,7 @@ from quantkit.core.preprocess import DEFAULT_PRESET, Preparation, Preprocess, pr
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
+from quantkit.core.sensitivity import SENSITIVITY_SAMPLES, Sensitivity
 from quantkit.measure.latency import ROUNDS, SECONDS
 from quantkit.pipeline import run_files
 from quantkit.pipeline.build import EngineRequest, build_engines
@@ -29,6 +30,7 @@ from quantkit.pipeline.comparison.stage import compare as run_comparison
 from quantkit.pipeline.export import export as run_export
 from quantkit.pipeline.run import Outcome, run_all
 from quantkit.pipeline.run_directory import ARTIFACTS
+from quantkit.pipeline.sensitivity.stage import sensitivity as run_sensitivity
 from quantkit.pipeline.writing import writing_artifacts, writing_results
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.base import Engine
@@ -334,6 +336,75 @@ def compare(
             return run_files.save_comparison(comparison, folder)
     with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
         return run_comparison(config, recipe, Path(temporary), progress, given)
+
+
+def sensitivity(
+    calibration: Calibration | Recipe,
+    data: AnyPath | Iterable[Any] | None = None,
+    *,
+    target: str | None = None,
+    samples: int = SENSITIVITY_SAMPLES,
+    task: str = AUTO,
+    task_output: str | None = None,
+    task_axis: int | None = None,
+    threshold: float | None = None,
+    preprocess: str | Preprocess | None = None,
+    classes: Sequence[str] | None = None,
+    labels: AnyPath | None = None,
+    settings: Settings | None = None,
+    progress: Progress = silent,
+) -> Sensitivity:
+    """Measure what each layer's rounding costs: when it alone is quantized, and when all but it are.
+
+    A calibration that lies in a run directory gets ``sensitivity.json`` there; what is measured of a changed recipe
+    stays in memory.
+
+    Args:
+        calibration: The ranges, or a :class:`Recipe`.
+        data: Samples to measure on, in any form that :func:`calibrate` takes; None takes those of the calibration.
+        target: The target whose INT8 is simulated; None takes OpenVINO if it is installed, else ONNX Runtime.
+        samples: How many are used at most, by a seeded choice.
+        task: "classification", "none" (fidelity alone), an installed one, or "auto".
+        task_output: The output that holds class scores; None leaves it to the model.
+        task_axis: Its axis along which the classes lie.
+        threshold: The score above which an answer is yes, for scores of yes or no.
+        preprocess: A preset's name, or what is done to images; None means what the calibration did.
+        classes: Names of the outputs, in order; None means the class folders, sorted.
+        labels: A CSV of file,class for a flat folder.
+        settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
+        progress: Told how far it is; silent by default.
+
+    Returns:
+        The quantized layers, the one that loses most by itself first.
+
+    Raises:
+        BadInput: The data or a setting is wrong, or the target has nothing to simulate (TargetRefuses).
+        BackendMissing: The target's library is not installed.
+        NothingEvaluated: No sample could be read.
+    """
+    recipe = _recipe_of(calibration)
+    chosen = recipe.preprocess if preprocess is None else preprocess
+    if isinstance(chosen, Preparation):  # of samples that are no images: the data set's own affair
+        chosen = DEFAULT_PRESET
+    config = parse_config(
+        {
+            "data": {
+                "classes": None if classes is None else list(classes),
+                "labels": None if labels is None else normalized(Path(labels)),
+                "seed": recipe.calibration.seed,
+            },
+            "preprocess": preset(chosen) if isinstance(chosen, str) else chosen,
+            "task": {"name": task, "output": task_output, "axis": task_axis, "threshold": threshold},
+            "targets": settings or {},
+        },
+        "the arguments of sensitivity()",
+    )
+    given = _path_of(data) or data
+    if recipe.calibration.folder is None or recipe.changes:
+        return run_sensitivity(config, recipe, target, given, samples, progress)
+    with writing_results(recipe.calibration):
+        found = run_sensitivity(config, recipe, target, given, samples, progress)
+        return run_files.save_sensitivity(found, recipe.calibration.folder)
 
 
 def run(

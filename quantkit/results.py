@@ -15,11 +15,12 @@ from quantkit.core.comparison import Comparison
 from quantkit.core.errors import NothingEvaluated
 from quantkit.core.files import write_text
 from quantkit.core.overwriting import HTML_MARK, check_overwrite
+from quantkit.core.sensitivity import Sensitivity
 from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
 from quantkit.pipeline import run_files
 from quantkit.pipeline.artifact_record import read_artifacts
-from quantkit.pipeline.report import own_gate
+from quantkit.pipeline.report import own_gate, own_sensitivity
 from quantkit.pipeline.run_directory import ARTIFACTS, is_run
 from quantkit.pipeline.run_files import run_config
 
@@ -49,8 +50,8 @@ def report(
     from quantkit.reports.html import html_report
 
     check_overwrite(Path(path), HTML_MARK, force)
-    calibration, judged, thumbnails, artifacts = _run_of(comparison, calibration)
-    write_text(Path(path), html_report(calibration, comparison, judged, thumbnails, artifacts))
+    calibration, judged, thumbnails, artifacts, found = _run_of(comparison, calibration)
+    write_text(Path(path), html_report(calibration, comparison, judged, thumbnails, artifacts, found))
     return Path(path)
 
 
@@ -66,26 +67,28 @@ def show(
     from quantkit.reports.markdown import markdown_summary
     from quantkit.reports.notebook import NotebookView
 
-    calibration, judged, allowed, artifacts = _run_of(comparison, calibration)
-    page = html_report(calibration, comparison, judged, allowed if thumbnails is None else thumbnails, artifacts)
-    return NotebookView(page, markdown_summary(comparison, judged, calibration))
+    calibration, judged, allowed, artifacts, found = _run_of(comparison, calibration)
+    page = html_report(calibration, comparison, judged, allowed if thumbnails is None else thumbnails, artifacts, found)
+    return NotebookView(page, markdown_summary(comparison, judged, calibration, found))
 
 
 def _run_of(
     comparison: Comparison, calibration: Calibration | None
-) -> tuple[Calibration | None, GateResult | None, bool, list[Artifact]]:
-    """Calibration, gate, whether to show thumbnails, and artifacts, of the run that a comparison lies in, if in any.
+) -> tuple[Calibration | None, GateResult | None, bool, list[Artifact], Sensitivity | None]:
+    """Calibration, gate, whether to show thumbnails, artifacts and sensitivity of the run that a comparison lies in.
 
     A ``calibration`` that is given stands in for the run's.
     """
     folder = comparison.folder
     if folder is None or not is_run(folder):
-        return calibration, None, True, []
+        return calibration, None, True, [], None
+    calibration = calibration or run_files.load_calibration(folder)
     return (
-        calibration or run_files.load_calibration(folder),
+        calibration,
         own_gate(folder, comparison),
         run_config(folder).report.thumbnails,
         read_artifacts(folder / ARTIFACTS),
+        own_sensitivity(folder, calibration),
     )
 
 

@@ -17,6 +17,7 @@ from quantkit.cli.lint import lint
 from quantkit.cli.merge import merge
 from quantkit.cli.report import report
 from quantkit.cli.run import run
+from quantkit.cli.sensitivity import sensitivity
 from quantkit.version import __version__
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ VERBS = (
     report,
     gate,
     run,
+    sensitivity,
     inspect,
     lint,
     doctor,

@@ -12,12 +12,14 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
 from quantkit.core.errors import BadConfig, BadInput, BadRun
 from quantkit.core.files import atomic_file, write_text
+from quantkit.core.recipe import Recipe
+from quantkit.core.sensitivity import Sensitivity
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.gates.document import GATE_FILE, gate_document, read_judged
 from quantkit.pipeline.artifact_record import read_artifacts
 from quantkit.pipeline.run_directory import ARTIFACTS
-from quantkit.pipeline.run_files import load_calibration, load_comparison, run_config
+from quantkit.pipeline.run_files import load_calibration, load_comparison, load_sensitivity, run_config
 
 log = logging.getLogger("quantkit")
 REPORT_FILE = "report.html"
@@ -58,9 +60,10 @@ def write_report(
     if thumbnails is None:
         thumbnails = run_config(folder).report.thumbnails
     artifacts = read_artifacts(folder / ARTIFACTS)
-    write_text(path, html_report(calibration, comparison, gate, thumbnails, artifacts))
+    sensitivity = own_sensitivity(folder, calibration)
+    write_text(path, html_report(calibration, comparison, gate, thumbnails, artifacts, sensitivity))
     if output is None:
-        write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration))
+        write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration, sensitivity))
     return path
 
 
@@ -107,6 +110,15 @@ def append_step_summary(text: str) -> None:
             file.write(f"{text}\n")
     except OSError as error:
         log.warning("The step summary %s cannot be written (%s).", name, error.strerror)
+
+
+def own_sensitivity(folder: Path, calibration: Calibration) -> Sensitivity | None:
+    """Return what was measured of the layers of this very calibration; None, perhaps with a warning, without it."""
+    try:
+        return load_sensitivity(folder, Recipe.of(calibration))
+    except BadRun as error:
+        log.warning("The report does not name the layers that cost the accuracy. %s", error)
+        return None
 
 
 def own_gate(folder: Path, comparison: Comparison) -> GateResult | None:

@@ -1,4 +1,4 @@
-"""Loads and saves the files of a run: calibration, comparison, predictions, configuration."""
+"""Loads and saves the files of a run: calibration, comparison, predictions, sensitivity, configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from quantkit.core.files import atomic_file, sha256_of, write_npz, write_text
 from quantkit.core.npz import LARGEST, read_npz
 from quantkit.core.predictions import Predictions
 from quantkit.core.reading import read_file
+from quantkit.core.recipe import Recipe
 from quantkit.core.record import read_record
+from quantkit.core.sensitivity import SENSITIVITY_FILE, Sensitivity
 from quantkit.core.statistics.files import COLLECTED_FILES, HISTOGRAMS_FILE, load_collected, save_collected
 from quantkit.pipeline.run_layout import current
 from quantkit.tasks import TASKS
@@ -147,6 +149,35 @@ def load_predictions(path: Path) -> Predictions:
     if fault := found.fault():
         raise BadRun(f"{path} is damaged ({fault}).", "Make it again with quantkit compare.")
     return found
+
+
+def save_sensitivity(found: Sensitivity, folder: Path) -> Sensitivity:
+    """Write ``sensitivity.json`` atomically, and return it as saved."""
+    saved = found.model_copy(update={"folder": folder})
+    write_text(folder / SENSITIVITY_FILE, saved.model_dump_json(indent=1) + "\n")
+    return saved
+
+
+def load_sensitivity(folder: Path, recipe: Recipe | None = None) -> Sensitivity | None:
+    """Read ``sensitivity.json``.
+
+    Args:
+        folder: The run directory.
+        recipe: What it must have been measured of; None takes any.
+
+    Returns:
+        The sensitivity; None if there is none, or only one of another recipe.
+
+    Raises:
+        BadRun: The file is damaged, or of another version.
+    """
+    path = folder / SENSITIVITY_FILE
+    if not path.is_file():
+        return None
+    found = read_record(Sensitivity, path, "quantkit sensitivity")
+    if recipe is not None and found.recipe != recipe.digest(quantized=True):
+        return None
+    return found.model_copy(update={"folder": folder})
 
 
 def write_config(folder: Path, config: Config) -> None:

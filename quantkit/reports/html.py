@@ -10,11 +10,13 @@ from markupsafe import Markup
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import LAYER_SAMPLES, Comparison
+from quantkit.core.sensitivity import Sensitivity
 from quantkit.gates import GateResult
 from quantkit.reports.charts.depth import depth_svg
 from quantkit.reports.charts.scatter import MARKERS, scatter_svg
 from quantkit.reports.content.changed import changes_of
 from quantkit.reports.content.commands import clocks, reproduce
+from quantkit.reports.content.culprits import culprits, named, summary
 from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of
 from quantkit.reports.content.layer_times import breakdowns
 from quantkit.reports.content.outputs import output_table
@@ -42,6 +44,7 @@ def html_report(
     gate: GateResult | None,
     thumbnails: bool = True,
     artifacts: Sequence[Artifact] = (),
+    sensitivity: Sensitivity | None = None,
 ) -> str:
     """Write the report as one HTML document. Names of models, tensors, classes and files are untrusted.
 
@@ -51,6 +54,7 @@ def html_report(
         gate: The gate's result, if there is one.
         thumbnails: Show thumbnails of the samples whose answers changed.
         artifacts: The run's artifacts, whose records say which layers are in INT8.
+        sensitivity: What each layer loses by itself, if it was measured.
 
     Returns:
         The HTML document.
@@ -59,7 +63,8 @@ def html_report(
     rows = comparison.rows if comparison else ()
     targets = target_order(rows)
     series = series_of(rows)
-    entries = layer_entries(series, tensor_entries(calibration) if calibration else [])
+    found = culprits(sensitivity) if sensitivity else []
+    entries = layer_entries(series, tensor_entries(calibration) if calibration else [], found)
     changed = changes_of(comparison) if comparison else []
     flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if thumbnails else {}
     return page(
@@ -83,7 +88,10 @@ def html_report(
         entries=entries,
         commands=reproduce(calibration, comparison) if calibration else [],
         clocks=clocks(rows),
-        folded=SHOWN if series and len(entries) > SHOWN + 3 else 0,
+        sensitivity=sensitivity,
+        culprits_named=named(sensitivity) if sensitivity else "",
+        culprits_measured=summary(sensitivity) if sensitivity else "",
+        folded=SHOWN if (series or found) and len(entries) > SHOWN + 3 else 0,
         depth=Markup(depth_svg(series, targets)),
         narrow_depth=Markup(depth_svg(series, targets, narrow=True)),
         layer_samples=LAYER_SAMPLES,

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
+from quantkit.core.sensitivity import Sensitivity
 from quantkit.gates import GateResult
 from quantkit.reports import wording
+from quantkit.reports.content.culprits import named
 from quantkit.reports.content.layer_errors import series_of, worst_named
 from quantkit.reports.content.table import Cell, columns
 from quantkit.reports.content.verdict import judge
@@ -18,13 +20,19 @@ MOST_ROWS, MOST_RULES, MOST_SENTENCES = 16, 10, 5
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 
-def markdown_summary(comparison: Comparison | None, gate: GateResult | None, calibration: Calibration | None) -> str:
+def markdown_summary(
+    comparison: Comparison | None,
+    gate: GateResult | None,
+    calibration: Calibration | None,
+    sensitivity: Sensitivity | None = None,
+) -> str:
     """Write the verdict, rows, gate rules, environment and warnings in less than 60 lines.
 
     Args:
         comparison: The comparison, if there is one.
         gate: The gate's result, if there is one.
         calibration: The calibration, if it is known.
+        sensitivity: What each layer loses by itself, if it was measured.
 
     Returns:
         The Markdown; items that do not fit are counted.
@@ -34,7 +42,7 @@ def markdown_summary(comparison: Comparison | None, gate: GateResult | None, cal
     blocks = [verdict, _bullets(judgement.results)]
     if comparison:
         blocks.append(_rows(comparison))
-        worst = worst_named(series_of(comparison.rows))
+        worst = named(sensitivity) if sensitivity else worst_named(series_of(comparison.rows))
         blocks.append([escaped(worst), ""] if worst else [])
     if gate and gate.verdicts:
         blocks.append(_rules(gate))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from quantkit.core.files import NO_SPACE
 from quantkit.graph.clamps import clamps_of
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
-from quantkit.runtime.session import cpu_session, failed_on
+from quantkit.runtime.session import cpu_session, failed_on, give_back_memory
 
 SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
 FLOAT_TYPES = {"tensor(float)", "tensor(float16)", "tensor(double)"}
@@ -67,7 +66,7 @@ class ActivationSession:
         more = [name for name in asked if name not in graph.outputs]
         with with_outputs(model.source, model.is_external, more) as source:
             self.session = cpu_session(source, model.source.parent if model.is_external else None, threads)
-        _give_back_memory()
+        give_back_memory()
         floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
         self.fetched = [name for name in asked if name in floats]
         known = {*self.float_inputs, *self.fetched}
@@ -144,12 +143,6 @@ class Runner:
         self._binding = self._session.session.io_binding()
         for name, array in zip(self._session.fetched, outputs, strict=True):
             self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-
-
-def _give_back_memory() -> None:
-    """Return freed memory to the system. After a session is built, glibc holds more of it than the model's size."""
-    with suppress(OSError, AttributeError):  # other C libraries lack malloc_trim
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.session import LayerOutputs, Session
+from quantkit.transforms.equalized import Equalized
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,21 @@ class Target(Protocol):
 
         Raises:
             TargetRefuses: The target has no such model, or the model cannot be prepared for Q/DQ.
+        """
+        raise TargetRefuses(f"{self.name} has no Q/DQ model to simulate.", "Name another target.")
+
+    def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:
+        """Make the floating-point model that :meth:`quantized` places pairs in, of the same function as the user's.
+
+        Args:
+            model: The user's model, with the recipe's weights.
+            recipe: The ranges and exclusions.
+
+        Returns:
+            The prepared copy, with equalized channels.
+
+        Raises:
+            TargetRefuses: The target has no Q/DQ model, or the model cannot be prepared for Q/DQ.
         """
         raise TargetRefuses(f"{self.name} has no Q/DQ model to simulate.", "Name another target.")
 

@@ -70,11 +70,7 @@ class Reference:
         Raises:
             BadModel: An output has no row per sample.
         """
-        tensors = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
-        named = [name for name in self._axes if name in tensors]
-        if not named and len(tensors) == len(self._axes):  # a runtime with names of its own keeps the order
-            tensors = dict(zip(self._axes, tensors.values(), strict=True))
-        return {name: _by_sample(name, tensors[name], step, self._axes.get(name, 0))[:count] for name in tensors}
+        return by_sample(found, self._axes, step, count)
 
     def parts(self, first: Batch, step: int, outputs: Outputs) -> dict[str, Parts]:
         """Return the parts of outputs: what a Concat joined, or channels whose magnitudes are of different kinds.
@@ -87,44 +83,68 @@ class Reference:
         Returns:
             The parts by output, without outputs that have none.
         """
-        found: dict[str, Parts] = {}
-        origins: dict[str, Joined] = {}
-        if self.model is not None:
-            graph = Graph(self.model.graph_only.graph)
-            origins = {name: origin for name in outputs if (origin := joined(graph, name)) is not None}
-        shapes = self._shapes(origins, first, step)
-        for name, values in outputs.items():
-            own = None
-            if name in origins and shapes:
-                own = self._joined_parts(name, origins[name], shapes, step)
-            if own is None and values.dtype.kind == "f":
-                own = kinds(values)
-            if own is not None:
-                found[name] = own
-        return found
+        return parts_of(self.model, first, step, outputs, self._axes)
 
-    def _shapes(self, origins: Mapping[str, Joined], first: Batch, step: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of all tensors of the origins for the first batch; none if they cannot be computed."""
-        tensors = {name: name for own in origins.values() for name in own.tensors()}
-        if not tensors or self.model is None:
-            return {}
-        graph = self.model.graph_only.graph
-        constant = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-        computed = {name: name for name in tensors if name not in constant}
-        try:
-            runner = OnnxOutputs(self.model.path, graph, bool(self.model.external_files), computed)
-            return constant | {name: values.shape for name, values in runner.infer(first.resized(step)).items()}
-        except QuantkitError:
-            return {}
 
-    def _joined_parts(
-        self, name: str, origin: Joined, shapes: Mapping[str, tuple[int, ...]], step: int
-    ) -> Parts | None:
-        try:
-            names, places = labels(origin, shapes)
-            return Parts(names, _by_sample(name, places, step, self._axes.get(name))[0])
-        except (KeyError, ValueError, BadModel):
-            return None
+def parts_of(
+    model: ModelFile | None,
+    first: Batch,
+    step: int,
+    outputs: Outputs,
+    axes: Mapping[str, int | None] | None = None,
+) -> dict[str, Parts]:
+    """Return the parts of outputs; see :meth:`Reference.parts`.
+
+    Args:
+        model: The user's model; without it, channels alone are looked at.
+        first: The first batch.
+        step: The number of samples in one run.
+        outputs: The reference's outputs for it, with samples along the first axis.
+        axes: The batch axis of each output; None takes the model's.
+    """
+    found: dict[str, Parts] = {}
+    origins: dict[str, Joined] = {}
+    if model is not None:
+        axes = axes or {output.name: output.batch_axis for output in model.outputs}
+        graph = Graph(model.graph_only.graph)
+        origins = {name: origin for name in outputs if (origin := joined(graph, name)) is not None}
+    shapes = _shapes(model, origins, first, step)
+    for name, values in outputs.items():
+        own = None
+        if name in origins and shapes:
+            own = _joined_parts(name, origins[name], shapes, step, (axes or {}).get(name))
+        if own is None and values.dtype.kind == "f":
+            own = kinds(values)
+        if own is not None:
+            found[name] = own
+    return found
+
+
+def _shapes(
+    model: ModelFile | None, origins: Mapping[str, Joined], first: Batch, step: int
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors of the origins for the first batch; none if they cannot be computed."""
+    tensors = {name: name for own in origins.values() for name in own.tensors()}
+    if not tensors or model is None:
+        return {}
+    graph = model.graph_only.graph
+    constant = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    computed = {name: name for name in tensors if name not in constant}
+    try:
+        runner = OnnxOutputs(model.path, graph, bool(model.external_files), computed)
+        return constant | {name: values.shape for name, values in runner.infer(first.resized(step)).items()}
+    except QuantkitError:
+        return {}
+
+
+def _joined_parts(
+    name: str, origin: Joined, shapes: Mapping[str, tuple[int, ...]], step: int, axis: int | None
+) -> Parts | None:
+    try:
+        names, places = labels(origin, shapes)
+        return Parts(names, _by_sample(name, places, step, axis)[0])
+    except (KeyError, ValueError, BadModel):
+        return None
 
 
 def kinds(values: npt.NDArray[Any]) -> Parts | None:
@@ -164,6 +184,24 @@ def kinds(values: npt.NDArray[Any]) -> Parts | None:
     shape = [1] * (values.ndim - 1)
     shape[axis - 1] = len(sizes)
     return Parts(names, np.broadcast_to(numbers.reshape(shape), values.shape[1:]))
+
+
+def by_sample(
+    found: Mapping[str, npt.NDArray[Any]], axes: Mapping[str, int | None], step: int, count: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the outputs of one run under the model's own names; see :meth:`Reference.by_sample`.
+
+    Args:
+        found: The outputs of a session.
+        axes: The batch axis of each of the model's outputs.
+        step: The number of samples in the run.
+        count: How many of them to keep.
+    """
+    tensors = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+    named = [name for name in axes if name in tensors]
+    if not named and len(tensors) == len(axes):  # a runtime with names of its own keeps the order
+        tensors = dict(zip(axes, tensors.values(), strict=True))
+    return {name: _by_sample(name, tensors[name], step, axes.get(name, 0))[:count] for name in tensors}
 
 
 def _by_sample(name: str, output: npt.NDArray[Any], step: int, axis: int | None) -> npt.NDArray[Any]:

@@ -12,7 +12,7 @@ from quantkit.reports.charts.labels import LABEL
 from quantkit.reports.charts.scatter import MARKERS
 from quantkit.reports.charts.style import decorate, drawing, legend, shortened
 from quantkit.reports.charts.svg import STAND_INS, for_html
-from quantkit.reports.content.layer_errors import Series, worst_named
+from quantkit.reports.content.layer_errors import Fall, Series, steepest_fall, worst_named
 
 FEWEST_LAYERS = 3  # with fewer there is no chart
 
@@ -43,7 +43,7 @@ def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool 
         figure = Figure(figsize=(4.2, 3.6) if narrow else (11.4, 3.1), layout="constrained")
         axes = figure.add_subplot()
         margin = 0.06 * (max(finite) - min(finite)) or 1.0
-        bottom = min(finite) - 2.5 * margin  # room for the label of the worst layer
+        bottom = min(finite) - 2.5 * margin  # room for the label
         axes.set_ylim(bottom, max(finite) + margin)
         axes.set_xlim(0.5, len(places) + 0.5)
         colours = [targets.index(one.target) % len(MARKERS) for one in series]
@@ -56,10 +56,11 @@ def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool 
         if len(series) > 1:
             columns = 1 if narrow else min(len(series), 4)
             legend(figure, handles, [shortened(one.label) for one in series], columns, STAND_INS)
-        _label_worst(axes, series, places, colours)
+        _label(axes, series, places, colours)
         out = StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    description = f"{len(places)} layers; {worst_named(series)} All of them are listed below."
+    fall = steepest_fall(series)
+    description = f"{len(places)} layers; {worst_named(series)} {_told(fall)}All of them are listed below."
     return for_html(
         out.getvalue(), title="SQNR of each layer's output", description=description, prefix=salt, table="tensors"
     )
@@ -93,22 +94,37 @@ def _draw(axes: Any, one: Series, places: dict[str, int], index: int, bottom: fl
     return axes.plot([x for x, _ in sorted(told)], [y for _, y in sorted(told)], zorder=3, **marks)[0]
 
 
-def _label_worst(axes: Any, series: Sequence[Series], places: dict[str, int], colours: Sequence[int]) -> None:
-    """Label the worst layer with its figure and the end of its name."""
-    y, x, name, colour = min(
-        (error.sqnr_db, places[error.tensor], error.name, colour)
-        for one, colour in zip(series, colours, strict=True)
-        for error in one.row.layer_errors
-        if error.sqnr_db is not None and error.sqnr_db > NOT_FINITE_DB
-    )
+def _told(fall: Fall | None) -> str:
+    return "" if fall is None else f"It falls most, by {fall.decibels:.1f} dB, at {fall.error.kind} {fall.error.name}. "
+
+
+def _label(axes: Any, series: Sequence[Series], places: dict[str, int], colours: Sequence[int]) -> None:
+    """Label the steepest fall with its height and the end of the layer's name; the worst layer if there is no fall."""
+    fall = steepest_fall(series)
+    if fall is not None:
+        y, error, colour = fall.error.sqnr_db, fall.error, colours[fall.number]
+        figure = f"{wording.signed(-fall.decibels, 1)} dB"
+    else:
+        y, _, error, colour = min(
+            (
+                (error.sqnr_db, places[error.tensor], error, colour)
+                for one, colour in zip(series, colours, strict=True)
+                for error in one.row.layer_errors
+                if error.sqnr_db is not None and error.sqnr_db > NOT_FINITE_DB
+            ),
+            key=lambda found: found[:2],
+        )
+        figure = f"{wording.sqnr(y)} dB"
+    x = places[error.tensor]
     share = x / len(places)
+    above = fall is not None and share < 2 / 3  # beside the fall; at the right edge, the curve comes from there
     axes.annotate(
-        f"{wording.sqnr(y)} dB: {shortened(name[::-1])[::-1]}",
+        f"{figure}: {shortened(error.name[::-1])[::-1]}",
         (x, y),
-        (0, -9),
+        (8, 9) if above else (0, -9),
         textcoords="offset points",
-        ha="left" if share < 1 / 3 else "right" if share > 2 / 3 else "center",
-        va="top",
+        ha="left" if above or share < 1 / 3 else "right" if share > 2 / 3 else "center",
+        va="bottom" if above else "top",
         color=STAND_INS.series[colour],
         weight="bold",
         fontsize=9,

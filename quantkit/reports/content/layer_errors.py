@@ -1,14 +1,16 @@
-"""Where accuracy is lost: the layers by SQNR, worst first, with the calibration of their tensors."""
+"""Where accuracy is lost: the layers that cause it first, or by SQNR, with the calibration of their tensors."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from quantkit.core.comparison import LayerError, Row
 from quantkit.core.decibels import NOT_FINITE_DB
 from quantkit.reports import wording
+from quantkit.reports.content.culprits import Culprit
 from quantkit.reports.content.tensors import TensorEntry
 
 SHOWN = 12  # layers; the rest is shown after a click
@@ -39,12 +41,21 @@ class ErrorCell:
 
 @dataclass(frozen=True)
 class LayerEntry:
-    """A tensor of the list. ``errors`` has a cell for each series, None if the tensor is not in that model."""
+    """A tensor of the list.
+
+    Attributes:
+        tensor: Its name.
+        layer: The layer that puts it out, in its worst series; None if no series has it.
+        errors: A cell for each series, None if the tensor is not in that model.
+        calibrated: Its calibration; None without a range.
+        culprit: What the layer loses by itself; None if that was not measured.
+    """
 
     tensor: str
     layer: LayerError | None
     errors: tuple[ErrorCell | None, ...]
     calibrated: TensorEntry | None
+    culprit: Culprit | None = None
 
 
 def series_of(rows: Sequence[Row]) -> list[Series]:
@@ -57,8 +68,14 @@ def series_of(rows: Sequence[Row]) -> list[Series]:
     return found
 
 
-def layer_entries(series: Sequence[Series], tensors: Sequence[TensorEntry]) -> list[LayerEntry]:
-    """List the layers by their worst series, worst first; then all other tensors, in the model's order."""
+def layer_entries(
+    series: Sequence[Series], tensors: Sequence[TensorEntry], found: Sequence[Culprit] = ()
+) -> list[LayerEntry]:
+    """List the layers by what they lose by themselves, as far as it was measured, the worst first.
+
+    The others follow by their worst series; then all other tensors, in the model's order.
+    """
+    own = {culprit.layer.tensor: culprit for culprit in reversed(found)}
     calibrated = {entry.name: entry for entry in tensors}
     by_tensor = [{error.tensor: error for error in one.row.layer_errors} for one in series]
     sizes = [_size(error.sqnr_db) for errors in by_tensor for error in errors.values()]
@@ -71,10 +88,13 @@ def layer_entries(series: Sequence[Series], tensors: Sequence[TensorEntry]) -> l
 
     entries = []
     for layer in worst_layers_first(series):
-        found = [errors.get(layer.tensor) for errors in by_tensor]
-        entries.append(LayerEntry(layer.tensor, layer, tuple(map(cell, found)), calibrated.pop(layer.tensor, None)))
+        cells = tuple(cell(errors.get(layer.tensor)) for errors in by_tensor)
+        ranged = calibrated.pop(layer.tensor, None)
+        entries.append(LayerEntry(layer.tensor, layer, cells, ranged, own.pop(layer.tensor, None)))
     nothing = (None,) * len(series)
-    return entries + [LayerEntry(entry.name, None, nothing, entry) for entry in calibrated.values()]
+    entries += [LayerEntry(name, None, nothing, calibrated.pop(name, None), culprit) for name, culprit in own.items()]
+    entries += [LayerEntry(entry.name, None, nothing, entry) for entry in calibrated.values()]
+    return sorted(entries, key=lambda entry: entry.culprit.rank if entry.culprit else len(found) + 1)
 
 
 def worst_layers_first(series: Sequence[Series]) -> list[LayerError]:
@@ -98,6 +118,26 @@ def worst_named(series: Sequence[Series]) -> str:
             unit = " dB" if figure[-1].isdigit() else ""
             told.append(f"{error.kind} {error.name} ({figure}{unit} on {where})")
     return f"Least SQNR of a layer's output: {', '.join(told)}." if told else ""
+
+
+@dataclass(frozen=True)
+class Fall:
+    """Where the SQNR falls most from one layer to the next: to ``error``, by ``decibels``, in series ``number``."""
+
+    error: LayerError
+    decibels: float
+    number: int
+
+
+def steepest_fall(series: Sequence[Series]) -> Fall | None:
+    """Return the largest fall of all series along the model's order; None if no layer has less than the one before."""
+    falls = []
+    for number, one in enumerate(series):
+        told = [e for e in one.row.layer_errors if e.sqnr_db is not None and e.sqnr_db > NOT_FINITE_DB]
+        for before, error in pairwise(told):
+            falls.append(Fall(error, (before.sqnr_db or 0.0) - (error.sqnr_db or 0.0), number))
+    steepest = max(falls, key=lambda fall: fall.decibels, default=None)
+    return steepest if steepest is not None and steepest.decibels > 0 else None
 
 
 def _size(sqnr_db: float | None) -> float:

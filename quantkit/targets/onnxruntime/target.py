@@ -22,6 +22,7 @@ from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Target, canonical_device, failed_on, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
 from quantkit.targets.session import LayerOutputs, Session
+from quantkit.transforms.equalized import Equalized
 
 FLOATING = WEIGHTED | {"FusedConv", "FusedGemm", "FusedMatMul"}
 INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
@@ -108,11 +109,15 @@ class OnnxRuntime(Target):
 
         return OnnxOutputs.of_quantized(artifact.path, tensors)
 
-    def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
-        """Return the factors of the equalization."""
+    def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:
+        """Return the model that :meth:`quantized` places pairs in."""
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, recipe.quantized_ranges, recipe.channels).factors
+        return equalized(model, recipe.quantized_ranges, recipe.channels)
+
+    def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Return the factors of the equalization."""
+        return self.floating(model, recipe).factors
 
 
 class _Session:

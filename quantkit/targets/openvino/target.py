@@ -29,6 +29,7 @@ from quantkit.targets.openvino.frontend import read_onnx
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.openvino.workarounds import misfused
 from quantkit.targets.session import LayerOutputs, TimedSession
+from quantkit.transforms.equalized import Equalized
 
 Quantizing = Callable[[Mapping[str, str]], tuple[Any, tuple[str, ...]]]
 MODEL_FILES = ("model.xml", "model.bin")
@@ -144,13 +145,17 @@ class OpenVino(Target):
         """Return the Q/DQ model that the IR with quantkit's own placement is converted from."""
         return _own_qdq(model, recipe, _exclusions(model, recipe), saturates_u8s8())
 
+    def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:
+        """Return the model that :meth:`quantized` places pairs in."""
+        from quantkit.transforms.equalized import equalized
+
+        return equalized(model, recipe.quantized_ranges, recipe.channels)
+
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Return the factors of the equalization; none for NNCF's placement, whose SmoothQuant adds new tensors."""
         if artifact.variant == "nncf":
             return {}
-        from quantkit.transforms.equalized import equalized
-
-        return equalized(model, recipe.quantized_ranges, recipe.channels).factors
+        return self.floating(model, recipe).factors
 
     def _quantized(
         self, placement: str, model: ModelFile, recipe: Recipe, exclude: Mapping[str, str], seven_bit: bool

@@ -30,6 +30,7 @@ from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
 from quantkit.targets.session import DeviceSession, LayerOutputs
 from quantkit.targets.tensorrt.engine import cuda, library
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
+from quantkit.transforms.equalized import Equalized
 
 log = logging.getLogger("quantkit")
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
@@ -184,11 +185,15 @@ class TensorRT(Target):
             model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms, recipe.moments
         )
 
-    def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
-        """Return the factors of the equalization."""
+    def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:
+        """Return the model that :meth:`quantized` places pairs in."""
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, recipe.quantized_ranges, recipe.channels, symmetric=True).factors
+        return equalized(model, recipe.quantized_ranges, recipe.channels, symmetric=True)
+
+    def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Return the factors of the equalization."""
+        return self.floating(model, recipe).factors
 
 
 def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude: Sequence[str]) -> onnx.ModelProto:
