@@ -11,6 +11,8 @@ from typing import Literal
 from quantkit.core.comparison import Comparison, Row
 from quantkit.core.errors import BadConfig, GateFailed, NothingEvaluated
 from quantkit.gates.figure import Figure, counterpart, figure
+from quantkit.gates.recommendation import recommend
+from quantkit.gates.recommendation_words import sentence
 from quantkit.gates.rule import Rule
 from quantkit.gates.speed import reference_of
 
@@ -113,7 +115,7 @@ def gate(comparison: Comparison, rules: Sequence[Rule], baseline: Comparison | N
     verdicts: list[Verdict] = []
     for rule in (rule.of(comparison) for rule in rules):
         found = [
-            _against(rule, comparison, row, own, baseline) if rule.against else _absolute(rule, row, own)
+            _against(rule, comparison, row, own, baseline) if rule.against else _absolute(rule, comparison, row, own)
             for row, own in _matched(rule, comparison)
         ]
         judged = [verdict for verdict in found if verdict.outcome != "no match"]
@@ -145,15 +147,24 @@ def _unmatched(rule: Rule, comparison: Comparison) -> str:
     return "no row of this target and precision has this figure"
 
 
-def _absolute(rule: Rule, row: Row, own: Figure) -> Verdict:
-    """Judge ``min`` and ``max``; if both are set, the limit with the smaller margin decides."""
+def _absolute(rule: Rule, comparison: Comparison, row: Row, own: Figure) -> Verdict:
+    """Judge ``min`` and ``max``; if both are set, the limit with the smaller margin decides.
+
+    A speed-up whose interval holds the limit may be on either side of it, whatever its value.
+    """
     bounds = []
     if rule.min is not None:
         bounds.append(_above(_low(rule, own), rule.min))
     if rule.max is not None:
         bounds.append(_below(_high(rule, own), rule.max))
     margin, value, limit = min(bounds)
-    return Verdict(rule, "pass" if margin >= 0 else _missed(rule), row, value, limit, margin)
+    if rule.metric == "speedup" and rule.statistic == "value" and not rule.strict and own.leaves_open(limit):
+        reason = f"the limit is within the speed-up's 95 % interval, {own.low:.2f}x to {own.high:.2f}x"
+        return Verdict(rule, "inconclusive", row, value, limit, margin, reason=reason)
+    reason = ""
+    if rule.metric == "recommended" and margin < 0:
+        reason = sentence(recommend(comparison).of(row), comparison).removesuffix(".")
+    return Verdict(rule, "pass" if margin >= 0 else _missed(rule), row, value, limit, margin, reason=reason)
 
 
 def _against(rule: Rule, comparison: Comparison, row: Row, own: Figure, baseline: Comparison | None) -> Verdict:

@@ -284,7 +284,7 @@ def _solved(calibration: Calibration, config: Config) -> Calibration:
     if same:  # the model has moved, which no result depends on
         write_config(folder, config)
         return save_calibration(solved, folder)
-    with replacing(folder, ("int8",)) as new:
+    with replacing(folder, ("int8",), kept_as=calibration.method) as new:
         saved = save_calibration(solved, new)
         write_config(new, config)
     return saved.model_copy(update={"folder": folder})
