@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -33,6 +33,7 @@ class Verdict:
         margin: The distance to the limit in the file's units; negative beyond the limit.
         other: The figure that a rule with ``against`` compares with.
         reason: The explanation of an outcome that needs one.
+        variant: The row's variant, if the comparison has several rows of its target, precision and batch.
     """
 
     rule: Rule
@@ -43,6 +44,7 @@ class Verdict:
     margin: float | None = None
     other: float | None = None
     reason: str = ""
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,12 @@ class GateResult:
                 )
         for verdict in self.verdicts:
             if verdict.outcome == "fail" and verdict.row is not None and verdict.value is not None:
+                variant = f" ({verdict.variant})" if verdict.variant else ""
                 what = f"changed by {verdict.rule.format(verdict.value)}"
                 if verdict.rule.against is None:
                     what = f"= {verdict.rule.format(verdict.value)}"
                 raise GateFailed(
-                    f"{verdict.row.target} {verdict.row.precision} has {verdict.rule.metric} {what}, "
+                    f"{verdict.row.target} {verdict.row.precision}{variant} has {verdict.rule.metric} {what}, "
                     f"but the gate asks {verdict.rule.describe()}.",
                     "Look at the report, or try another --method.",
                 )
@@ -119,8 +122,17 @@ def gate(comparison: Comparison, rules: Sequence[Rule], baseline: Comparison | N
             for row, own in _matched(rule, comparison)
         ]
         judged = [verdict for verdict in found if verdict.outcome != "no match"]
-        verdicts += judged or found[:1] or [Verdict(rule, "no match", reason=_unmatched(rule, comparison))]
+        judged = judged or found[:1] or [Verdict(rule, "no match", reason=_unmatched(rule, comparison))]
+        verdicts += [replace(verdict, variant=_variant(verdict.row, comparison)) for verdict in judged]
     return GateResult(tuple(verdicts), baseline)
+
+
+def _variant(row: Row | None, comparison: Comparison) -> str:
+    """Return the variant of a row that has it apart from others; empty if there is no such other."""
+    if row is None:
+        return ""
+    own = (row.target, row.device, row.precision, row.batch)
+    return row.variant if sum((r.target, r.device, r.precision, r.batch) == own for r in comparison.rows) > 1 else ""
 
 
 def _matched(rule: Rule, comparison: Comparison) -> Iterator[tuple[Row, Figure]]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from quantkit.core.comparison import COMPARISON_FILE
 from quantkit.core.errors import BadRun
 from quantkit.core.files import make_folder
 from quantkit.pipeline.artifact_files import (
@@ -26,8 +27,8 @@ from quantkit.pipeline.artifact_files import (
 from quantkit.pipeline.run_directory import ARTIFACT_FILE, ARTIFACTS
 
 METHODS = "methods"
-# The comparison last: what lies there without it is of a move that was interrupted.
-RESULTS = ("predictions.npz", "gate.json", "report.html", "summary.md", "junit.xml", "comparison.json")
+# The comparison last: as long as it lies in the run, the others belong to it.
+RESULTS = ("predictions.npz", "gate.json", "report.html", "summary.md", "junit.xml", COMPARISON_FILE)
 log = logging.getLogger("quantkit")
 
 
@@ -36,9 +37,9 @@ def method_folder(run: Path, method: str) -> Path:
     return run / METHODS / re.sub(r"[^\w-]", "_", method)
 
 
-def has_results(folder: Path) -> bool:
-    """True if anything measured lies in a run directory or in the folder of a method."""
-    return any((folder / name).is_file() for name in RESULTS)
+def is_compared(folder: Path) -> bool:
+    """True if what was measured lies in a run directory or in the folder of a method."""
+    return (folder / COMPARISON_FILE).is_file()
 
 
 def make_room(run: Path, method: str) -> None:
@@ -49,8 +50,8 @@ def make_room(run: Path, method: str) -> None:
     """
     destination = method_folder(run, method)
     _refuse_links(run, destination)
-    if has_results(run):
-        if has_results(destination):
+    if is_compared(run):
+        if is_compared(destination):
             log.info("Earlier results in %s give way to the newer ones.", destination)
         for name in RESULTS:
             (destination / name).unlink(missing_ok=True)
@@ -64,9 +65,12 @@ def keep_results(run: Path, method: str, precisions: Sequence[str]) -> None:
     """
     destination = method_folder(run, method)
     _refuse_links(run, destination)
-    kept = [name for name in RESULTS if (run / name).is_file()]
-    for name in kept:
-        (run / name).replace(make_folder(destination) / name)
+    measured = is_compared(run)
+    for name in RESULTS:
+        if measured and (run / name).is_file():
+            (run / name).replace(make_folder(destination) / name)
+        else:  # a report of the ranges alone
+            (run / name).unlink(missing_ok=True)
     for target in folders_in(run / ARTIFACTS):
         own = destination / ARTIFACTS / target.name
         for artifact in _of(precisions, target, ARTIFACT_FILE):
@@ -77,8 +81,24 @@ def keep_results(run: Path, method: str, precisions: Sequence[str]) -> None:
                 (engine / name).replace(make_folder(own / "engines" / engine.name) / name)
             with suppress(OSError):
                 engine.rmdir()
-    if kept:
+    if measured:
         log.info("What was measured by %s is kept in %s.", method, destination)
+
+
+def take_back(run: Path, method: str) -> None:
+    """Move artifacts and engines from the folder of a method, which is the run's own now, to those of the run.
+
+    Only whole folders are moved, to where there is none yet.
+    """
+    source = method_folder(run, method) / ARTIFACTS
+    for target in folders_in(source):
+        for folder in (target, target / "engines"):
+            for own in folders_in(folder):
+                there = run / ARTIFACTS / own.relative_to(source)
+                if own.name != "engines" and not there.exists() and not there.is_symlink():
+                    make_folder(there.parent)
+                    own.replace(there)
+    _remove_empty(method_folder(run, method))
 
 
 def forget_results(folder: Path, precisions: Sequence[str]) -> None:
@@ -102,10 +122,15 @@ def forget_methods(run: Path, precisions: Sequence[str]) -> None:
     """Remove the results and artifacts of all methods but the run's own."""
     for folder in folders_in(run / METHODS):
         forget_results(folder, precisions)
-        if not any(path.is_file() or path.is_symlink() for path in folder.rglob("*")):
-            shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):
-        (run / METHODS).rmdir()
+        _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of a method if no file is left in it."""
+    if folder.is_dir() and not any(path.is_file() or path.is_symlink() for path in folder.rglob("*")):
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.parent.rmdir()
 
 
 def _of(precisions: Sequence[str], folder: Path, record: str) -> list[Path]:

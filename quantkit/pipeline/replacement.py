@@ -17,7 +17,7 @@ from pathlib import Path
 from quantkit.core.artifact import PRECISIONS
 from quantkit.core.errors import BadRun
 from quantkit.core.files import TEMPORARY, remove_folder, sync_folder, write_text, writing_to
-from quantkit.pipeline.keeping import forget_methods, forget_results, has_results, keep_results, make_room
+from quantkit.pipeline.keeping import forget_methods, forget_results, is_compared, keep_results, make_room
 from quantkit.pipeline.manifest import MANIFEST_FILE
 from quantkit.pipeline.run_directory import PARTIAL
 from quantkit.pipeline.run_layout import NEXT
@@ -78,7 +78,7 @@ def complete_replacement(folder: Path) -> None:
     if kept_as:
         keep_results(folder, kept_as, outdated)
     else:
-        if has_results(folder):
+        if is_compared(folder):
             log.info("What was measured of the earlier calibration in %s is removed.", folder)
         forget_results(folder, outdated)
         forget_methods(folder, outdated)

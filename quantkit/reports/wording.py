@@ -159,8 +159,9 @@ def worst_first(gate: GateResult) -> list[Verdict]:
 
 
 def subject(verdict: Verdict) -> str:
-    """Name the row that a gate rule judged: ``openvino int8``, with the batch if it is not 1."""
+    """Name the row that a gate rule judged: ``openvino int8``, with the batch if not 1, the variant if of several."""
     if verdict.row is None:
         return f"{verdict.rule.target} {verdict.rule.precision}"
     batch = f" batch {verdict.row.batch}" if verdict.row.batch != 1 else ""
-    return f"{verdict.row.target} {verdict.row.precision}{batch}"
+    variant = f" ({verdict.variant})" if verdict.variant else ""
+    return f"{verdict.row.target} {verdict.row.precision}{variant}{batch}"
