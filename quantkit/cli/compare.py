@@ -113,7 +113,6 @@ def compare(
     from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.cli.settings import absolute, comparison_config, with_preprocess
     from quantkit.core.files import make_folder
-    from quantkit.gates.recommendation_words import recommendation_document
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import find_run
     from quantkit.pipeline.run_files import run_config
@@ -153,7 +152,7 @@ def compare(
         _remember(settings, folder, settings.report.thumbnails and not no_thumbnails)
         report = write_report(folder)
     if as_json:
-        print_json({**comparison.model_dump(mode="json"), "recommendation": recommendation_document(comparison)})
+        print_json(comparison.model_dump(mode="json"))
         return
     print_comparison(comparison)
     log.info("Report: %s", report)

@@ -23,7 +23,6 @@ def run(
     from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.cli.gate import annotate, print_gate
     from quantkit.cli.settings import base_config, with_model
-    from quantkit.gates.recommendation_words import recommendation_document
     from quantkit.pipeline.report import REPORT_FILE, SUMMARY_FILE, append_step_summary
     from quantkit.pipeline.run import run_all
     from quantkit.pipeline.run_files import load_comparison
@@ -40,7 +39,6 @@ def run(
             {
                 "run": str(outcome.folder),
                 "comparison": outcome.comparison.model_dump(mode="json"),
-                "recommendation": recommendation_document(outcome.comparison),
                 "passed": outcome.gate.passed,
                 "exit_code": outcome.gate.exit_code,
             }

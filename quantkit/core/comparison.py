@@ -247,6 +247,35 @@ def model_key(target: str, device: str, precision: str, variant: str) -> str:
     return " ".join(filter(None, (target, device, precision, variant)))
 
 
+class Advice(Record):
+    """What to ship on one target and device at one batch size.
+
+    Attributes:
+        precision: The precision to ship; the next fields are those of its row.
+        int8: What becomes of INT8: "int8" (it is shipped), "not worth it", "tune" (faster, but it loses accuracy),
+            "by name only" or "not measured".
+        sentence: All of it in a sentence or two.
+    """
+
+    target: str
+    device: str
+    batch: int
+    precision: str
+    variant: str
+    path: str
+    size_bytes: PositiveInt
+    speedup: PositiveFloat
+    int8: str
+    sentence: str
+
+
+class Recommendation(Record):
+    """What to ship: on each target, device and batch size, and over all."""
+
+    overall: Advice
+    choices: tuple[Advice, ...]
+
+
 class Environment(Record):
     """The machine and the package versions that the figures come from."""
 
@@ -274,6 +303,7 @@ class Comparison(Record):
         answers: What decides about the answers that agreement compares, in words; empty if there are none.
         metrics: The metrics of the rows, the main one first.
         predictions_sha256: The digest of the ``predictions.npz`` that belongs to this comparison.
+        recommendation: What follows from the rows, for readers of the file; the gate and the report derive it anew.
         predictions: The contents of that file; None if there is none.
         source: The run directory that it can be loaded from, or the file if it has another name; None if it is only in
             memory.
@@ -293,6 +323,7 @@ class Comparison(Record):
     task: str = CLASSIFICATION
     metrics: tuple[Metric, ...] = ()
     answers: str = ""
+    recommendation: Recommendation | None = None
 
     predictions: Predictions | None = Field(default=None, exclude=True, repr=False)
     source: Path | None = Field(default=None, exclude=True, repr=False)

@@ -46,18 +46,18 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Recommendation:
+class Choices:
     """A choice for each target, device and batch size, and the fastest of those at the smallest batch size."""
 
     overall: Choice
-    choices: tuple[Choice, ...]
+    each: tuple[Choice, ...]
 
     def of(self, row: Row) -> Choice:
         """Return the choice for the target, device and batch size of a row."""
-        return next(c for c in self.choices if c.is_for == (row.target, row.device, row.batch))
+        return next(c for c in self.each if c.is_for == (row.target, row.device, row.batch))
 
 
-def recommend(comparison: Comparison) -> Recommendation:
+def recommend(comparison: Comparison) -> Choices:
     """Judge from the figures of a comparison, and their spread, what to ship."""
     groups: dict[tuple[str, str, int], list[Row]] = {}
     for row in comparison.rows:
@@ -65,7 +65,7 @@ def recommend(comparison: Comparison) -> Recommendation:
     choices = tuple(_choice(rows, comparison) for rows in groups.values())
     smallest = min(choice.row.batch for choice in choices)
     overall = _best([choice.row for choice in choices if choice.row.batch == smallest])
-    return Recommendation(next(choice for choice in choices if choice.row is overall), choices)
+    return Choices(next(choice for choice in choices if choice.row is overall), choices)
 
 
 def _choice(rows: Sequence[Row], comparison: Comparison) -> Choice:

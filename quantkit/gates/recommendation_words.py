@@ -1,12 +1,11 @@
-"""A recommendation in words, and as JSON."""
+"""A recommendation in words, and as a record."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from quantkit.core.comparison import Comparison, Row
+from quantkit.core.comparison import Advice, Comparison, Recommendation, Row
 from quantkit.gates.recommendation import Choice, recommend
 
 MUCH_SMALLER = 0.75  # of the size; a file that is smaller by less is no reason
@@ -49,16 +48,26 @@ def sentence(choice: Choice, comparison: Comparison, with_file: bool = True) -> 
     return f"{row.precision.upper()} {as_good}{at}: INT8 is not worth it here{size}. {ship}."
 
 
-def recommendation_document(comparison: Comparison) -> dict[str, Any]:
-    """Return the recommendation as a JSON object: what to ship on each target, device and batch size, and why."""
+def recommendation_of(comparison: Comparison) -> Recommendation:
+    """Return what to ship on each target, device and batch size, and why."""
     found = recommend(comparison)
 
-    def told(choice: Choice) -> dict[str, Any]:
-        keys = ("target", "device", "batch", "precision", "variant", "path", "size_bytes", "speedup")
-        own = {key: getattr(choice.row, key) for key in keys}
-        return {**own, "int8": choice.outcome, "sentence": sentence(choice, comparison)}
+    def told(choice: Choice) -> Advice:
+        row = choice.row
+        return Advice(
+            target=row.target,
+            device=row.device,
+            batch=row.batch,
+            precision=row.precision,
+            variant=row.variant,
+            path=row.path,
+            size_bytes=row.size_bytes,
+            speedup=row.speedup,
+            int8=choice.outcome,
+            sentence=sentence(choice, comparison),
+        )
 
-    return {"overall": told(found.overall), "choices": [told(choice) for choice in found.choices]}
+    return Recommendation(overall=told(found.overall), choices=tuple(told(choice) for choice in found.each))
 
 
 def tune_command(comparison: Comparison) -> str:

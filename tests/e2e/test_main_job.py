@@ -41,7 +41,7 @@ def test_calibrate_compare_report_gate(quantkit: Quantkit, model_path: Path, ima
     compared = quantkit("compare", "out", "--data", images, "--target", "onnxruntime", "--json")
     assert compared.returncode == 0, compared.stderr
     document = json.loads(compared.stdout)
-    recommended = document.pop("recommendation")["overall"]
+    recommended = document["recommendation"]["overall"]
     assert document == json.loads((out / "comparison.json").read_text())
     assert (out / recommended["path"]).is_file()
     assert recommended["sentence"].endswith(".")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from quantkit.core.comparison import Change, Comparison, Interval, Row
 from quantkit.gates import Rule, gate
 from quantkit.gates.recommendation import recommend
-from quantkit.gates.recommendation_words import recommendation_document, sentence
+from quantkit.gates.recommendation_words import recommendation_of, sentence
 from quantkit.measure.disturbance import speedup_interval
 from tests.gates.builders import comparison, latency, row
 
@@ -134,13 +133,13 @@ def test_each_target_and_batch_has_a_choice_and_the_fastest_at_the_smallest_batc
         timed("fp32", 0.8, target="tensorrt", device="cuda:0", speedup=1.0),
     )
     found = recommend(of)
-    assert [(c.row.target, c.row.batch, c.row.precision, c.outcome) for c in found.choices] == [
+    assert [(c.row.target, c.row.batch, c.row.precision, c.outcome) for c in found.each] == [
         ("openvino", 1, "int8", "int8"),
         ("openvino", 8, "fp32", "not worth it"),
         ("tensorrt", 1, "fp32", "not measured"),
     ]
     assert found.overall.row.target == "tensorrt"
-    document = json.loads(json.dumps(recommendation_document(of)))
+    document = recommendation_of(of).model_dump(mode="json")
     assert document["overall"]["target"] == "tensorrt"
     assert [choice["int8"] for choice in document["choices"]] == ["int8", "not worth it", "not measured"]
     assert document["choices"][0]["path"] == "artifacts/openvino/int8/model.xml"

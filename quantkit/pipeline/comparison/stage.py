@@ -16,6 +16,7 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.datasets.base import class_indices
+from quantkit.gates.recommendation_words import recommendation_of
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.environment import environment
@@ -124,7 +125,7 @@ def compare(
     ]
     for warning in warnings:
         log.warning("%s", warning)
-    return Comparison(
+    compared = Comparison(
         model=str(prepared.model.path),
         data=prepared.opened.location,
         data_sha256=stream.sha256(),
@@ -139,6 +140,9 @@ def compare(
         metrics=metrics,
         predictions=evaluation.predictions,
     )
+    run = None if recipe.changes else recipe.calibration.folder
+    recommended = recommendation_of(compared.model_copy(update={"source": run}))
+    return compared.model_copy(update={"recommendation": recommended})
 
 
 def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress, given: FromPython) -> Prepared:

@@ -42,7 +42,7 @@ class Shipping:
 def shipping(comparison: Comparison) -> Shipping:
     """Return what the card says."""
     found = recommend(comparison)
-    each = tuple(_shipment(choice, comparison) for choice in found.choices)
+    each = tuple(_shipment(choice, comparison) for choice in found.each)
     return Shipping(next(one for one in each if one.choice is found.overall), each)
 
 
