@@ -32,16 +32,18 @@ def sentence(choice: Choice, comparison: Comparison, with_file: bool = True) -> 
         return f"{ship}, {_speed(row)}, {_judged(row, comparison)}."
     if choice.outcome == "not measured" or int8 is None:
         return f"{ship}{'' if row.is_reference else f', {_speed(row)}'}. INT8 was not measured."
+    own = _name(int8, comparison)
+    it = "it" if choice.loss is not None and choice.loss.kind in ("significant", "answers") else own
     if choice.outcome == "by name only":
         return f"{ship}. INT8 is that by name only here: no layer of it ran in INT8, but in {int8.executed_precision}."
     if choice.outcome == "tune" and choice.loss is not None:
         return (
-            f"{ship}. INT8 is {row.latency_ms.p50 / int8.latency_ms.p50:.2f}x as fast, but "
-            f"{choice.loss.of(_name(int8, comparison))}: {tune_command(comparison)} could leave the most harmful "
+            f"{ship}. {own} is {row.latency_ms.p50 / int8.latency_ms.p50:.2f}x as fast, but "
+            f"{choice.loss.of(it)}: {tune_command(comparison)} could leave the most harmful "
             "layers in floating point."
         )
     if choice.loss is not None:
-        return f"{ship}. INT8 is not worth it here: it is no faster, and {choice.loss.of(_name(int8, comparison))}."
+        return f"{ship}. INT8 is not worth it here: {own} is no faster, and {choice.loss.of(it)}."
     as_good = "is not slower" if row.is_reference else "is as accurate and not slower"
     smaller = int8.size_bytes < MUCH_SMALLER * row.size_bytes
     size = f", unless its size matters ({megabytes(int8)} for {megabytes(row)})" if smaller else ""

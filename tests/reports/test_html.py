@@ -13,6 +13,7 @@ from quantkit.core.calibration import DataRef, ModelRef
 from quantkit.core.comparison import GpuLoad, Latency, LayerTime
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.collected import Collected
+from quantkit.measure.paired import change
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
 from quantkit.reports.content.layer_times import fallbacks_of
 from quantkit.reports.content.tensors import (
@@ -259,3 +260,11 @@ def test_a_hostile_path_is_text(name: str) -> None:
     assert shown.count("button", **{"data-copy": name}) == 1
     assert shown.count("img", src="x") == 0
     assert len(shown.scripts) == 2
+
+
+def test_a_command_in_a_recommendation_is_code() -> None:
+    lossy = row(top1=0.8, changes={"top1": change(26, 5, 200)})
+    shown = page(None, comparison(reference_row(), lossy, data="/data/<b>eval"))
+    assert "`" not in shown.text
+    assert "quantkit tune RUN --data '/data/<b>eval' could leave the most harmful layers" in shown.words
+    assert shown.count("b") == 0

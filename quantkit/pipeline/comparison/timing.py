@@ -76,7 +76,7 @@ def time_candidates(
         for _ in range(LONGEST - 1):
             if not _disturbed(candidates, measured.timings(size)):
                 break
-            log.info("Latencies%s are disturbed by other work on this machine; measuring goes on.", at)
+            log.info("Latencies%s vary as beside other work on this machine; measuring goes on.", at)
             with progress(f"timing{at}, longer", plan.steps, "rounds") as advance:
                 measured.measure(advance)
         timings = measured.timings(size)

@@ -64,9 +64,8 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
         passed = f"{_passed(gate).removesuffix('.')}, though {_named(slow)}." if slow else _passed(gate)
         return Judgement("ship", "Ship", passed, results)
     failed = _failures(gate)
-    besides = f"; besides, {_named(lost)}" if lost else ""
     if gate.exit_code == 1:
-        return Judgement("stop", "Do not ship", f"the gate is not met: {failed}{besides}.", results)
+        return Judgement("stop", "Do not ship", f"the gate is not met: {failed}.", results)
     unmatched = [v for v in gate.verdicts if v.outcome == "no match"]
     unjudged = [v for v in gate.verdicts if v.outcome == "not comparable" and v.rule.strict]
     reason = "there are no gate rules"
