@@ -243,6 +243,7 @@ def compare(
     metrics: Metric | Sequence[Metric] = (),
     targets: Names = (),
     precisions: Names = PRECISIONS,
+    methods: Names = (),
     samples: int | None = None,
     preprocess: str | Preprocess | None = None,
     classes: Sequence[str] | None = None,
@@ -270,6 +271,8 @@ def compare(
         metrics: Metrics of your own; see ``docs/tasks.md``.
         targets: Names; none means all that work here.
         precisions: "fp32", "fp16" or "int8".
+        methods: Calibration methods whose INT8 is measured side by side, all solved from the same histograms; none
+            means the calibration's own.
         samples: How many are used at most; None means all.
         preprocess: A preset's name, or what is done to images; None means what the calibration did.
         classes: Names of the outputs, in order; None means the class folders, sorted.
@@ -318,6 +321,7 @@ def compare(
                 "batch_sizes": list(batch_sizes),
                 "rounds": rounds,
                 "seconds": seconds,
+                "methods": _several(methods),
                 "device": device,
             },
             "openvino": openvino or OpenVinoSettings(),

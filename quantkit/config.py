@@ -126,6 +126,7 @@ class CompareConfig(Record):
         rounds: The number of rounds in which latency is measured, alternating between models.
         seconds: The seconds that latency may take for each model and batch size; a model that is too slow for it is run
             three times.
+        methods: The calibration methods whose INT8 is measured side by side; empty means the run's own.
     """
 
     targets: list[str] = Field(default_factory=list)
@@ -134,6 +135,7 @@ class CompareConfig(Record):
     batch_sizes: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [1], min_length=1)
     rounds: int = Field(default=ROUNDS, gt=0)
     seconds: float = Field(default=SECONDS, gt=0)
+    methods: list[str] = Field(default_factory=list)
 
     @field_validator("precisions")
     @classmethod

@@ -60,6 +60,13 @@ def compare(
         list[str] | None,
         typer.Option("--metric", help="A metric of your own, as file.py:function; may be repeated."),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            help="INT8 by this calibration method, from the same histograms; may be repeated \\[the run's own].",
+        ),
+    ] = None,
     target: Targets = None,
     precision: Precisions = None,
     samples: Samples = None,
@@ -133,6 +140,7 @@ def compare(
         device=device,
         rounds=rounds,
         seconds=seconds,
+        methods=method or None,
     )
     settings = settings.with_values("openvino", placement=placement or None, hint=hint, threads=threads)
     if dump_config:
@@ -173,8 +181,10 @@ def _remember(settings: Config, folder: Path, thumbnails: bool) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print the rows as a table with the columns of the report."""
+    """Print the rows as a table with the columns of the report, and what to ship."""
     from quantkit.cli.console import print_table, stdout
+    from quantkit.gates.recommendation import recommend
+    from quantkit.gates.recommendation_words import sentence
     from quantkit.reports.content.table import columns
     from quantkit.reports.content.verdict import slow_rows
 
@@ -191,6 +201,7 @@ def print_comparison(comparison: Comparison) -> None:
         f"{slow}",
         markup=False,
     )
+    stdout.print(f"Recommended: {sentence(recommend(comparison).overall, comparison)}", markup=False)
 
 
 def _text(cell: Cell) -> str:

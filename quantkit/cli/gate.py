@@ -47,6 +47,14 @@ def gate(
         float | None,
         typer.Option("--min-agreement", envvar="QUANTKIT_MIN_AGREEMENT", help="Least percent of equal answers."),
     ] = None,
+    require_recommended: Annotated[
+        bool,
+        typer.Option(
+            "--require-recommended",
+            envvar="QUANTKIT_REQUIRE_RECOMMENDED",
+            help="INT8 must be what compare recommends, on every target and batch.",
+        ),
+    ] = False,
     junit: Annotated[
         Path | None,
         typer.Option("--junit", help="Write the results as JUnit XML to this file."),
@@ -84,7 +92,7 @@ def gate(
     if init:
         _write_starter(comparison, folder, gates)
         return
-    rules = option_rules(comparison, max_drop, min_speedup, min_agreement)
+    rules = option_rules(comparison, max_drop, min_speedup, min_agreement, require_recommended)
     replaced = {rule.metric for rule in rules}
     configured = load_config(gates) if gates is not None else run_config(folder)
     rules = [rule for rule in configured.gate if rule.metric not in replaced] + rules
@@ -139,7 +147,11 @@ def _write_starter(comparison: Comparison, folder: Path, path: Path | None) -> N
 
 
 def option_rules(
-    comparison: Comparison, max_drop: float | None, min_speedup: float | None, min_agreement: float | None
+    comparison: Comparison,
+    max_drop: float | None,
+    min_speedup: float | None,
+    min_agreement: float | None,
+    require_recommended: bool = False,
 ) -> list[Rule]:
     """Make rules from options.
 
@@ -148,9 +160,10 @@ def option_rules(
         max_drop: The most points of accuracy that INT8 may lose.
         min_speedup: How many times faster INT8 must be.
         min_agreement: The least percent of answers equal to FP32's.
+        require_recommended: INT8 must be what is recommended.
 
     Returns:
-        A rule for each option that is not None.
+        A rule for each option that is given.
 
     Raises:
         BadInput: A value makes no sense.
@@ -183,6 +196,8 @@ def option_rules(
         given.append(("--min-speedup", {"metric": "speedup", "min": min_speedup}))
     if min_agreement is not None:
         given.append(("--min-agreement", {"metric": "agreement", "min": min_agreement / 100}))
+    if require_recommended:
+        given.append(("--require-recommended", {"metric": "recommended", "min": 1.0}))
     rules = []
     for option, values in given:
         try:

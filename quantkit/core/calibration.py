@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from quantkit.core.errors import BadConfig
 from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.ranges import TensorRange
 from quantkit.core.record import Record
@@ -103,6 +104,31 @@ class Calibration(Record):
     collected: Collected = Field(default_factory=lambda: Collected({}, {}, {}), exclude=True, repr=False)
     sample: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
     folder: Path | None = Field(default=None, exclude=True, repr=False)
+
+    def by_method(self, method: str) -> Calibration:
+        """Return the calibration with the ranges that another method found in the same pass, solved already.
+
+        Raises:
+            BadConfig: No range was found by this method.
+        """
+        known = [set(tensor.candidates) for tensor in self.tensors.values()]
+        if not all(method in candidates for candidates in known):
+            raise BadConfig(
+                f"The run has no ranges by the method {method!r}.",
+                f"Choose among: {', '.join(sorted(set.intersection(*known)))}; quantkit calibrate finds others anew.",
+            )
+        tensors = {
+            name: tensor.model_copy(
+                update={
+                    "amax": tensor.candidates[method].amax,
+                    "low": tensor.candidates[method].low,
+                    "high": tensor.candidates[method].high,
+                    "method": method,
+                }
+            )
+            for name, tensor in self.tensors.items()
+        }
+        return self.model_copy(update={"method": method, "tensors": tensors})
 
     @property
     def histograms(self) -> Mapping[str, Histogram]:

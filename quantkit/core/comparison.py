@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -161,6 +162,11 @@ class Row(Record):
         latency_ms: The latency at ``batch``. On a GPU it is that of the network alone, by the device's clock.
         throughput: Samples per second. On a GPU inferences are enqueued back to back, kernel by kernel.
         speedup: FP32's p50 divided by this p50.
+        speedup_interval: The same with its 95 % interval, from the ratios of single rounds; None for FP32, and if there
+            are too few rounds.
+        rounds_ms: The median latency of each round, in milliseconds. In one round all rows of a batch size take turns.
+        path: The file to load, relative to the run directory, or absolute if it is the user's own; empty if it was not
+            kept.
         size_bytes: The size of the files.
         latency_with_copies_ms: On a GPU, the latency with copies between host and device through pinned memory.
         latency_graph_ms: On a GPU, the latency of the network alone, launched as one CUDA graph if possible.
@@ -196,6 +202,9 @@ class Row(Record):
     agreement_interval: Interval | None = None
     layer_errors: tuple[LayerError, ...] = ()
     outputs: tuple[OutputError, ...] = ()
+    speedup_interval: Interval | None = None
+    rounds_ms: tuple[PositiveFloat, ...] = ()
+    path: str = ""
 
     @property
     def has_sqnr(self) -> bool:
@@ -209,6 +218,14 @@ class Row(Record):
         return min(parts, key=lambda error: error.sqnr_db or 0.0, default=None)
 
     @property
+    def worst_output(self) -> tuple[str, float] | None:
+        """The name and the SQNR of the worst output or part of one; None if all are bit-exact, or unknown."""
+        found = [(error.name, error.sqnr_db) for error in self.outputs if error.sqnr_db is not None]
+        if not found and self.sqnr_db is not None:
+            found = [("the worst output", self.sqnr_db)]
+        return min(found, key=lambda each: each[1], default=None)
+
+    @property
     def key(self) -> str:
         """The key that identifies the compared model, independent of the batch."""
         return model_key(self.target, self.device, self.precision, self.variant)
@@ -218,10 +235,45 @@ class Row(Record):
         """True for FP32, which the other rows are compared with."""
         return self.precision == "fp32"
 
+    @property
+    def is_int8_by_name_only(self) -> bool:
+        """True if the artifact is INT8, but the runtime tells that none of its layers runs in INT8."""
+        told = self.executed_precision not in ("", "unknown")
+        return self.precision == "int8" and told and not re.search(r"(?:u|s|i|int)8", self.executed_precision)
+
 
 def model_key(target: str, device: str, precision: str, variant: str) -> str:
     """Return the key of a compared model; see :attr:`Row.key`."""
     return " ".join(filter(None, (target, device, precision, variant)))
+
+
+class Advice(Record):
+    """What to ship on one target and device at one batch size.
+
+    Attributes:
+        precision: The precision to ship; the next fields are those of its row.
+        int8: What becomes of INT8: "int8" (it is shipped), "not worth it", "tune" (faster, but it loses accuracy),
+            "by name only" or "not measured".
+        sentence: All of it in a sentence or two.
+    """
+
+    target: str
+    device: str
+    batch: int
+    precision: str
+    variant: str
+    path: str
+    size_bytes: PositiveInt
+    speedup: PositiveFloat
+    int8: str
+    sentence: str
+
+
+class Recommendation(Record):
+    """What to ship: on each target, device and batch size, and over all."""
+
+    overall: Advice
+    choices: tuple[Advice, ...]
 
 
 class Environment(Record):
@@ -251,6 +303,7 @@ class Comparison(Record):
         answers: What decides about the answers that agreement compares, in words; empty if there are none.
         metrics: The metrics of the rows, the main one first.
         predictions_sha256: The digest of the ``predictions.npz`` that belongs to this comparison.
+        recommendation: What follows from the rows, for readers of the file; the gate and the report derive it anew.
         predictions: The contents of that file; None if there is none.
         source: The run directory that it can be loaded from, or the file if it has another name; None if it is only in
             memory.
@@ -270,6 +323,7 @@ class Comparison(Record):
     task: str = CLASSIFICATION
     metrics: tuple[Metric, ...] = ()
     answers: str = ""
+    recommendation: Recommendation | None = None
 
     predictions: Predictions | None = Field(default=None, exclude=True, repr=False)
     source: Path | None = Field(default=None, exclude=True, repr=False)

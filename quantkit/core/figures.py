@@ -74,6 +74,7 @@ ROW_METRICS: dict[str, Metric] = {
         Metric(name="worst_part_sqnr_db", title="SQNR of the worst part of an output", unit="dB"),
         Metric(name="worst_layer_sqnr_db", title="SQNR of the worst layer", unit="dB"),
         Metric(name="speedup", title="speed-up", unit="x", of_the_machine=True, interval=True),
+        Metric(name="recommended", title="recommendation", of_the_machine=True, hint="1 for the precision to ship"),
         Metric(name="throughput", title="throughput", unit="/s", of_the_machine=True),
         Metric(name="size_bytes", title="size", unit="bytes", better="lower"),
         _latency("latency_ms", "latency"),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 LARGEST = 3.4028234663852886e38  # of float32
 LEVELS = 127  # of symmetric int8 on each side of zero
 STEPS = 255  # of 8 bits from the lowest to the highest value
+LARGEST_HALF = 65504.0  # of FP16
+SMALLEST_RANGE = 2.0**-18  # of a tensor whose largest values have fewer than seven bits in FP16
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class TensorRange:
         if math.isfinite(low) and math.isfinite(high):
             low, high = max(low, -LARGEST), min(high, LARGEST)
         return cls(max(-low, high), low, high)
+
+    @property
+    def fits_half(self) -> bool:
+        """True if FP16 can hold values of this range."""
+        return SMALLEST_RANGE <= max(self.high, -self.low) <= LARGEST_HALF
 
     @property
     def scale(self) -> float:

@@ -60,9 +60,13 @@ class Recipe:
         return ", ".join(parts)
 
     def digest(self, quantized: bool) -> str:
-        """Return the hex SHA-256 of everything that affects an artifact: the model alone unless it is ``quantized``."""
+        """Return the hex SHA-256 of everything that affects an artifact.
+
+        Unless it is ``quantized``, that is the model, and which tensors FP16 cannot hold: another method may clip one.
+        """
         if not quantized:
-            return digest_of([self.calibration.model.sha256])
+            beyond = [name for name, own in self.ranges.items() if not own.fits_half]
+            return digest_of([self.calibration.model.sha256, *([beyond] if beyond else [])])
         weights = {
             name: hashlib.sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes()).hexdigest()
             for name, values in self.weights.items()

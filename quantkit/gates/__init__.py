@@ -1,7 +1,8 @@
 """The release gate: rules over the figures of a comparison, alone or against FP32, FP16 or an earlier run.
 
-``rule.py`` says what a rule is, ``judge.py`` applies them, ``starter.py`` writes first ones.
-May import ``core`` and ``tasks``.
+``rule.py`` says what a rule is, ``judge.py`` applies them, ``starter.py`` writes first ones. ``recommendation.py`` says
+what to ship, and whether INT8 is worth it.
+May import ``core``, ``measure`` and ``tasks``.
 """
 
 from quantkit.gates.judge import GateResult, Verdict, gate

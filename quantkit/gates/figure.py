@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from quantkit.core.comparison import Comparison, Interval, Row
+from quantkit.gates.recommendation import recommend
 from quantkit.gates.rule import metric_name
 from quantkit.gates.speed import reference_of, speedup_ends
 
@@ -19,6 +20,10 @@ class Figure:
     value: float
     low: float | None = None
     high: float | None = None
+
+    def leaves_open(self, limit: float) -> bool:
+        """True if the interval holds the limit, so that the figure may be on either side of it."""
+        return self.low is not None and self.high is not None and self.low < limit < self.high
 
     def overlaps(self, other: Figure) -> bool:
         """True if both have intervals and these intersect."""
@@ -34,7 +39,8 @@ def figure(comparison: Comparison, row: Row, metric: str) -> Figure | None:
         comparison: The comparison that the row belongs to.
         row: The row to look in.
         metric: The path of the figure; see :class:`~quantkit.gates.rule.Rule`. ``worst_layer_sqnr_db`` is the lowest
-            SQNR of the row's ``layer_errors``.
+            SQNR of the row's ``layer_errors``; ``recommended`` is 1 if the row's precision is the one to ship on its
+            target, device and batch size, else 0.
 
     Returns:
         The figure; None if the row has none, or if it would compare FP32 with itself.
@@ -43,6 +49,8 @@ def figure(comparison: Comparison, row: Row, metric: str) -> Figure | None:
     compares = metric in COMPARING or metric.startswith("drop.") or of_fp32
     if row.is_reference and compares:
         return None
+    if metric == "recommended":
+        return Figure(float(recommend(comparison).of(row).row.precision == row.precision))
     if metric == "worst_layer_sqnr_db":
         return _worst_layer(row)
     if metric == "worst_part_sqnr_db":
@@ -86,7 +94,7 @@ def _ends(comparison: Comparison, row: Row, metric: str) -> tuple[float | None, 
     elif metric == "latency_ms.p50":
         return row.latency_ms.p50_low, row.latency_ms.p50_high
     elif head == "speedup":
-        return speedup_ends(reference_of(comparison.rows, row), row.latency_ms)
+        return speedup_ends(reference_of(comparison.rows, row), row)
     return (interval.low, interval.high) if interval else (None, None)
 
 

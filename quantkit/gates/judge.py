@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from quantkit.core.comparison import Comparison, Row
 from quantkit.core.errors import BadConfig, GateFailed, NothingEvaluated
 from quantkit.gates.figure import Figure, counterpart, figure
+from quantkit.gates.recommendation import recommend
+from quantkit.gates.recommendation_words import sentence
 from quantkit.gates.rule import Rule
 from quantkit.gates.speed import reference_of
 
@@ -31,6 +33,7 @@ class Verdict:
         margin: The distance to the limit in the file's units; negative beyond the limit.
         other: The figure that a rule with ``against`` compares with.
         reason: The explanation of an outcome that needs one.
+        variant: The row's variant, if the comparison has several rows of its target, precision and batch.
     """
 
     rule: Rule
@@ -41,6 +44,7 @@ class Verdict:
     margin: float | None = None
     other: float | None = None
     reason: str = ""
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,12 @@ class GateResult:
                 )
         for verdict in self.verdicts:
             if verdict.outcome == "fail" and verdict.row is not None and verdict.value is not None:
+                variant = f" ({verdict.variant})" if verdict.variant else ""
                 what = f"changed by {verdict.rule.format(verdict.value)}"
                 if verdict.rule.against is None:
                     what = f"= {verdict.rule.format(verdict.value)}"
                 raise GateFailed(
-                    f"{verdict.row.target} {verdict.row.precision} has {verdict.rule.metric} {what}, "
+                    f"{verdict.row.target} {verdict.row.precision}{variant} has {verdict.rule.metric} {what}, "
                     f"but the gate asks {verdict.rule.describe()}.",
                     "Look at the report, or try another --method.",
                 )
@@ -113,12 +118,21 @@ def gate(comparison: Comparison, rules: Sequence[Rule], baseline: Comparison | N
     verdicts: list[Verdict] = []
     for rule in (rule.of(comparison) for rule in rules):
         found = [
-            _against(rule, comparison, row, own, baseline) if rule.against else _absolute(rule, row, own)
+            _against(rule, comparison, row, own, baseline) if rule.against else _absolute(rule, comparison, row, own)
             for row, own in _matched(rule, comparison)
         ]
         judged = [verdict for verdict in found if verdict.outcome != "no match"]
-        verdicts += judged or found[:1] or [Verdict(rule, "no match", reason=_unmatched(rule, comparison))]
+        judged = judged or found[:1] or [Verdict(rule, "no match", reason=_unmatched(rule, comparison))]
+        verdicts += [replace(verdict, variant=_variant(verdict.row, comparison)) for verdict in judged]
     return GateResult(tuple(verdicts), baseline)
+
+
+def _variant(row: Row | None, comparison: Comparison) -> str:
+    """Return the variant of a row that has it apart from others; empty if there is no such other."""
+    if row is None:
+        return ""
+    own = (row.target, row.device, row.precision, row.batch)
+    return row.variant if sum((r.target, r.device, r.precision, r.batch) == own for r in comparison.rows) > 1 else ""
 
 
 def _matched(rule: Rule, comparison: Comparison) -> Iterator[tuple[Row, Figure]]:
@@ -145,15 +159,24 @@ def _unmatched(rule: Rule, comparison: Comparison) -> str:
     return "no row of this target and precision has this figure"
 
 
-def _absolute(rule: Rule, row: Row, own: Figure) -> Verdict:
-    """Judge ``min`` and ``max``; if both are set, the limit with the smaller margin decides."""
+def _absolute(rule: Rule, comparison: Comparison, row: Row, own: Figure) -> Verdict:
+    """Judge ``min`` and ``max``; if both are set, the limit with the smaller margin decides.
+
+    A speed-up whose interval holds the limit may be on either side of it, whatever its value.
+    """
     bounds = []
     if rule.min is not None:
         bounds.append(_above(_low(rule, own), rule.min))
     if rule.max is not None:
         bounds.append(_below(_high(rule, own), rule.max))
     margin, value, limit = min(bounds)
-    return Verdict(rule, "pass" if margin >= 0 else _missed(rule), row, value, limit, margin)
+    if rule.metric == "speedup" and rule.statistic == "value" and not rule.strict and own.leaves_open(limit):
+        reason = f"the limit is within the speed-up's 95 % interval, {own.low:.2f}x to {own.high:.2f}x"
+        return Verdict(rule, "inconclusive", row, value, limit, margin, reason=reason)
+    reason = ""
+    if rule.metric == "recommended" and margin < 0:
+        reason = sentence(recommend(comparison).of(row), comparison).removesuffix(".")
+    return Verdict(rule, "pass" if margin >= 0 else _missed(rule), row, value, limit, margin, reason=reason)
 
 
 def _against(rule: Rule, comparison: Comparison, row: Row, own: Figure, baseline: Comparison | None) -> Verdict:

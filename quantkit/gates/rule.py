@@ -39,7 +39,7 @@ class Rule(BaseModel):
     Attributes:
         metric: The path of the figure in a row: ``metrics.NAME.value`` of a task's metric (or ``NAME`` for short),
             ``drop.NAME`` (how much worse it is than FP32's), ``agreement``, ``sqnr_db``, ``worst_part_sqnr_db``,
-            ``worst_layer_sqnr_db``, ``speedup``, ``latency_ms.p50``, ``throughput`` or ``size_bytes``.
+            ``worst_layer_sqnr_db``, ``speedup``, ``recommended``, ``latency_ms.p50``, ``throughput`` or ``size_bytes``.
         target: The name of a target, or a wildcard.
         precision: The name of a precision, or a wildcard. FP32 is never compared with itself.
         min: The lowest value that passes.
@@ -48,11 +48,12 @@ class Rule(BaseModel):
             "baseline", the same row of an earlier comparison.
         max_fall: How far the figure may be below the other's, in the file's units or in percent of the other's ("5 %").
         max_rise: How far the figure may be above the other's, likewise.
-        statistic: "pessimistic" judges the bad end of the figure's 95 % interval instead of the value. The interval of
-            latency and speed-up is the spread of the interleaved rounds.
+        statistic: "pessimistic" judges the bad end of the figure's 95 % interval instead of the value. That of latency
+            is the spread of the interleaved rounds, and that of a speed-up comes from the ratios within them.
         level: "warn" reports a missed limit without failing the gate.
-        strict: Fails a ``latency_ms.p50`` or ``speedup`` that misses a limit against another by a difference within the
-            spread of the rounds; without it, such a rule is inconclusive. Figures that cannot be compared exit with 5.
+        strict: Judges by the value alone. Without it, a ``latency_ms.p50`` or ``speedup`` that misses a limit against
+            another by a difference within the spread of the rounds is inconclusive, and so is a ``speedup`` whose
+            interval holds ``min`` or ``max``. With it, figures that cannot be compared exit with 5.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # strict: true is not 1, nor "0.9" a number

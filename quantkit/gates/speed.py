@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quantkit.core.comparison import Latency, Row
+from quantkit.core.comparison import Row
+from quantkit.measure.disturbance import speedup_interval
 
 FASTER = 1.05  # a smaller gain is none
 
@@ -15,14 +16,39 @@ def reference_of(rows: Sequence[Row], row: Row, precision: str = "fp32") -> Row 
     return next((r for r in rows if (r.target, r.device, r.batch) == key and r.precision == precision), None)
 
 
-def speedup_ends(reference: Row | None, own: Latency) -> tuple[float | None, float | None]:
-    """Return the least and the largest speed-up that medians of single rounds give; None if there are no rounds."""
+def speedup_ends(reference: Row | None, row: Row) -> tuple[float | None, float | None]:
+    """Return the bounds of a row's speed-up.
+
+    They are those of its interval over the rounds. Rows of older files have none, but the least and the largest median
+    of a round: then these bound it.
+
+    Args:
+        reference: FP32 of the same target, device and batch; None if there is none.
+        row: The row.
+
+    Returns:
+        The lower and the upper bound; None if there are no rounds.
+    """
+    if row.speedup_interval is not None:
+        return row.speedup_interval.low, row.speedup_interval.high
     if reference is None:
         return None, None
-    other = reference.latency_ms
+    own, other = row.latency_ms, reference.latency_ms
     if own.p50_low is None or own.p50_high is None or other.p50_low is None or other.p50_high is None:
         return None, None
     return other.p50_low / own.p50_high, other.p50_high / own.p50_low
+
+
+def clearly_faster(row: Row, other: Row) -> bool:
+    """True if a row is faster than another one of the same batch size: by FASTER at least, and beyond the spread."""
+    ratio = other.latency_ms.p50 / row.latency_ms.p50
+    found = speedup_interval(other.rounds_ms, row.rounds_ms, ratio)
+    if ratio < FASTER:
+        return False
+    if found is not None:
+        return found.low is not None and found.low > 1
+    own, its = row.latency_ms.p50_high, other.latency_ms.p50_low
+    return own is None or its is None or own < its
 
 
 def not_faster(row: Row, rows: Sequence[Row]) -> str:
@@ -33,11 +59,16 @@ def not_faster(row: Row, rows: Sequence[Row]) -> str:
         rows: All rows of the comparison.
 
     Returns:
-        ``is slower than FP32 here (0.86×)`` if every round says so, ``is no faster than FP32 here (1.01×)`` if it gains
-        less than FASTER or rounds disagree about a loss; empty if it is faster.
+        ``is slower than FP32 here (0.86×)`` if the whole interval says so; ``is no faster than FP32 here (1.01×)`` if
+        it gains less than FASTER; ``may be no faster than FP32 here (1.30×, 95 % interval 0.90–1.90×)`` if the interval
+        holds no gain; empty if it is faster.
     """
-    if row.is_reference or row.speedup >= FASTER:
+    if row.is_reference:
         return ""
-    _, high = speedup_ends(reference_of(rows, row), row.latency_ms)
+    low, high = speedup_ends(reference_of(rows, row), row)
+    if row.speedup >= FASTER:
+        if row.speedup_interval is None or low is None or high is None or low > 1:
+            return ""
+        return f"may be no faster than FP32 here ({row.speedup:.2f}×, 95 % interval {low:.2f}–{high:.2f}×)"
     slower = row.speedup <= 1 / FASTER if high is None else row.speedup < 1 and high < 1
     return f"is {'slower' if slower else 'no faster'} than FP32 here ({row.speedup:.2f}×)"

@@ -35,12 +35,14 @@ class Timing:
         throughput: Samples per second of back-to-back inferences.
         with_copies: Latency with the copies between host and device.
         graph: Latency without copies, with all kernels launched as one CUDA graph.
+        rounds: The median of ``latency`` in each round, in ms.
     """
 
     latency: Latency
     throughput: float
     with_copies: Latency | None = None
     graph: Latency | None = None
+    rounds: tuple[float, ...] = ()
 
 
 @dataclass
@@ -84,7 +86,8 @@ class _Samples:
         copies = _percentiles(self.with_copies) if self.with_copies else None
         graph = _percentiles(self.graph) if self.graph else None
         spread = {"p50_low": min(self.medians), "p50_high": max(self.medians)}
-        return Timing(_percentiles(self.alone).model_copy(update=spread), 1e3 * batch / pace, copies, graph)
+        latency = _percentiles(self.alone).model_copy(update=spread)
+        return Timing(latency, 1e3 * batch / pace, copies, graph, tuple(self.medians))
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        """The number of steps that :func:`time_sessions` advances by."""
+        """The number of steps that :meth:`Rounds.measure` advances by."""
         return self.rounds * len(self.repeats)
 
 
@@ -141,6 +144,34 @@ def planned(estimates: Sequence[float], rounds: int, seconds: float) -> Schedule
     return Schedule(used, repeats, warm_ups)
 
 
+class Rounds:
+    """The rounds of several sessions on the same batch, which can be gone on with.
+
+    Args:
+        sessions: The loaded models.
+        inputs: One batch of inputs by name.
+        plan: How often sessions are run.
+    """
+
+    def __init__(self, sessions: Sequence[Session], inputs: Mapping[str, npt.NDArray[Any]], plan: Schedule) -> None:
+        self._sessions, self._inputs, self._plan = sessions, inputs, plan
+        self._samples = [_Samples() for _ in sessions]
+
+    def measure(self, advance: Advance) -> None:
+        """Measure the planned rounds, in addition to earlier ones; ``advance`` is called after each session's round."""
+        plan = self._plan
+        for _ in range(plan.rounds):
+            each = zip(self._sessions, self._samples, plan.repeats, plan.warm_ups, strict=True)
+            for session, sample, repeats, warm_up in each:
+                time.sleep(SETTLE_SECONDS)
+                sample.run(session, self._inputs, repeats, warm_up)
+                advance(1)
+
+    def timings(self, batch: int) -> list[Timing]:
+        """Summarize all rounds so far, in the order of the sessions; ``batch`` is the number of samples in a batch."""
+        return [sample.timing(batch) for sample in self._samples]
+
+
 def time_sessions(
     sessions: Sequence[Session],
     inputs: Mapping[str, npt.NDArray[Any]],
@@ -160,14 +191,9 @@ def time_sessions(
     Returns:
         The timings, in the order of ``sessions``.
     """
-    plan = plan or schedule(sessions, inputs)
-    samples = [_Samples() for _ in sessions]
-    for _ in range(plan.rounds):
-        for session, sample, repeats, warm_up in zip(sessions, samples, plan.repeats, plan.warm_ups, strict=True):
-            time.sleep(SETTLE_SECONDS)
-            sample.run(session, inputs, repeats, warm_up)
-            advance(1)
-    return [sample.timing(batch) for sample in samples]
+    rounds = Rounds(sessions, inputs, plan or schedule(sessions, inputs))
+    rounds.measure(advance)
+    return rounds.timings(batch)
 
 
 def _estimate(session: Session, inputs: Mapping[str, npt.NDArray[Any]]) -> float:

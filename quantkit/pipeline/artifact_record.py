@@ -9,7 +9,7 @@ from quantkit.core.artifact import Artifact
 from quantkit.core.errors import BadRun
 from quantkit.core.layers import Layers
 from quantkit.core.reading import LARGEST_TEXT, read_file
-from quantkit.pipeline.replacement import folders_in, recorded_files
+from quantkit.pipeline.artifact_files import folders_in, recorded_files
 from quantkit.pipeline.run_directory import ARTIFACT_FILE
 
 

@@ -16,8 +16,8 @@ from quantkit.core.files import digest_of, sha256_of, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import ModelFile, open_model
+from quantkit.pipeline.artifact_files import new_artifact, recorded_files
 from quantkit.pipeline.artifact_record import read_artifact
-from quantkit.pipeline.replacement import new_artifact, recorded_files
 from quantkit.pipeline.run_directory import ARTIFACT_FILE
 from quantkit.pipeline.self_check import SelfCheck
 from quantkit.targets import Target, all_targets, targets_named

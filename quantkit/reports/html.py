@@ -21,6 +21,7 @@ from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_o
 from quantkit.reports.content.layer_times import breakdowns
 from quantkit.reports.content.outputs import output_table
 from quantkit.reports.content.points import quality_of, target_order
+from quantkit.reports.content.shipping import shipping
 from quantkit.reports.content.table import columns
 from quantkit.reports.content.tensors import tensor_entries
 from quantkit.reports.content.thumbnails import make_thumbnails
@@ -74,6 +75,7 @@ def html_report(
         comparison=comparison,
         gate=gate,
         judgement=judge(comparison, gate),
+        shipping=shipping(comparison) if comparison else None,
         model_name=PurePath(model.replace("\\", "/")).name or model,
         picture=Markup(scatter_svg(comparison)) if comparison else "",
         narrow_picture=Markup(scatter_svg(comparison, narrow=True)) if comparison else "",

@@ -10,6 +10,8 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.core.sensitivity import Sensitivity
 from quantkit.gates import GateResult
+from quantkit.gates.recommendation import recommend
+from quantkit.gates.recommendation_words import sentence
 from quantkit.reports import wording
 from quantkit.reports.content.culprits import named
 from quantkit.reports.content.layer_errors import series_of, worst_named
@@ -41,7 +43,8 @@ def markdown_summary(
     verdict = [f"**{escaped(judgement.headline)}**: {escaped(judgement.reason)}", ""]
     blocks = [verdict, _bullets(judgement.results)]
     if comparison:
-        blocks.append(_rows(comparison))
+        told = escaped(sentence(recommend(comparison).overall, comparison))
+        blocks.append([f"**Recommended**: {told}", "", *_rows(comparison)])
         worst = named(sensitivity) if sensitivity else worst_named(series_of(comparison.rows))
         blocks.append([escaped(worst), ""] if worst else [])
     if gate and gate.verdicts:

@@ -9,13 +9,14 @@ import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from quantkit.reports import wording
 
 _UNSAFE_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 _UNITS = re.compile(r"(?<=\d) (?=(?:%|ms|dB|points?|samples)(?!\w))|(?<=[≤≥]) (?=\S)")
 _RANGE = re.compile(r"(?<=\d)–(?=\d)")
+_CODE = re.compile(r"`([^`]+)`")
 _ISO_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*(?:\+00:00|Z)$")
 
 
@@ -58,6 +59,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters["units"] = _unbroken
+    environment.filters["code"] = _with_code
     environment.filters["moment"] = lambda text: _ISO_UTC.sub(r"\1 \2 UTC", text)
     return environment
 
@@ -65,6 +67,11 @@ def _environment() -> Environment:
 def _unbroken(text: str) -> str:
     """Prevent line breaks between a figure and its unit, and inside an interval."""
     return _RANGE.sub("\N{WORD JOINER}–\N{WORD JOINER}", _UNITS.sub("\N{NO-BREAK SPACE}", text))
+
+
+def _with_code(text: str) -> Markup:
+    """Escape a sentence, and set what stands in backquotes as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def _source(environment: Environment, name: str) -> str:

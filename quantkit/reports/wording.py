@@ -101,14 +101,6 @@ def has_broken_outputs(row: Row) -> bool:
     return row.sqnr_db is not None and not row.sqnr_db > NOT_FINITE_DB
 
 
-def worst_output(row: Row) -> tuple[str, float] | None:
-    """Return the name and the SQNR of the worst output or part of one; None if all are bit-exact, or unknown."""
-    found = [(error.name, error.sqnr_db) for error in row.outputs if error.sqnr_db is not None]
-    if not found and row.sqnr_db is not None:
-        found = [("the worst output", row.sqnr_db)]
-    return min(found, key=lambda each: each[1], default=None)
-
-
 def speed(speedup: float) -> str:
     """Describe a speed-up: ``is 2.4x faster``, ``is 1.3x slower``, ``is about as fast``."""
     if speedup >= 1.05:
@@ -117,6 +109,12 @@ def speed(speedup: float) -> str:
         slower = 1 / speedup
         return f"is {slower:.1f}x slower" if slower >= 1.95 else f"is {slower:.2f}x slower"
     return "is about as fast"
+
+
+def speedup_band(row: Row) -> str:
+    """Format the interval of a row's speed-up: ``1.92–2.11x``; empty if it has none."""
+    found = row.speedup_interval
+    return "" if found is None else f"{found.low:.2f}{DASH}{found.high:.2f}x"
 
 
 def tensor_value(value: float) -> str:
@@ -161,8 +159,9 @@ def worst_first(gate: GateResult) -> list[Verdict]:
 
 
 def subject(verdict: Verdict) -> str:
-    """Name the row that a gate rule judged: ``openvino int8``, with the batch if it is not 1."""
+    """Name the row that a gate rule judged: ``openvino int8``, with the batch if not 1, the variant if of several."""
     if verdict.row is None:
         return f"{verdict.rule.target} {verdict.rule.precision}"
     batch = f" batch {verdict.row.batch}" if verdict.row.batch != 1 else ""
-    return f"{verdict.row.target} {verdict.row.precision}{batch}"
+    variant = f" ({verdict.variant})" if verdict.variant else ""
+    return f"{verdict.row.target} {verdict.row.precision}{variant}{batch}"

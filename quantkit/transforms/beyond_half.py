@@ -13,13 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from quantkit.core.ranges import TensorRange
+from quantkit.core.ranges import LARGEST_HALF, SMALLEST_RANGE, TensorRange
 from quantkit.graph.graph import Graph, operand
 from quantkit.graph.operators import DEQUANTIZE, QUANTIZE, REARRANGING, WEIGHTED
 
-LARGEST_HALF = 65504.0
 SMALLEST_CONSTANT = 2.0**-20  # below it, an FP16 number is off by 3 % and more
-SMALLEST_RANGE = 2.0**-18  # of a tensor whose largest values have fewer than seven bits in FP16
 LARGEST_CONSTANT = 1 << 20  # values; a larger constant is a weight, whose own layer decides
 LONGEST_WALK = 6  # nodes of a normalization before and behind the place where its epsilon is added
 OTHERWISE_HELD = {QUANTIZE, DEQUANTIZE, "Range", "Resize", "Upsample"}  # whose constants are looked at elsewhere

@@ -16,14 +16,14 @@ import onnx
 from onnx import TensorProto, numpy_helper, shape_inference
 
 from quantkit.core.errors import TargetRefuses
-from quantkit.core.ranges import TensorRange
+from quantkit.core.ranges import LARGEST_HALF, TensorRange
 from quantkit.core.wording import line_of, some
 from quantkit.graph.graph import Graph, attribute, captured_names, held_tensor, names_in, subgraphs, unique_name
 from quantkit.graph.model_file import ModelFile, without_weights
 from quantkit.graph.normal_form.sorting import sort_nodes
 from quantkit.graph.renaming import rename
 from quantkit.transforms.batch_transposes import transpose_in_float
-from quantkit.transforms.beyond_half import LARGEST_HALF, beyond_half
+from quantkit.transforms.beyond_half import beyond_half
 from quantkit.transforms.folding import fold_batch_norms, simplify_batch_norms
 from quantkit.transforms.prepare import constants_to_initializers, drop_constant_inputs, ensure_names, name_own_domain
 

@@ -200,3 +200,23 @@ def test_hostile_names_execute_nothing_and_are_read_as_they_are(hostile: Path, v
     assert "</script><script>alert(1)</script>" in page.locator("#measurements").inner_text()
     page.locator("#search").fill(HOSTILE[1])
     assert page.locator(".tensor:visible").count() == 1
+
+
+def test_the_path_of_what_to_ship_can_be_copied(real: Path, visit: Visit) -> None:
+    page = visit(real, permissions=["clipboard-read", "clipboard-write"])
+    card = page.get_by_role("region", name="What to ship", exact=True)
+    shown = card.locator(".path").inner_text()
+    card.get_by_role("button").click()
+    card.get_by_text("Copied").wait_for()
+    copied = Path(page.evaluate("navigator.clipboard.readText()"))
+    assert copied.is_file()
+    assert str(copied).endswith(shown)
+
+
+def test_without_a_clipboard_the_path_is_selected(real: Path, visit: Visit) -> None:
+    page = visit(real)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    card = page.get_by_role("region", name="What to ship", exact=True)
+    card.get_by_role("button").click()
+    card.get_by_text("Selected").wait_for()
+    assert page.evaluate("String(getSelection())") == card.locator(".path").inner_text()

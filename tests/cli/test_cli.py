@@ -187,3 +187,36 @@ def test_a_batch_beyond_the_memory_is_refused_with_its_size(
     assert done.returncode == 2
     assert "GB" in done.stderr
     assert str(size) in done.stderr
+
+
+def test_compare_ends_with_what_to_ship_and_the_gate_can_ask_for_it(
+    invoked: Quantkit, model_path: Path, images: Path, tmp_path: Path
+) -> None:
+    quantkit_package.calibrate(model_path, images, output=tmp_path / "run")
+    compared = invoked("compare", "run", "--data", images, "--target", "onnxruntime", "--precision", "int8")
+    assert compared.returncode == 0, compared.stderr
+    last = compared.stdout.splitlines()[-1]
+    assert last.startswith("Recommended: ")
+    document = json.loads((tmp_path / "run" / "comparison.json").read_text())
+    fp32, int8 = document["rows"]
+    int8["latency_ms"] = fp32["latency_ms"]
+    int8["rounds_ms"] = fp32["rounds_ms"]
+    (tmp_path / "run" / "comparison.json").write_text(json.dumps(document))
+    done = invoked("gate", "run", "--require-recommended")
+    assert done.returncode == 1
+    assert "FP32 is not slower on onnxruntime: INT8 is not worth it here" in done.stdout.replace("\n", " ")
+    assert invoked("gate", "run", QUANTKIT_REQUIRE_RECOMMENDED="1").returncode == 1
+    assert invoked("gate", "run", "--min-agreement", "1").returncode == 0
+
+
+def test_a_comparison_of_an_earlier_version_still_loads(model_path: Path, images: Path, tmp_path: Path) -> None:
+    calibration = quantkit_package.calibrate(model_path, images, output=tmp_path / "run")
+    quantkit_package.compare(calibration, images, targets="onnxruntime", precisions="int8", rounds=1)
+    document = json.loads((tmp_path / "run" / "comparison.json").read_text())
+    del document["recommendation"]
+    for row in document["rows"]:
+        for key in ("speedup_interval", "rounds_ms", "path"):
+            del row[key]
+    (tmp_path / "run" / "comparison.json").write_text(json.dumps(document))
+    loaded = quantkit_package.load_comparison(tmp_path / "run")
+    assert [(row.speedup_interval, row.rounds_ms, row.path) for row in loaded.rows] == [(None, (), "")] * 2

@@ -68,6 +68,7 @@ def test_artifacts_of_other_ranges_do_not_stay(invoked: Quantkit, run: Path, ima
     assert model.is_file()
     assert invoked("calibrate", "--method", "minmax", "-o", run, "--no-export").returncode == 0
     assert not model.exists()
+    assert (run / "methods/mse-robust/artifacts/onnxruntime/int8/model.onnx").is_file()
     assert invoked("export", run).returncode == 0
     half = run / "artifacts" / "onnxruntime" / "fp16" / "model.onnx"
     assert model.is_file()
@@ -76,6 +77,7 @@ def test_artifacts_of_other_ranges_do_not_stay(invoked: Quantkit, run: Path, ima
     assert invoked("calibrate", "tiny.onnx", "--data", images, "-o", run, "--no-export").returncode == 0
     assert not model.exists()
     assert not half.exists()
+    assert not (run / "methods").exists()  # which were of another model
 
 
 def test_folders_and_files_of_the_users_are_left_alone(

@@ -24,7 +24,7 @@ from quantkit.core.errors import BadInput, BadModel, BadRun
 from quantkit.core.locking import locked
 from quantkit.core.statistics.files import load_histograms
 from quantkit.graph import model_file
-from quantkit.pipeline import replacement, run_files, writing
+from quantkit.pipeline import artifact_files, keeping, replacement, run_files, writing
 from quantkit.pipeline.calibration import result
 from quantkit.pipeline.calibration.checkpoint import POSITION_FILE
 from quantkit.pipeline.run_directory import PARTIAL
@@ -97,7 +97,7 @@ def test_no_link_is_followed_to_delete(run: Path, tmp_path: Path, link: str) -> 
     shutil.move(run / link, elsewhere)
     (run / link).symlink_to(elsewhere)
     before = contents(elsewhere)
-    replacement.forget_results(run, ("fp16", "int8"))
+    keeping.forget_results(run, ("fp16", "int8"))
     assert contents(elsewhere) == before
     assert (run / link).is_symlink()
 
@@ -110,8 +110,8 @@ def test_a_record_names_files_of_its_own_folder_alone(run: Path, tmp_path: Path,
     record.write_text(
         json.dumps(document | {"files": [name], "sha256": {name: files.sha256_of(tmp_path / "mine.txt")}})
     )
-    assert replacement.recorded_files(record.parent) is None
-    replacement.forget_results(run, ("int8",))
+    assert artifact_files.recorded_files(record.parent) is None
+    keeping.forget_results(run, ("int8",))
     assert (tmp_path / "mine.txt").is_file()
 
 

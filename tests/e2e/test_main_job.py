@@ -41,7 +41,10 @@ def test_calibrate_compare_report_gate(quantkit: Quantkit, model_path: Path, ima
     compared = quantkit("compare", "out", "--data", images, "--target", "onnxruntime", "--json")
     assert compared.returncode == 0, compared.stderr
     document = json.loads(compared.stdout)
+    recommended = document["recommendation"]["overall"]
     assert document == json.loads((out / "comparison.json").read_text())
+    assert (out / recommended["path"]).is_file()
+    assert recommended["sentence"].endswith(".")
     assert [(row["target"], row["precision"]) for row in document["rows"]] == [
         ("onnxruntime", "fp32"),
         ("onnxruntime", "fp16"),
@@ -59,6 +62,8 @@ def test_calibrate_compare_report_gate(quantkit: Quantkit, model_path: Path, ima
     report = (out / "report.html").read_text()
     assert report.count("<html") == 1
     assert "relu1" in report
+    assert "Recommended:" in report
+    assert "**Recommended**: " in (out / "summary.md").read_text()
     assert (out / "summary.md").read_text().count("\n") < 60
 
     passed = quantkit("gate", "out", "--min-agreement", "50", "--junit", "junit.xml")

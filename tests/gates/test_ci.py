@@ -118,6 +118,7 @@ def test_the_pages_rules_are_rules(tmp_path: Path) -> None:
         "fp16",
         "baseline",
         "baseline",
+        None,
     ]
 
 

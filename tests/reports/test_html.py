@@ -13,6 +13,7 @@ from quantkit.core.calibration import DataRef, ModelRef
 from quantkit.core.comparison import GpuLoad, Latency, LayerTime
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.collected import Collected
+from quantkit.measure.paired import change
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
 from quantkit.reports.content.layer_times import fallbacks_of
 from quantkit.reports.content.tensors import (
@@ -232,3 +233,38 @@ def test_layers_that_did_not_run_in_int8_are_listed_with_the_reason() -> None:
     assert fallbacks_of(row) == (layers[1],)
     (warning,) = fallback_warnings([row])
     assert "1 layer meant for INT8 ran in floating point: no FakeQuantize on its input (head<b>)" in warning
+
+
+def test_the_card_says_what_to_ship_with_its_file_and_size() -> None:
+    rows = [
+        reference_row(path="/models/net.onnx"),
+        row(path="artifacts/openvino/int8/model.xml"),
+        reference_row(target="onnxruntime"),
+        row(target="onnxruntime", speedup=0.9, latency_ms=Latency(p10=5, p50=6, p90=7, p99=8)),
+    ]
+    shown = page(calibration(), comparison(*rows))
+    assert "Recommended: Ship INT8 on openvino, 2.50x FP32's speed" in shown.words
+    assert "artifacts/openvino/int8/model.xml Copy 3.50 MB" in shown.words
+    assert shown.count("button", **{"data-copy": "artifacts/openvino/int8/model.xml"}) == 2
+    assert "FP32 is not slower on onnxruntime: INT8 is not worth it here." in shown.words
+    assert "quantkit export writes it" in shown.words
+    assert shown.words.index("Recommended") < shown.words.index("Accuracy against latency")
+    alone = page(calibration(), comparison())
+    assert "What to ship on each target" not in alone.words
+    assert "quantkit tune" not in alone.words
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_path_is_text(name: str) -> None:
+    shown = page(None, comparison(reference_row(target=name), row(target=name, path=name, variant=name)))
+    assert shown.count("button", **{"data-copy": name}) == 1
+    assert shown.count("img", src="x") == 0
+    assert len(shown.scripts) == 2
+
+
+def test_a_command_in_a_recommendation_is_code() -> None:
+    lossy = row(top1=0.8, changes={"top1": change(26, 5, 200)})
+    shown = page(None, comparison(reference_row(), lossy, data="/data/<b>eval"))
+    assert "`" not in shown.text
+    assert "quantkit tune RUN --data '/data/<b>eval' could leave the most harmful layers" in shown.words
+    assert shown.count("b") == 0

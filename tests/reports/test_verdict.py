@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quantkit.core.comparison import Latency, OutputError
+from quantkit.core.comparison import Interval, Latency, OutputError
 from quantkit.gates import GateResult
 from quantkit.measure.paired import change
 from quantkit.pipeline.comparison.rows import speed_warnings
@@ -102,8 +102,10 @@ def test_unlabelled_data_speaks_of_agreement_only() -> None:
 
 
 def test_int8_that_did_not_run_in_int8_and_broken_outputs() -> None:
-    assert "It did not run in INT8, but in f32." in finding(reference_row(), row(executed_precision="f32"))
-    assert "did not run" not in finding(reference_row(), row(executed_precision="int8 52, f32 1"))
+    told = "It is INT8 by name only: no layer of it ran in INT8, but in f32."
+    assert told in finding(reference_row(), row(executed_precision="f32"))
+    for executed in ("int8 52, f32 1", "u8", "unknown"):
+        assert "by name only" not in finding(reference_row(), row(executed_precision=executed))
     assert "not finite" in finding(reference_row(), row(sqnr_db=-300.0))
 
 
@@ -148,7 +150,7 @@ def outputs(*figures: tuple[str, float]) -> tuple[OutputError, ...]:
         ({"outputs": outputs(("", 30.0))}, {"metric": "speedup", "min": 1.0}, True, ""),
         ({"sqnr_db": 1.0}, MEETS, False, "is noise"),
         ({"changes": {"top1": change(26, 5, 200)}}, {"metric": "speedup", "min": 1.0}, False, "more than chance"),
-        ({"changes": {"top1": change(26, 5, 200)}}, MEETS, True, ""),
+        ({"changes": {"top1": change(26, 5, 200)}}, MEETS, False, "loses 0.50 points of top-1, which is more than"),
         (
             {
                 "top1": None,
@@ -190,6 +192,56 @@ def test_the_command_line_warns_of_a_gate_that_noise_meets(
     assert any("Do not ship yet" in record.message for record in caplog.records) == warned
 
 
+LOST = {"top1": 0.8, "changes": {"top1": change(26, 5, 200)}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "headline"),
+    [
+        (None, "Loses accuracy"),
+        ([{"metric": "drop.top1", "max": 0.099}], "Do not ship"),
+        ([{"metric": "speedup", "min": 1.0}], "Do not ship yet"),
+        ([{"metric": "drop.top1", "max": 0.099, "level": "warn"}], "Do not ship yet"),
+        ([{"metric": "typo", "max": 1}], "Nothing evaluated"),
+    ],
+)
+def test_a_significant_loss_is_red_gate_or_no_gate(rules: list[dict[str, Any]] | None, headline: str) -> None:
+    compared = comparison(reference_row(), row(**LOST))
+    judgement = judge(compared, None if rules is None else gated(*rules, of=compared))
+    assert (judgement.outcome, judgement.headline) == ("stop", headline)
+    lost = "INT8 on openvino loses 10.50 points of top-1, which is more than chance (p = 0.00019)"
+    assert (lost in judgement.reason) == (headline != "Do not ship")  # a rule has said so already
+    by_chance = comparison(reference_row(), row(changes={"top1": change(6, 2, 200)}))
+    assert judge(by_chance, None).outcome == "open"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"agreement": 0.9, "agreement_interval": Interval(value=0.9, low=0.85, high=0.94)},
+            "more than one sample of 20",
+        ),
+        ({"agreement": 0.94, "agreement_interval": Interval(value=0.94, low=0.9, high=0.97)}, ""),
+        ({"agreement": None, "sqnr_db": 12.0}, "the worst output of INT8 on openvino is far from FP32's (12.0 dB)"),
+        ({"agreement": None, "sqnr_db": 20.0}, ""),
+        ({"agreement": 0.99, "sqnr_db": 1.0}, "is noise"),
+    ],
+)
+def test_without_labels_answers_and_outputs_stand_for_accuracy(changes: dict[str, Any], said: str) -> None:
+    judgement = judge(comparison(reference_row(None), row(top1=None, **changes)), None)
+    assert (judgement.outcome == "stop") == bool(said)
+    assert said in judgement.reason
+
+
+def test_a_method_that_loses_is_passed_over_if_another_one_does_not() -> None:
+    fine, lossy = row(variant="mse"), row(variant="minmax", **LOST)
+    assert judge(comparison(reference_row(), fine, lossy), None).outcome == "open"
+    assert judge(comparison(reference_row(), lossy), None).outcome == "stop"
+    elsewhere = fine.model_copy(update={"target": "onnxruntime"})
+    assert judge(comparison(reference_row(), lossy, elsewhere), None).outcome == "stop"
+
+
 def rounds(p50: float, low: float, high: float) -> Latency:
     return Latency(p10=low, p50=p50, p90=high, p99=high, p50_low=low, p50_high=high)
 
@@ -212,6 +264,22 @@ def test_int8_that_is_not_faster_is_said_everywhere(fp32: Latency, int8: Latency
     assert judgement.headline == "Ship"
     assert judgement.reason == f"the gate rule is met{f', though INT8 on openvino {said}' if said else ''}."
     assert (said or "is 2.0x faster") in judgement.results[0]
+
+
+@pytest.mark.parametrize(
+    ("speedup", "low", "high", "said"),
+    [
+        (1.3, 0.9, 1.9, "may be no faster than FP32 here (1.30×, 95 % interval 0.90–1.90×)"),
+        (1.3, 1.2, 1.4, ""),
+        (0.9, 0.8, 1.1, "is no faster than FP32 here (0.90×)"),
+        (0.9, 0.85, 0.95, "is slower than FP32 here (0.90×)"),
+    ],
+)
+def test_the_interval_of_a_speed_up_decides(speedup: float, low: float, high: float, said: str) -> None:
+    int8 = row(speedup=speedup, speedup_interval=Interval(value=speedup, low=low, high=high))
+    assert speed_warnings((reference_row(), int8)) == ([f"INT8 on openvino {said}."] if said else [])
+    if not said:
+        assert f"is 1.30x faster ({low:.2f}–{high:.2f}x)" in finding(reference_row(), int8)
 
 
 def test_each_batch_is_held_against_fp32_at_the_same_batch() -> None:

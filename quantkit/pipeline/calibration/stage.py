@@ -25,6 +25,7 @@ from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.one_pass import Counting, collect
 from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint, keep, solved_tensors
 from quantkit.pipeline.calibration.warnings import idle_patterns
+from quantkit.pipeline.keeping import take_back
 from quantkit.pipeline.manifest import Manifest, new_manifest, now, read_manifest
 from quantkit.pipeline.replacement import replacing
 from quantkit.pipeline.run_directory import choose_folder, find_same_work, is_run
@@ -285,7 +286,8 @@ def _solved(calibration: Calibration, config: Config) -> Calibration:
     if same:  # the model has moved, which no result depends on
         write_config(folder, config)
         return save_calibration(solved, folder)
-    with replacing(folder, ("int8",)) as new:
+    with replacing(folder, ("int8",), kept_as=calibration.method) as new:
         saved = save_calibration(solved, new)
         write_config(new, config)
+    take_back(folder, saved.method)
     return saved.model_copy(update={"folder": folder})

@@ -22,13 +22,25 @@ log = logging.getLogger("quantkit")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model of a target, loaded on a device. ``variant`` is the variant of its rows: method and placement."""
+    """One model of a target, loaded on a device.
+
+    Attributes:
+        target: The target.
+        artifact: The files.
+        session: The loaded model.
+        device: The device.
+        variant: The variant of its rows: method and placement.
+        recipe: The ranges and weights that it was made from.
+        artifacts: The folder of the artifacts that it belongs to.
+    """
 
     target: Target
     artifact: Artifact
     session: Session
     device: str
     variant: str
+    recipe: Recipe
+    artifacts: Path
 
     @property
     def key(self) -> str:
@@ -39,6 +51,25 @@ class Candidate:
     def is_reference(self) -> bool:
         """True for FP32, which the target's other candidates are compared with."""
         return self.artifact.precision == "fp32"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What artifacts are made from, and where.
+
+    Attributes:
+        recipe: The ranges and weights.
+        artifacts: The folder of the artifacts.
+        precisions: The precisions to make; empty for all.
+    """
+
+    recipe: Recipe
+    artifacts: Path
+    precisions: tuple[str, ...] = ()
+
+    def makes(self, precision: str) -> bool:
+        """True if this precision is made from it."""
+        return not self.precisions or precision in self.precisions
 
 
 def working_targets(config: Config) -> list[Target]:
@@ -54,9 +85,8 @@ def working_targets(config: Config) -> list[Target]:
 
 def candidates_of(
     config: Config,
-    recipe: Recipe,
+    sources: Sequence[Source],
     targets: Sequence[Target],
-    artifacts: Path,
     sizes: Sequence[int],
     progress: Progress,
 ) -> list[Candidate]:
@@ -66,9 +96,9 @@ def candidates_of(
 
     Args:
         config: The effective configuration.
-        recipe: The ranges and weights.
+        sources: What artifacts are made from. INT8 is made from each, the other precisions from the first alone, for
+            they do not depend on the method.
         targets: The targets.
-        artifacts: The folder of the artifacts.
         sizes: The batch sizes at which latency is measured.
         progress: Displays the progress.
 
@@ -82,32 +112,42 @@ def candidates_of(
     lenient = not config.compare.targets
     precisions = list(dict.fromkeys(("fp32", *config.compare.precisions)))
     batches = list(dict.fromkeys((1, *sizes)))  # accuracy is measured at batch 1
-    model = calibrated_model(recipe.calibration)
+    model = calibrated_model(sources[0].recipe.calibration)
     candidates: list[Candidate] = []
     for target in targets:
         device = canonical_device(config.compare.device or target.devices()[0])
         if lenient and target.on_accelerator and device not in target.devices():
             continue  # --device names a device of another target
-        request = prepare_request(target, model, recipe, artifacts, precisions, lenient, progress)
-        made = target.prepare(request.on(device, batches))
-        candidates += _loaded(target, made, device, recipe.method, lenient)
+        found: list[Candidate] = []
+        for source in sources:
+            wanted = [precision for precision in precisions if source.makes(precision)]
+            if not wanted:
+                continue
+            request = prepare_request(target, model, source.recipe, source.artifacts, wanted, lenient, progress)
+            made = target.prepare(request.on(device, batches))
+            found += _loaded(target, made, device, source.recipe, source.artifacts, lenient)
+        if any(candidate.is_reference for candidate in found):  # the others are compared with it
+            candidates += found
     if not candidates:
         raise NothingEvaluated("No target here can run the model.", "See the warnings above; name one with --target.")
     return candidates
 
 
-def _loaded(target: Target, artifacts: Sequence[Artifact], device: str, method: str, lenient: bool) -> list[Candidate]:
-    """Load the artifacts; return none if FP32, which the others are compared with, does not load."""
+def _loaded(
+    target: Target, made: Sequence[Artifact], device: str, recipe: Recipe, folder: Path, lenient: bool
+) -> list[Candidate]:
+    """Load artifacts of one target."""
     candidates: list[Candidate] = []
-    for artifact in artifacts:
+    for artifact in made:
         try:
             session = target.load(artifact, device)
-            candidates.append(Candidate(target, artifact, session, device, variant_of(artifact, method)))
+            variant = variant_of(artifact, recipe.method)
+            candidates.append(Candidate(target, artifact, session, device, variant, recipe, folder))
         except (TargetRefuses, BackendMissing) as refusal:
             if not lenient or (isinstance(refusal, BackendMissing) and not target.on_accelerator):
                 raise
             log.warning("No %s on %s: %s", artifact.precision, target.name, refusal)
-    return candidates if any(candidate.is_reference for candidate in candidates) else []
+    return candidates
 
 
 def variant_of(artifact: Artifact, method: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from quantkit.core.comparison import LAYER_SAMPLES, LayerError
 from quantkit.core.decibels import decibels, energy, noise_energy
 from quantkit.core.errors import QuantkitError
 from quantkit.core.progress import Progress, silent
-from quantkit.core.recipe import Recipe
 from quantkit.core.wording import line_of
 from quantkit.datasets import Dataset, Stream
 from quantkit.datasets.stream import BatchAxes
@@ -104,30 +102,26 @@ class LayerSamples:
 
 def measure_layers(
     candidates: Sequence[Candidate],
-    recipe: Recipe,
     model: ModelFile,
     samples: LayerSamples,
-    artifacts: Path,
     progress: Progress = silent,
 ) -> tuple[dict[str, tuple[LayerError, ...]], list[str]]:
     """Measure the layer errors of INT8 candidates. Tensors are measured in groups of at most ``BYTES_AT_ONCE``.
 
     Args:
         candidates: All candidates.
-        recipe: The ranges and weights.
         model: The user's model.
         samples: The samples to measure on.
-        artifacts: The folder of the artifacts.
         progress: Displays the progress.
 
     Returns:
         The layer errors by candidate key, and a warning for each candidate that could not be measured.
     """
-    studies, warnings = _studies(candidates, recipe, model, artifacts, progress)
+    studies, warnings = _studies(candidates, model, progress)
     if not studies:
         return {}, warnings
     layers = layers_of(model.graph_only.graph)
-    groups = _groups(layers, recipe.calibration, samples.batch)
+    groups = _groups(layers, studies[0].candidate.recipe.calibration, samples.batch)
     signal: dict[str, float] = {}
     with progress("layers", len(groups) * len(samples), "samples") as advance:
         for group in groups:
@@ -163,17 +157,15 @@ def measure_layers(
     return errors, warnings
 
 
-def _studies(
-    candidates: Sequence[Candidate], recipe: Recipe, model: ModelFile, artifacts: Path, progress: Progress
-) -> tuple[list[_Study], list[str]]:
+def _studies(candidates: Sequence[Candidate], model: ModelFile, progress: Progress) -> tuple[list[_Study], list[str]]:
     studies, warnings = [], []
     for candidate in candidates:
         if candidate.artifact.precision != "int8":
             continue
         try:
-            artifact = candidate.artifact
+            artifact, recipe = candidate.artifact, candidate.recipe
             if candidate.target.layers_from_export:
-                artifact = export(recipe, [candidate.target], ["int8"], artifacts, progress)[0]
+                artifact = export(recipe, [candidate.target], ["int8"], candidate.artifacts, progress)[0]
             factors = candidate.target.factors(model.with_weights(recipe.weights), recipe, artifact)
             studies.append(_Study(candidate, artifact, Undo(model.graph_only.graph, factors)))
         except QuantkitError as refusal:

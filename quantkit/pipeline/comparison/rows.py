@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from quantkit.core.comparison import LayerError, Row
 from quantkit.core.decibels import FAR_DB, NOISE_DB, NOT_FINITE_DB
 from quantkit.core.figures import Metric
-from quantkit.core.wording import some
+from quantkit.core.wording import MOST_NAMED, some
 from quantkit.gates.speed import not_faster
+from quantkit.measure.disturbance import disturbance
 from quantkit.measure.gpu import driver
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.comparison.evaluate import Evaluation
@@ -83,6 +84,9 @@ def _row(
         latency_ms=latency,
         throughput=timed.timing.throughput,
         speedup=reference.timing.latency.p50 / latency.p50,
+        speedup_interval=timed.speedup,
+        rounds_ms=timed.timing.rounds,
+        path=_path(candidate),
         size_bytes=artifact.size_bytes,
         notes=tuple(notes),
         latency_with_copies_ms=timed.timing.with_copies,
@@ -95,6 +99,14 @@ def _row(
         agreement_interval=None if candidate.is_reference else result.agreement,
         outputs=evaluation.outputs.get(candidate.key, ()),
     )
+
+
+def _path(candidate: Candidate) -> str:
+    """Return where the candidate's file is: see :attr:`Row.path`."""
+    run, file = candidate.recipe.calibration.folder, candidate.artifact.path.absolute()
+    if run is not None and file.is_relative_to(run.absolute()):
+        return file.relative_to(run.absolute()).as_posix()
+    return str(file) if candidate.target.is_users_own(candidate.artifact.precision) else ""
 
 
 def gpu_of(candidates: Sequence[Candidate]) -> str:
@@ -136,9 +148,29 @@ def output_warnings(rows: Sequence[Row]) -> list[str]:
 
 
 def speed_warnings(rows: Sequence[Row]) -> list[str]:
-    """Warn about INT8 that is not faster than FP32 of its target."""
+    """Warn about INT8 that is not faster than FP32 of its target, and about INT8 that ran in no INT8 at all."""
     told = [(row, not_faster(row, rows)) for row in rows if row.precision == "int8"]
-    return [f"{row_name(row, rows)} {slow}." for row, slow in told if slow]
+    return [
+        *(f"{row_name(row, rows)} {slow}." for row, slow in told if slow),
+        *(
+            f"{row_name(row, rows)} is INT8 by name only: no layer of it ran in INT8, but in {row.executed_precision}."
+            for row in rows
+            if row.is_int8_by_name_only
+        ),
+    ]
+
+
+def disturbance_warnings(rows: Sequence[Row]) -> list[str]:
+    """Warn about latencies that stayed disturbed however long they were measured, and say what to do."""
+    signs = [(row_name(row, rows), disturbance(row.latency_ms, row.speedup_interval)) for row in rows]
+    told = [f"of {name}, {sign}" for name, sign in signs if sign]
+    if not told:
+        return []
+    more = f"; and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+    return [
+        f"Latencies are disturbed, however long they were measured: {'; '.join(told[:MOST_NAMED])}{more}. "
+        "Other work on this machine is the usual cause: end it and compare again, or give more --rounds and --seconds."
+    ]
 
 
 def _not_compared(row: Row, name: str) -> list[str]:

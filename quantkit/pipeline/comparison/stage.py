@@ -16,6 +16,7 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.datasets.base import class_indices
+from quantkit.gates.recommendation_words import recommendation_of
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.environment import environment
@@ -25,8 +26,9 @@ from quantkit.pipeline.comparison.delivered import delivery_warnings
 from quantkit.pipeline.comparison.evaluate import evaluate
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
 from quantkit.pipeline.comparison.layer_errors import LayerSamples, measure_layers
+from quantkit.pipeline.comparison.methods import method_names, sources_of
 from quantkit.pipeline.comparison.reference import Reference
-from quantkit.pipeline.comparison.rows import gpu_of, output_warnings, rows_of, speed_warnings
+from quantkit.pipeline.comparison.rows import disturbance_warnings, gpu_of, output_warnings, rows_of, speed_warnings
 from quantkit.pipeline.comparison.timing import time_candidates
 from quantkit.pipeline.export import calibrated_model
 from quantkit.tasks import AUTO, Task, task_for
@@ -104,7 +106,7 @@ def compare(
     reference = Reference.of(prepared.model, candidates)
     evaluation = evaluate(candidates, stream, prepared.task, prepared.own_metrics, prepared.step, progress, reference)
     samples = LayerSamples(prepared.opened.dataset, evaluation.readable, prepared.step, prepared.model.batch_axes)
-    errors, unmeasured = measure_layers(candidates, recipe, prepared.model, samples, artifacts, progress)
+    errors, unmeasured = measure_layers(candidates, prepared.model, samples, progress)
     prepared.model.check_unchanged()  # every candidate, and what layers were measured against, was read from it
     limits = config.compare.rounds, config.compare.seconds
     timed = time_candidates(candidates, evaluation.first, prepared.sizes, progress, *limits)
@@ -119,16 +121,17 @@ def compare(
         *delivery_warnings(candidates, evaluation.first, prepared.model.fixed_batch),
         *fallback_warnings(rows),
         *speed_warnings(rows),
+        *disturbance_warnings(rows),
     ]
     for warning in warnings:
         log.warning("%s", warning)
-    return Comparison(
+    compared = Comparison(
         model=str(prepared.model.path),
         data=prepared.opened.location,
         data_sha256=stream.sha256(),
         samples=evaluation.samples,
         labelled=evaluation.labelled,
-        method=recipe.method,
+        method=method_names(candidates, recipe),
         rows=tuple(rows),
         environment=environment(gpu_of(candidates)),
         warnings=tuple(warnings),
@@ -137,6 +140,9 @@ def compare(
         metrics=metrics,
         predictions=evaluation.predictions,
     )
+    run = None if recipe.changes else recipe.calibration.folder
+    recommended = recommendation_of(compared.model_copy(update={"source": run}))
+    return compared.model_copy(update={"recommendation": recommended})
 
 
 def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress, given: FromPython) -> Prepared:
@@ -163,7 +169,7 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
         opened=opened,
         task=task,
         own_metrics=own_metrics,
-        candidates=candidates_of(config, recipe, targets, artifacts, sizes, progress),
+        candidates=candidates_of(config, sources_of(config, recipe, artifacts), targets, sizes, progress),
         step=model.fixed_batch or 1,  # the batch may be declared dynamic but fixed inside the graph
         sizes=sizes,
         warnings=tuple(warnings),

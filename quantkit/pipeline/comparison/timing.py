@@ -1,32 +1,41 @@
-"""Times candidates, and collects details that only some runtimes report."""
+"""Times candidates, longer on a disturbed machine, and collects details that only some runtimes report."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.comparison import GpuLoad, LayerTime
+from quantkit.core.comparison import GpuLoad, Interval, LayerTime
 from quantkit.core.progress import Progress, silent
 from quantkit.datasets import Batch
+from quantkit.measure.disturbance import disturbance, speedup_interval
 from quantkit.measure.gpu import under_load
-from quantkit.measure.latency import ROUNDS, SECONDS, Timing, schedule, time_sessions
+from quantkit.measure.latency import ROUNDS, SECONDS, Rounds, Timing, schedule
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.targets.session import DeviceSession, TimedSession
 
 LAYER_REPEATS = 20  # inferences that each layer's mean time is taken from, if there is time
+LONGEST = 3  # times the planned rounds, for latencies that are disturbed
+log = logging.getLogger("quantkit")
 
 
 @dataclass(frozen=True)
 class Timed:
-    """The timing of one candidate at one batch size; only some runtimes report load, layers and runtime details."""
+    """The timing of one candidate at one batch size; only some runtimes report load, layers and runtime details.
+
+    ``speedup`` is against FP32 of the same target, with its interval over the rounds; None for FP32 itself, and if
+    there are too few rounds.
+    """
 
     candidate: Candidate
     batch: int
     timing: Timing
+    speedup: Interval | None = None
     load: GpuLoad | None = None
     layers: tuple[LayerTime, ...] = ()
     runtime: Mapping[str, str] = field(default_factory=dict)
@@ -41,6 +50,8 @@ def time_candidates(
     seconds: float = SECONDS,
 ) -> list[Timed]:
     """Time every candidate at every batch size.
+
+    If latencies are disturbed, measuring goes on, for ``LONGEST`` times the planned rounds at most.
 
     Args:
         candidates: The candidates.
@@ -59,11 +70,37 @@ def time_candidates(
         at = f" at batch {size}" if len(sizes) > 1 else ""
         sessions = [candidate.session for candidate in candidates]
         plan = schedule(sessions, inputs, rounds, seconds)
+        measured = Rounds(sessions, inputs, plan)
         with progress(f"timing{at}", plan.steps, "rounds") as advance:
-            timings = time_sessions(sessions, inputs, size, advance, plan)
-        for candidate, timing in zip(candidates, timings, strict=True):
+            measured.measure(advance)
+        for _ in range(LONGEST - 1):
+            if not _disturbed(candidates, measured.timings(size)):
+                break
+            log.info("Latencies%s vary as beside other work on this machine; measuring goes on.", at)
+            with progress(f"timing{at}, longer", plan.steps, "rounds") as advance:
+                measured.measure(advance)
+        timings = measured.timings(size)
+        speedups = _speedups(candidates, timings)
+        for candidate, timing, speedup in zip(candidates, timings, speedups, strict=True):
             repeats = int(np.clip(1e3 * seconds / timing.latency.p50, 1, LAYER_REPEATS)) if size == sizes[0] else 0
-            found.append(_looked_at(candidate, size, timing, inputs, repeats))
+            found.append(replace(_looked_at(candidate, size, timing, inputs, repeats), speedup=speedup))
+    return found
+
+
+def _disturbed(candidates: Sequence[Candidate], timings: Sequence[Timing]) -> bool:
+    """True if any candidate's latency or speed-up tells of a disturbed machine."""
+    speedups = _speedups(candidates, timings)
+    return any(disturbance(timing.latency, speedup) for timing, speedup in zip(timings, speedups, strict=True))
+
+
+def _speedups(candidates: Sequence[Candidate], timings: Sequence[Timing]) -> list[Interval | None]:
+    """Return each candidate's speed-up against FP32 of its target; None for FP32."""
+    fp32 = {c.artifact.target: timing for c, timing in zip(candidates, timings, strict=True) if c.is_reference}
+    found = []
+    for candidate, timing in zip(candidates, timings, strict=True):
+        other = fp32[candidate.artifact.target]
+        speedup = other.latency.p50 / timing.latency.p50
+        found.append(None if candidate.is_reference else speedup_interval(other.rounds, timing.rounds, speedup))
     return found
 
 
@@ -81,4 +118,4 @@ def _looked_at(
     else:
         return Timed(candidate, batch, timing)
     times = session.layer_times(inputs, repeats) if repeats else ()
-    return Timed(candidate, batch, timing, load, times, runtime)
+    return Timed(candidate, batch, timing, None, load, times, runtime)

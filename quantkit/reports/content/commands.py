@@ -51,6 +51,9 @@ def _measured(comparison: Comparison) -> list[str]:
         ("--batch-size", [str(row.batch) for row in rows]),
     ):
         found += [part for value in dict.fromkeys(values) for part in (option, value)]
+    methods = dict.fromkeys(row.variant.split(", ")[0] for row in rows if row.precision == "int8")
+    if len(methods) > 1:
+        found += [part for method in methods for part in ("--method", method)]
     devices = {row.device for row in rows}
     return found + (["--device", *devices] if len(devices) == 1 else [])  # the option applies to every target
 

@@ -14,11 +14,12 @@ from quantkit.core.comparison import Comparison, Row
 from quantkit.core.figures import Metric
 from quantkit.core.predictions import Predictions
 from quantkit.gates.figure import counterpart, figure
+from quantkit.gates.loss import SIGNIFICANT
 from quantkit.gates.rule import metric_name
 from quantkit.measure.paired import change
 from quantkit.reports import wording
 from quantkit.reports.content.changed import Changed, changed_between, task_of
-from quantkit.reports.content.verdict import SIGNIFICANT, judged_rows
+from quantkit.reports.content.verdict import judged_rows
 
 Outcome = Literal["better", "worse", "no clear difference", "same", "not comparable"]
 SMALLEST_DB = 0.05  # SQNRs with a smaller difference are the same

@@ -66,8 +66,10 @@ def columns(comparison: Comparison) -> list[Column]:
         ),
         Column(
             "Speed-up",
-            "FP32's p50 on this target divided by this p50",
-            lambda row: Cell(wording.DASH if row.is_reference else f"{row.speedup:.2f}x", row.speedup),
+            "FP32's p50 on this target divided by this p50, with its 95 % interval over the rounds",
+            lambda row: Cell(
+                wording.DASH if row.is_reference else f"{row.speedup:.2f}x", row.speedup, wording.speedup_band(row)
+            ),
         ),
         *_gpu(comparison),
         Column("MB", "Size of the files", lambda row: Cell(f"{row.size_bytes / 1e6:.2f}", row.size_bytes)),

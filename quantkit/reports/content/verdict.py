@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +10,7 @@ from quantkit.core.comparison import Comparison, Interval, Row
 from quantkit.core.decibels import FAR_DB, NOISE_DB
 from quantkit.core.figures import Metric
 from quantkit.gates import GateResult, Verdict
+from quantkit.gates.loss import SIGNIFICANT, loss_of
 from quantkit.gates.rule import metric_name
 from quantkit.gates.speed import not_faster
 from quantkit.reports import wording
@@ -18,7 +18,6 @@ from quantkit.reports import wording
 MOST_NAMED_RULES = 3  # failed rules that the sentence names; the table of rules has all
 KEEPS = 0.01  # up to this drop the sentence says "keeps", beyond it "falls to"
 FINE_SAMPLES = 1000  # with so many samples, the second decimal of a percentage is meaningful
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Judgement:
 def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     """Judge a comparison. Only a gate can say "Ship", and only of outputs that are known to be good enough.
 
+    A loss of accuracy that is more than chance stops, whatever the gate says.
+
     Args:
         comparison: The comparison; None if the run is not compared yet.
         gate: The gate's result; None without rules.
@@ -47,15 +48,18 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
         The verdict.
     """
     results = tuple(_result(row, comparison) for row in judged_rows(comparison)) if comparison else ()
+    lost = lost_rows(comparison) if comparison else []
     if gate is None:
         if comparison is None:
             return Judgement("open", "Calibrated, not compared yet", "run quantkit compare to measure it.")
+        if lost:
+            return Judgement("stop", "Loses accuracy", f"{_named(lost)}. No rule has judged these figures.", results)
         return Judgement("open", "No gate", "no rule has judged these figures yet; run quantkit gate.", results)
     if gate.exit_code == 0:
-        doubts = _doubts(comparison, gate) if comparison else []
+        doubts = lost + (_doubts(comparison, gate) if comparison else [])
         if doubts:
             reason = f"{_passed(gate).removesuffix('.')}, but {_named(doubts)}."
-            return Judgement("open", "Do not ship yet", reason, results)
+            return Judgement("stop" if lost else "open", "Do not ship yet", reason, results)
         slow = slow_rows(comparison) if comparison else []
         passed = f"{_passed(gate).removesuffix('.')}, though {_named(slow)}." if slow else _passed(gate)
         return Judgement("ship", "Ship", passed, results)
@@ -70,13 +74,30 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     if unmatched:
         reason = _named([f"{v.rule.describe()} for {v.rule.target}/{v.rule.precision}" for v in unmatched])
         reason = f"no figure matches the gate rule {reason}"
-    return Judgement("open", "Nothing evaluated", reason + (f"; besides, {failed}." if failed else "."), results)
+    reason += f"; besides, {'; '.join(filter(None, (failed, _named(lost))))}." if failed or lost else "."
+    return Judgement("stop" if lost else "open", "Nothing evaluated", reason, results)
 
 
 def judged_rows(comparison: Comparison) -> list[Row]:
     """Return the INT8 rows; if there are none, all rows except FP32."""
     others = [row for row in comparison.rows if not row.is_reference]
     return [row for row in others if row.precision == "int8"] or others
+
+
+def lost_rows(comparison: Comparison) -> list[str]:
+    """Return a clause for each quantized row that loses accuracy beyond chance.
+
+    A row of one method or placement is passed over if another one of the same target and device loses nothing.
+    """
+    told: dict[str, str] = {}
+    judged = judged_rows(comparison)
+    losses = [loss_of(row, comparison) for row in judged]
+    for row, loss in zip(judged, losses, strict=True):
+        own = (row.target, row.device, row.precision)
+        alike = [i for i, other in enumerate(judged) if (other.target, other.device, other.precision) == own]
+        if loss is not None and loss.kind != "unknown" and all(losses[i] is not None for i in alike):
+            told.setdefault(row.key, loss.of(wording.row_name(row, comparison.rows)))
+    return list(told.values())
 
 
 def slow_rows(comparison: Comparison) -> list[str]:
@@ -108,25 +129,21 @@ def _passed(gate: GateResult) -> str:
 
 
 def _doubts(comparison: Comparison, gate: GateResult) -> list[str]:
-    """Return what speaks against shipping although no rule failed.
+    """Return what speaks against shipping although no rule failed and nothing is lost for certain.
 
-    Noise always does. A significant loss, and outputs far from FP32's, do if no rule judges them.
+    Outputs far from FP32's do if no rule judges them, and so do answers of which nothing is known.
     """
     judged = {verdict.row.key: verdict.row for verdict in gate.verdicts if verdict.row is not None}
     rules = {metric_name(verdict.rule.metric) for verdict in gate.verdicts}
     of_answers = rules & {"agreement", "sqnr_db", "worst_part_sqnr_db", *(metric.name for metric in comparison.metrics)}
     doubts = []
     for row in judged.values() if judged else judged_rows(comparison):
-        name, worst = wording.row_name(row, comparison.rows), wording.worst_output(row)
-        if worst is not None and worst[1] < NOISE_DB:
-            doubts.append(f"{worst[0]} of {name} is noise ({wording.sqnr(worst[1])} dB)")
+        name, worst = wording.row_name(row, comparison.rows), row.worst_output
+        loss = loss_of(row, comparison)
+        if loss is not None and loss.kind == "unknown":
+            doubts.append(loss.of(name))
         elif worst is not None and worst[1] < FAR_DB and not of_answers:
             doubts.append(f"{worst[0]} of {name} is far from FP32's ({wording.sqnr(worst[1])} dB)")
-        elif not row.is_reference and not row.has_sqnr and not row.metrics and row.agreement is None:
-            doubts.append(f"nothing tells how good the answers of {name} are")
-        for metric, change in row.changes.items():
-            if change.p_value < SIGNIFICANT and row.drop.get(metric, 0.0) > 0 and metric not in rules:
-                doubts.append(f"the loss of {comparison.metric(metric).title} of {name} is more than chance")
     return list(dict.fromkeys(doubts))
 
 
@@ -148,7 +165,8 @@ def _named(items: Iterable[str]) -> str:
 def _result(row: Row, comparison: Comparison) -> str:
     """Describe the result of a row in a sentence or two."""
     digits = percent_digits(comparison.samples)
-    clauses = [not_faster(row, comparison.rows) or wording.speed(row.speedup)]
+    band = wording.speedup_band(row)
+    clauses = [not_faster(row, comparison.rows) or wording.speed(row.speedup) + (f" ({band})" if band else "")]
     if row.agreement is not None:
         clauses.insert(0, f"agrees with FP32 on {wording.percent(row.agreement, digits)}")
     metric = next((metric for metric in wording.metrics_of(comparison) if metric.name in row.metrics), None)
@@ -159,14 +177,14 @@ def _result(row: Row, comparison: Comparison) -> str:
     elif row.agreement is not None:
         clauses[0] += f" of {comparison.samples} unlabelled samples"
     text = f"{wording.row_name(row, comparison.rows)} {_listed(clauses)}.{caveat}"
-    worst = wording.worst_output(row)
+    worst = row.worst_output
     if wording.has_broken_outputs(row):
         text += " Its outputs are not finite, or nothing but noise."
     elif worst is not None and worst[1] < FAR_DB:
         what = "is noise" if worst[1] < NOISE_DB else "is far from FP32's"
         text += f" {worst[0][:1].upper()}{worst[0][1:]} {what}, with an SQNR of {wording.sqnr(worst[1])} dB."
-    if row.precision == "int8" and not re.search(r"(?:u|s|i|int)8", row.executed_precision):
-        text += f" It did not run in INT8, but in {row.executed_precision}."
+    if row.is_int8_by_name_only:
+        text += f" It is INT8 by name only: no layer of it ran in INT8, but in {row.executed_precision}."
     return text
 
 

@@ -200,5 +200,21 @@ if (readout) {
   addEventListener("resize", () => show(null));
 }
 
+// Where there is no clipboard, the path is selected, to be copied by hand.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    let done = "Copied";
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+    } catch {
+      getSelection().selectAllChildren(button.previousElementSibling);
+      done = "Selected";
+    }
+    button.textContent = done;
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+}
+
 document.documentElement.dataset.ready = "";
 })();

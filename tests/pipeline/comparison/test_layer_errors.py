@@ -152,13 +152,12 @@ def test_a_runtime_that_refuses_is_a_warning(
 def test_tensorrt_tells_by_its_qdq_file_without_a_gpu(model_path: Path, images: Path, tmp_path: Path) -> None:
     calibration = qk.calibrate(model_path, images)
     engine = Artifact("tensorrt", "int8", (tmp_path / "model.engine",))  # is not read
-    candidate = Candidate(TensorRT(), engine, None, "cuda:0", "mse")  # type: ignore[arg-type]
+    recipe, artifacts = Recipe.of(calibration), tmp_path / "artifacts"
+    candidate = Candidate(TensorRT(), engine, None, "cuda:0", "mse", recipe, artifacts)  # type: ignore[arg-type]
     model = open_model(model_path)
     dataset = open_dataset(images, model.inputs, calibration.preprocess).dataset
     samples = layer_errors.LayerSamples(dataset, range(len(dataset.names)), batch=1)
-    errors, warnings = layer_errors.measure_layers(
-        [candidate], Recipe.of(calibration), model, samples, tmp_path / "artifacts"
-    )
+    errors, warnings = layer_errors.measure_layers([candidate], model, samples)
     assert warnings == []
     assert [error.tensor for error in errors[candidate.key]] == LAYERS
     assert all(error.sqnr_db is None or 20 < error.sqnr_db < 80 for error in errors[candidate.key])

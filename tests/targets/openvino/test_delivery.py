@@ -123,6 +123,6 @@ def test_compare_says_what_differs_as_delivered(factor: float | None, told: bool
     from quantkit.targets.openvino import OpenVino
 
     artifact = Artifact("openvino", "int8", (Path("model.xml"),))
-    candidate = Candidate(OpenVino(), artifact, Delivered(factor), "CPU", "qdq")
+    candidate = Candidate(OpenVino(), artifact, Delivered(factor), "CPU", "qdq", None, Path())  # type: ignore[arg-type]
     found = delivery_warnings([candidate], Batch({"x": IMAGES[:1]}, [0]), None)
     assert bool(found) == told

@@ -15,11 +15,11 @@ import onnx
 from onnx import numpy_helper, version_converter
 
 from quantkit.core.errors import TargetRefuses
+from quantkit.core.ranges import LARGEST_HALF
 from quantkit.core.wording import some
 from quantkit.graph.graph import Graph, attribute
 from quantkit.graph.model_file import opset_of
 from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
-from quantkit.transforms.beyond_half import LARGEST_HALF
 from quantkit.transforms.half_precision import Half, half_constants, strongly_typed_half
 
 FP16_SCALES_OPSET = 19
