@@ -115,6 +115,28 @@ class TaskConfig(Record):
     metrics: list[str] = Field(default_factory=list)
 
 
+class TuneConfig(Record):
+    """``[tune]``: what ``quantkit tune`` is to reach, and ``quantkit run`` tunes for if the table is there.
+
+    Attributes:
+        target: The target to tune for; None means the run's first that works.
+        max_drop: The largest drop of the main metric from FP32's, in points.
+        min_sqnr: The least SQNR of the worst output, in dB.
+        min_agreement: The least agreement with FP32, in percent.
+        within: How far below FP16 the main metric may be, such as "2%-of-fp16".
+        max_slowdown: How much slower than the run's own INT8 the result may be, in percent.
+        budget: The time that may be spent on trying, such as "90s", "20m" or "1h".
+    """
+
+    target: str | None = None
+    max_drop: float | None = None
+    min_sqnr: float | None = None
+    min_agreement: float | None = None
+    within: str | None = None
+    max_slowdown: float | None = None
+    budget: str = "20m"
+
+
 class CompareConfig(Record):
     """``[compare]``: the measurements.
 
@@ -178,6 +200,7 @@ class Config(Record):
     calibrate: CalibrateConfig = Field(default_factory=CalibrateConfig)
     task: TaskConfig = Field(default_factory=TaskConfig)
     compare: CompareConfig = Field(default_factory=CompareConfig)
+    tune: TuneConfig | None = None
     export: ExportConfig = Field(default_factory=ExportConfig)
     build: BuildSettings = Field(default_factory=BuildSettings)
     openvino: OpenVinoSettings = Field(default_factory=OpenVinoSettings)

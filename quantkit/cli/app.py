@@ -18,6 +18,7 @@ from quantkit.cli.merge import merge
 from quantkit.cli.report import report
 from quantkit.cli.run import run
 from quantkit.cli.sensitivity import sensitivity
+from quantkit.cli.tune import tune
 from quantkit.version import __version__
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ VERBS = (
     gate,
     run,
     sensitivity,
+    tune,
     inspect,
     lint,
     doctor,

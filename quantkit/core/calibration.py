@@ -69,6 +69,22 @@ class TensorCalibration(Record):
         return TensorRange(self.amax, self.low, self.high)
 
 
+class TunedFrom(Record):
+    """What a tuned calibration was made from.
+
+    Attributes:
+        method: The method of the calibration that was tuned.
+        exclude: Its wildcards.
+        data: The samples that tuning looked at: where they are from.
+        samples: Their names.
+    """
+
+    method: str
+    exclude: tuple[str, ...] = ()
+    data: str
+    samples: tuple[str, ...]
+
+
 class Calibration(Record):
     """The contents of ``calibration.json`` and of the files beside it.
 
@@ -78,8 +94,10 @@ class Calibration(Record):
         masked: The tensors that held -Inf, as scores behind an attention mask do; these are not counted either, and
             stay in floating point.
         files: The hex SHA-256 of the files beside it, by name.
+        tuned: What it was made from by tuning; None if it was not tuned.
         sample: The first sample that was counted, as one run of the model takes it, from ``sample.npz``; None if it is
             not known.
+        biases: What tuning subtracts from layers' biases, (C,) by the layer's output, from ``biases.npz``.
         collected: Everything that the pass counted, from ``histograms.npz`` and ``statistics.npz``.
         folder: The run directory that it was saved to or loaded from; None if it is only in memory.
     """
@@ -100,9 +118,11 @@ class Calibration(Record):
     warnings: tuple[str, ...] = ()
     tensors: dict[str, TensorCalibration]
     files: dict[str, str] = Field(default_factory=dict)
+    tuned: TunedFrom | None = None
 
     collected: Collected = Field(default_factory=lambda: Collected({}, {}, {}), exclude=True, repr=False)
     sample: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
+    biases: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
     folder: Path | None = Field(default=None, exclude=True, repr=False)
 
     def by_method(self, method: str) -> Calibration:
@@ -128,7 +148,8 @@ class Calibration(Record):
             )
             for name, tensor in self.tensors.items()
         }
-        return self.model_copy(update={"method": method, "tensors": tensors})
+        exclude = self.exclude if self.tuned is None else self.tuned.exclude
+        return self.model_copy(update={"method": method, "tensors": tensors, "biases": {}, "exclude": exclude})
 
     @property
     def histograms(self) -> Mapping[str, Histogram]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.calibration import Calibration
@@ -32,17 +33,21 @@ class Recipe:
         exclude: Wildcards for nodes and tensors that stay in floating point.
         weights: Replacements for initializers of the quantized model, by name, with the same shape and dtype. FP32 and
             FP16 artifacts keep the user's weights.
+        biases: What is subtracted from the biases of quantized layers, (C,), by the layer's output before any
+            activation function, in the units of the user's model.
     """
 
     calibration: Calibration
     ranges: Mapping[str, TensorRange]
     exclude: tuple[str, ...] = ()
     weights: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    biases: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, calibration: Calibration, exclude: Sequence[str] | None = None) -> Recipe:
         """Make the recipe of a calibration; ``exclude`` replaces the calibration's wildcards."""
-        return cls(calibration, calibration.ranges, tuple(calibration.exclude if exclude is None else exclude))
+        own = tuple(calibration.exclude if exclude is None else exclude)
+        return cls(calibration, calibration.ranges, own, biases=calibration.biases)
 
     @property
     def quantized_ranges(self) -> dict[str, TensorRange]:
@@ -57,6 +62,7 @@ class Recipe:
         parts = [f"the ranges of {some(sorted(ranges))}"] if ranges else []
         parts += [f"exclude = {list(self.exclude)}"] if self.exclude != self.calibration.exclude else []
         parts += [f"the weights {some(list(self.weights))}"] if self.weights else []
+        parts += ["biases"] if not _same(self.biases, self.calibration.biases) else []
         return ", ".join(parts)
 
     def digest(self, quantized: bool) -> str:
@@ -67,14 +73,14 @@ class Recipe:
         if not quantized:
             beyond = [name for name, own in self.ranges.items() if not own.fits_half]
             return digest_of([self.calibration.model.sha256, *([beyond] if beyond else [])])
-        weights = {
-            name: hashlib.sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes()).hexdigest()
-            for name, values in self.weights.items()
-        }
+        weights, biases = (
+            {name: hashlib.sha256(f"{v.dtype}{v.shape}".encode() + v.tobytes()).hexdigest() for name, v in own.items()}
+            for own in (self.weights, self.biases)
+        )
         ranges = {name: (own.amax, own.low, own.high) for name, own in self.quantized_ranges.items()}
         data = self.calibration.data.sha256  # biases are corrected with the channel means of this data
         rounding = "least-squares" if self.moments else "nearest"
-        return digest_of([self.calibration.model.sha256, weights, ranges, list(self.exclude), data, rounding])
+        return digest_of([self.calibration.model.sha256, weights, ranges, list(self.exclude), data, rounding, biases])
 
     @property
     def channels(self) -> Mapping[str, ChannelStatistics]:
@@ -100,3 +106,7 @@ class Recipe:
     def preprocess(self) -> Preparation | Preprocess:
         """The preprocessing of the calibration samples."""
         return self.calibration.preprocess
+
+
+def _same(a: Mapping[str, npt.NDArray[Any]], b: Mapping[str, npt.NDArray[Any]]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)

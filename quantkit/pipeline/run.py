@@ -19,10 +19,12 @@ from quantkit.pipeline.comparison.stage import compare, open_evaluation_data
 from quantkit.pipeline.export import export_all
 from quantkit.pipeline.report import write_gate, write_report
 from quantkit.pipeline.run_directory import ARTIFACTS
-from quantkit.pipeline.run_files import save_comparison
+from quantkit.pipeline.run_files import load_calibration, load_comparison, save_comparison
+from quantkit.pipeline.tuning.run import request_of, tune
 from quantkit.pipeline.writing import writing_results
 
 JUNIT_FILE = "junit.xml"
+TUNED_FOLDER = "tuned"  # in the run directory, the run that [tune] makes
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def run_all(
     progress: Progress = silent,
     baseline: Comparison | None = None,
 ) -> Outcome:
-    """Calibrate, export, compare, report and judge.
+    """Calibrate, export, compare, tune if the configuration has ``[tune]``, report and judge the result.
 
     Args:
         config: The effective configuration.
@@ -66,6 +68,7 @@ def run_all(
     model = open_model(config.model.path, config.model.batch_axis)
     # Check the labels now, not after the long work.
     open_evaluation_data(config, model)
+    wanted = None if config.tune is None else request_of(config.tune)
     calibration = calibrate(config, folder, fresh=fresh, progress=progress)
     assert calibration.folder is not None
     folder = calibration.folder
@@ -74,6 +77,13 @@ def run_all(
         export_all(config, recipe, folder / ARTIFACTS, progress)
         comparison = compare(config, recipe, folder / ARTIFACTS, progress)
         comparison = save_comparison(comparison, folder)
+        write_report(folder)
+    if wanted is not None:
+        tuned = tune(config, recipe, wanted, folder / TUNED_FOLDER, progress, fresh)
+        assert tuned.folder is not None
+        folder = tuned.folder
+        calibration, comparison = load_calibration(folder), load_comparison(folder)
+    with writing_results(calibration):
         result = apply_rules(comparison, config.gate, baseline)
         write_text(folder / JUNIT_FILE, junit_xml(result))
         write_gate(folder, comparison, result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from quantkit.tasks import TASKS
 
 ATTEMPTS, PAUSE = 3, 0.05  # to read a run that another command is replacing; seconds between them
 SAMPLE_FILE = "sample.npz"
+BIASES_FILE = "biases.npz"
 PREDICTIONS_FILE = "predictions.npz"
 ABOUT_SAMPLES = ("names", "classes", "labels", "keys")  # the arrays of predictions.npz that every task has
 
@@ -40,6 +42,9 @@ def save_calibration(calibration: Calibration, folder: Path) -> Calibration:
     if calibration.sample is not None:
         write_npz(folder / SAMPLE_FILE, calibration.sample)
         files.append(SAMPLE_FILE)
+    if calibration.biases:
+        write_npz(folder / BIASES_FILE, calibration.biases)
+        files.append(BIASES_FILE)
     digests = {name: sha256_of(folder / name) for name in files}
     saved = calibration.model_copy(update={"folder": folder, "files": digests})
     write_text(folder / CALIBRATION_FILE, saved.model_dump_json(indent=1) + "\n")
@@ -71,15 +76,23 @@ def _load_calibration(folder: Path) -> Calibration:
             f"{path} is damaged (tensors: {other!r} is not in both it and {HISTOGRAMS_FILE}).",
             "Make it again with quantkit calibrate.",
         )
-    digest = calibration.files.get(SAMPLE_FILE)
-    sample = None if digest is None else load_sample(current(folder, SAMPLE_FILE), digest)
-    return calibration.model_copy(update={"collected": collected, "folder": folder, "sample": sample})
+    digests = calibration.files
+    sample = _load_arrays(folder, SAMPLE_FILE, digests) if SAMPLE_FILE in digests else None
+    biases = _load_arrays(folder, BIASES_FILE, digests) if BIASES_FILE in digests else {}
+    if not all(values.ndim == 1 and np.isfinite(values).all() for values in biases.values()):
+        raise BadRun(f"{folder / BIASES_FILE} is damaged (it holds no biases).", "Tune again.")
+    own = {"collected": collected, "folder": folder, "sample": sample, "biases": biases}
+    return calibration.model_copy(update=own)
+
+
+def _load_arrays(folder: Path, name: str, digests: Mapping[str, str]) -> dict[str, Any]:
+    return load_sample(current(folder, name), digests[name])
 
 
 def load_sample(path: Path, digest: str) -> dict[str, Any]:
-    """Read the first sample. Raises BadRun if it is missing, or not the one whose SHA-256 was recorded."""
+    """Read the arrays of a file. Raises BadRun if it is missing, or not the one whose SHA-256 was recorded."""
     try:
-        data = read_file(path, LARGEST, BadRun, "first sample")
+        data = read_file(path, LARGEST, BadRun, "file of arrays")
         if hashlib.sha256(data).hexdigest() != digest:
             raise ValueError("its contents are others than were recorded")
         return read_npz(data)

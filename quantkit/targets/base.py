@@ -95,6 +95,8 @@ class Target(Protocol):
         on_accelerator: True if the target's devices may be absent, so that the target may be left out if the user did
             not ask for it by name.
         is_reference: True for the runtime whose FP32 all targets are compared with.
+        reformats: True if a layer in floating point between layers in INT8 costs conversions, so that tuning leaves out
+            whole families of layers.
         layers_from_export: True if the outputs of layers come from the exported INT8 file because the loaded model does
             not give them.
     """
@@ -105,6 +107,7 @@ class Target(Protocol):
     on_accelerator: bool = False
     is_reference: bool = False
     layers_from_export: bool = False
+    reformats: bool = False
 
     def availability(self) -> Availability:
         """Tell if models can be run on this machine; if not, tell why and what the user can do."""

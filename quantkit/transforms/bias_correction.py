@@ -87,6 +87,41 @@ def correct_biases(
             bias.CopyFrom(numpy_helper.from_array(better, bias.name))
 
 
+def shift_biases(
+    graph: onnx.GraphProto,
+    names: Collection[str],
+    shifts: Mapping[str, npt.NDArray[np.float64]],
+    factors: Mapping[str, npt.NDArray[np.float64]],
+) -> None:
+    """Subtract numbers from the biases of layers, such as those by which a quantized network's outputs are off.
+
+    Layers without a constant bias of their own are not changed.
+
+    Args:
+        graph: The graph; its initializers are edited.
+        names: The names of the nodes to change.
+        shifts: What to subtract, (C,), by the layer's output before any activation function.
+        factors: The factors by which an equalization multiplied the channels of tensors, (C,).
+    """
+    view = Graph(graph)
+    for node in view.of_type(*SUMMED):
+        bias = view.initializers.get(_bias_name(view, node))
+        shift = shifts.get(biased_output(view, node))
+        if node.name not in names or bias is None or shift is None or view.only_consumer(bias.name) is None:
+            continue
+        own, factor = numpy_helper.to_array(bias), factors.get(biased_output(view, node))
+        if own.shape == shift.shape and (factor is None or factor.shape == shift.shape):
+            better = own - (shift if factor is None else shift * factor)
+            bias.CopyFrom(numpy_helper.from_array(better.astype(np.float32), bias.name))
+
+
+def biased_output(graph: Graph, node: onnx.NodeProto) -> str:
+    """Return the output of a layer behind its bias, which a MatMul has in the Add that alone consumes its output."""
+    if node.op_type == "MatMul" and _bias_name(graph, node):
+        return str(graph.consumers(node.output[0])[0].node.output[0])
+    return str(node.output[0])
+
+
 def _bias_name(graph: Graph, node: onnx.NodeProto) -> str:
     if node.op_type != "MatMul":
         return operand(node, 2)

@@ -269,6 +269,8 @@ def _with_ranges(calibration: Calibration, config: Config) -> Calibration:
         "model": calibration.model.model_copy(update={"path": str(config.model.path.absolute())}),
         "method": config.calibrate.method,
         "exclude": tuple(config.calibrate.exclude),
+        "biases": {},
+        "tuned": None,
         "tensors": solved_tensors(calibration.collected, config, calibration.samples),
     }
     return calibration.model_copy(update=update)

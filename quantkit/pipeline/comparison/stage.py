@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from quantkit.config import Config
+from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.figures import ROW_METRICS
@@ -150,10 +153,11 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
     targets = working_targets(config)
     model = calibrated_model(recipe.calibration)
     opened, task = open_evaluation_data(config, model, given.data)
+    opened, seen = without_tuned(opened, recipe.calibration)
     own_metrics = own_metrics_of(config, given.metrics, task)
     for note in (*opened.notes, _about_answers(config, task)):
         log.info("%s", note)
-    warnings = list(opened.warnings)
+    warnings = [*opened.warnings, *seen]
     if config.task.name == AUTO and task.name == "none" and class_indices(opened.dataset.annotations) is not None:
         warnings.append(f"The labels are not used, for no output is known to hold class scores. {HOW_TO_SAY}.")
     if recipe.changes:
@@ -174,6 +178,20 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
         sizes=sizes,
         warnings=tuple(warnings),
     )
+
+
+def without_tuned(opened: OpenedData, calibration: Calibration) -> tuple[OpenedData, list[str]]:
+    """Leave out the samples that the run was tuned on, and say so. Raises BadData if none is left."""
+    tuned = calibration.tuned
+    if tuned is None or tuned.data != opened.location:
+        return opened, []
+    seen = set(tuned.samples)
+    kept = [int(index) for index in opened.indices if opened.dataset.names[index] not in seen]
+    if not kept:
+        raise BadData(f"The run was tuned on all samples of {opened.location}.", "Give others with --data.")
+    left = len(opened.indices) - len(kept)
+    said = [f"The run was tuned on {left} of these samples, which are left out."] if left else []
+    return replace(opened, indices=np.array(kept, dtype=np.int64)), said
 
 
 def own_metrics_of(config: Config, functions: Sequence[Callable[..., Any]], task: Task) -> tuple[OwnMetric, ...]:

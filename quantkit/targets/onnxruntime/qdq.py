@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
@@ -27,7 +28,7 @@ from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import Placement, placed_without_ruin
 from quantkit.qdq.rounding import Rounder
 from quantkit.targets.onnxruntime.regions import Regions, bias_add
-from quantkit.transforms.bias_correction import correct_biases
+from quantkit.transforms.bias_correction import correct_biases, shift_biases
 from quantkit.transforms.equalization import means_after
 from quantkit.transforms.equalized import equalized
 from quantkit.transforms.hard_swish import shorten_hard_swish
@@ -43,6 +44,7 @@ def quantized_for_onnxruntime(
     seven_bit_weights: bool = False,
     histograms: Mapping[str, Histogram] | None = None,
     moments: Mapping[str, Moments] | None = None,
+    biases: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for ONNX Runtime.
 
@@ -55,6 +57,7 @@ def quantized_for_onnxruntime(
         seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
         moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
+        biases: What to subtract from layers' biases; see ``Recipe``.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -80,8 +83,9 @@ def quantized_for_onnxruntime(
     means = means_after(channels or {}, start.factors)
     rounder = Rounder(proto.graph, moments, start.factors, levels)
     correct_biases(proto.graph, placement.weights, means, rounder.values)
-    biases = _biases(Graph(proto.graph), placement)
-    insert_pairs(proto.graph, placement, lambda name: affine(placement.group_range(name)), rounder, biases)
+    shift_biases(proto.graph, placement.weights, biases or {}, start.factors)
+    added = _biases(Graph(proto.graph), placement)
+    insert_pairs(proto.graph, placement, lambda name: affine(placement.group_range(name)), rounder, added)
     _remove_clamps(proto.graph, removed)
     shorten_hard_swish(proto.graph)
     proto.producer_name = "quantkit"

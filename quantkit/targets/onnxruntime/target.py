@@ -90,6 +90,7 @@ class OnnxRuntime(Target):
             saturates_u8s8(),
             recipe.histograms,
             recipe.moments,
+            recipe.biases,
         )
 
     def load(self, artifact: Artifact, device: str) -> Session:

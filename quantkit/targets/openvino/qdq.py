@@ -22,6 +22,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from quantkit.core.ranges import LEVELS, TensorRange
@@ -38,7 +39,7 @@ from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import STACK_OF_MATRICES, Placement, placed_without_ruin, stacked_weights
 from quantkit.qdq.rounding import Rounder
 from quantkit.targets.openvino.layers import SMALL_IMAGE
-from quantkit.transforms.bias_correction import correct_biases
+from quantkit.transforms.bias_correction import correct_biases, shift_biases
 from quantkit.transforms.equalization import means_after
 from quantkit.transforms.equalized import equalized
 
@@ -55,6 +56,7 @@ def quantized_for_openvino(
     seven_bit_weights: bool = False,
     histograms: Mapping[str, Histogram] | None = None,
     moments: Mapping[str, Moments] | None = None,
+    biases: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for OpenVINO.
 
@@ -67,6 +69,7 @@ def quantized_for_openvino(
         seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
         moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
+        biases: What to subtract from layers' biases; see ``Recipe``.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -96,6 +99,7 @@ def quantized_for_openvino(
     means = means_after(channels or {}, start.factors)
     rounder = Rounder(proto.graph, moments, start.factors, levels)
     correct_biases(proto.graph, placement.weights, means, rounder.values)
+    shift_biases(proto.graph, placement.weights, biases or {}, start.factors)
 
     def scheme(name: str) -> tuple[np.float32, np.int8 | np.uint8]:
         if name in symmetric and placement.group_range(name).low < 0:

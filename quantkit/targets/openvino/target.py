@@ -16,6 +16,7 @@ from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.layers import Layers
 from quantkit.core.recipe import Recipe
+from quantkit.core.wildcards import literal
 from quantkit.core.wording import line_of, some
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
@@ -178,7 +179,7 @@ class OpenVino(Target):
             proto = prepared(model)
             ensure_names(proto.graph)
             graph = Graph(proto.graph)
-            left = {_literal(name): reason for name, reason in quantized.layers.left.items()}
+            left = {literal(name): reason for name, reason in quantized.layers.left.items()}
             mark_excluded(made, excluded_operations(made, graph, left | dict(exclude)))
             return made, ()
 
@@ -191,7 +192,7 @@ class OpenVino(Target):
 
         def without(layers: Sequence[str]) -> dict[str, str]:
             why = "OpenVINO cannot compile it in INT8"
-            return {_literal(name): why for name in names if name not in layers}
+            return {literal(name): why for name in names if name not in layers}
 
         found = offending(names, lambda layers: _failure(quantized(without(layers))[0]) is None)
         made, notes = quantized(without([name for name in names if name not in found]))
@@ -210,14 +211,21 @@ def _exclusions(model: ModelFile, recipe: Recipe) -> dict[str, str]:
     """Return the wildcards for what stays in floating point, each with the reason."""
     exclude = {pattern: f"excluded by {pattern!r}" for pattern in recipe.exclude}
     misread = misfused(read_onnx(model.source), Graph(model.graph_only.graph))
-    return exclude | {_literal(n): "OpenVINO's CPU device would compute it wrongly behind a mean" for n in misread}
+    return exclude | {literal(n): "OpenVINO's CPU device would compute it wrongly behind a mean" for n in misread}
 
 
 def _own_qdq(model: ModelFile, recipe: Recipe, exclude: Mapping[str, str], seven_bit: bool) -> Quantized:
     from quantkit.targets.openvino.qdq import quantized_for_openvino
 
     return quantized_for_openvino(
-        model, recipe.quantized_ranges, exclude, recipe.channels, seven_bit, recipe.histograms, recipe.moments
+        model,
+        recipe.quantized_ranges,
+        exclude,
+        recipe.channels,
+        seven_bit,
+        recipe.histograms,
+        recipe.moments,
+        recipe.biases,
     )
 
 
@@ -232,8 +240,3 @@ def _failure(model: Any) -> str | None:
 
 def _layers_stay(count: int) -> str:
     return "1 layer stays" if count == 1 else f"{count} layers stay"
-
-
-def _literal(name: str) -> str:
-    """Return a wildcard that matches only this name."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -57,6 +57,7 @@ class TensorRT(Target):
     precisions = ("fp16", "int8")
     Settings = TensorRTSettings
     on_accelerator = True
+    reformats = True
     layers_from_export = True  # an engine does not give the outputs of its layers, but the file it is built from does
 
     def __init__(self, settings: TensorRTSettings | None = None) -> None:
@@ -182,7 +183,13 @@ class TensorRT(Target):
         from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 
         return quantized_for_tensorrt(
-            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms, recipe.moments
+            model,
+            recipe.quantized_ranges,
+            recipe.exclude,
+            recipe.channels,
+            recipe.histograms,
+            recipe.moments,
+            recipe.biases,
         )
 
     def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:

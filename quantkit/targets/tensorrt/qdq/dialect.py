@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from quantkit.core.ranges import TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
@@ -44,7 +45,7 @@ from quantkit.qdq.rounding import Rounder
 from quantkit.targets.tensorrt.qdq.chains import pair_sums_in_chains, share_scales_across
 from quantkit.targets.tensorrt.qdq.saturating_clips import relus_for_clips
 from quantkit.targets.tensorrt.qdq.squeeze_excitation import place_gates
-from quantkit.transforms.bias_correction import correct_biases
+from quantkit.transforms.bias_correction import correct_biases, shift_biases
 from quantkit.transforms.equalization import means_after
 from quantkit.transforms.equalized import equalized
 
@@ -56,6 +57,7 @@ def quantized_for_tensorrt(
     channels: Mapping[str, ChannelStatistics] | None = None,
     histograms: Mapping[str, Histogram] | None = None,
     moments: Mapping[str, Moments] | None = None,
+    biases: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for TensorRT.
 
@@ -67,6 +69,7 @@ def quantized_for_tensorrt(
             both.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
         moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
+        biases: What to subtract from layers' biases; see ``Recipe``.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -92,6 +95,7 @@ def quantized_for_tensorrt(
     placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
     rounder = Rounder(proto.graph, moments, start.factors)
     correct_biases(proto.graph, placement.weights, means_after(channels or {}, start.factors), rounder.values)
+    shift_biases(proto.graph, placement.weights, biases or {}, start.factors)
     insert_pairs(proto.graph, placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)), rounder)
     relus_for_clips(proto.graph)
     proto.producer_name = "quantkit"

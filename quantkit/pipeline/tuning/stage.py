@@ -1,0 +1,343 @@
+"""The tuning stage: goes from the run's own INT8 towards a goal, a measured step at a time."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from quantkit.config import Config
+from quantkit.core.errors import BackendMissing, BadData, BadInput, TargetRefuses
+from quantkit.core.progress import Progress, silent
+from quantkit.core.recipe import Recipe
+from quantkit.core.tuning import Goal, Measured, TuneStep, Tuning
+from quantkit.core.wildcards import literal
+from quantkit.datasets import OpenedData, Stream
+from quantkit.measure.environment import environment
+from quantkit.pipeline.comparison.stage import open_evaluation_data
+from quantkit.pipeline.export import calibrated_model
+from quantkit.pipeline.sensitivity.stage import simulated_target
+from quantkit.pipeline.simulation.simulation import Simulation
+from quantkit.pipeline.tuning.bench import Bench
+from quantkit.pipeline.tuning.biases import corrected_biases, first_batches
+from quantkit.pipeline.tuning.costs import costs_in_ms
+from quantkit.pipeline.tuning.floats import Part, parts_of
+from quantkit.pipeline.tuning.goals import DEFAULT_AGREEMENT, DEFAULT_DROP, Judge, decibels_of
+from quantkit.pipeline.tuning.ranges import tuned_ranges
+from quantkit.pipeline.tuning.result import Result
+from quantkit.targets.base import canonical_device
+from quantkit.tasks import Task
+
+log = logging.getLogger("quantkit")
+FEWEST, MOST = 50, 500  # samples: to be divided at all; to tune on
+SIMULATED, CORRECTED = 48, 100  # of these, to simulate with, and to take the means of layers from
+DEFAULT_SQNR = 30.0
+DEFAULT_BUDGET = 20 * 60.0  # seconds
+ALONE, REFUSALS = 4, 6  # parts tried one by one before larger steps; refusals in a row that end the search
+WORTH = 1.15  # an INT8 that is not so many times faster than FP16 is hardly worth it
+
+
+@dataclass(frozen=True)
+class TuneRequest:
+    """What to tune for.
+
+    Attributes:
+        goal: The goal; None takes one by what can be measured.
+        target: The target; None takes the run's first that works.
+        budget: The seconds that may be spent on trying.
+        data: A Python object with samples, instead of ``[data] evaluation``.
+    """
+
+    goal: Goal | None = None
+    target: str | None = None
+    budget: float = DEFAULT_BUDGET
+    data: Any = None
+
+
+def search(config: Config, recipe: Recipe, request: TuneRequest, folder: Path, progress: Progress = silent) -> Result:
+    """Find a better recipe.
+
+    Args:
+        config: The effective configuration.
+        recipe: The run's own recipe.
+        request: What to tune for.
+        folder: Where artifacts and figures are kept while tuning, and found again.
+        progress: Displays the progress.
+
+    Returns:
+        The recipe that was chosen, and what was tried.
+
+    Raises:
+        BadInput: The model, the data or a setting is wrong, or there are too few samples.
+        BackendMissing: The target's library is not installed.
+    """
+    begun = time.monotonic()
+    model = calibrated_model(recipe.calibration)
+    target = simulated_target(config, request.target)
+    opened, task = open_evaluation_data(config, model, request.data)
+    tuned_on, held_out = divided(opened)
+    device = _device(config, target)
+    notes = [f"Tuned on {len(tuned_on)} of {len(tuned_on) + len(held_out)} samples; the others are reported."]
+    if not device:
+        notes.append(f"{target.name} cannot be timed here: tuned for accuracy alone, in a simulation of its INT8.")
+    batch = model.fixed_batch or config.compare.batch_sizes[0]
+    bench = Bench(
+        config, model, target, device, batch, Stream(opened.dataset, tuned_on, model.batch_axes), task, recipe, folder
+    )
+    state = _Search(bench, recipe, begun + request.budget, progress, notes)
+    state.set_goal(request.goal, task, opened)
+    state.compare_with_half()
+    log.info("Goal: %s, on %s.", state.judge.goal.text, target.name)
+    state.start()
+    for title, stage in (
+        ("ranges", state.ranges), ("biases", state.biases), ("layers in floating point", state.floats),
+    ):  # fmt: skip
+        if state.done:
+            break
+        if state.time_left < 0:
+            state.notes.append(f"There was no time left for {title}: give a larger --budget.")
+            continue
+        try:
+            stage()
+        except TargetRefuses as refusal:
+            state.notes.append(f"No {title} were tried: {refusal}")
+    model.check_unchanged()
+    return state.result(opened, len(held_out), config.data.seed, time.monotonic() - begun)
+
+
+def divided(opened: OpenedData) -> tuple[list[int], list[int]]:
+    """Divide samples into those to tune on and those to report, half each, with classes in turn in both.
+
+    Raises BadData if there are too few.
+    """
+    indices = [int(index) for index in opened.indices]
+    if len(indices) < FEWEST:
+        raise BadData(
+            f"{opened.location} holds {len(indices)} samples, too few to tune on a half of them.",
+            f"Give {FEWEST} or more; 500 tell a drop of 1 point from chance.",
+        )
+    half = min(len(indices) // 2, MOST)
+    return indices[:half], indices[half:]
+
+
+def _device(config: Config, target: Any) -> str:
+    """Return the device to measure on; empty if the target does not run here."""
+    devices = target.devices() if target.availability().works else ()
+    return canonical_device(config.compare.device or devices[0]) if devices else ""
+
+
+@dataclass
+class _Search:
+    """Where the search is."""
+
+    bench: Bench
+    own: Recipe
+    deadline: float
+    progress: Progress
+    notes: list[str]
+    steps: list[TuneStep] = field(default_factory=list)
+    methods: dict[str, str] = field(default_factory=dict)
+    chosen: int = 0
+    half: Measured | None = None
+
+    def __post_init__(self) -> None:
+        self.current, self.judge = self.own, Judge(Goal(kind="sqnr", bound=DEFAULT_SQNR))
+
+    @property
+    def time_left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    @property
+    def figures(self) -> Measured:
+        return self.steps[self.chosen].figures
+
+    @property
+    def done(self) -> bool:
+        return self.judge.meets(self.figures)
+
+    def set_goal(self, goal: Goal | None, task: Task, opened: OpenedData) -> None:
+        """Take the goal, or one that can be measured in its place."""
+        labelled = opened.dataset.annotations is not None and any(not metric.of_fp32 for metric in task.metrics)
+        answers = task.name != "none"
+        if goal is None:
+            goal = Goal(kind="drop", bound=DEFAULT_DROP)
+        if goal.kind in ("drop", "within") and not labelled:
+            bound = DEFAULT_AGREEMENT if goal.kind == "drop" and goal.bound == DEFAULT_DROP else 1 - goal.bound
+            goal = goal.model_copy(update={"kind": "agreement", "bound": bound})
+            self.notes.append("The samples have no labels that the task uses: agreement with FP32 is the goal instead.")
+        if goal.kind == "agreement" and not answers:
+            goal = goal.model_copy(update={"kind": "sqnr", "bound": DEFAULT_SQNR})
+            self.notes.append(f"The model has no known answers: an SQNR of {DEFAULT_SQNR:g} dB is the goal instead.")
+        if goal.slowdown is not None and not self.bench.device:
+            self.notes.append("How much slower the result is cannot be measured here, and was not limited.")
+        self.judge = Judge(goal)
+
+    def compare_with_half(self) -> None:
+        """Measure FP16, which INT8 competes with."""
+        if not self.bench.device or "fp16" not in self.bench.target.precisions:
+            return
+        try:
+            half = self.bench.measure(self.own, "fp16")
+        except (BadInput, BackendMissing) as refusal:
+            self.notes.append(f"FP16 is not measured: {refusal}")
+            return
+        self.half, self.judge = half, Judge(self.judge.goal, half)
+        self.steps.append(TuneStep(stage="fp16", title="FP16", figures=half))
+
+    def start(self) -> None:
+        """Measure the run's own INT8."""
+        self.chosen = len(self.steps)
+        self._try("default", "the run's own INT8", self.own, always=True)
+
+    def ranges(self) -> None:
+        """Stage 1."""
+        simulation = Simulation.of(self.bench.model, self.current, self.bench.target)
+        stream = self._some(SIMULATED)
+        for recipe, methods in tuned_ranges(simulation, self.current, stream, self.bench.model, self.progress):
+            title = f"other ranges for {len(methods)} tensors"
+            if self._try("ranges", title, recipe):
+                self.methods = methods
+                return
+
+    def biases(self) -> None:
+        """Stage 2."""
+        step = self.bench.model.fixed_batch or 1
+        batches = first_batches(self.bench.stream.batches(step), math.ceil(CORRECTED / step))
+        found = corrected_biases(self.bench.target, self.bench.model, self.current, batches, step, self.progress)
+        for number, recipe in enumerate(found, 1):
+            times = "once" if number == 1 else f"{number} times"
+            self._try("biases", f"biases corrected {times} on the quantized network", recipe)
+
+    def floats(self) -> None:
+        """Stage 3."""
+        parts, tried, refused, size = self._parts(), 0, 0, 1
+        while tried < len(parts) and refused < REFUSALS and not self.done:
+            if self.time_left < 0:
+                self.notes.append("The time was up before all layers were tried: give a larger --budget.")
+                return
+            group = parts[tried : tried + size]
+            tried += len(group)
+            names = [literal(name) for part in group for name in part.names]
+            recipe = replace(self.current, exclude=tuple(dict.fromkeys((*self.current.exclude, *names))))
+            title = group[0].title if len(group) == 1 else f"{group[0].title} and {len(group) - 1} more"
+            taken = self._try("floating point", f"{title} in floating point", recipe)
+            refused = 0 if taken else refused + 1
+            size = 1 if tried < ALONE or not taken else min(2 * size, 16)
+
+    def _parts(self) -> Sequence[Part]:
+        bench = self.bench
+        simulation = Simulation.of(bench.model, self.current, bench.target)
+        graph = bench.target.floating(bench.model, self.current).proto.graph
+        costs = [0.0] * len(simulation.units)
+        if bench.device:
+            floating = "fp16" if "fp32" not in bench.target.precisions else "fp32"
+            other = bench.measure(self.own, floating).latency_ms or 0.0
+            own = self.figures.latency_ms or 0.0
+            int8, exact = bench.layer_times(bench.own_int8), bench.layer_times(bench.made(self.own, floating))
+            costs = costs_in_ms(simulation.units, int8, exact, graph, max(other - own, 0.0))
+        return parts_of(
+            simulation, costs, bench.target.reformats, graph, self._some(SIMULATED), bench.model, self.progress
+        )
+
+    def _some(self, count: int) -> Stream:
+        whole = self.bench.stream
+        return Stream(whole.dataset, whole.indices[:count], whole.axes)
+
+    def _try(self, stage: str, title: str, recipe: Recipe, always: bool = False) -> bool:
+        """Measure a recipe, and go on from it if it is better."""
+        begun = time.monotonic()
+        try:
+            figures = self.bench.measure(recipe)
+        except (BadInput, BackendMissing) as refusal:
+            if always:
+                raise
+            self.notes.append(f"Not tried: {title} ({refusal}).")
+            return False
+        better = always or self.judge.is_better(figures, self.figures) or self._is_faster(figures)
+        left = len(recipe.exclude) - len(self.own.exclude)
+        self.steps.append(
+            TuneStep(
+                stage=stage,
+                title=title,
+                figures=figures,
+                accepted=better,
+                floating=left,
+                seconds=round(time.monotonic() - begun, 2),
+            )  # fmt: skip
+        )
+        log.info("%s %s: %s", "+" if better else "-", title, described(figures))
+        if better:
+            self.chosen, self.current = len(self.steps) - 1, recipe
+        else:
+            self.bench.drop(recipe)
+        return better
+
+    def _is_faster(self, own: Measured) -> bool:
+        """True if figures are faster than those so far beyond chance, and no farther from the goal."""
+        other = self.figures
+        if own.slowdown is None or other.slowdown is None or own.slowdown.high is None:
+            return False
+        nearer = self.judge.shortfall(own) <= max(self.judge.shortfall(other), 0.0)
+        return nearer and decibels_of(own) >= decibels_of(other) - 0.1 and own.slowdown.high < other.slowdown.value
+
+    def result(self, opened: OpenedData, held_out: int, seed: int, seconds: float) -> Result:
+        """Return what was found."""
+        bench, figures = self.bench, self.figures
+        met = self.done if self.judge.goal.kind != "speed" else self.judge.fast_enough(figures)
+        tuning = Tuning(
+            run=str(self.own.calibration.folder or ""),
+            target=bench.target.name,
+            device=bench.device,
+            batch=bench.batch,
+            goal=self.judge.goal,
+            met=met,
+            obstacle="" if met else self._obstacle(),
+            data=opened.location,
+            tuned_on=len(bench.stream.indices),
+            held_out=held_out,
+            steps=tuple(self.steps),
+            chosen=self.chosen,
+            exclude=self.current.exclude,
+            ranges=self.methods if self.current.ranges != self.own.ranges else {},
+            notes=(*self.notes, *self._against_half()),
+            seed=seed,
+            seconds=round(seconds, 2),
+            environment=environment(),
+        )
+        names = tuple(opened.dataset.names[index] for index in bench.stream.indices)
+        return Result(self.current, tuning, names)
+
+    def _obstacle(self) -> str:
+        if not self.judge.fast_enough(self.figures):
+            return "the run's own INT8 is as slow already"
+        if self.time_left < 0:
+            return "the time was up"
+        return f"nothing that was tried comes nearer: {described(self.figures)}"
+
+    def _against_half(self) -> Iterator[str]:
+        """Say what the result is beside FP16."""
+        half, own = self.half, self.figures
+        if half is None or half.latency_ms is None or own.latency_ms is None:
+            return
+        faster = half.latency_ms / own.latency_ms
+        if faster < 1.02:
+            yield f"FP16 is as fast ({faster:.2f}x) and as accurate: INT8 is not worth it on {self.bench.target.name}."
+        elif faster < WORTH:
+            yield f"The result is {faster:.2f}x as fast as FP16, and no INT8 that was tried is {WORTH}x."
+
+
+def described(figures: Measured) -> str:
+    """Return figures in words."""
+    parts = ["bit-exact" if figures.sqnr_db is None else f"{figures.sqnr_db:.1f} dB"]
+    if figures.drop is not None:
+        parts.append(f"drop {100 * figures.drop:.2f} points")
+    if figures.agreement is not None:
+        parts.append(f"agreement {100 * figures.agreement:.1f} %")
+    if figures.latency_ms is not None and figures.slowdown is not None:
+        change = f" ({100 * figures.slowdown.value:+.1f} %)" if figures.slowdown.low is not None else ""
+        parts.append(f"{figures.latency_ms:.3g} ms{change}")
+    return ", ".join(parts)
