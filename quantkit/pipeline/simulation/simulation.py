@@ -24,6 +24,7 @@ from quantkit.pipeline.simulation.differences import OUTPUT, Grid, differences
 from quantkit.pipeline.simulation.rounding import rounded
 from quantkit.pipeline.simulation.segments import Feed, Segment, segments_of
 from quantkit.pipeline.simulation.units import Unit, units_of
+from quantkit.runtime.session import give_back_memory
 from quantkit.targets import Target
 
 
@@ -96,7 +97,9 @@ class Simulation:
             BadModel: onnxruntime cannot compute a part of the model.
         """
         own = model.with_weights(recipe.weights)
-        return cls(target.floating(own, recipe).proto, target.quantized(own, recipe).proto, optimized)
+        quantized, floating = target.quantized(own, recipe).proto, target.floating(own, recipe).proto
+        give_back_memory()  # what making them took; loading takes as much again
+        return cls(floating, quantized, optimized)
 
     def baseline(self, inputs: Mapping[str, npt.NDArray[Any]], quantized: bool) -> Baseline:
         """Compute a batch with everything quantized, or nothing.
