@@ -98,7 +98,7 @@ def real(demo: Path) -> Path:
 
 @pytest.fixture(scope="package")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything that a report can show: three targets, a GPU, layers, culprits, gate rules, warnings, a dead tensor."""
+    """Everything that a report can show: three targets, a GPU, layers, culprits, gates, warnings, a dead tensor."""
     layers = (
         LayerTime(name="conv1", precision="int8", ms=0.2, kernel="brgconv_avx512_I8", meant="int8"),
         LayerTime(name="head", precision="f32", ms=0.1, meant="int8", reason="no FakeQuantize on its input"),
