@@ -19,6 +19,7 @@ from quantkit.core.comparison import GpuLoad, Latency, LayerTime
 from quantkit.core.predictions import Predictions
 from quantkit.reports.html import html_report
 from tests.reports.builders import HOSTILE, calibration, comparison, gated, reference_row, row
+from tests.reports.test_culprits import layer, sensitivity
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 LAYERS = 100
@@ -97,7 +98,7 @@ def real(demo: Path) -> Path:
 
 @pytest.fixture(scope="package")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything that a report can show: three targets, a GPU, layers, gate rules, warnings, a dead tensor."""
+    """Everything that a report can show: three targets, a GPU, layers, culprits, gates, warnings, a dead tensor."""
     layers = (
         LayerTime(name="conv1", precision="int8", ms=0.2, kernel="brgconv_avx512_I8", meant="int8"),
         LayerTime(name="head", precision="f32", ms=0.1, meant="int8", reason="no FakeQuantize on its input"),
@@ -117,7 +118,9 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     gate = gated({"metric": "drop.top1", "max": 0.01}, {"metric": "speedup", "min": 2.0, "level": "warn"}, of=compared)
     path = tmp_path_factory.mktemp("rich") / "report.html"
-    path.write_text(html_report(calibration([f"conv{i}" for i in range(12)], ["dead1"]), compared, gate), "utf-8")
+    own = calibration([f"conv{i}" for i in range(12)], ["dead1"])
+    culprits = sensitivity(layer("conv7", 12.0), layer("conv1", 30.0, None))
+    path.write_text(html_report(own, compared, gate, sensitivity=culprits), "utf-8")
     return path
 
 

@@ -20,10 +20,12 @@ from quantkit.core.recipe import Recipe
 from quantkit.core.wording import line_of
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
+from quantkit.graph.save import LARGEST_SINGLE_FILE
 from quantkit.pipeline.simulation.differences import OUTPUT, Grid, differences
 from quantkit.pipeline.simulation.rounding import rounded
 from quantkit.pipeline.simulation.segments import Feed, Segment, segments_of
 from quantkit.pipeline.simulation.units import Unit, units_of
+from quantkit.runtime.session import give_back_memory
 from quantkit.targets import Target
 
 
@@ -96,7 +98,8 @@ class Simulation:
             BadModel: onnxruntime cannot compute a part of the model.
         """
         own = model.with_weights(recipe.weights)
-        return cls(target.floating(own, recipe).proto, target.quantized(own, recipe).proto, optimized)
+        quantized = _compact(target.quantized(own, recipe).proto)
+        return cls(_compact(target.floating(own, recipe).proto), quantized, optimized)
 
     def baseline(self, inputs: Mapping[str, npt.NDArray[Any]], quantized: bool) -> Baseline:
         """Compute a batch with everything quantized, or nothing.
@@ -194,3 +197,14 @@ class Baseline:
             grid, value = self._grid(feed, variant), values[feed.tensor]
             found[feed.name] = value if grid is None else rounded(value, grid)
         return found
+
+
+def _compact(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy without what earlier edits left in the message's memory, which is several times a model's size."""
+    if model.ByteSize() > LARGEST_SINGLE_FILE:
+        return model
+    data = model.SerializeToString()
+    model.Clear()
+    del model
+    give_back_memory()
+    return onnx.ModelProto.FromString(data)
