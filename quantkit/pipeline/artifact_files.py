@@ -75,7 +75,7 @@ def recorded_files(folder: Path) -> dict[str, str] | None:
 
 
 def move_artifact(folder: Path, destination: Path) -> None:
-    """Move the recorded files of an artifact, which are as they were written, to an empty folder, with their record.
+    """Move the recorded files of an artifact, which are as they were written, to another folder, with their record.
 
     Files of the user's beside them stay. Done again, it goes on where it was interrupted.
     """
@@ -85,6 +85,11 @@ def move_artifact(folder: Path, destination: Path) -> None:
             (folder / name).replace(destination / name)
     write_text(destination / ARTIFACT_FILE, (folder / ARTIFACT_FILE).read_text(encoding="utf-8"))
     remove_artifact(folder)
+
+
+def same_record(folder: Path, other: Path) -> bool:
+    """True if both folders have the same record of an artifact."""
+    return (folder / ARTIFACT_FILE).is_file() and sha256_of(folder / ARTIFACT_FILE) == sha256_of(other / ARTIFACT_FILE)
 
 
 def remove_artifact(folder: Path) -> None:

@@ -23,6 +23,7 @@ from quantkit.pipeline.artifact_files import (
     is_file_in,
     move_artifact,
     remove_artifact,
+    same_record,
 )
 from quantkit.pipeline.run_directory import ARTIFACT_FILE, ARTIFACTS
 
@@ -74,7 +75,8 @@ def keep_results(run: Path, method: str, precisions: Sequence[str]) -> None:
     for target in folders_in(run / ARTIFACTS):
         own = destination / ARTIFACTS / target.name
         for artifact in _of(precisions, target, ARTIFACT_FILE):
-            remove_artifact(own / artifact.name)
+            if not same_record(own / artifact.name, artifact):  # else an interrupted move of it is gone on with
+                remove_artifact(own / artifact.name)
             move_artifact(artifact, make_folder(own / artifact.name))
         for engine in _of(precisions, target / "engines", ENGINE_RECORD):
             for name in (name for name in ENGINE_FILES if is_file_in(engine, name)):
@@ -89,7 +91,11 @@ def take_back(run: Path, method: str) -> None:
     """Move artifacts and engines from the folder of a method, which is the run's own now, to those of the run.
 
     Only whole folders are moved, to where there is none yet.
+
+    Raises:
+        BadRun: The folder is a link, which is not followed.
     """
+    _refuse_links(run, method_folder(run, method))
     source = method_folder(run, method) / ARTIFACTS
     for target in folders_in(source):
         for folder in (target, target / "engines"):

@@ -12,7 +12,7 @@ import pytest
 
 import quantkit as qk
 from quantkit.core.errors import BadConfig
-from quantkit.pipeline import keeping, replacement
+from quantkit.pipeline import artifact_files, keeping, replacement
 from quantkit.pipeline.run_layout import NEXT
 from tests.conftest import Quantkit, tiny_model, write_images
 
@@ -170,6 +170,23 @@ def test_a_move_that_was_killed_is_gone_on_with(
         assert kept[name] == before[name]
     assert not (run / INT8).exists()
     assert (run / HALF).read_bytes() == before[HALF]
+
+
+def test_a_move_that_was_killed_behind_the_record_keeps_the_files(
+    run: Path, compared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(run)
+
+    def killed(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifact_files, "remove_artifact", killed)  # as moving an artifact ends
+        with pytest.raises(KeyboardInterrupt):
+            qk.calibrate(compared / "m.onnx", compared / "imgs", method="entropy", output=run)
+    qk.calibrate(compared / "m.onnx", compared / "imgs", method="entropy", output=run)
+    assert contents(run / "methods" / "minmax")[INT8] == before[INT8]
+    assert not (run / INT8).exists()
 
 
 def test_newer_results_of_a_method_take_the_place_of_older_ones(run: Path, compared: Path, invoked: Quantkit) -> None:

@@ -83,6 +83,7 @@ def test_what_is_faster_within_the_spread_alone_is_not() -> None:
     assert recommend(comparison(timed("fp32", 2.0), timed("int8", 1.6))).overall.outcome == "int8"
     noisy = comparison(timed("fp32", 2.0), timed("int8", 1.6, spread=1.0))
     assert recommend(noisy).overall.outcome == "not worth it"
+    assert "FP32 is not slower, as far as the rounds can tell, on openvino: INT8 is not worth it here" in said(noisy)
 
 
 @pytest.mark.parametrize(
