@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from quantkit.config import Config
 from quantkit.core.artifact import PRECISIONS, Artifact
@@ -25,6 +26,7 @@ from quantkit.targets.base import PrepareRequest
 from quantkit.version import __version__
 
 log = logging.getLogger("quantkit")
+Telling = Literal["always", "new", "never"]
 
 
 def calibrated_model(calibration: Calibration) -> ModelFile:
@@ -42,7 +44,7 @@ def export(
     output: Path,
     progress: Progress = silent,
     lenient: bool = False,
-    tell_layers: bool = True,
+    tell_layers: Telling = "always",
 ) -> list[Artifact]:
     """Write ``output/<target>/<precision>/`` for every target and precision.
 
@@ -56,7 +58,8 @@ def export(
         output: The folder to write to.
         progress: Displays the progress.
         lenient: Leave out, with a warning, artifacts that a target cannot make of this model.
-        tell_layers: Log how many layers an INT8 artifact computes in INT8 also if its files are used again.
+        tell_layers: When to log how many layers an INT8 artifact computes in INT8: "new" leaves out files that are used
+            again.
 
     Returns:
         The artifacts.
@@ -88,7 +91,7 @@ def export(
                 source = quantized if precision == "int8" else model
                 artifact, is_new = _export_one(source, recipe, target, precision, variant, folder, check)
                 artifacts.append(artifact)
-                if is_new or tell_layers:
+                if tell_layers == "always" or (is_new and tell_layers == "new"):
                     _tell_layers(artifact)
                 for note in artifact.notes:
                     log.warning("%s for %s: %s", precision, target.name, note)
@@ -139,6 +142,7 @@ def prepare_request(
     precisions: Sequence[str],
     lenient: bool = False,
     progress: Progress = silent,
+    tell_layers: Telling = "new",
 ) -> PrepareRequest:
     """Make the request to prepare a target's artifacts; device and batch sizes are set later.
 
@@ -150,6 +154,7 @@ def prepare_request(
         precisions: The precisions.
         lenient: Leave out artifacts that the target cannot make.
         progress: Displays the progress.
+        tell_layers: When to log how many layers are in INT8.
 
     Returns:
         The request.
@@ -159,7 +164,7 @@ def prepare_request(
         recipe=recipe,
         precisions=precisions,
         folder=artifacts / target.name,
-        export=lambda wanted: export(recipe, [target], wanted, artifacts, progress, lenient, tell_layers=False),
+        export=lambda wanted: export(recipe, [target], wanted, artifacts, progress, lenient, tell_layers),
         lenient=lenient,
         progress=progress,
     )

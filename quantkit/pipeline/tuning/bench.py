@@ -103,7 +103,7 @@ class Bench:
         if not self.device:
             return self._simulated(recipe)
         folder = self.folder / digest_of([recipe.digest(precision == "int8"), precision])[:16]
-        request = prepare_request(self.target, self.model, recipe, folder, [precision])
+        request = prepare_request(self.target, self.model, recipe, folder, [precision], tell_layers="never")
         made = self.target.prepare(request.on(self.device, list(dict.fromkeys((1, self.batch)))))
         if not made:
             raise TargetRefuses(f"{self.target.name} has no {precision} here.", "Choose another target.")

@@ -68,7 +68,7 @@ def parts_of(
     Returns:
         The parts, without those that gain nothing and cost something.
     """
-    groups = _families(simulation, graph) if families else [(u.name, [n]) for n, u in enumerate(simulation.units)]
+    groups = _families(simulation, graph) if families else _singles(simulation, graph)
     cases = [Case(True), *(Case(True, Variant(frozenset(numbers))) for _, numbers in groups)]
     whole, *each = (worst(noise) for noise in noise_of(simulation, cases, stream, model, progress))
     found = [
@@ -82,6 +82,18 @@ def parts_of(
     ]
     kept = [part for part in found if part.gain > 0 or part.cost < 0]
     return sorted(kept, key=lambda part: -part.worth)
+
+
+def _singles(simulation: Simulation, graph: onnx.GraphProto) -> list[tuple[str, list[int]]]:
+    """Return every unit, and those that read one rounded tensor together, which is not rounded without them."""
+    numbers = {unit.name: number for number, unit in enumerate(simulation.units)}
+    view = Graph(graph)
+    groups = [(unit.name, [number]) for number, unit in enumerate(simulation.units)]
+    for name in simulation.grids:
+        readers = sorted({numbers[node.name] for node, _ in view.consumers(name) if node.name in numbers})
+        if len(readers) > 1:
+            groups.append((f"all that reads {name}", readers))
+    return groups
 
 
 def _families(simulation: Simulation, graph: onnx.GraphProto) -> list[tuple[str, list[int]]]:

@@ -207,26 +207,26 @@ class _Search:
         """Stage 2."""
         step = self.bench.model.fixed_batch or 1
         batches = first_batches(self.bench.stream.batches(step), math.ceil(CORRECTED / step))
-        found = corrected_biases(self.bench.target, self.bench.model, self.current, batches, step, self.progress)
-        for number, recipe in enumerate(found, 1):
-            times = "once" if number == 1 else f"{number} times"
-            self._try("biases", f"biases corrected {times} on the quantized network", recipe)
+        bench = self.bench
+        recipe = corrected_biases(bench.target, bench.model, self.current, batches, step, self.progress)
+        self._try("biases", "biases corrected on the quantized network", recipe)
 
     def floats(self) -> None:
         """Stage 3."""
-        parts, tried, refused, size = self._parts(), 0, 0, 1
-        while tried < len(parts) and refused < REFUSALS and not self.done:
+        waiting, tried, refused, size = list(self._parts()), 0, 0, 1
+        while waiting and refused < REFUSALS and not self.done:
             if self.time_left < 0:
                 self.notes.append("The time was up before all layers were tried: give a larger --budget.")
                 return
-            group = parts[tried : tried + size]
-            tried += len(group)
+            group, waiting = waiting[:size], waiting[size:]
             names = [literal(name) for part in group for name in part.names]
             recipe = replace(self.current, exclude=tuple(dict.fromkeys((*self.current.exclude, *names))))
             title = group[0].title if len(group) == 1 else f"{group[0].title} and {len(group) - 1} more"
             taken = self._try("floating point", f"{title} in floating point", recipe)
-            refused = 0 if taken else refused + 1
+            tried, refused = tried + len(group), 0 if taken else refused + 1
             size = 1 if tried < ALONE or not taken else min(2 * size, 16)
+            left = set(self.current.exclude)
+            waiting = [part for part in waiting if not {literal(name) for name in part.names} <= left]
 
     def _parts(self) -> Sequence[Part]:
         bench = self.bench
@@ -259,15 +259,9 @@ class _Search:
             return False
         better = always or self.judge.is_better(figures, self.figures) or self._is_faster(figures)
         left = len(recipe.exclude) - len(self.own.exclude)
+        seconds = round(time.monotonic() - begun, 2)
         self.steps.append(
-            TuneStep(
-                stage=stage,
-                title=title,
-                figures=figures,
-                accepted=better,
-                floating=left,
-                seconds=round(time.monotonic() - begun, 2),
-            )  # fmt: skip
+            TuneStep(stage=stage, title=title, figures=figures, accepted=better, floating=left, seconds=seconds)
         )
         log.info("%s %s: %s", "+" if better else "-", title, described(figures))
         if better:
