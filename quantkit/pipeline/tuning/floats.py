@@ -20,7 +20,7 @@ from quantkit.pipeline.simulation.evaluate import Case, noise_of
 from quantkit.pipeline.simulation.simulation import Simulation, Variant
 from quantkit.pipeline.tuning.ranges import worst
 
-LEAST_MS = 1e-4  # layers that cost less count as if they cost this much
+LEAST_MS = 1e-3  # layers that cost less count as if they cost this much
 
 
 @dataclass(frozen=True)

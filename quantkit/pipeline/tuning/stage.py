@@ -37,7 +37,8 @@ FEWEST, MOST = 50, 500  # samples: to be divided at all; to tune on
 SIMULATED, CORRECTED = 48, 100  # of these, to simulate with, and to take the means of layers from
 DEFAULT_SQNR = 30.0
 DEFAULT_BUDGET = 20 * 60.0  # seconds
-ALONE, REFUSALS = 4, 6  # parts tried one by one before larger steps; refusals in a row that end the search
+SHORTLIST, SHARE_ALONE = 8, 0.5  # parts measured alone, by gain and by gain for their time; the share of the time
+ALONE, REFUSALS = 8, 6  # parts added one by one before larger steps; refusals in a row that end the search
 WORTH = 1.15  # an INT8 that is not so many times faster than FP16 is hardly worth it
 
 
@@ -213,20 +214,48 @@ class _Search:
 
     def floats(self) -> None:
         """Stage 3."""
-        waiting, tried, refused, size = list(self._parts()), 0, 0, 1
+        parts = list(self._parts())
+        waiting = self._measured_alone(parts)
+        tried, refused, size = 0, 0, 1
         while waiting and refused < REFUSALS and not self.done:
             if self.time_left < 0:
                 self.notes.append("The time was up before all layers were tried: give a larger --budget.")
                 return
             group, waiting = waiting[:size], waiting[size:]
-            names = [literal(name) for part in group for name in part.names]
-            recipe = replace(self.current, exclude=tuple(dict.fromkeys((*self.current.exclude, *names))))
             title = group[0].title if len(group) == 1 else f"{group[0].title} and {len(group) - 1} more"
-            taken = self._try("floating point", f"{title} in floating point", recipe)
+            taken = self._try("floating point", f"{title} in floating point", self._without(group))
             tried, refused = tried + len(group), 0 if taken else refused + 1
             size = 1 if tried < ALONE or not taken else min(2 * size, 16)
             left = set(self.current.exclude)
             waiting = [part for part in waiting if not {literal(name) for name in part.names} <= left]
+
+    def _measured_alone(self, parts: Sequence[Part]) -> list[Part]:
+        """Measure the parts that gain most, and those that seem to gain most for their time; return all in order.
+
+        Times of layers tell little of what a lone one costs, for which values have to be converted.
+        """
+        if not self.bench.device or self.bench.target.reformats:
+            return list(parts)
+        by_gain = sorted(parts, key=lambda part: -part.gain)
+        shortlist = list(dict.fromkeys((*by_gain[:SHORTLIST], *parts[:SHORTLIST])))
+        until, start, found = time.monotonic() + self.time_left * SHARE_ALONE, self.figures, []
+        for part in shortlist:
+            if time.monotonic() > until or self.done:
+                break
+            self._try("alone", f"{part.title} alone in floating point", self._without([part]), alone=True)
+            own = self.steps[-1].figures
+            if self.steps[-1].stage == "alone" and own.slowdown is not None and start.slowdown is not None:
+                gain = _noise(start) - _noise(own)
+                cost = (own.slowdown.value - start.slowdown.value) * (start.latency_ms or 1.0)
+                found.append(replace(part, gain=gain / _noise(start), cost=cost))
+        known = {part.title for part in found}
+        worthy = sorted((part for part in found if part.gain > 0), key=lambda part: -part.worth)
+        return [*worthy, *(part for part in parts if part.title not in known)]
+
+    def _without(self, parts: Sequence[Part]) -> Recipe:
+        """Return the current recipe with parts in floating point."""
+        names = [literal(name) for part in parts for name in part.names]
+        return replace(self.current, exclude=tuple(dict.fromkeys((*self.current.exclude, *names))))
 
     def _parts(self) -> Sequence[Part]:
         bench = self.bench
@@ -247,8 +276,8 @@ class _Search:
         whole = self.bench.stream
         return Stream(whole.dataset, whole.indices[:count], whole.axes)
 
-    def _try(self, stage: str, title: str, recipe: Recipe, always: bool = False) -> bool:
-        """Measure a recipe, and go on from it if it is better."""
+    def _try(self, stage: str, title: str, recipe: Recipe, always: bool = False, alone: bool = False) -> bool:
+        """Measure a recipe, and go on from it if it is better, unless it is only to be known what it gives alone."""
         begun = time.monotonic()
         try:
             figures = self.bench.measure(recipe)
@@ -258,6 +287,7 @@ class _Search:
             self.notes.append(f"Not tried: {title} ({refusal}).")
             return False
         better = always or self.judge.is_better(figures, self.figures) or self._is_faster(figures)
+        better = better and not (alone and not self.judge.meets(figures))
         left = len(recipe.exclude) - len(self.own.exclude)
         seconds = round(time.monotonic() - begun, 2)
         self.steps.append(
@@ -322,6 +352,11 @@ class _Search:
             yield f"FP16 is as fast ({faster:.2f}x) and as accurate: INT8 is not worth it on {self.bench.target.name}."
         elif faster < WORTH:
             yield f"The result is {faster:.2f}x as fast as FP16, and no INT8 that was tried is {WORTH}x."
+
+
+def _noise(figures: Measured) -> float:
+    """Return the noise relative to the signal."""
+    return float(10 ** (-decibels_of(figures) / 10))
 
 
 def described(figures: Measured) -> str:
