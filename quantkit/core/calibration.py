@@ -95,6 +95,7 @@ class Calibration(Record):
             stay in floating point.
         files: The hex SHA-256 of the files beside it, by name.
         tuned: What it was made from by tuning; None if it was not tuned.
+        equalize_sums: True if artifacts equalize the channels of sums of Convs, too.
         sample: The first sample that was counted, as one run of the model takes it, from ``sample.npz``; None if it is
             not known.
         biases: What tuning subtracts from layers' biases, (C,) by the layer's output, from ``biases.npz``.
@@ -119,6 +120,7 @@ class Calibration(Record):
     tensors: dict[str, TensorCalibration]
     files: dict[str, str] = Field(default_factory=dict)
     tuned: TunedFrom | None = None
+    equalize_sums: bool = False
 
     collected: Collected = Field(default_factory=lambda: Collected({}, {}, {}), exclude=True, repr=False)
     sample: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
@@ -149,7 +151,9 @@ class Calibration(Record):
             for name, tensor in self.tensors.items()
         }
         exclude = self.exclude if self.tuned is None else self.tuned.exclude
-        return self.model_copy(update={"method": method, "tensors": tensors, "biases": {}, "exclude": exclude})
+        return self.model_copy(
+            update={"method": method, "tensors": tensors, "biases": {}, "exclude": exclude, "equalize_sums": False}
+        )
 
     @property
     def histograms(self) -> Mapping[str, Histogram]:

@@ -35,6 +35,7 @@ class Recipe:
             FP16 artifacts keep the user's weights.
         biases: What is subtracted from the biases of quantized layers, (C,), by the layer's output before any
             activation function, in the units of the user's model.
+        equalize_sums: True to equalize the channels of sums of Convs, too, whose values nothing bounds.
     """
 
     calibration: Calibration
@@ -42,12 +43,15 @@ class Recipe:
     exclude: tuple[str, ...] = ()
     weights: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     biases: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    equalize_sums: bool = False
 
     @classmethod
     def of(cls, calibration: Calibration, exclude: Sequence[str] | None = None) -> Recipe:
         """Make the recipe of a calibration; ``exclude`` replaces the calibration's wildcards."""
         own = tuple(calibration.exclude if exclude is None else exclude)
-        return cls(calibration, calibration.ranges, own, biases=calibration.biases)
+        return cls(
+            calibration, calibration.ranges, own, biases=calibration.biases, equalize_sums=calibration.equalize_sums
+        )
 
     @property
     def quantized_ranges(self) -> dict[str, TensorRange]:
@@ -63,6 +67,7 @@ class Recipe:
         parts += [f"exclude = {list(self.exclude)}"] if self.exclude != self.calibration.exclude else []
         parts += [f"the weights {some(list(self.weights))}"] if self.weights else []
         parts += ["biases"] if not _same(self.biases, self.calibration.biases) else []
+        parts += ["equalize_sums"] if self.equalize_sums != self.calibration.equalize_sums else []
         return ", ".join(parts)
 
     def digest(self, quantized: bool) -> str:
@@ -80,7 +85,18 @@ class Recipe:
         ranges = {name: (own.amax, own.low, own.high) for name, own in self.quantized_ranges.items()}
         data = self.calibration.data.sha256  # biases are corrected with the channel means of this data
         rounding = "least-squares" if self.moments else "nearest"
-        return digest_of([self.calibration.model.sha256, weights, ranges, list(self.exclude), data, rounding, biases])
+        return digest_of(
+            [
+                self.calibration.model.sha256,
+                weights,
+                ranges,
+                list(self.exclude),
+                data,
+                rounding,
+                biases,
+                self.equalize_sums,
+            ]
+        )
 
     @property
     def channels(self) -> Mapping[str, ChannelStatistics]:

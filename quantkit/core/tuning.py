@@ -68,7 +68,8 @@ class TuneStep(Record):
     """Something that tuning tried.
 
     Attributes:
-        stage: "default", "ranges", "biases", "floating point", or the precision of a row to compare with.
+        stage: "default", "channels", "ranges", "biases", "alone" (to see what a layer in floating point gives),
+            "floating point", or the precision of a row to compare with.
         title: What it is, in words.
         figures: What it gave.
         accepted: True if tuning went on from it.

@@ -26,7 +26,7 @@ from quantkit.core.ranges import LEVELS, STEPS, TensorRange
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.graph.graph import Graph, attribute, drop_unused_constants, names_in, operand, unique_name
 from quantkit.graph.operators import weight_output_axis
-from quantkit.transforms.equalization_sites import EqualizationSite, site_of, weight_of
+from quantkit.transforms.equalization_sites import EqualizationSite, site_of, sums_from, weight_of
 
 FEWEST_CLIPPED, FEWEST_NORMALIZED = 100, 16  # the fewest images to scale by, after a Clip and a LayerNormalization
 LARGEST_FACTOR = 64.0
@@ -39,7 +39,10 @@ Floats = npt.NDArray[np.float64]
 
 
 def equalize(
-    graph: onnx.GraphProto, ranges: dict[str, TensorRange], channels: Mapping[str, ChannelStatistics]
+    graph: onnx.GraphProto,
+    ranges: dict[str, TensorRange],
+    channels: Mapping[str, ChannelStatistics],
+    sums: bool = False,
 ) -> dict[str, Floats]:
     """Equalize the channels of every tensor that allows it.
 
@@ -49,6 +52,7 @@ def equalize(
             LayerNormalization become those of the extremes: a method cuts off what few channels hold so that the others
             get smaller steps, which they have here anyway.
         channels: The statistics of every tensor's channels.
+        sums: True to equalize sums of Convs, too, whose values nothing bounds.
 
     Returns:
         The factors of each changed tensor, (C,) float64, >= 1. The tensor now holds its former values times the factors
@@ -58,6 +62,8 @@ def equalize(
     view, names = Graph(graph), names_in(graph)
     for node in view.nodes if not view.has_subgraphs else ():
         site = site_of(view, node)
+        if site is None and sums and node.output[0] not in factors:
+            site = sums_from(view, node)
         wide = {} if site is None or site.is_clipped else _extremes(site, ranges, channels)
         chosen = None if site is None else _factors(view, site, {**ranges, **wide}, channels)
         if site is not None and chosen is not None:
@@ -102,9 +108,11 @@ def _factors(
 ) -> Floats | None:
     """Return the factors with the least expected error of the consumers' outputs; None if no factors are worth it."""
     measured = list(dict.fromkeys([site.start, *(node.input[0] for node in site.consumers)]))
+    if site.is_sum:
+        measured = [name for name in site.tensors if name in ranges]
     if not all(name in channels and name in ranges for name in measured):
         return None
-    fewest = FEWEST_CLIPPED if site.is_clipped else FEWEST_NORMALIZED
+    fewest = FEWEST_CLIPPED if site.is_clipped or site.is_sum else FEWEST_NORMALIZED
     counts = {len(channels[name].minimum) for name in measured}
     counts |= {graph.constants[node.input[position]].dims[0] for node, position in site.constants}
     if len(counts) != 1 or 0 in counts or min(channels[name].samples for name in measured) < fewest:

@@ -32,6 +32,7 @@ class EqualizationSite:
         constants: The constants to multiply by the factors, as (node, input position).
         start: The tensor whose channels must stay in its range.
         highest: The upper bound of a Clip.
+        is_sum: True for what :func:`sums_from` finds, all of whose tensors must stay in their ranges.
     """
 
     tensors: list[str]
@@ -39,6 +40,7 @@ class EqualizationSite:
     constants: list[tuple[onnx.NodeProto, int]]
     start: str
     highest: float = np.inf
+    is_sum: bool = False
 
     @property
     def is_clipped(self) -> bool:
@@ -51,6 +53,41 @@ def site_of(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
     site = _normalized(graph, node) or _clipped(graph, node)
     if site is None or not _follow(graph, site.tensors[-1], site, not site.is_clipped):
         return None
+    return site if site.consumers else None
+
+
+def sums_from(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
+    """Return the site of a Conv's output and of all sums that it goes into, where Convs alone give and read them.
+
+    These are the bottlenecks of a MobileNetV2. Nothing bounds their values, so a rare large one may be cut off.
+    """
+    if node.op_type != "Conv":
+        return None
+    site = EqualizationSite([], [], [], node.output[0], is_sum=True)
+    waiting = [node.output[0]]
+    while waiting:
+        name = waiting.pop()
+        if name in site.tensors:
+            continue
+        giver = graph.producer(name)
+        if giver is None or graph.must_keep(name):
+            return None
+        site.tensors.append(name)
+        if giver.op_type == "Conv":
+            if not all(own in graph.constants for own in giver.input[1:]):
+                return None
+            site.constants += [(giver, position) for position in range(1, len(giver.input))]
+        elif giver.op_type == "Add" and not any(own in graph.constants for own in giver.input):
+            waiting += giver.input
+        else:
+            return None
+        for reader, position in graph.consumers(name):
+            if reader.op_type == "Add" and not any(own in graph.constants for own in reader.input):
+                waiting.append(reader.output[0])
+            elif position == 0 and reader.op_type == "Conv" and _has_weight(graph, reader):
+                site.consumers.append(reader)
+            elif reader.op_type not in SHAPE_ONLY:
+                return None
     return site if site.consumers else None
 
 

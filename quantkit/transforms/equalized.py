@@ -40,6 +40,7 @@ def equalized(
     ranges: Mapping[str, TensorRange],
     channels: Mapping[str, ChannelStatistics] | None,
     symmetric: bool = False,
+    sums: bool = False,
 ) -> Equalized:
     """Prepare and equalize a copy of a model.
 
@@ -47,6 +48,7 @@ def equalized(
         model: The user's model.
         ranges: The ranges by tensor.
         channels: The statistics of every tensor's channels; None skips the equalization.
+        sums: True to equalize sums of Convs, too.
         symmetric: True lets a channel grow up to amax on both sides of zero, as TensorRT's scheme does.
 
     Returns:
@@ -60,10 +62,10 @@ def equalized(
     whole = with_fused(Graph(proto.graph), ranges)
     if symmetric:
         room = {name: TensorRange(r.amax, -r.amax, r.amax) for name, r in whole.items()}
-        factors = equalize(proto.graph, room, channels or {})
+        factors = equalize(proto.graph, room, channels or {}, sums)
         wider = {name: TensorRange(r.amax, whole[name].low, whole[name].high) for name, r in room.items()}
         return Equalized(proto, wider, factors)
-    return Equalized(proto, whole, equalize(proto.graph, whole, channels or {}))
+    return Equalized(proto, whole, equalize(proto.graph, whole, channels or {}, sums))
 
 
 class Undo:

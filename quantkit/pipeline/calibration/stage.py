@@ -271,6 +271,7 @@ def _with_ranges(calibration: Calibration, config: Config) -> Calibration:
         "exclude": tuple(config.calibrate.exclude),
         "biases": {},
         "tuned": None,
+        "equalize_sums": False,
         "tensors": solved_tensors(calibration.collected, config, calibration.samples),
     }
     return calibration.model_copy(update=update)

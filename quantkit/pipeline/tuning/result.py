@@ -50,6 +50,7 @@ class Result:
                 "exclude": self.recipe.exclude,
                 "tensors": tensors,
                 "biases": dict(self.recipe.biases),
+                "equalize_sums": self.recipe.equalize_sums,
                 "tuned": TunedFrom(
                     method=own.tuned.method if own.tuned else own.method,
                     exclude=own.tuned.exclude if own.tuned else own.exclude,

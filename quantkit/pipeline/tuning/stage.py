@@ -94,9 +94,13 @@ def search(config: Config, recipe: Recipe, request: TuneRequest, folder: Path, p
     state.compare_with_half()
     log.info("Goal: %s, on %s.", state.judge.goal.text, target.name)
     state.start()
-    for title, stage in (
-        ("ranges", state.ranges), ("biases", state.biases), ("layers in floating point", state.floats),
-    ):  # fmt: skip
+    stages = {
+        "equalized sums": state.channels,
+        "ranges": state.ranges,
+        "biases": state.biases,
+        "layers in floating point": state.floats,
+    }
+    for title, stage in stages.items():
         if state.done:
             break
         if state.time_left < 0:
@@ -193,6 +197,14 @@ class _Search:
         """Measure the run's own INT8."""
         self.chosen = len(self.steps)
         self._try("default", "the run's own INT8", self.own, always=True)
+
+    def channels(self) -> None:
+        """Before all: channels of sums that are far apart are evened out, which costs no time."""
+        recipe = replace(self.current, equalize_sums=True)
+        bench = self.bench
+        own, other = (bench.target.floating(bench.model, each) for each in (self.current, recipe))
+        if own.factors.keys() != other.factors.keys():
+            self._try("channels", "channels of sums equalized", recipe)
 
     def ranges(self) -> None:
         """Stage 1."""

@@ -45,6 +45,7 @@ def quantized_for_onnxruntime(
     histograms: Mapping[str, Histogram] | None = None,
     moments: Mapping[str, Moments] | None = None,
     biases: Mapping[str, npt.NDArray[np.float64]] | None = None,
+    equalize_sums: bool = False,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for ONNX Runtime.
 
@@ -58,6 +59,7 @@ def quantized_for_onnxruntime(
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
         moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
         biases: What to subtract from layers' biases; see ``Recipe``.
+        equalize_sums: True to equalize the channels of sums, too.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -65,7 +67,7 @@ def quantized_for_onnxruntime(
     Raises:
         TargetRefuses: The model cannot be prepared for Q/DQ.
     """
-    start = equalized(model, ranges, channels)
+    start = equalized(model, ranges, channels, sums=equalize_sums)
     proto, graph, ranges = start.proto, Graph(start.proto.graph), start.ranges
     levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
     noise = Noise(histograms, channels)

@@ -91,6 +91,7 @@ class OnnxRuntime(Target):
             recipe.histograms,
             recipe.moments,
             recipe.biases,
+            recipe.equalize_sums,
         )
 
     def load(self, artifact: Artifact, device: str) -> Session:
@@ -114,7 +115,7 @@ class OnnxRuntime(Target):
         """Return the model that :meth:`quantized` places pairs in."""
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, recipe.quantized_ranges, recipe.channels)
+        return equalized(model, recipe.quantized_ranges, recipe.channels, sums=recipe.equalize_sums)
 
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Return the factors of the equalization."""

@@ -57,6 +57,7 @@ def quantized_for_openvino(
     histograms: Mapping[str, Histogram] | None = None,
     moments: Mapping[str, Moments] | None = None,
     biases: Mapping[str, npt.NDArray[np.float64]] | None = None,
+    equalize_sums: bool = False,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for OpenVINO.
 
@@ -70,6 +71,7 @@ def quantized_for_openvino(
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
         moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
         biases: What to subtract from layers' biases; see ``Recipe``.
+        equalize_sums: True to equalize the channels of sums, too.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -77,7 +79,7 @@ def quantized_for_openvino(
     Raises:
         TargetRefuses: The model cannot be prepared for Q/DQ.
     """
-    start = equalized(model, ranges, channels)
+    start = equalized(model, ranges, channels, sums=equalize_sums)
     proto, graph, ranges = start.proto, Graph(start.proto.graph), start.ranges
     levels = SEVEN_BIT_LEVELS if seven_bit_weights else LEVELS
     unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}

@@ -150,7 +150,7 @@ class OpenVino(Target):
         """Return the model that :meth:`quantized` places pairs in."""
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, recipe.quantized_ranges, recipe.channels)
+        return equalized(model, recipe.quantized_ranges, recipe.channels, sums=recipe.equalize_sums)
 
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Return the factors of the equalization; none for NNCF's placement, whose SmoothQuant adds new tensors."""
@@ -226,6 +226,7 @@ def _own_qdq(model: ModelFile, recipe: Recipe, exclude: Mapping[str, str], seven
         recipe.histograms,
         recipe.moments,
         recipe.biases,
+        recipe.equalize_sums,
     )
 
 

@@ -190,13 +190,14 @@ class TensorRT(Target):
             recipe.histograms,
             recipe.moments,
             recipe.biases,
+            recipe.equalize_sums,
         )
 
     def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:
         """Return the model that :meth:`quantized` places pairs in."""
         from quantkit.transforms.equalized import equalized
 
-        return equalized(model, recipe.quantized_ranges, recipe.channels, symmetric=True)
+        return equalized(model, recipe.quantized_ranges, recipe.channels, symmetric=True, sums=recipe.equalize_sums)
 
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Return the factors of the equalization."""
