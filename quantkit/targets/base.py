@@ -193,6 +193,15 @@ class Target(Protocol):
         """Return artifacts that are ready to load. By default, these are the exported files."""
         return request.export([precision for precision in request.precisions if precision in self.precisions])
 
+    def reuse(self, folder: Path, earlier: Path) -> None:
+        """Copy what makes further artifacts of a similar model faster to prepare; by default, there is nothing.
+
+        Args:
+            folder: The target's folder of the artifacts to come.
+            earlier: That of earlier ones.
+        """
+        return None
+
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:
         """Open an exported INT8 artifact to read tensors of the user's model, rounded as the artifact rounds them.
 

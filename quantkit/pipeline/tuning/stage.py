@@ -39,6 +39,8 @@ DEFAULT_SQNR = 30.0
 DEFAULT_BUDGET = 20 * 60.0  # seconds
 SHORTLIST, SHARE_ALONE = 8, 0.5  # parts measured alone, by gain and by gain for their time; the share of the time
 ALONE, REFUSALS = 8, 6  # parts added one by one before larger steps; refusals in a row that end the search
+FLOATS = "layers in floating point"
+SLOWER = 1.0
 WORTH = 1.15  # an INT8 that is not so many times faster than FP16 is hardly worth it
 
 
@@ -98,11 +100,11 @@ def search(config: Config, recipe: Recipe, request: TuneRequest, folder: Path, p
         "equalized sums": state.channels,
         "ranges": state.ranges,
         "biases": state.biases,
-        "layers in floating point": state.floats,
+        FLOATS: state.floats,
     }
     for title, stage in stages.items():
-        if state.done:
-            break
+        if state.done or (state.accurate and title != FLOATS):  # only layers in floating point make it faster
+            continue
         if state.time_left < 0:
             state.notes.append(f"There was no time left for {title}: give a larger --budget.")
             continue
@@ -161,8 +163,23 @@ class _Search:
         return self.steps[self.chosen].figures
 
     @property
-    def done(self) -> bool:
+    def accurate(self) -> bool:
+        """True if the goal is met."""
         return self.judge.meets(self.figures)
+
+    @property
+    def done(self) -> bool:
+        """True if the goal is met, and INT8 is worth it beside FP16."""
+        return self.accurate and self._over_half() >= WORTH
+
+    def _over_half(self) -> float:
+        """Return how many times faster than FP16 INT8 is; a large number if that is not known."""
+        half, own = self.half, self.figures
+        if half is None or half.latency_ms is None or own.latency_ms is None:
+            return math.inf
+        if half.slowdown is not None and own.slowdown is not None:  # both beside the same INT8, in turns
+            return (1 + half.slowdown.value) / (1 + own.slowdown.value)
+        return half.latency_ms / own.latency_ms
 
     def set_goal(self, goal: Goal | None, task: Task, opened: OpenedData) -> None:
         """Take the goal, or one that can be measured in its place."""
@@ -323,7 +340,7 @@ class _Search:
     def result(self, opened: OpenedData, held_out: int, seed: int, seconds: float) -> Result:
         """Return what was found."""
         bench, figures = self.bench, self.figures
-        met = self.done if self.judge.goal.kind != "speed" else self.judge.fast_enough(figures)
+        met = self.accurate if self.judge.goal.kind != "speed" else self.judge.fast_enough(figures)
         tuning = Tuning(
             run=str(self.own.calibration.folder or ""),
             target=bench.target.name,
@@ -356,14 +373,11 @@ class _Search:
 
     def _against_half(self) -> Iterator[str]:
         """Say what the result is beside FP16."""
-        half, own = self.half, self.figures
-        if half is None or half.latency_ms is None or own.latency_ms is None:
-            return
-        faster = half.latency_ms / own.latency_ms
-        if faster < 1.02:
-            yield f"FP16 is as fast ({faster:.2f}x) and as accurate: INT8 is not worth it on {self.bench.target.name}."
+        faster = self._over_half()
+        if faster < SLOWER:
+            yield f"FP16 is faster than all INT8 that was tried ({faster:.2f}x), and as accurate: INT8 is not worth it."
         elif faster < WORTH:
-            yield f"The result is {faster:.2f}x as fast as FP16, and no INT8 that was tried is {WORTH}x."
+            yield f"The result is {faster:.2f}x as fast as FP16; no INT8 that was tried is {WORTH}x as fast."
 
 
 def _noise(figures: Measured) -> float:

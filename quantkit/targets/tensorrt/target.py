@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from quantkit.core.artifact import Artifact
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
-from quantkit.core.files import write_text
+from quantkit.core.files import make_folder, write_text
 from quantkit.core.layers import Layers
 from quantkit.core.ranges import TensorRange
 from quantkit.core.recipe import Recipe
@@ -119,6 +120,15 @@ class TensorRT(Target):
         write_text(folder / RANGES_FILE, ranges_text(amax))
         notes += _lacking(model, recipe)
         return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes, layers=layers)
+
+    def reuse(self, folder: Path, earlier: Path) -> None:
+        """Copy the timing cache, with which an engine of a similar model is built in a fraction of the time."""
+        from quantkit.targets.tensorrt.engine.build import ENGINES, TIMING_CACHE
+
+        cache = earlier / ENGINES / TIMING_CACHE
+        if cache.is_file():
+            make_folder(folder / ENGINES)
+            shutil.copyfile(cache, folder / ENGINES / TIMING_CACHE)
 
     def engines(self, request: PrepareRequest) -> list[Engine]:
         """Build ``engines/<precision>[-<mode>]/`` for each precision, or reuse engines that are still valid."""
