@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantkit.api import AnyPath
+from quantkit.arguments import AnyPath
 from quantkit.config import load_config
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
