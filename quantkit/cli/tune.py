@@ -125,7 +125,7 @@ def print_tuning(found: Tuning) -> None:
     from quantkit.reports.content.tuning import columns, outcome
 
     heads, rows = columns(found)
-    print_table(heads, rows, left=2)
+    print_table(heads, rows, left=3)
     stdout.print(outcome(found), markup=False)
     for note in found.notes:
         stdout.print(note, markup=False)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from quantkit.core.tuning import Measured, TuneStep, Tuning
+from quantkit.core.tuning import Measured, Tuning
 
 NONE = "–"
+BESIDE = ("default", "fp16")  # the stages that are no steps: where tuning starts, and what it is held against
 
 
 def columns(found: Tuning) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and the rows of a table of all steps."""
+    """Return the heads and the rows of a table of all steps; the first three columns are text."""
     labelled = any(step.figures.drop is not None for step in found.steps)
     answers = any(step.figures.agreement is not None for step in found.steps)
     timed = any(step.figures.latency_ms is not None for step in found.steps)
-    heads = ["step", "taken", "SQNR, dB", "bought, dB"]
+    heads = ["#", "step", "taken", "SQNR, dB", "bought, dB"]
     heads += ["drop, points"] if labelled else []
     heads += ["agree, %"] if answers else []
     heads += ["p50, ms", "slower, % [95 %]"] if timed else []
     rows, before = [], None
     for number, step in enumerate(found.steps):
         own = step.figures
-        row = [step.title, _taken(found, number, step), _sqnr(own), _bought(before, own)]
+        row = [str(number + 1), step.title, taken(found, number), _sqnr(own), _bought(before, own)]
         row += [NONE if own.drop is None else f"{100 * own.drop:.2f}"] if labelled else []
         row += [NONE if own.agreement is None else f"{100 * own.agreement:.1f}"] if answers else []
-        row += [NONE if own.latency_ms is None else f"{own.latency_ms:.4g}", _slower(own)] if timed else []
+        row += [NONE if own.latency_ms is None else f"{own.latency_ms:.4g}", slower(own)] if timed else []
         rows.append(row)
         if step.accepted:
             before = own
@@ -44,10 +45,12 @@ def outcome(found: Tuning) -> str:
     return f"{reached} ({found.goal.text}): {bought}.{left}"
 
 
-def _taken(found: Tuning, number: int, step: TuneStep) -> str:
+def taken(found: Tuning, number: int) -> str:
+    """Return what became of a step, by its index, in a word."""
+    step = found.steps[number]
     if number == found.chosen:
         return "result"
-    if step.stage in ("default", "fp16"):
+    if step.stage in BESIDE:
         return "start" if step.stage == "default" else "to compare"
     return "yes" if step.accepted else "no"
 
@@ -62,10 +65,11 @@ def _bought(before: Measured | None, own: Measured) -> str:
     return f"{own.sqnr_db - before.sqnr_db:+.2f}"
 
 
-def _slower(own: Measured) -> str:
+def slower(own: Measured) -> str:
+    """Return by how many percent figures are slower than the start, with the 95 % interval."""
     if own.slowdown is None:
         return NONE
     if own.slowdown.low is None or own.slowdown.high is None:
         return f"{100 * own.slowdown.value:+.1f}"
     low, high = 100 * own.slowdown.low, 100 * own.slowdown.high
-    return f"{100 * own.slowdown.value:+.1f} [{low:+.1f}–{high:+.1f}]"
+    return f"{100 * own.slowdown.value:+.1f} [{low:+.1f} to {high:+.1f}]"
