@@ -104,7 +104,7 @@ def _axes(axes: Any, placed: Sequence[Spot], axis: Axis, timed: bool, narrow: bo
     unit = "x" if timed else ""
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{unit}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", wording.MINUS)))
-    words = "Latency, INT8 as it was = 1x  (← faster)" if timed else "Step"
+    words = "Latency, default INT8 = 1x  (← faster)" if timed else "Step"
     axes.set_xlabel(words, color=STAND_INS.ink)
     axes.set_ylabel(f"{axis.title}  {'(better →)' if axis.higher else '(← better)'}", color=STAND_INS.ink)
     decorate(axes, STAND_INS)

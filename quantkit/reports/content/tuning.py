@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from quantkit.core.tuning import Measured, Tuning
+from quantkit.reports.wording import DASH, MINUS, percent, signed
 
-NONE = "–"
 BESIDE = ("default", "fp16")  # the stages that are no steps: where tuning starts, and what it is held against
 
 
@@ -21,28 +21,29 @@ def columns(found: Tuning) -> tuple[list[str], list[list[str]]]:
     for number, step in enumerate(found.steps):
         own = step.figures
         row = [str(number + 1), step.title, taken(found, number), _sqnr(own), _bought(before, own)]
-        row += [NONE if own.drop is None else f"{100 * own.drop:.2f}"] if labelled else []
-        row += [NONE if own.agreement is None else f"{100 * own.agreement:.1f}"] if answers else []
-        row += [NONE if own.latency_ms is None else f"{own.latency_ms:.4g}", slower(own)] if timed else []
+        row += [DASH if own.drop is None else f"{100 * own.drop:.2f}"] if labelled else []
+        row += [DASH if own.agreement is None else f"{100 * own.agreement:.1f}"] if answers else []
+        row += [DASH if own.latency_ms is None else f"{own.latency_ms:.4g}", slower(own)] if timed else []
         rows.append(row)
         if step.accepted:
             before = own
-    return heads, rows
+    return heads, [[*row[:3], *(cell.replace("-", MINUS) for cell in row[3:])] for row in rows]
 
 
 def outcome(found: Tuning) -> str:
     """Return what came out, in a sentence or two."""
     own, result = next(step for step in found.steps if step.stage == "default").figures, found.result.figures
-    bought = ""
-    if own.sqnr_db is not None and result.sqnr_db is not None:
-        bought = f"{own.sqnr_db:.1f} → {result.sqnr_db:.1f} dB"
+    bought = [f"SQNR {_sqnr(own)} → {_sqnr(result)}{'' if result.sqnr_db is None else ' dB'}"]
     if own.drop is not None and result.drop is not None:
-        bought += f", drop {100 * own.drop:.2f} → {100 * result.drop:.2f} points"
+        drops = (signed(100 * figures.drop, 2) for figures in (own, result) if figures.drop is not None)
+        bought.append(f"drop {' → '.join(drops)} points")
+    elif own.agreement is not None and result.agreement is not None:
+        bought.append(f"agreement {percent(own.agreement)} → {percent(result.agreement)}")
     if result.slowdown is not None and result.slowdown.low is not None:
-        bought += f", {100 * result.slowdown.value:+.1f} % latency"
+        bought.append(f"{signed(100 * result.slowdown.value, 1, plus=True)} % latency")
     reached = "The goal is met" if found.met else f"The goal is not met, because {found.obstacle}"
     left = f" {found.result.floating} of the layers stay in floating point." if found.result.floating else ""
-    return f"{reached} ({found.goal.text}): {bought}.{left}"
+    return f"{reached} ({found.goal.text}): {', '.join(bought)}.{left}"
 
 
 def taken(found: Tuning, number: int) -> str:
@@ -61,14 +62,14 @@ def _sqnr(own: Measured) -> str:
 
 def _bought(before: Measured | None, own: Measured) -> str:
     if before is None or before.sqnr_db is None or own.sqnr_db is None:
-        return NONE
+        return DASH
     return f"{own.sqnr_db - before.sqnr_db:+.2f}"
 
 
 def slower(own: Measured) -> str:
     """Return by how many percent figures are slower than the start, with the 95 % interval."""
     if own.slowdown is None:
-        return NONE
+        return DASH
     if own.slowdown.low is None or own.slowdown.high is None:
         return f"{100 * own.slowdown.value:+.1f}"
     low, high = 100 * own.slowdown.low, 100 * own.slowdown.high

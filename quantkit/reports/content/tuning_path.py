@@ -146,7 +146,7 @@ def _role(found: Tuning, number: int) -> Role:
 
 def _name(step: TuneStep) -> str:
     if step.stage in BESIDE:
-        return "INT8 as it was" if step.stage == "default" else "FP16"
+        return "default INT8" if step.stage == "default" else "FP16"
     if not step.title.endswith(IN_FLOAT):
         return step.stage
     title = step.title.removesuffix(IN_FLOAT)
@@ -163,5 +163,5 @@ def _facts(found: Tuning, number: int) -> tuple[str, ...]:
     if own.agreement is not None:
         lines.append(f"Agreement {wording.percent(own.agreement)}")
     if own.slowdown is not None and own.slowdown.low is not None:
-        lines.append(f"{slower(own)} % slower than INT8 as it was")
+        lines.append(f"{slower(own)} % slower than the default INT8")
     return tuple(" ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in lines)
