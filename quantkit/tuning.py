@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quantkit.arguments import AnyPath, Settings, path_of, preprocessing_of, recipe_of
-from quantkit.config import parse_config
+from quantkit.config import Config, parse_config
 from quantkit.core.calibration import Calibration
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import Preprocess
@@ -15,7 +15,7 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.sensitivity import SENSITIVITY_SAMPLES, Sensitivity
 from quantkit.core.tuning import Tuning
-from quantkit.pipeline.run_files import save_sensitivity
+from quantkit.pipeline.run_files import run_config, save_sensitivity
 from quantkit.pipeline.sensitivity.stage import sensitivity as run_sensitivity
 from quantkit.pipeline.tuning.run import request_of
 from quantkit.pipeline.tuning.run import tune as run_tuning
@@ -164,16 +164,20 @@ def tune(
     recipe = recipe_of(calibration)
     if isinstance(data, Iterator):  # it could be read only once
         data = list(data)
+    made, as_made = _made_with(recipe.calibration), preprocess is None and recipe.calibration.folder is not None
     config = parse_config(
         {
+            **made.model_dump(include={"model", "calibrate", "export", "build", "report", "gate"}),
             "data": {
+                "calibration": made.data.calibration,
+                "samples": made.data.samples,
                 "evaluation": path_of(data),
                 "eval_samples": samples,
                 "classes": None if classes is None else list(classes),
                 "labels": None if labels is None else normalized(Path(labels)),
                 "seed": recipe.calibration.seed if seed is None else seed,
             },
-            "preprocess": preprocessing_of(preprocess, recipe),
+            "preprocess": made.preprocess if as_made else preprocessing_of(preprocess, recipe),
             "task": {"name": task, "output": task_output, "axis": task_axis, "threshold": threshold},
             "compare": {"batch_sizes": [batch_size], "device": device},
             "tune": {
@@ -192,4 +196,14 @@ def tune(
     )
     assert config.tune is not None
     request = request_of(config.tune, None if path_of(data) is not None else data)
+    config = config.model_copy(update={"tune": None})  # of this call, and not of the run that it makes
     return run_tuning(config, recipe, request, None if output is None else Path(output), progress, fresh)
+
+
+def _made_with(calibration: Calibration) -> Config:
+    """The settings that a calibration was made with, which those of its tuned run continue."""
+    if calibration.folder is not None:
+        return run_config(calibration.folder)
+    own = {"method": calibration.method, "batch_size": calibration.batch_size, "exclude": list(calibration.exclude)}
+    model = {"path": calibration.model.path, "batch_axis": calibration.model.batch_axis}
+    return parse_config({"model": model, "calibrate": own}, "the calibration")
