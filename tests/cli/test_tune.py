@@ -17,6 +17,7 @@ import onnx
 import pytest
 
 import quantkit as qk
+from quantkit.gates.recommendation_words import tune_command
 from quantkit.pipeline.run_files import save_calibration
 from quantkit.pipeline.tuning.result import load_tuning
 from quantkit.reports.content.commands import reproduce
@@ -225,6 +226,17 @@ def test_biases_that_are_all_that_was_tuned_go_too(invoked: Quantkit, own: Path)
     found = qk.load_calibration(own)
     assert (found.method, found.tuned, found.biases) == ("mse-robust", None, {})
     assert not (own / "biases.npz").exists()
+
+
+def test_what_a_recommendation_names_is_a_command_that_works(invoked: Quantkit, run: Path, calibrated: Path) -> None:
+    compared = ("--target", "onnxruntime", "--precision", "int8", "--rounds", 2)
+    assert invoked("compare", run, "--data", calibrated / "imgs", *compared).returncode == 0
+    comparison = qk.load_comparison(run)
+    command = shlex.split(tune_command(comparison.rows[-1], comparison).strip("`"))
+    assert command[:3] == ["quantkit", "tune", str(run)]
+    done = invoked(*command[1:], "--min-sqnr", 20)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run.with_name("run-tuned") / "tune.json").read_text())["target"] == "onnxruntime"
 
 
 def test_a_damaged_record_is_a_warning(invoked: Quantkit, own: Path) -> None:
