@@ -276,3 +276,13 @@ def test_run_tunes_where_the_configuration_says_so(
     judged = Path("out/tuned") if target == "onnxruntime" else Path("out")
     assert Path(document["run"]) == judged
     assert (tmp_path / judged / "gate.json").is_file()
+
+
+def test_the_folders_configuration_says_what_to_tune_for(
+    invoked: Quantkit, run: Path, calibrated: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "quantkit.toml").write_text('[tune]\ntarget = "tensorrt"\nmin_sqnr = 250\nbudget = "0.001s"\n')
+    command = ("tune", run, "--data", calibrated / "imgs")
+    assert json.loads(invoked(*command, "--json").stdout)["goal"]["bound"] == 250
+    again = json.loads(invoked(*command, "--min-agreement", "50", "--json").stdout)  # replaces that of the file
+    assert (again["goal"]["kind"], again["goal"]["bound"], again["target"]) == ("agreement", 0.5, "tensorrt")
