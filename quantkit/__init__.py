@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quantkit.version import __version__
 
 if TYPE_CHECKING:
-    from quantkit.api import build, calibrate, compare, export, merge, run, sensitivity
+    from quantkit.api import build, calibrate, compare, export, merge, run
     from quantkit.core.artifact import Artifact
     from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from quantkit.core.recipe import Recipe
     from quantkit.core.sensitivity import LayerSensitivity, Loss, Sensitivity
     from quantkit.core.statistics.histogram import Histogram
+    from quantkit.core.tuning import Goal, Measured, TuneStep, Tuning
     from quantkit.gates import GateResult, Rule
     from quantkit.interchange import convert, lint
     from quantkit.results import gate, load_calibration, load_comparison, report, show
+    from quantkit.tuning import sensitivity, tune
 
 _HOMES = {
     "quantkit.api": (
@@ -45,7 +47,6 @@ _HOMES = {
         "export",
         "merge",
         "run",
-        "sensitivity",
     ),
     "quantkit.interchange": (
         "convert",
@@ -57,6 +58,10 @@ _HOMES = {
         "load_comparison",
         "report",
         "show",
+    ),
+    "quantkit.tuning": (
+        "sensitivity",
+        "tune",
     ),
     "quantkit.core.artifact": ("Artifact",),
     "quantkit.core.calibration": ("Calibration",),
@@ -86,6 +91,12 @@ _HOMES = {
         "Sensitivity",
     ),
     "quantkit.core.statistics.histogram": ("Histogram",),
+    "quantkit.core.tuning": (
+        "Goal",
+        "Measured",
+        "TuneStep",
+        "Tuning",
+    ),
     "quantkit.gates": (
         "GateResult",
         "Rule",
@@ -105,9 +116,11 @@ __all__ = [
     "Comparison",
     "GateFailed",
     "GateResult",
+    "Goal",
     "Histogram",
     "LayerSensitivity",
     "Loss",
+    "Measured",
     "Metric",
     "NothingEvaluated",
     "Preparation",
@@ -118,6 +131,8 @@ __all__ = [
     "Sensitivity",
     "TargetRefuses",
     "TensorRange",
+    "TuneStep",
+    "Tuning",
     "__version__",
     "build",
     "calibrate",
@@ -133,6 +148,7 @@ __all__ = [
     "run",
     "sensitivity",
     "show",
+    "tune",
 ]
 
 

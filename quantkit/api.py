@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from quantkit.arguments import AnyPath, Metric, Names, Settings, path_of, preprocessing_of, recipe_of, several
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE
 from quantkit.config import DEFAULT_METHOD, DEFAULT_SAMPLES, Config, load_config, parse_config
 from quantkit.core.artifact import PRECISIONS, Artifact
@@ -15,11 +16,10 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
-from quantkit.core.preprocess import DEFAULT_PRESET, Preparation, Preprocess, preset
+from quantkit.core.preprocess import DEFAULT_PRESET, Preprocess, preset
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
-from quantkit.core.sensitivity import SENSITIVITY_SAMPLES, Sensitivity
 from quantkit.measure.latency import ROUNDS, SECONDS
 from quantkit.pipeline import run_files
 from quantkit.pipeline.build import EngineRequest, build_engines
@@ -30,21 +30,12 @@ from quantkit.pipeline.comparison.stage import compare as run_comparison
 from quantkit.pipeline.export import export as run_export
 from quantkit.pipeline.run import Outcome, run_all
 from quantkit.pipeline.run_directory import ARTIFACTS
-from quantkit.pipeline.sensitivity.stage import sensitivity as run_sensitivity
 from quantkit.pipeline.writing import writing_artifacts, writing_results
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.base import Engine
 from quantkit.targets.openvino import OpenVinoSettings
 from quantkit.targets.tensorrt import DEFAULT_VERSION, TensorRTSettings
 from quantkit.tasks import AUTO
-
-AnyPath = str | PathLike[str]
-Names = str | Sequence[str]
-"""One name, or several."""
-Metric = str | Callable[[list[Any], list[Any]], Any]
-"""A metric of your own: ``file.py:function``, ``package.module:function``, or the function itself."""
-Settings = Mapping[str, Mapping[str, Any]]
-"""Keys and values by target."""
 
 
 def calibrate(
@@ -101,7 +92,7 @@ def calibrate(
                 "path": normalized(Path(model)),
                 "batch_axis": dict(batch_axis) if isinstance(batch_axis, Mapping) else batch_axis,
             },
-            "data": {"calibration": _path_of(data), "samples": samples, "seed": seed},
+            "data": {"calibration": path_of(data), "samples": samples, "seed": seed},
             "preprocess": preset(preprocess) if isinstance(preprocess, str) else preprocess,
             "calibrate": {
                 "method": method,
@@ -109,13 +100,13 @@ def calibrate(
                 "batch_size": batch_size,
                 "tensors": tensors,
                 "rounding": rounding,
-                "exclude": _several(exclude),
+                "exclude": several(exclude),
             },
         },
         "the arguments of calibrate()",
     )
     folder = None if output is None else Path(output)
-    given = None if _path_of(data) is not None else data
+    given = None if path_of(data) is not None else data
     return run_calibration(config, folder, in_memory=folder is None, fresh=fresh, progress=progress, data=given)
 
 
@@ -171,11 +162,11 @@ def export(
     if target is None:
         targets = [t for t in all_targets(own).values() if t.can_export()]
     else:
-        targets = targets_named(_several(target), own)
-    recipe = _recipe_of(calibration)
+        targets = targets_named(several(target), own)
+    recipe = recipe_of(calibration)
     artifacts = _artifacts_of(recipe, output)
     with writing_artifacts(recipe.calibration, artifacts):
-        return run_export(recipe, targets, _several(precisions), artifacts)
+        return run_export(recipe, targets, several(precisions), artifacts)
 
 
 def build(
@@ -220,13 +211,13 @@ def build(
     """
     given = {
         "mode": mode,
-        "shapes": _several(shapes),
+        "shapes": several(shapes),
         "workspace_mb": workspace_mb,
         "optimization_level": optimization_level,
     }
     config = parse_config({"build": given, "targets": settings or {}}, "the arguments of build()")
-    recipe = _recipe_of(calibration)
-    wanted = EngineRequest(target, _several(precisions), () if shapes else batch_sizes, device, fresh)
+    recipe = recipe_of(calibration)
+    wanted = EngineRequest(target, several(precisions), () if shapes else batch_sizes, device, fresh)
     artifacts = _artifacts_of(recipe, output)
     with writing_artifacts(recipe.calibration, artifacts):
         return build_engines(config, recipe, artifacts, wanted, progress)
@@ -294,20 +285,17 @@ def compare(
         BackendMissing: A target that was asked for does not work here.
         NothingEvaluated: No sample could be read.
     """
-    recipe, own = _recipe_of(calibration), [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
-    chosen = recipe.preprocess if preprocess is None else preprocess
-    if isinstance(chosen, Preparation):  # of samples that are no images: the data set's own affair
-        chosen = DEFAULT_PRESET
+    recipe, own = recipe_of(calibration), [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
     config = parse_config(
         {
             "data": {
-                "evaluation": _path_of(data),
+                "evaluation": path_of(data),
                 "eval_samples": samples,
                 "classes": None if classes is None else list(classes),
                 "labels": None if labels is None else normalized(Path(labels)),
                 "seed": recipe.calibration.seed,
             },
-            "preprocess": preset(chosen) if isinstance(chosen, str) else chosen,
+            "preprocess": preprocessing_of(preprocess, recipe),
             "task": {
                 "name": task,
                 "output": task_output,
@@ -316,12 +304,12 @@ def compare(
                 "metrics": [metric for metric in own if isinstance(metric, str)],
             },
             "compare": {
-                "targets": _several(targets),
-                "precisions": _several(precisions),
+                "targets": several(targets),
+                "precisions": several(precisions),
                 "batch_sizes": list(batch_sizes),
                 "rounds": rounds,
                 "seconds": seconds,
-                "methods": _several(methods),
+                "methods": several(methods),
                 "device": device,
             },
             "openvino": openvino or OpenVinoSettings(),
@@ -330,7 +318,7 @@ def compare(
         "the arguments of compare()",
     )
     given = FromPython(
-        data=None if _path_of(data) is not None else data,
+        data=None if path_of(data) is not None else data,
         metrics=[metric for metric in own if not isinstance(metric, str)],
     )
     folder = recipe.calibration.folder
@@ -342,75 +330,6 @@ def compare(
         return run_comparison(config, recipe, Path(temporary), progress, given)
 
 
-def sensitivity(
-    calibration: Calibration | Recipe,
-    data: AnyPath | Iterable[Any] | None = None,
-    *,
-    target: str | None = None,
-    samples: int = SENSITIVITY_SAMPLES,
-    task: str = AUTO,
-    task_output: str | None = None,
-    task_axis: int | None = None,
-    threshold: float | None = None,
-    preprocess: str | Preprocess | None = None,
-    classes: Sequence[str] | None = None,
-    labels: AnyPath | None = None,
-    settings: Settings | None = None,
-    progress: Progress = silent,
-) -> Sensitivity:
-    """Measure what each layer's rounding costs: when it alone is quantized, and when all but it are.
-
-    A calibration that lies in a run directory gets ``sensitivity.json`` there; what is measured of a changed recipe
-    stays in memory.
-
-    Args:
-        calibration: The ranges, or a :class:`Recipe`.
-        data: Samples to measure on, in any form that :func:`calibrate` takes; None takes those of the calibration.
-        target: The target whose INT8 is simulated; None takes OpenVINO if it is installed, else ONNX Runtime.
-        samples: How many are used at most, by a seeded choice.
-        task: "classification", "none" (fidelity alone), an installed one, or "auto".
-        task_output: The output that holds class scores; None leaves it to the model.
-        task_axis: Its axis along which the classes lie.
-        threshold: The score above which an answer is yes, for scores of yes or no.
-        preprocess: A preset's name, or what is done to images; None means what the calibration did.
-        classes: Names of the outputs, in order; None means the class folders, sorted.
-        labels: A CSV of file,class for a flat folder.
-        settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
-        progress: Told how far it is; silent by default.
-
-    Returns:
-        The quantized layers, the one that loses most by itself first.
-
-    Raises:
-        BadInput: The data or a setting is wrong, or the target has nothing to simulate (TargetRefuses).
-        BackendMissing: The target's library is not installed.
-        NothingEvaluated: No sample could be read.
-    """
-    recipe = _recipe_of(calibration)
-    chosen = recipe.preprocess if preprocess is None else preprocess
-    if isinstance(chosen, Preparation):  # of samples that are no images: the data set's own affair
-        chosen = DEFAULT_PRESET
-    config = parse_config(
-        {
-            "data": {
-                "classes": None if classes is None else list(classes),
-                "labels": None if labels is None else normalized(Path(labels)),
-                "seed": recipe.calibration.seed,
-            },
-            "preprocess": preset(chosen) if isinstance(chosen, str) else chosen,
-            "task": {"name": task, "output": task_output, "axis": task_axis, "threshold": threshold},
-            "targets": settings or {},
-        },
-        "the arguments of sensitivity()",
-    )
-    given = _path_of(data) or data
-    if recipe.calibration.folder is None or recipe.changes:
-        return run_sensitivity(config, recipe, target, given, samples, progress)
-    with writing_results(recipe.calibration):
-        found = run_sensitivity(config, recipe, target, given, samples, progress)
-        return run_files.save_sensitivity(found, recipe.calibration.folder)
-
-
 def run(
     config: AnyPath | Config,
     *,
@@ -419,7 +338,7 @@ def run(
     fresh: bool = False,
     progress: Progress = silent,
 ) -> Outcome:
-    """Do all of it: calibrate, export, compare, report, gate.
+    """Do all of it: calibrate, export, compare, tune if there is a ``[tune]``, report, gate.
 
     Args:
         config: A ``quantkit.toml``, or a ``pyproject.toml`` with ``[tool.quantkit]``.
@@ -440,19 +359,6 @@ def run(
     if baseline is not None and not isinstance(baseline, Comparison):
         baseline = run_files.load_comparison(Path(baseline))
     return run_all(settings, None if output is None else Path(output), fresh, progress, baseline)
-
-
-def _several(names: Names) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
-
-
-def _path_of(data: Any) -> Path | None:
-    """A path as the absolute one; None for samples of Python's own."""
-    return normalized(Path(data)) if isinstance(data, (str, PathLike)) else None
-
-
-def _recipe_of(calibration: Calibration | Recipe) -> Recipe:
-    return calibration if isinstance(calibration, Recipe) else Recipe.of(calibration)
 
 
 def _artifacts_of(recipe: Recipe, output: AnyPath | None) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantkit.api import AnyPath
+from quantkit.arguments import AnyPath
 from quantkit.pipeline.conversion.stage import Conversion
 from quantkit.pipeline.conversion.stage import convert as run_conversion
 from quantkit.targets.tensorrt.lint import lint_file

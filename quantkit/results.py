@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantkit.api import AnyPath
+from quantkit.arguments import AnyPath
 from quantkit.config import load_config
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
@@ -16,11 +16,12 @@ from quantkit.core.errors import NothingEvaluated
 from quantkit.core.files import write_text
 from quantkit.core.overwriting import HTML_MARK, check_overwrite
 from quantkit.core.sensitivity import Sensitivity
+from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
 from quantkit.pipeline import run_files
 from quantkit.pipeline.artifact_record import read_artifacts
-from quantkit.pipeline.report import own_gate, own_sensitivity
+from quantkit.pipeline.report import own_gate, own_sensitivity, own_tuning
 from quantkit.pipeline.run_directory import ARTIFACTS, is_run
 from quantkit.pipeline.run_files import run_config
 
@@ -50,8 +51,8 @@ def report(
     from quantkit.reports.html import html_report
 
     check_overwrite(Path(path), HTML_MARK, force)
-    calibration, judged, thumbnails, artifacts, found = _run_of(comparison, calibration)
-    write_text(Path(path), html_report(calibration, comparison, judged, thumbnails, artifacts, found))
+    calibration, judged, thumbnails, artifacts, found, tuning = _run_of(comparison, calibration)
+    write_text(Path(path), html_report(calibration, comparison, judged, thumbnails, artifacts, found, tuning))
     return Path(path)
 
 
@@ -67,21 +68,22 @@ def show(
     from quantkit.reports.markdown import markdown_summary
     from quantkit.reports.notebook import NotebookView
 
-    calibration, judged, allowed, artifacts, found = _run_of(comparison, calibration)
-    page = html_report(calibration, comparison, judged, allowed if thumbnails is None else thumbnails, artifacts, found)
-    return NotebookView(page, markdown_summary(comparison, judged, calibration, found))
+    calibration, judged, allowed, artifacts, found, tuning = _run_of(comparison, calibration)
+    shown = allowed if thumbnails is None else thumbnails
+    page = html_report(calibration, comparison, judged, shown, artifacts, found, tuning)
+    return NotebookView(page, markdown_summary(comparison, judged, calibration, found, tuning))
 
 
 def _run_of(
     comparison: Comparison, calibration: Calibration | None
-) -> tuple[Calibration | None, GateResult | None, bool, list[Artifact], Sensitivity | None]:
-    """Calibration, gate, whether to show thumbnails, artifacts and sensitivity of the run that a comparison lies in.
+) -> tuple[Calibration | None, GateResult | None, bool, list[Artifact], Sensitivity | None, Tuning | None]:
+    """What the report shows of the run that a comparison lies in; thumbnails are the third of these.
 
     A ``calibration`` that is given stands in for the run's.
     """
     folder = comparison.folder
     if folder is None or not is_run(folder):
-        return calibration, None, True, [], None
+        return calibration, None, True, [], None, None
     calibration = calibration or run_files.load_calibration(folder)
     return (
         calibration,
@@ -89,6 +91,7 @@ def _run_of(
         run_config(folder).report.thumbnails,
         read_artifacts(folder / ARTIFACTS),
         own_sensitivity(folder, calibration),
+        own_tuning(folder, calibration),
     )
 
 

@@ -70,6 +70,8 @@ def comparison_config(file: Path | None, run: Config) -> Config:
         values = {key: getattr(given, key) for key in keys or type(given).model_fields if key in given.model_fields_set}
         if values:
             run = run.with_values(table, source=f"this folder's {CONFIG_FILE}", **values)
+    if here.tune is not None:  # as a whole: of two goals, none would count
+        run = run.model_copy(update={"tune": here.tune})
     return with_environment(run)
 
 

@@ -73,7 +73,8 @@ def tune(
 ) -> None:
     """Make INT8 accurate enough: other ranges, corrected biases, and layers in floating point where they buy most.
 
-    Every step is measured on the target, and taken only if it is better. The result is a run of its own.
+    Every step is measured on the target, and taken only if it is better. The result is a run of its own, whether or not
+    it meets the goal: exit 0 it does, 1 it does not.
     """
     from quantkit.cli.console import configure, log, print_json
     from quantkit.cli.settings import absolute, comparison_config, with_preprocess
@@ -114,9 +115,10 @@ def tune(
     found = run_tuning(settings, recipe, request_of(own), absolute(output), progress, fresh)
     if as_json:
         print_json(found.model_dump(mode="json") | {"folder": str(found.folder)})
-        return
-    print_tuning(found)
-    log.info("Run: %s; report: %s", found.folder, (found.folder or Path()) / REPORT_FILE)
+    else:
+        print_tuning(found)
+        log.info("Run: %s; report: %s", found.folder, (found.folder or Path()) / REPORT_FILE)
+    raise typer.Exit(0 if found.met else 1)
 
 
 def print_tuning(found: Tuning) -> None:
@@ -125,7 +127,7 @@ def print_tuning(found: Tuning) -> None:
     from quantkit.reports.content.tuning import columns, outcome
 
     heads, rows = columns(found)
-    print_table(heads, rows, left=2)
+    print_table(heads, rows, left=3)
     stdout.print(outcome(found), markup=False)
     for note in found.notes:
         stdout.print(note, markup=False)

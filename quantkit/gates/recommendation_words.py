@@ -40,8 +40,8 @@ def sentence(choice: Choice, comparison: Comparison, with_file: bool = True) -> 
     if choice.outcome == "tune" and choice.loss is not None:
         return (
             f"{ship}. {own} is {row.latency_ms.p50 / int8.latency_ms.p50:.2f}x as fast, but "
-            f"{choice.loss.of(it)}: {tune_command(comparison)} could leave the most harmful "
-            "layers in floating point."
+            f"{choice.loss.of(it)}: {tune_command(int8, comparison)} could win it back, "
+            "with the most harmful layers in floating point if need be."
         )
     if choice.loss is not None:
         return f"{ship}. INT8 is not worth it here: {own} is no faster, and {choice.loss.of(it)}."
@@ -75,11 +75,12 @@ def recommendation_of(comparison: Comparison) -> Recommendation:
     return Recommendation(overall=told(found.overall), choices=tuple(told(choice) for choice in found.each))
 
 
-def tune_command(comparison: Comparison) -> str:
-    """Return the command that looks for layers to leave in floating point, in backquotes."""
+def tune_command(int8: Row, comparison: Comparison) -> str:
+    """Return the command that makes the INT8 of a row more accurate, in backquotes."""
     run = "RUN" if comparison.folder is None else shlex.quote(str(comparison.folder))
     data = shlex.quote(comparison.data) if Path(comparison.data).is_absolute() else "IMAGES"
-    return f"`quantkit tune {run} --data {data}`"
+    at = f" --batch-size {int8.batch}" if int8.batch != 1 else ""
+    return f"`quantkit tune {run} --data {data} --target {shlex.quote(int8.target)}{at}`"
 
 
 def file_of(row: Row, comparison: Comparison) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from quantkit.core.comparison import COMPARISON_FILE
 from quantkit.core.errors import BadRun
 from quantkit.core.files import make_folder
+from quantkit.core.tuning import TUNE_FILE
 from quantkit.pipeline.artifact_files import (
     ENGINE_FILES,
     ENGINE_RECORD,
@@ -29,7 +30,7 @@ from quantkit.pipeline.run_directory import ARTIFACT_FILE, ARTIFACTS
 
 METHODS = "methods"
 # The comparison last: as long as it lies in the run, the others belong to it.
-RESULTS = ("predictions.npz", "gate.json", "report.html", "summary.md", "junit.xml", COMPARISON_FILE)
+RESULTS = ("predictions.npz", TUNE_FILE, "gate.json", "report.html", "summary.md", "junit.xml", COMPARISON_FILE)
 log = logging.getLogger("quantkit")
 
 

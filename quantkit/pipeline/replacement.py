@@ -22,6 +22,8 @@ from quantkit.pipeline.manifest import MANIFEST_FILE
 from quantkit.pipeline.run_directory import PARTIAL
 from quantkit.pipeline.run_layout import NEXT
 
+# What not every calibration has: left behind, it would look like the new one's.
+OPTIONAL = ("biases.npz", "sample.npz")
 OUTDATED_FILE = "outdated.json"  # in NEXT: which artifacts are of the old calibration, and which files go
 log = logging.getLogger("quantkit")
 
@@ -46,7 +48,13 @@ def replacing(
         staging = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
         try:
             yield staging
-            note = {"precisions": list(outdated), "without_manifest": without_manifest, "kept_as": kept_as}
+            lacks = [name for name in OPTIONAL if not (staging / name).exists()]
+            note = {
+                "precisions": list(outdated),
+                "without_manifest": without_manifest,
+                "kept_as": kept_as,
+                "lacks": lacks,
+            }
             write_text(staging / OUTDATED_FILE, json.dumps(note))
             sync_folder(staging)
             if kept_as:
@@ -73,6 +81,7 @@ def complete_replacement(folder: Path) -> None:
         outdated = [precision for precision in PRECISIONS if precision in note["precisions"]]
         without_manifest = note["without_manifest"] is True
         kept_as = str(note.get("kept_as", ""))
+        lacks = [name for name in OPTIONAL if name in note.get("lacks", ())]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRun(f"{new} is damaged ({error}).", "Remove it; the former calibration is there.") from error
     if kept_as:
@@ -84,6 +93,8 @@ def complete_replacement(folder: Path) -> None:
         forget_methods(folder, outdated)
     if without_manifest:
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    for name in lacks:
+        (folder / name).unlink(missing_ok=True)
     for file in sorted(new.iterdir()):
         if file.name != OUTDATED_FILE:
             file.replace(folder / file.name)

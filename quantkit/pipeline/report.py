@@ -14,12 +14,14 @@ from quantkit.core.errors import BadConfig, BadInput, BadRun
 from quantkit.core.files import atomic_file, write_text
 from quantkit.core.recipe import Recipe
 from quantkit.core.sensitivity import Sensitivity
+from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.gates.document import GATE_FILE, gate_document, read_judged
 from quantkit.pipeline.artifact_record import read_artifacts
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import load_calibration, load_comparison, load_sensitivity, run_config
+from quantkit.pipeline.tuning.result import load_tuning
 
 log = logging.getLogger("quantkit")
 REPORT_FILE = "report.html"
@@ -61,9 +63,10 @@ def write_report(
         thumbnails = run_config(folder).report.thumbnails
     artifacts = read_artifacts(folder / ARTIFACTS)
     sensitivity = own_sensitivity(folder, calibration)
-    write_text(path, html_report(calibration, comparison, gate, thumbnails, artifacts, sensitivity))
+    tuning = own_tuning(folder, calibration)
+    write_text(path, html_report(calibration, comparison, gate, thumbnails, artifacts, sensitivity, tuning))
     if output is None:
-        write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration, sensitivity))
+        write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration, sensitivity, tuning))
     return path
 
 
@@ -118,6 +121,17 @@ def own_sensitivity(folder: Path, calibration: Calibration) -> Sensitivity | Non
         return load_sensitivity(folder, Recipe.of(calibration))
     except BadRun as error:
         log.warning("The report does not name the layers that cost the accuracy. %s", error)
+        return None
+
+
+def own_tuning(folder: Path, calibration: Calibration) -> Tuning | None:
+    """Return how this calibration was tuned; None, perhaps with a warning, if it was not, or if that is not known."""
+    if calibration.tuned is None:
+        return None
+    try:
+        return load_tuning(folder)
+    except BadRun as error:
+        log.warning("The report does not tell how the run was tuned. %s", error)
         return None
 
 

@@ -11,12 +11,14 @@ from quantkit.core.errors import BadConfig
 from quantkit.core.files import write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
+from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.graph.model_file import open_model
 from quantkit.pipeline.calibration.stage import calibrate
 from quantkit.pipeline.comparison.stage import compare, open_evaluation_data
 from quantkit.pipeline.export import export_all
+from quantkit.pipeline.keeping import is_compared
 from quantkit.pipeline.report import write_gate, write_report
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import load_calibration, load_comparison, save_comparison
@@ -29,11 +31,18 @@ TUNED_FOLDER = "tuned"  # in the run directory, the run that [tune] makes
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a complete run."""
+    """The result of a complete run; ``tuning`` is None if the configuration asks for none."""
 
     folder: Path
     comparison: Comparison
     gate: GateResult
+    tuning: Tuning | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The gate's exit code; 1 for a run that passes it, but misses the goal that it was tuned for."""
+        missed = self.tuning is not None and not self.tuning.met
+        return self.gate.exit_code or int(missed)
 
 
 def run_all(
@@ -78,14 +87,16 @@ def run_all(
         comparison = compare(config, recipe, folder / ARTIFACTS, progress)
         comparison = save_comparison(comparison, folder)
         write_report(folder)
+    tuned = None
     if wanted is not None:
         tuned = tune(config, recipe, wanted, folder / TUNED_FOLDER, progress, fresh)
         assert tuned.folder is not None
-        folder = tuned.folder
-        calibration, comparison = load_calibration(folder), load_comparison(folder)
+        if is_compared(tuned.folder):  # else its target does not run here, and the gate judges what was measured
+            folder = tuned.folder
+            calibration, comparison = load_calibration(folder), load_comparison(folder)
     with writing_results(calibration):
         result = apply_rules(comparison, config.gate, baseline)
         write_text(folder / JUNIT_FILE, junit_xml(result))
         write_gate(folder, comparison, result)
         write_report(folder, gate=result)
-    return Outcome(folder, comparison, result)
+    return Outcome(folder, comparison, result, tuned)

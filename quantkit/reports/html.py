@@ -11,9 +11,11 @@ from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import LAYER_SAMPLES, Comparison
 from quantkit.core.sensitivity import Sensitivity
+from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult
 from quantkit.reports.charts.depth import depth_svg
 from quantkit.reports.charts.scatter import MARKERS, scatter_svg
+from quantkit.reports.charts.tuning import tuning_svg
 from quantkit.reports.content.changed import changes_of
 from quantkit.reports.content.commands import clocks, reproduce
 from quantkit.reports.content.culprits import culprits, named, summary
@@ -25,6 +27,9 @@ from quantkit.reports.content.shipping import shipping
 from quantkit.reports.content.table import columns
 from quantkit.reports.content.tensors import tensor_entries
 from quantkit.reports.content.thumbnails import make_thumbnails
+from quantkit.reports.content.tuning import columns as steps_of
+from quantkit.reports.content.tuning import outcome
+from quantkit.reports.content.tuning_path import is_timed
 from quantkit.reports.content.verdict import judge
 from quantkit.reports.page import page
 
@@ -46,6 +51,7 @@ def html_report(
     thumbnails: bool = True,
     artifacts: Sequence[Artifact] = (),
     sensitivity: Sensitivity | None = None,
+    tuning: Tuning | None = None,
 ) -> str:
     """Write the report as one HTML document. Names of models, tensors, classes and files are untrusted.
 
@@ -56,6 +62,7 @@ def html_report(
         thumbnails: Show thumbnails of the samples whose answers changed.
         artifacts: The run's artifacts, whose records say which layers are in INT8.
         sensitivity: What each layer loses by itself, if it was measured.
+        tuning: What tuning tried and chose, if the run was tuned.
 
     Returns:
         The HTML document.
@@ -88,9 +95,15 @@ def html_report(
         thumbnails=make_thumbnails(comparison.data, flipped) if comparison else {},
         series=series,
         entries=entries,
-        commands=reproduce(calibration, comparison) if calibration else [],
+        commands=reproduce(calibration, comparison, tuning) if calibration else [],
         clocks=clocks(rows),
         sensitivity=sensitivity,
+        tuning=tuning,
+        tuned=outcome(tuning) if tuning else "",
+        steps=steps_of(tuning) if tuning else ([], []),
+        path=Markup(tuning_svg(tuning)) if tuning else "",
+        narrow_path=Markup(tuning_svg(tuning, narrow=True)) if tuning else "",
+        path_timed=is_timed(tuning) if tuning else False,
         culprits_named=named(sensitivity) if sensitivity else "",
         culprits_measured=summary(sensitivity) if sensitivity else "",
         folded=SHOWN if (series or found) and len(entries) > SHOWN + 3 else 0,

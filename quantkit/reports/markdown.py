@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.core.sensitivity import Sensitivity
+from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult
 from quantkit.gates.recommendation import recommend
 from quantkit.gates.recommendation_words import sentence
@@ -16,9 +17,11 @@ from quantkit.reports import wording
 from quantkit.reports.content.culprits import named
 from quantkit.reports.content.layer_errors import series_of, worst_named
 from quantkit.reports.content.table import Cell, columns
+from quantkit.reports.content.tuning import columns as steps_of
+from quantkit.reports.content.tuning import outcome
 from quantkit.reports.content.verdict import judge
 
-MOST_ROWS, MOST_RULES, MOST_SENTENCES = 16, 10, 5
+MOST_ROWS, MOST_RULES, MOST_SENTENCES, MOST_STEPS = 16, 10, 5, 8
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 
@@ -27,6 +30,7 @@ def markdown_summary(
     gate: GateResult | None,
     calibration: Calibration | None,
     sensitivity: Sensitivity | None = None,
+    tuning: Tuning | None = None,
 ) -> str:
     """Write the verdict, rows, gate rules, environment and warnings in less than 60 lines.
 
@@ -35,6 +39,7 @@ def markdown_summary(
         gate: The gate's result, if there is one.
         calibration: The calibration, if it is known.
         sensitivity: What each layer loses by itself, if it was measured.
+        tuning: What tuning tried and chose, if the run was tuned.
 
     Returns:
         The Markdown; items that do not fit are counted.
@@ -47,6 +52,8 @@ def markdown_summary(
         blocks.append([f"**Recommended**: {told}", "", *_rows(comparison)])
         worst = named(sensitivity) if sensitivity else worst_named(series_of(comparison.rows))
         blocks.append([escaped(worst), ""] if worst else [])
+    if tuning:
+        blocks.append(_steps(tuning))
     if gate and gate.verdicts:
         blocks.append(_rules(gate))
     blocks.append(_origin(comparison, calibration))
@@ -82,6 +89,18 @@ def _rows(comparison: Comparison) -> list[str]:
 
 def _text(cell: Cell) -> str:
     return escaped(f"{cell.text} ({cell.detail})" if cell.detail else cell.text)
+
+
+def _steps(tuning: Tuning) -> list[str]:
+    """What tuning bought: the steps that were taken, with the result whatever it is, and how many were not."""
+    heads, rows = steps_of(tuning)
+    taken = [row for row in rows if row[2] != "no"]
+    kept = [*taken[: MOST_STEPS - 1], taken[-1]] if len(taken) > MOST_STEPS else taken
+    body = [[escaped(cell) for cell in row] for row in kept]
+    more = len(rows) - len(kept)
+    align = ["---" if number < 3 else "---:" for number in range(len(heads))]
+    told = [f"… and {more} more steps in the report.", ""] if more else []
+    return [f"**How it was tuned**: {escaped(outcome(tuning))}", "", *_table(heads, align, body, MOST_STEPS, ""), *told]
 
 
 def _rules(gate: GateResult) -> list[str]:

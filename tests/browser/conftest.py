@@ -20,6 +20,7 @@ from quantkit.core.predictions import Predictions
 from quantkit.reports.html import html_report
 from tests.reports.builders import HOSTILE, calibration, comparison, gated, reference_row, row
 from tests.reports.test_culprits import layer, sensitivity
+from tests.reports.test_tuning import tuning
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 LAYERS = 100
@@ -168,5 +169,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *rows, model=HOSTILE[0], data=HOSTILE[1], method=HOSTILE[2], warnings=HOSTILE, predictions=answers
     )
     found = calibration(["conv1", *HOSTILE], method=HOSTILE[1], exclude=HOSTILE)
-    path.write_text(html_report(found, compared, None), "utf-8")
+    tried = tuning(title=f"{HOSTILE[0]} in floating point", notes=HOSTILE)
+    path.write_text(html_report(found, compared, None, tuning=tried), "utf-8")
     return path

@@ -23,7 +23,8 @@ def test_it_opens_from_a_file_without_a_network_and_every_chart_has_marks(
     page = visit(request.getfixturevalue(name))
     assert page.locator("html[data-ready]").count() == 1
     rows = page.locator("#measurements tbody").count()
-    assert page.locator(".picture .wide .point use").count() == rows
+    steps = page.locator("#steps tbody").count()  # of tuning, in a picture of their own
+    assert page.locator(".picture .wide .point use").count() == rows + steps
     chart = page.locator(".tensor:has(.chart)").first
     chart.locator("summary").click()
     chart.locator(".chart svg").wait_for()  # the browser tells of an opened tensor when it gets to it

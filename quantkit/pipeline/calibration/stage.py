@@ -282,7 +282,8 @@ def _solved(calibration: Calibration, config: Config) -> Calibration:
     folder = calibration.folder
     assert folder is not None
     solved = _with_ranges(calibration, config)
-    same = (solved.tensors, solved.exclude) == (calibration.tensors, calibration.exclude)
+    own = calibration.tensors, calibration.exclude, calibration.tuned  # biases may be all that tuning changed
+    same = (solved.tensors, solved.exclude, None) == own
     if same and solved.model == calibration.model:
         write_config(folder, config)
         return calibration

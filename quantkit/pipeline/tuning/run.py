@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from quantkit.config import Config, TuneConfig
@@ -77,7 +78,12 @@ def tune(
         if fresh:
             shutil.rmtree(work, ignore_errors=True)
         work.mkdir(exist_ok=True)
-        found = search(config, recipe, request, work, progress)
+        try:
+            found = search(config, recipe, request, work, progress)
+        except BaseException:
+            with suppress(OSError):
+                work.rmdir()  # of a search that measured nothing, nothing is left
+            raise
         calibration, tuning = keep(found, config, output)
         tuned = Recipe.of(calibration)
         export_all(config, tuned, output / ARTIFACTS, progress)

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison, Row
+from quantkit.core.tuning import Goal, Tuning
 
 AGAIN = "again"  # the run directory that the commands create
+TUNED = f"{AGAIN}-tuned"  # that which tuning makes of it
 SETTINGS = "quantkit.toml"
 
 
-def reproduce(calibration: Calibration, comparison: Comparison | None) -> list[str]:
-    """Return the shell commands that reproduce this run in the folder ``again``.
+def reproduce(calibration: Calibration, comparison: Comparison | None, tuning: Tuning | None = None) -> list[str]:
+    """Return the shell commands that reproduce this run in the folder ``again``, or ``again-tuned`` if it was tuned.
 
     Their options come from ``calibration.json`` and ``comparison.json``. All other settings (preprocessing, percentile,
     shapes …) are in the run's ``quantkit.toml``, which they name.
@@ -22,6 +24,7 @@ def reproduce(calibration: Calibration, comparison: Comparison | None) -> list[s
     Args:
         calibration: The run's calibration.
         comparison: The run's comparison, if there is one.
+        tuning: What tuning tried, if the run was tuned.
 
     Returns:
         The commands; empty if the run cannot be reproduced, because its samples came from a Python program, its ranges
@@ -34,17 +37,45 @@ def reproduce(calibration: Calibration, comparison: Comparison | None) -> list[s
         return []
     line = ["quantkit", "calibrate", calibration.model.path, "-c", str(settings), "--data", calibration.data.path]
     line += ["--samples", str(calibration.samples + len(calibration.data.skipped)), "--seed", str(calibration.seed)]
-    line += ["--method", calibration.method, "--batch-size", str(calibration.batch_size)]
-    line += [part for pattern in calibration.exclude for part in ("--exclude", pattern)]
+    own = calibration.tuned or calibration  # what was calibrated, before it was tuned
+    line += ["--method", own.method, "--batch-size", str(calibration.batch_size)]
+    line += [part for pattern in own.exclude for part in ("--exclude", pattern)]
     commands = [shlex.join([*line, "-o", AGAIN])]
+    if calibration.tuned is not None:
+        if tuning is None or not Path(tuning.data).is_absolute():
+            return []
+        commands.append(shlex.join(["quantkit", "tune", AGAIN, *_tuned(tuning), "-o", TUNED]))
     if comparison is not None and comparison.rows and Path(comparison.data).is_absolute():
-        commands.append(shlex.join(["quantkit", "compare", AGAIN, *_measured(comparison)]))
+        commands.append(
+            shlex.join(["quantkit", "compare", TUNED if calibration.tuned else AGAIN, *_measured(comparison, tuning)])
+        )
     return commands
 
 
-def _measured(comparison: Comparison) -> list[str]:
-    rows = comparison.rows
-    found = ["--data", comparison.data, "--samples", str(comparison.samples)]
+def _tuned(tuning: Tuning) -> list[str]:
+    samples = str(tuning.tuned_on + tuning.held_out)
+    found = ["--data", tuning.data, "--samples", samples, "--seed", str(tuning.seed), "--target", tuning.target]
+    found += ["--batch-size", str(tuning.batch), *_goal(tuning.goal)]
+    return found + (["--device", tuning.device] if tuning.device else [])
+
+
+def _goal(goal: Goal) -> list[str]:
+    """Return the options that a goal was given by."""
+    options = {
+        "drop": ["--max-drop", f"{100 * goal.bound:g}"],
+        "sqnr": ["--min-sqnr", f"{goal.bound:g}"],
+        "agreement": ["--min-agreement", f"{100 * goal.bound:g}"],
+        "within": ["--within", f"{100 * goal.bound:g}%-of-fp16"],
+        "speed": [],
+    }[goal.kind]
+    return [*options, *([] if goal.slowdown is None else ["--max-slowdown", f"{100 * goal.slowdown:g}"])]
+
+
+def _measured(comparison: Comparison, tuning: Tuning | None) -> list[str]:
+    rows, samples = comparison.rows, comparison.samples
+    if tuning is not None and tuning.data == comparison.data:
+        samples += tuning.tuned_on  # which are left out again
+    found = ["--data", comparison.data, "--samples", str(samples)]
     for option, values in (
         ("--target", [row.target for row in rows]),
         ("--precision", [row.precision for row in rows]),

@@ -156,8 +156,7 @@ for (const table of document.querySelectorAll("[data-sortable]")) {
 }
 
 // The figures of the point under the pointer, or else of the one with the focus, and of those that it covers.
-const readout = document.getElementById("readout");
-if (readout) {
+for (const readout of document.querySelectorAll(".readout")) {
   const picture = readout.parentElement;
   const told = new Map();
   for (const point of picture.querySelectorAll(".point")) {
