@@ -76,13 +76,15 @@ class TunedFrom(Record):
         method: The method of the calibration that was tuned.
         exclude: Its wildcards.
         data: The samples that tuning looked at: where they are from.
-        samples: Their names.
+        samples: Their digests, in hexadecimal.
+        sizes: The numbers of bytes that one of them has; a sample of another size need not be read to be known as new.
     """
 
     method: str
     exclude: tuple[str, ...] = ()
     data: str
     samples: tuple[str, ...]
+    sizes: tuple[int, ...]
 
 
 class Calibration(Record):

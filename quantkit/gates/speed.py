@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from quantkit.core.comparison import Row
 from quantkit.measure.disturbance import speedup_interval
 
+CLEARLY = 1.02  # a smaller gain over another precision is no reason to lose accuracy for
 FASTER = 1.05  # a smaller gain is none
 
 
@@ -40,10 +41,10 @@ def speedup_ends(reference: Row | None, row: Row) -> tuple[float | None, float |
 
 
 def clearly_faster(row: Row, other: Row) -> bool:
-    """True if a row is faster than another one of the same batch size: by FASTER at least, and beyond the spread."""
+    """True if a row is faster than another one of the same batch size: by CLEARLY at least, and beyond the spread."""
     ratio = other.latency_ms.p50 / row.latency_ms.p50
     found = speedup_interval(other.rounds_ms, row.rounds_ms, ratio)
-    if ratio < FASTER:
+    if ratio < CLEARLY:
         return False
     if found is not None:
         return found.low is not None and found.low > 1

@@ -45,6 +45,7 @@ class Placement:
         ranges: The ranges of activations, by tensor; those of constants are dropped.
         left: The nodes that stay in floating point, each with the reason, in words.
         noise: Predicts what rounding leaves of a tensor.
+        blurs: True to round probabilities even if most of them vanish.
         symmetric: True if scales are amax / 127, False if they cover the range from its low to its high end.
         edges: The edges with a pair, as (tensor, name of the consuming node, input position).
         outputs: The tensors that are rounded where they are computed, so that all consumers read the pair, each with
@@ -59,6 +60,7 @@ class Placement:
     left: dict[str, str]
     noise: Noise = field(default_factory=lambda: Noise(None, None))
     symmetric: bool = False
+    blurs: bool = False
     edges: set[tuple[str, str, int]] = field(default_factory=set)
     outputs: dict[str, str] = field(default_factory=dict)
     weights: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -123,7 +125,7 @@ class Placement:
 
         Those of a Softmax over many tokens are mostly smaller than a step, and few are close to 1.
         """
-        for name in node.input[:2]:
+        for name in node.input[:2] if not self.blurs else ():
             source = self.graph.producer(name)
             while source is not None and (moves_values(source) or source.op_type == "Cast"):
                 source = self.graph.producer(source.input[0])

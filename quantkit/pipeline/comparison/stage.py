@@ -183,10 +183,17 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
 def without_tuned(opened: OpenedData, calibration: Calibration) -> tuple[OpenedData, list[str]]:
     """Leave out the samples that the run was tuned on, and say so. Raises BadData if none is left."""
     tuned = calibration.tuned
-    if tuned is None or tuned.data != opened.location:
+    if tuned is None:
         return opened, []
-    seen = set(tuned.samples)
-    kept = [int(index) for index in opened.indices if opened.dataset.names[index] not in seen]
+    digests, sizes, data = set(tuned.samples), set(tuned.sizes), opened.dataset
+
+    def is_new(index: int) -> bool:
+        try:
+            return data.size(index) not in sizes or data.digest(index).hex() not in digests
+        except OSError:  # it cannot be read, and is skipped later
+            return True
+
+    kept = [int(index) for index in opened.indices if is_new(int(index))]
     if not kept:
         raise BadData(f"The run was tuned on all samples of {opened.location}.", "Give others with --data.")
     left = len(opened.indices) - len(kept)

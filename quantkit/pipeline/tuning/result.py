@@ -20,11 +20,15 @@ TUNED = "tuned"  # the method of a tuned calibration, which its rows are named b
 
 @dataclass(frozen=True)
 class Result:
-    """What tuning found: a recipe, what was tried on the way, and the names of the samples that it looked at."""
+    """What tuning found: a recipe, and what was tried on the way.
+
+    ``samples`` and ``sizes`` are the digests of the samples that it looked at, and their sizes; see ``TunedFrom``.
+    """
 
     recipe: Recipe
     tuning: Tuning
-    names: tuple[str, ...]
+    samples: tuple[str, ...]
+    sizes: tuple[int, ...]
 
     def calibration(self) -> Calibration:
         """Return the run's calibration with the chosen ranges, exclusions and biases."""
@@ -55,7 +59,8 @@ class Result:
                     method=own.tuned.method if own.tuned else own.method,
                     exclude=own.tuned.exclude if own.tuned else own.exclude,
                     data=self.tuning.data,
-                    samples=tuple(dict.fromkeys((*(own.tuned.samples if own.tuned else ()), *self.names))),
+                    samples=tuple(dict.fromkeys((*(own.tuned.samples if own.tuned else ()), *self.samples))),
+                    sizes=tuple(dict.fromkeys((*(own.tuned.sizes if own.tuned else ()), *self.sizes))),
                 ),
             }
         )

@@ -228,7 +228,7 @@ class _Search:
         simulation = Simulation.of(self.bench.model, self.current, self.bench.target)
         stream = self._some(SIMULATED)
         for recipe, methods in tuned_ranges(simulation, self.current, stream, self.bench.model, self.progress):
-            title = f"other ranges for {len(methods)} tensors"
+            title = f"other ranges for {len(methods)} tensor{'s' if len(methods) > 1 else ''}"
             if self._try("ranges", title, recipe):
                 self.methods = methods
                 return
@@ -315,7 +315,8 @@ class _Search:
                 raise
             self.notes.append(f"Not tried: {title} ({refusal}).")
             return False
-        better = always or self.judge.is_better(figures, self.figures) or self._is_faster(figures)
+        accurate = bool(self.steps) and self.accurate  # then time is what is left to gain
+        better = always or self._is_faster(figures) or (not accurate and self.judge.is_better(figures, self.figures))
         better = better and not (alone and not self.judge.meets(figures))
         left = len(recipe.exclude) - len(self.own.exclude)
         seconds = round(time.monotonic() - begun, 2)
@@ -361,15 +362,16 @@ class _Search:
             seconds=round(seconds, 2),
             environment=environment(),
         )
-        names = tuple(opened.dataset.names[index] for index in bench.stream.indices)
-        return Result(self.current, tuning, names)
+        data, indices = opened.dataset, bench.stream.indices
+        sizes = tuple(dict.fromkeys(data.size(index) for index in indices))
+        return Result(self.current, tuning, tuple(data.digest(index).hex() for index in indices), sizes)
 
     def _obstacle(self) -> str:
         if not self.judge.fast_enough(self.figures):
-            return "the run's own INT8 is as slow already"
+            return "nothing that was tried is fast enough"
         if self.time_left < 0:
             return "the time was up"
-        return f"nothing that was tried comes nearer: {described(self.figures)}"
+        return "nothing that was tried comes nearer"
 
     def _against_half(self) -> Iterator[str]:
         """Say what the result is beside FP16."""
