@@ -315,7 +315,7 @@ class _Search:
                 raise
             self.notes.append(f"Not tried: {title} ({refusal}).")
             return False
-        accurate = bool(self.steps) and self.accurate  # then time is what is left to gain
+        accurate = not always and self.accurate  # then time is what is left to gain
         better = always or self._is_faster(figures) or (not accurate and self.judge.is_better(figures, self.figures))
         better = better and not (alone and not self.judge.meets(figures))
         left = len(recipe.exclude) - len(self.own.exclude)
