@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from quantkit.core.ranges import TensorRange
 from quantkit.graph.model_file import open_model
 from quantkit.targets.onnxruntime.qdq import quantized_for_onnxruntime
 from quantkit.targets.openvino.qdq import quantized_for_openvino
@@ -171,3 +172,22 @@ def test_weights_that_are_inputs_too_need_not_be_fed(dialect, tmp_path: Path) ->
     made = dialect(open_model(tmp_path / "m.onnx"), ranges, (), channels).proto
     assert [value.name for value in made.graph.input] == ["x"]
     assert run(made, x, "y")[0].shape == (32, 24, 12, 12)
+
+
+def test_the_output_of_a_layer_normalization_keeps_its_extremes_when_it_is_equalized() -> None:
+    proto = transformer()
+    ranges, channels = measured(proto, data(proto))
+    narrow = {name: TensorRange(own.amax / 2, own.low / 2, own.high / 2) for name, own in ranges.items()}
+    factors = equalize(proto.graph, narrow, channels)
+    assert factors
+    for name in factors:
+        assert narrow[name].high >= channels[name].maximum.max() and narrow[name].low <= channels[name].minimum.min()
+
+
+def test_a_clip_keeps_the_range_that_it_was_given() -> None:
+    proto = mobile()
+    ranges, channels = measured(proto, data(proto))
+    narrow = {name: TensorRange(own.amax / 2, own.low / 2, own.high / 2) for name, own in ranges.items()}
+    before = dict(narrow)
+    equalize(proto.graph, narrow, channels)
+    assert narrow == before
