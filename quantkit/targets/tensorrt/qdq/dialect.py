@@ -17,8 +17,8 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 8. Squeeze and excitation runs in INT8 as a whole, with pairs on the gate and on the tensor that it scales, if the
    product's consumers are quantized: a depthwise Conv has INT8 kernels only if its output is INT8. Otherwise, a Conv
    on one pixel is left in floating point, because a pair costs more there than INT8 saves.
-9. The probabilities of a Softmax are rounded even where most of them vanish. With them in FP16, a ViT of 197 tokens at batch
-   32 took 1.9 ms on an H200 (8.6.0), and 1.0 ms in FP16 as a whole.
+9. The probabilities of a Softmax are rounded even where most of them vanish. With them in FP16, a ViT of 197 tokens at
+   batch 32 took 1.9 ms on an H200 (8.6.0), and 1.0 ms in FP16 as a whole.
 10. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
    the Clip after a floating-point Conv incorrectly.
 """
