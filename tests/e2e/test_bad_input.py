@@ -128,7 +128,7 @@ def test_an_output_that_cannot_be_written(invoked: Quantkit, model_path: Path, i
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("size", ["12k", "64k"])
+@pytest.mark.parametrize("size", ["12k", "192k"])
 def test_a_full_disk(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path, size: str) -> None:
     """It fills while the histograms are written, or later, while the artifacts are: what is there is whole."""
     disk = tmp_path / "disk"

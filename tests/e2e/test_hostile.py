@@ -204,7 +204,7 @@ def test_histograms_that_cannot_be_are_refused(run: Path, name: str) -> None:
         load_histograms(run / "histograms.npz")
 
 
-@pytest.mark.parametrize("name", ["histograms.npz", "statistics.npz", "calibration.json"])
+@pytest.mark.parametrize("name", ["histograms.npz", "statistics.npz", "moments.npz", "calibration.json"])
 def test_flipped_bytes_never_change_a_value(run: Path, name: str) -> None:
     data = (run / name).read_bytes()
     before = qk.load_calibration(run)

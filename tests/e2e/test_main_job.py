@@ -102,6 +102,7 @@ def test_run_does_all_of_it_from_a_file(quantkit: Quantkit, model_path: Path, im
         "quantkit.toml",
         "calibration.json",
         "histograms.npz",
+        "moments.npz",
         "statistics.npz",
         "sample.npz",
         "artifacts",
