@@ -5,8 +5,10 @@ python scripts/bench_accuracy.py model.onnx --data calib.txt --samples 200 --eva
 
 Every contestant quantizes the same images, those that quantkit would choose, in a process of its own, one at a time
 (onnxruntime's percentile and entropy take 6 to 8 GB). All models are then run by OpenVINO on the CPU and held against
-OpenVINO's own FP32 (told f32). Latency is of one image, in interleaved rounds. ModelOpt may live in another
-environment: --python modelopt=/path/to/python. A peer that is missing or fails is named and left out. Linux only.
+OpenVINO's own FP32 (told f32). Latency is of one image, in interleaved rounds. A package may live in an environment of
+its own, as modelopt, quark (amd-quark, onnxruntime, torch) and aimet (aimet-onnx) do: --python
+modelopt=/path/to/python. The last two learn how to round weights, which takes minutes at 32×32 and far longer at
+224×224. A peer that is missing or fails is named and left out. Linux only.
 """
 
 from __future__ import annotations

@@ -197,6 +197,34 @@ def quantize_modelopt(work: Work, folder: Path, method: str) -> Path:
     return folder / "model.onnx"
 
 
+def quantize_quark(work: Work, folder: Path, rounding: str) -> Path:
+    """ModelQuantizer with the preset INT8_CNN_ACCURATE, of per-channel weights, and ``rounding``'s own settings."""
+    from quark.onnx import ModelQuantizer
+    from quark.onnx.quantization.config import Config, custom_config
+
+    settings = custom_config.get_default_config("INT8_CNN_ACCURATE")
+    settings.per_channel = True
+    settings.extra_options["FastFinetune"] = getattr(custom_config, f"DEFAULT_{rounding}_PARAMS")
+    with contextlib.redirect_stdout(sys.stderr):
+        quantizer = ModelQuantizer(Config(global_quant_config=settings))
+        quantizer.quantize_model(work.model, str(folder / "model.onnx"), Images(work))
+    return folder / "model.onnx"
+
+
+def quantize_aimet(work: Work, folder: Path) -> Path:
+    """apply_adaround with its 10,000 iterations a layer, one image each, then ranges by its default, min-max."""
+    import aimet_onnx
+    import onnx
+
+    feeds = [{work.input: decoded(image, work.size)} for image in work.images]
+    with contextlib.redirect_stdout(sys.stderr):
+        simulated = aimet_onnx.QuantizationSimModel(onnx.load(work.model))
+        aimet_onnx.apply_adaround(simulated, feeds)
+        simulated.compute_encodings(feeds)
+        onnx.save(simulated.to_onnx_qdq(), folder / "model.onnx")
+    return folder / "model.onnx"
+
+
 def import_nncf() -> Any:
     """NNCF without its telemetry, and without its words on stdout."""
     os.environ["NNCF_CI"] = "1"
@@ -265,13 +293,19 @@ QUANTIZE: dict[str, Callable[[Work, Path], Path]] = {
     "onnxruntime-entropy-u8": partial(quantize_onnxruntime, method="Entropy", activations="QUInt8"),
     "modelopt-max": partial(quantize_modelopt, method="max"),
     "modelopt-entropy": partial(quantize_modelopt, method="entropy"),
+    "quark-adaround": partial(quantize_quark, rounding="ADAROUND"),
+    "quark-adaquant": partial(quantize_quark, rounding="ADAQUANT"),
+    "aimet-adaround": quantize_aimet,
 }
 IMPORTS = {
     "quantkit": "quantkit",
     "nncf": "nncf",
     "onnxruntime": "onnxruntime",
     "modelopt": "modelopt.onnx.quantization",
+    "quark": "quark.onnx",
+    "aimet": "aimet_onnx",
 }
+DISTRIBUTIONS = {"modelopt": "nvidia-modelopt", "quark": "amd-quark", "aimet": "aimet-onnx"}
 
 
 def quantized(peer: str, work: Work, folder: Path) -> dict[str, Any]:
@@ -288,7 +322,7 @@ def quantized(peer: str, work: Work, folder: Path) -> dict[str, Any]:
     model = QUANTIZE[peer](work, folder)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    version = importlib.metadata.version({"modelopt": "nvidia-modelopt"}.get(package, package))
+    version = importlib.metadata.version(DISTRIBUTIONS.get(package, package))
     return {"seconds": seconds, "rss_bytes": peak - before, "model": str(model), "version": f"{package} {version}"}
 
 
