@@ -60,19 +60,19 @@ def test_a_first_conv_of_many_products_is_quantized(tmp_path: Path) -> None:
     assert found == {"x": np.dtype(np.uint8)}
 
 
-@pytest.mark.parametrize(("side", "rounded"), [(8, set()), (64, {"c"})])
-def test_a_small_residual_sum_is_rounded_once_and_a_large_one_fused(
-    tmp_path: Path, side: int, rounded: set[str]
+@pytest.mark.parametrize(
+    ("side", "relu", "rounded"),
+    [(8, True, {"r"}), (64, True, {"c", "r"}), (8, False, {"c", "a"}), (64, False, {"c", "a"})],
+)
+def test_a_small_sum_behind_a_relu_is_rounded_once_and_others_are_fused(
+    tmp_path: Path, side: int, relu: bool, rounded: set[str]
 ) -> None:
-    nodes = [
-        conv("s", "x", "w7"),
-        conv("c", "s", "w"),
-        helper.make_node("Add", ["c", "s"], ["a"], name="a"),
-        conv("y", "a", "w"),
-    ]
+    nodes = [conv("s", "x", "w7"), conv("c", "s", "w"), helper.make_node("Add", ["c", "s"], ["a"], name="a")]
+    nodes += [helper.make_node("Relu", ["a"], ["r"], name="r")] if relu else []
+    nodes.append(conv("y", "r" if relu else "a", "w"))
     weights = {"w7": RNG.standard_normal((16, 3, 7, 7)), "w": RNG.standard_normal((16, 16, 3, 3))}
     found = quantized(opened(tmp_path, nodes, [1, 3, side, side], **weights))
-    assert set(found) == {"x", "s", "a"} | rounded
+    assert set(found) == {"x", "s"} | rounded
 
 
 def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
