@@ -34,7 +34,7 @@ from quantkit.targets.session import DeviceSession, TimedSession
 from quantkit.tasks import Task
 
 log = logging.getLogger("quantkit")
-ROUNDS, SECONDS = 16, 2.0  # more and shorter rounds than a comparison has: only ratios are wanted
+ROUNDS, SECONDS = 16, 1.2  # more and shorter rounds than a comparison has: only ratios are wanted
 LAYER_REPEATS = 20
 MEASURED_FILE = "measured.json"
 SHARED = "shared"  # the folder of what makes further artifacts faster to prepare

@@ -13,7 +13,15 @@ import pytest
 import quantkit as qk
 from quantkit.core.errors import BadConfig, BadData
 from quantkit.pipeline.run_files import run_config
+from quantkit.pipeline.tuning import bench
 from tests.conftest import tiny_model, write_images
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "ROUNDS", 4)
+    monkeypatch.setattr(bench, "SECONDS", 0.3)
+
 
 PIXELS = np.random.default_rng(0).standard_normal((64, 3, 16, 16)).astype(np.float32)
 
