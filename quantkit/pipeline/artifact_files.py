@@ -77,13 +77,20 @@ def recorded_files(folder: Path) -> dict[str, str] | None:
 def move_artifact(folder: Path, destination: Path) -> None:
     """Move the recorded files of an artifact, which are as they were written, to another folder, with their record.
 
-    Files of the user's beside them stay. Done again, it goes on where it was interrupted.
+    Files of the user's beside them stay, and so do all if the record is damaged: nothing tells whose they are. Done
+    again, it goes on where it was interrupted.
     """
-    for name, digest in (recorded_files(folder) or {}).items():
+    recorded = recorded_files(folder)
+    if recorded is None:
+        remove_artifact(folder)
+        with suppress(OSError):
+            destination.rmdir()
+        return
+    for name, digest in recorded.items():
         if is_file_in(folder, name) and sha256_of(folder / name) == digest:
             make_folder((destination / name).parent)
             (folder / name).replace(destination / name)
-    write_text(destination / ARTIFACT_FILE, (folder / ARTIFACT_FILE).read_text(encoding="utf-8"))
+    write_text(destination / ARTIFACT_FILE, read_file(folder / ARTIFACT_FILE, LARGEST_TEXT, BadRun, "record").decode())
     remove_artifact(folder)
 
 
