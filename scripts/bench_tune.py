@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_common import decibels, parser_of, percent
 
 import quantkit as qk
 from quantkit.config import Config
@@ -52,23 +54,18 @@ class Contestant:
 
 def arguments() -> argparse.Namespace:
     """What the user gives."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=200)
-    parser.add_argument("--eval-data", type=Path, required=True)
-    parser.add_argument("--eval-samples", type=int)
+    parser = parser_of(__doc__)
     parser.add_argument("--target", default="openvino")
     parser.add_argument("--slowdown", type=float, action="append")
     parser.add_argument("--budget", default="20m")
     parser.add_argument("--control", action="store_true")
-    parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 
 def main() -> None:
     """Make all contestants, evaluate and time them together, and print a table."""
     given = arguments()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory(prefix="quantkit-bench-") as name:
         rows = measured(given, Path(name))
     print(table(rows))
@@ -103,7 +100,7 @@ def measured(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         contestants.append(made(f"tuned, at most {limit:g} % slower", target, Recipe.of(calibration), folder, seconds))
     if given.control:
         contestants.append(controlled(given, runs["least-squares"], tuned[0], folder))
-    return compared(given, tuned[0], target, contestants)
+    return compared(given, tuned[0], target, contestants, folder)
 
 
 def made(name: str, target: Any, recipe: Recipe, folder: Path, seconds: float | None = None) -> Contestant:
@@ -158,14 +155,16 @@ def config_of(given: argparse.Namespace, calibration: Any) -> Config:
     return Config().with_values("data", evaluation=given.eval_data.absolute(), eval_samples=given.eval_samples)
 
 
-def compared(given: argparse.Namespace, tuned: Any, target: Any, contestants: list[Contestant]) -> list[dict[str, Any]]:
+def compared(
+    given: argparse.Namespace, tuned: Any, target: Any, contestants: list[Contestant], folder: Path
+) -> list[dict[str, Any]]:
     """Evaluate and time all, on images that no tuning looked at."""
     model = calibrated_model(tuned)
     opened, task = open_evaluation_data(config_of(given, tuned), model)
     opened, _ = without_tuned(opened, tuned)
     stream = Stream(opened.dataset, [int(i) for i in opened.indices], model.batch_axes)
     recipe = Recipe.of(tuned)
-    (exact,) = export(recipe, [target], ["fp32"], Path(tempfile.mkdtemp(prefix="quantkit-bench-")))
+    (exact,) = export(recipe, [target], ["fp32"], folder / "floating")
     floating = Contestant("FP32", target.load(exact, target.devices()[0]), 0.0)
     everyone = [floating, *contestants]
     candidates = [
@@ -213,14 +212,12 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for own in rows:
-        top1 = "–" if own["top1"] is None else "{:.2f} [{:.1f}, {:.1f}]".format(*(100 * end for end in own["top1"]))
+        top1 = "–" if own["top1"] is None else percent(*own["top1"])
         agreement = "–" if own["agreement"] is None else f"{100 * own['agreement']:.2f}"
-        decibels = "–" if own["tool"] == "FP32" or own["sqnr_db"] is None else f"{own['sqnr_db']:.1f}"
+        sqnr = decibels(None if own["tool"] == "FP32" else own["sqnr_db"])
         ratio = "–" if own["ratio"] is None else "{:.3f} [{:.3f}, {:.3f}]".format(*own["ratio"])
         seconds = "–" if own["tool"] == "FP32" else f"{own['seconds']:.0f}"
-        lines.append(
-            f"| {own['tool']} | {top1} | {agreement} | {decibels} | {own['p50_ms']:.3f} | {ratio} | {seconds} |"
-        )
+        lines.append(f"| {own['tool']} | {top1} | {agreement} | {sqnr} | {own['p50_ms']:.3f} | {ratio} | {seconds} |")
     return "\n".join(lines)
 
 

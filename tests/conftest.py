@@ -161,3 +161,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the measuring material is not here")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def brief_tuning() -> Iterator[None]:
+    """What tuning tries is timed briefly, for tests that look at what becomes of the figures."""
+    from quantkit.pipeline.tuning import bench
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "ROUNDS", 4)
+        patch.setattr(bench, "SECONDS", 0.3)
+        yield

@@ -22,7 +22,7 @@ from quantkit.graph.layer_rows import LayerRows
 LEVELS_OF_MAXIMUM, LARGEST_LEVEL = 127, 255
 ROWS = 256  # 256 · 255² < 2²⁴
 ROWS_A_VALUE, FEWEST_ROWS = 8, 2048  # how many rows are wanted: for each value of a row, and at least
-MEMORY = 128 << 20  # bytes of all products together
+MEMORY = 128 << 20  # bytes of all products, and of the rows that wait to be multiplied
 WIDEST = 1024  # values of a row whose products among one another are collected
 NARROWEST = 16
 
@@ -82,8 +82,8 @@ def widest(layers: Sequence[LayerRows]) -> int:
     """Return how many values of a row may have products, so that all products fit into MEMORY; 0 if none may."""
     width = WIDEST
     while width >= NARROWEST:
-        sizes = (parts * each**2 for parts, each in (_parts(layer, width) for layer in layers))
-        if sum(sizes) * 8 <= MEMORY:
+        sizes = (parts * each * (8 * each + 2 * ROWS) for parts, each in (_parts(layer, width) for layer in layers))
+        if sum(sizes) <= MEMORY:
             return width
         width //= 2
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from quantkit.core.comparison import Advice, Comparison, Recommendation, Row
 from quantkit.gates.recommendation import Choice, recommend
-from quantkit.gates.speed import FASTER
+from quantkit.gates.speed import CLEARLY
 
 MUCH_SMALLER = 0.75  # of the size; a file that is smaller by less is no reason
 
@@ -48,7 +48,7 @@ def sentence(choice: Choice, comparison: Comparison, with_file: bool = True) -> 
     as_good = "is not slower" if row.is_reference else "is as accurate and not slower"
     smaller = int8.size_bytes < MUCH_SMALLER * row.size_bytes
     size = f", unless its size matters ({megabytes(int8)} for {megabytes(row)})" if smaller else ""
-    if row.latency_ms.p50 / int8.latency_ms.p50 >= FASTER:  # but within the spread of the rounds
+    if row.latency_ms.p50 / int8.latency_ms.p50 >= CLEARLY:  # but within the spread of the rounds
         as_good += ", as far as the rounds can tell,"
     return f"{row.precision.upper()} {as_good}{at}: INT8 is not worth it here{size}. {ship}."
 

@@ -24,7 +24,8 @@ from quantkit.graph.graph import Graph
 from quantkit.graph.layer_rows import LayerRows, layer_rows
 from quantkit.qdq.placement import SMALLEST_SCALE
 
-DAMPING = 1e-3  # of the mean variance, added to each; it stands for the noise of rounded inputs
+DAMPINGS = (1e-3, 1e-2, 0.1, 1.0, 10.0)  # of the mean variance, added to each until there is a factor; the first
+# stands for the noise of rounded inputs
 BLOCK = 64  # inputs that are rounded before their errors reach all others, which is faster
 
 Floats = npt.NDArray[np.float64]
@@ -196,14 +197,17 @@ def _feedback(covariance: Floats) -> Floats:
     """Return the transpose of 1 + U of damped covariances, (B, d, d); see :func:`least_squares`."""
     size = covariance.shape[-1]
     mean = np.maximum(np.trace(covariance, axis1=1, axis2=2) / size, np.finfo(np.float64).tiny)
-    backward = covariance[:, ::-1, ::-1] / mean[:, None, None]
-    damping = DAMPING
-    while True:
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers of a damaged file, which no damping helps
+        backward = covariance[:, ::-1, ::-1] / mean[:, None, None]
+    unit: Floats
+    for damping in DAMPINGS:
         try:
             lower = np.linalg.cholesky(backward + damping * np.eye(size))
         except np.linalg.LinAlgError:
-            damping *= 10
             continue
         upper = lower[:, ::-1, ::-1].transpose(0, 2, 1)
-        unit: Floats = np.ascontiguousarray(upper / np.diagonal(upper, axis1=1, axis2=2)[:, :, None])
-        return unit
+        unit = np.ascontiguousarray(upper / np.diagonal(upper, axis1=1, axis2=2)[:, :, None])
+        if np.isfinite(unit).all():
+            return unit
+    unit = np.zeros_like(covariance) + np.eye(size)  # what no damping helps is rounded to nearest
+    return unit

@@ -64,8 +64,9 @@ def test_a_clamp_is_taken_from_its_source() -> None:
 def test_memory_is_bounded_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = LayerRows("x", (3, 3), (1, 1), (0, 0, 0, 0), (1, 1), width=9 * 512)
     assert widest([wide]) == collecting.WIDEST
-    monkeypatch.setattr(collecting, "MEMORY", 9 * 512 * 64 * 8)
-    assert widest([wide]) == 32  # 74 parts of 7 channels, 63 values each
+    # 64 parts of 8 channels, 72 values each: products in float64, and 256 rows that wait in int16
+    monkeypatch.setattr(collecting, "MEMORY", 64 * 72 * (72 * 8 + 256 * 2))
+    assert widest([wide]) == 64
     monkeypatch.setattr(collecting, "MEMORY", 1000)
     assert widest([wide]) == 0
     assert not MomentsCollector([wide], {"x": 1.0}, 1).collected()

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import pytest
 import quantkit as qk
 from quantkit.gates.recommendation_words import tune_command
 from quantkit.pipeline.run_files import save_calibration
-from quantkit.pipeline.tuning import bench
 from quantkit.pipeline.tuning.result import load_tuning
 from quantkit.reports.content.commands import reproduce
 from tests.conftest import Quantkit, tiny_model, write_images
@@ -28,17 +26,8 @@ from tests.conftest import Quantkit, tiny_model, write_images
 FAST = ("--target", "tensorrt")  # without a GPU it is simulated, and not timed
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_rounds() -> Iterator[None]:
-    """What is tried is timed briefly: these tests look at what becomes of the figures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "ROUNDS", 4)
-        patch.setattr(bench, "SECONDS", 0.3)
-        yield
-
-
 @pytest.fixture(scope="module")
-def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def calibrated(tmp_path_factory: pytest.TempPathFactory, brief_tuning: None) -> Path:
     folder = tmp_path_factory.mktemp("tune")
     onnx.save(tiny_model(), folder / "m.onnx")
     write_images(folder / "imgs", per_class=20)

@@ -51,7 +51,9 @@ def test_independent_inputs_are_rounded_to_nearest() -> None:
     np.testing.assert_array_equal(least_squares(weight, inputs, 127), nearest(weight, 127))
 
 
-@pytest.mark.parametrize("inputs", [np.zeros((1, 9, 9)), np.ones((1, 9, 9)), -np.eye(9)[None] * 1e-9])
+@pytest.mark.parametrize(
+    "inputs", [np.zeros((1, 9, 9)), np.ones((1, 9, 9)), -np.eye(9)[None] * 1e-9, np.full((1, 9, 9), -1e300)]
+)
 def test_covariances_that_have_no_inverse_are_damped(inputs: np.ndarray) -> None:
     weight = np.random.default_rng(0).normal(size=(1, 4, 9)) * 30
     found = least_squares(weight, inputs, 127)

@@ -17,7 +17,7 @@ from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.figures import ROW_METRICS
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
-from quantkit.datasets import OpenedData, Stream, open_dataset
+from quantkit.datasets import OpenedData, Stream, Unreadable, open_dataset
 from quantkit.datasets.base import class_indices
 from quantkit.gates.recommendation_words import recommendation_of
 from quantkit.graph.graph import Graph
@@ -190,7 +190,7 @@ def without_tuned(opened: OpenedData, calibration: Calibration) -> tuple[OpenedD
     def is_new(index: int) -> bool:
         try:
             return data.size(index) not in sizes or data.digest(index).hex() not in digests
-        except OSError:  # it cannot be read, and is skipped later
+        except Unreadable:  # it is skipped later
             return True
 
     kept = [int(index) for index in opened.indices if is_new(int(index))]
@@ -247,8 +247,25 @@ def open_evaluation_data(config: Config, model: ModelFile, data: Any = None) -> 
         config.class_names(),
         config.data.labels,
     )
-    annotations = opened.dataset.annotations
-    own = config.task
+    return opened, chosen_task(config, model, opened)
+
+
+def chosen_task(config: Config, model: ModelFile, opened: OpenedData) -> Task:
+    """Choose the task, and check the annotations against the model's outputs.
+
+    Args:
+        config: The effective configuration.
+        model: The model.
+        opened: The samples.
+
+    Returns:
+        The task.
+
+    Raises:
+        BadData: The annotations do not fit the outputs.
+        BadConfig: There is no such task, or what is said of its answers does not fit the model.
+    """
+    annotations, own = opened.dataset.annotations, config.task
     task = task_for(
         own.name,
         model.outputs,
@@ -258,7 +275,7 @@ def open_evaluation_data(config: Config, model: ModelFile, data: Any = None) -> 
     )
     if annotations is not None:
         task.check(model.outputs, opened.dataset)
-    return opened, task
+    return task
 
 
 def _about_answers(config: Config, task: Task) -> str:

@@ -14,17 +14,15 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.sensitivity import SENSITIVITY_SAMPLES, LayerSensitivity, Loss, Sensitivity
 from quantkit.datasets import OpenedData, Stream, open_dataset
-from quantkit.datasets.base import class_indices
-from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.environment import environment
+from quantkit.pipeline.comparison.stage import chosen_task
 from quantkit.pipeline.export import calibrated_model
 from quantkit.pipeline.sensitivity.losses import Losses
 from quantkit.pipeline.simulation.evaluate import Case, evaluate_cases
 from quantkit.pipeline.simulation.simulation import Simulation, Variant
 from quantkit.targets import Target, all_targets, targets_named
-from quantkit.tasks import Task, task_for
-from quantkit.tasks.class_outputs import said_decision
+from quantkit.tasks import Task
 
 log = logging.getLogger("quantkit")
 DEFAULT_TARGETS = ("openvino", "onnxruntime")  # the first that works, if the run names none
@@ -142,17 +140,8 @@ def open_samples(
 
 def _task(config: Config, model: ModelFile, opened: OpenedData) -> tuple[Task, tuple[str, ...]]:
     """Choose the task, and say what cannot be measured without labels."""
-    own, annotations = config.task, opened.dataset.annotations
-    task = task_for(
-        own.name,
-        model.outputs,
-        Graph(model.graph_only.graph),
-        said_decision(model.outputs, own.output, own.axis, own.threshold),
-        labelled=class_indices(annotations) is not None,
-    )
-    if annotations is not None:
-        task.check(model.outputs, opened.dataset)
-    elif any(not metric.of_fp32 for metric in task.metrics):
+    task = chosen_task(config, model, opened)
+    if opened.dataset.annotations is None and any(not metric.of_fp32 for metric in task.metrics):
         return task, ("The samples have no labels: layers are judged by SQNR and agreement with FP32.",)
     return task, ()
 

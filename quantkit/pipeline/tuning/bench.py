@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +18,10 @@ from quantkit.core.artifact import Artifact
 from quantkit.core.comparison import Interval, LayerTime
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.files import digest_of, write_text
+from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.tuning import Measured
-from quantkit.datasets import Batch, Stream
+from quantkit.datasets import Batch, Stream, Unreadable
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.save import MODEL_FILE, save_model
 from quantkit.measure.disturbance import speedup_interval
@@ -58,10 +60,11 @@ class Bench:
         target: The target.
         device: The device to measure on; empty simulates the target's Q/DQ model in onnxruntime, and measures no time.
         batch: The batch size of latency.
-        stream: Makes a stream of the samples that tuning may look at.
+        stream: The samples that tuning may look at.
         task: The task.
         own: The run's own recipe.
         folder: Where artifacts and figures are kept, to go on after an interruption.
+        progress: Displays the progress.
     """
 
     config: Config
@@ -73,6 +76,7 @@ class Bench:
     task: Task
     own: Recipe
     folder: Path
+    progress: Progress = silent
     _known: dict[str, Measured] = field(default_factory=dict)
     _first: Batch | None = None
 
@@ -90,7 +94,7 @@ class Bench:
             TargetRefuses: The target cannot express or run it.
             BadInput: The model fails on a sample.
         """
-        key = digest_of([recipe.digest(precision == "int8"), precision, self.batch, self.device])
+        key = digest_of([self._about, recipe.digest(precision == "int8"), precision])
         if key not in self._known:
             is_own = precision == "int8" and recipe.digest(True) == self.own.digest(True)
             self._known[key] = self._measured(self.own_int8 if is_own else self.made(recipe, precision))
@@ -98,6 +102,30 @@ class Bench:
                 self.folder / MEASURED_FILE, json.dumps({k: m.model_dump(mode="json") for k, m in self._known.items()})
             )
         return self._known[key]
+
+    @cached_property
+    def _about(self) -> str:
+        """A digest of all that figures depend on besides the recipe, so that no others are taken for them."""
+        data, config = self.stream.dataset, self.config
+        samples = [(index, data.names[index], data.stamp(index)) for index in self.stream.indices]
+        settings = [config.preprocess, config.task, config.openvino, config.build]
+        return digest_of(
+            [
+                samples,
+                [own.model_dump(mode="json") for own in settings],
+                config.targets,
+                self.task.name,
+                [self.target.name, self.target.fingerprint("int8"), self.device, self.batch],
+            ]
+        )
+
+    def looked_at(self) -> dict[str, int]:
+        """Return the digests of the samples that could be read, in hexadecimal, each with its size in bytes."""
+        data, found = self.stream.dataset, {}
+        for index in self.stream.indices:
+            with suppress(Unreadable):
+                found[data.digest(index).hex()] = data.size(index)
+        return found
 
     def made(self, recipe: Recipe, precision: str = "int8") -> Made:
         """Make and load a recipe's model."""
@@ -153,7 +181,7 @@ class Bench:
     def _measured(self, made: Made) -> Measured:
         candidate = Candidate(self.target, made.artifact, made.session, self.device, "", self.own, self.folder)
         step = self.model.fixed_batch or 1
-        found = evaluate([candidate], self.stream, self.task, (), step, reference=self._reference)
+        found = evaluate([candidate], self.stream, self.task, (), step, self.progress, self._reference)
         result, main = found.results[candidate.key], next(iter(self.task.metrics), None)
         figure = None if main is None else result.metrics.get(main.name)
         exact = None if main is None else found.reference.metrics.get(main.name)
@@ -172,14 +200,14 @@ class Bench:
     def _timed(self, session: Session) -> dict[str, float | Interval]:
         """Time a session in turns with the run's own INT8."""
         own, inputs = self.own_int8.session, self.first.resized(self.batch)
+        sessions = [own] if session is own else [own, session]
+        plan = schedule(sessions, inputs, ROUNDS, SECONDS)
+        rounds = Rounds(sessions, inputs, plan)
+        with self.progress("timing", plan.steps, "rounds") as advance:
+            rounds.measure(advance)
+        base, new = rounds.timings(self.batch)[0], rounds.timings(self.batch)[-1]
         if session is own:
-            rounds = Rounds([own], inputs, schedule([own], inputs, ROUNDS, SECONDS))
-            rounds.measure(lambda count: None)
-            return {"latency_ms": rounds.timings(self.batch)[0].latency.p50, "slowdown": Interval(value=0.0)}
-        both = [own, session]
-        rounds = Rounds(both, inputs, schedule(both, inputs, ROUNDS, SECONDS))
-        rounds.measure(lambda count: None)
-        base, new = rounds.timings(self.batch)
+            return {"latency_ms": base.latency.p50, "slowdown": Interval(value=0.0)}
         found = speedup_interval(new.rounds, base.rounds)
         assert found is not None  # there are ROUNDS of both
         slowdown = Interval(value=found.value - 1, low=(found.low or 1) - 1, high=(found.high or 1) - 1)

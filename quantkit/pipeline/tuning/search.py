@@ -31,7 +31,6 @@ DEFAULT_SQNR = 30.0
 SHORTLIST, SHARE_ALONE = 8, 0.5  # parts measured alone, by gain and by gain for their time; the share of the time
 ALONE, REFUSALS = 8, 6  # parts added one by one before larger steps; refusals in a row that end the search
 FLOATS = "layers in floating point"
-SLOWER = 1.0
 WORTH = 1.15  # an INT8 that is not so many times faster than FP16 is hardly worth it
 
 
@@ -99,11 +98,10 @@ class Search:
         """Take the goal, or one that can be measured in its place."""
         labelled = opened.dataset.annotations is not None and any(not metric.of_fp32 for metric in task.metrics)
         answers = task.name != "none"
-        if goal is None:
-            goal = Goal(kind="drop", bound=DEFAULT_DROP)
+        agreement = DEFAULT_AGREEMENT if goal is None else 1 - goal.bound
+        goal = goal or Goal(kind="drop", bound=DEFAULT_DROP)
         if goal.kind in ("drop", "within") and not labelled:
-            bound = DEFAULT_AGREEMENT if goal.kind == "drop" and goal.bound == DEFAULT_DROP else 1 - goal.bound
-            goal = goal.model_copy(update={"kind": "agreement", "bound": bound})
+            goal = goal.model_copy(update={"kind": "agreement", "bound": agreement})
             self.notes.append("The samples have no labels that the task uses: agreement with FP32 is the goal instead.")
         if goal.kind == "agreement" and not answers:
             goal = goal.model_copy(update={"kind": "sqnr", "bound": DEFAULT_SQNR})
@@ -143,7 +141,8 @@ class Search:
         stream = self._some(SIMULATED)
         for recipe, methods in tuned_ranges(simulation, self.current, stream, self.bench.model, self.progress):
             title = f"other ranges for {len(methods)} tensor{'s' if len(methods) > 1 else ''}"
-            if self._try("ranges", title, recipe):
+            step = self._try("ranges", title, recipe)
+            if step is not None and step.accepted:
                 self.methods = methods
                 return
 
@@ -158,7 +157,8 @@ class Search:
     def floats(self) -> None:
         """Stage 3."""
         parts = list(self._parts())
-        waiting = self._measured_alone(parts)
+        # With the goal met, time is what is left to gain: first where INT8 is slowest beside floating point.
+        waiting = sorted(parts, key=lambda part: part.cost) if self.accurate else self._measured_alone(parts)
         tried, refused, size = 0, 0, 1
         while waiting and refused < REFUSALS and not self.done:
             if self.time_left < 0:
@@ -166,7 +166,8 @@ class Search:
                 return
             group, waiting = waiting[:size], waiting[size:]
             title = group[0].title if len(group) == 1 else f"{group[0].title} and {len(group) - 1} more"
-            taken = self._try("floating point", f"{title} in floating point", self._without(group))
+            step = self._try("floating point", f"{title} in floating point", self._without(group))
+            taken = step is not None and step.accepted
             tried, refused = tried + len(group), 0 if taken else refused + 1
             size = 1 if tried < ALONE or not taken else min(2 * size, 16)
             left = set(self.current.exclude)
@@ -185,9 +186,9 @@ class Search:
         for part in shortlist:
             if time.monotonic() > until or self.done:
                 break
-            self._try("alone", f"{part.title} alone in floating point", self._without([part]), alone=True)
-            own = self.steps[-1].figures
-            if self.steps[-1].stage == "alone" and own.slowdown is not None and start.slowdown is not None:
+            step = self._try("alone", f"{part.title} alone in floating point", self._without([part]), alone=True)
+            own = None if step is None else step.figures
+            if own is not None and own.slowdown is not None and start.slowdown is not None:
                 gain = _noise(start) - _noise(own)
                 cost = (own.slowdown.value - start.slowdown.value) * (start.latency_ms or 1.0)
                 found.append(replace(part, gain=gain / _noise(start), cost=cost))
@@ -219,8 +220,21 @@ class Search:
         whole = self.bench.stream
         return Stream(whole.dataset, whole.indices[:count], whole.axes)
 
-    def _try(self, stage: str, title: str, recipe: Recipe, always: bool = False, alone: bool = False) -> bool:
-        """Measure a recipe, and go on from it if it is better, unless it is only to be known what it gives alone."""
+    def _try(
+        self, stage: str, title: str, recipe: Recipe, always: bool = False, alone: bool = False
+    ) -> TuneStep | None:
+        """Measure a recipe, and go on from it if it is better.
+
+        Args:
+            stage: The stage.
+            title: What it is, in words.
+            recipe: The recipe.
+            always: Go on from it in any case; the first step.
+            alone: Go on from it only if it meets the goal: else it is only to be known what it gives.
+
+        Returns:
+            The step; None, with a note, if the target cannot do it.
+        """
         begun = time.monotonic()
         try:
             figures = self.bench.measure(recipe)
@@ -228,21 +242,20 @@ class Search:
             if always:
                 raise
             self.notes.append(f"Not tried: {title} ({refusal}).")
-            return False
+            return None
         accurate = not always and self.accurate  # then time is what is left to gain
         better = always or self._is_faster(figures) or (not accurate and self.judge.is_better(figures, self.figures))
         better = better and not (alone and not self.judge.meets(figures))
         left = len(recipe.exclude) - len(self.own.exclude)
         seconds = round(time.monotonic() - begun, 2)
-        self.steps.append(
-            TuneStep(stage=stage, title=title, figures=figures, accepted=better, floating=left, seconds=seconds)
-        )
+        step = TuneStep(stage=stage, title=title, figures=figures, accepted=better, floating=left, seconds=seconds)
+        self.steps.append(step)
         log.info("%s %s: %s", "+" if better else "-", title, described(figures))
         if better:
             self.chosen, self.current = len(self.steps) - 1, recipe
         else:
             self.bench.drop(recipe)
-        return better
+        return step
 
     def _is_faster(self, own: Measured) -> bool:
         """True if figures are faster than those so far beyond chance, and no farther from the goal."""
@@ -276,9 +289,8 @@ class Search:
             seconds=round(seconds, 2),
             environment=environment(),
         )
-        data, indices = opened.dataset, bench.stream.indices
-        sizes = tuple(dict.fromkeys(data.size(index) for index in indices))
-        return Result(self.current, tuning, tuple(data.digest(index).hex() for index in indices), sizes)
+        samples = bench.looked_at()
+        return Result(self.current, tuning, tuple(samples), tuple(dict.fromkeys(samples.values())))
 
     def _obstacle(self) -> str:
         if not self.judge.fast_enough(self.figures):
@@ -288,12 +300,14 @@ class Search:
         return "nothing that was tried comes nearer"
 
     def _against_half(self) -> Iterator[str]:
-        """Say what the result is beside FP16."""
-        faster = self._over_half()
-        if faster < SLOWER:
-            yield f"FP16 is faster than all INT8 that was tried ({faster:.2f}x), and as accurate: INT8 is not worth it."
-        elif faster < WORTH:
-            yield f"The result is {faster:.2f}x as fast as FP16; no INT8 that was tried is {WORTH}x as fast."
+        """Say what the result is beside FP16, if that is sound: it may overflow."""
+        half, faster = self.half, self._over_half()
+        if half is None or faster >= WORTH or self.judge.shortfall(half) > max(self.judge.shortfall(self.figures), 0.0):
+            return
+        if faster <= 1:
+            yield f"FP16 is {1 / faster:.2f}x as fast as the result, and as accurate: INT8 is not worth it here."
+        else:
+            yield f"The result is {faster:.2f}x as fast as FP16, and nothing that was found is {WORTH}x."
 
 
 def _noise(figures: Measured) -> float:

@@ -14,6 +14,8 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.tuning import Goal
 from quantkit.datasets import OpenedData, Stream
+from quantkit.datasets.base import class_indices
+from quantkit.datasets.select import balanced_choice
 from quantkit.pipeline.comparison.stage import open_evaluation_data
 from quantkit.pipeline.export import calibrated_model
 from quantkit.pipeline.sensitivity.stage import simulated_target
@@ -65,15 +67,14 @@ def search(config: Config, recipe: Recipe, request: TuneRequest, folder: Path, p
     model = calibrated_model(recipe.calibration)
     target = simulated_target(config, request.target)
     opened, task = open_evaluation_data(config, model, request.data)
-    tuned_on, held_out = divided(opened)
+    tuned_on, held_out = divided(opened, config.data.seed)
     device = _device(config, target)
     notes = [f"Tuned on {len(tuned_on)} of {len(tuned_on) + len(held_out)} samples; the others are reported."]
     if not device:
         notes.append(f"{target.name} cannot be timed here: tuned for accuracy alone, in a simulation of its INT8.")
     batch = model.fixed_batch or config.compare.batch_sizes[0]
-    bench = Bench(
-        config, model, target, device, batch, Stream(opened.dataset, tuned_on, model.batch_axes), task, recipe, folder
-    )
+    stream = Stream(opened.dataset, tuned_on, model.batch_axes)
+    bench = Bench(config, model, target, device, batch, stream, task, recipe, folder, progress)
     state = Search(bench, recipe, begun + request.budget, progress, notes)
     state.set_goal(request.goal, task, opened)
     state.compare_with_half()
@@ -99,12 +100,14 @@ def search(config: Config, recipe: Recipe, request: TuneRequest, folder: Path, p
     return state.result(opened, len(held_out), config.data.seed, time.monotonic() - begun)
 
 
-def divided(opened: OpenedData) -> tuple[list[int], list[int]]:
-    """Divide samples into those to tune on and those to report, half each, with classes in turn in both.
+def divided(opened: OpenedData, seed: int) -> tuple[list[int], list[int]]:
+    """Divide samples into those to tune on and those to report, half each, by a seeded choice with classes in turn.
 
     Raises BadData if there are too few.
     """
-    indices = [int(index) for index in opened.indices]
+    classes = class_indices(opened.dataset.annotations)
+    chosen = None if classes is None else classes[opened.indices]
+    indices = [int(index) for index in opened.indices[balanced_choice(chosen, len(opened.indices), None, seed)]]
     if len(indices) < FEWEST:
         raise BadData(
             f"{opened.location} holds {len(indices)} samples, too few to tune on a half of them.",

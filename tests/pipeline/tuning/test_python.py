@@ -13,21 +13,13 @@ import pytest
 import quantkit as qk
 from quantkit.core.errors import BadConfig, BadData
 from quantkit.pipeline.run_files import run_config
-from quantkit.pipeline.tuning import bench
 from tests.conftest import tiny_model, write_images
-
-
-@pytest.fixture(autouse=True)
-def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "ROUNDS", 4)
-    monkeypatch.setattr(bench, "SECONDS", 0.3)
-
 
 PIXELS = np.random.default_rng(0).standard_normal((64, 3, 16, 16)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, brief_tuning: None) -> Path:
     path = tmp_path_factory.mktemp("python")
     onnx.save(tiny_model(), path / "m.onnx")
     write_images(path / "imgs", per_class=20)
