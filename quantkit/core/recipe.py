@@ -14,6 +14,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.files import digest_of
 from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.ranges import TensorRange
+from quantkit.core.refinements import Refinements
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
 from quantkit.core.statistics.moments import Moments
@@ -112,6 +113,11 @@ class Recipe:
     def moments(self) -> Mapping[str, Moments]:
         """The second moments of layers' inputs; empty if weights are rounded to nearest."""
         return self.calibration.collected.moments
+
+    @property
+    def refinements(self) -> Refinements:
+        """What the dialects do to weights, biases and channels."""
+        return Refinements(self.moments, self.biases, self.equalize_sums)
 
     @property
     def method(self) -> str:

@@ -83,7 +83,7 @@ def quantized(calibration: Calibration, dialect: str = "onnxruntime") -> Quantiz
     recipe = Recipe.of(calibration)
     model = open_model(Path(calibration.model.path))
     make = DIALECTS[dialect]
-    known = {"histograms": recipe.histograms, "moments": recipe.moments}
+    known = {"histograms": recipe.histograms, "refinements": recipe.refinements}
     return make(model, recipe.quantized_ranges, recipe.exclude, recipe.channels, **known)
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
 from quantkit.core.ranges import TensorRange
+from quantkit.core.refinements import NO_REFINEMENTS, Refinements
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
-from quantkit.core.statistics.moments import Moments
 from quantkit.graph.graph import Graph, operand
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
@@ -43,9 +42,7 @@ def quantized_for_onnxruntime(
     channels: Mapping[str, ChannelStatistics] | None = None,
     seven_bit_weights: bool = False,
     histograms: Mapping[str, Histogram] | None = None,
-    moments: Mapping[str, Moments] | None = None,
-    biases: Mapping[str, npt.NDArray[np.float64]] | None = None,
-    equalize_sums: bool = False,
+    refinements: Refinements = NO_REFINEMENTS,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for ONNX Runtime.
 
@@ -57,9 +54,7 @@ def quantized_for_onnxruntime(
             both.
         seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
-        moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
-        biases: What to subtract from layers' biases; see ``Recipe``.
-        equalize_sums: True to equalize the channels of sums, too.
+        refinements: How weights are rounded, and what is done to biases and channels.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -67,7 +62,7 @@ def quantized_for_onnxruntime(
     Raises:
         TargetRefuses: The model cannot be prepared for Q/DQ.
     """
-    start = equalized(model, ranges, channels, sums=equalize_sums)
+    start = equalized(model, ranges, channels, sums=refinements.equalize_sums)
     proto, graph, ranges = start.proto, Graph(start.proto.graph), start.ranges
     levels = SEVEN_BITS if seven_bit_weights else EIGHT_BITS
     noise = Noise(histograms, channels)
@@ -83,9 +78,9 @@ def quantized_for_onnxruntime(
 
     placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
     means = means_after(channels or {}, start.factors)
-    rounder = Rounder(proto.graph, moments, start.factors, levels)
+    rounder = Rounder(proto.graph, refinements.moments, start.factors, levels)
     correct_biases(proto.graph, placement.weights, means, rounder.values)
-    shift_biases(proto.graph, placement.weights, biases or {}, start.factors)
+    shift_biases(proto.graph, placement.weights, refinements.biases, start.factors)
     added = _biases(Graph(proto.graph), placement)
     insert_pairs(proto.graph, placement, lambda name: affine(placement.group_range(name)), rounder, added)
     _remove_clamps(proto.graph, removed)

@@ -89,9 +89,7 @@ class OnnxRuntime(Target):
             recipe.channels,
             saturates_u8s8(),
             recipe.histograms,
-            recipe.moments,
-            recipe.biases,
-            recipe.equalize_sums,
+            recipe.refinements,
         )
 
     def load(self, artifact: Artifact, device: str) -> Session:

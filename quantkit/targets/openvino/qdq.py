@@ -23,13 +23,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from quantkit.core.ranges import LEVELS, TensorRange
+from quantkit.core.refinements import NO_REFINEMENTS, Refinements
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
-from quantkit.core.statistics.moments import Moments
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import CLAMPS, WEIGHTED, commutes_with_rounding
@@ -56,9 +55,7 @@ def quantized_for_openvino(
     channels: Mapping[str, ChannelStatistics] | None = None,
     seven_bit_weights: bool = False,
     histograms: Mapping[str, Histogram] | None = None,
-    moments: Mapping[str, Moments] | None = None,
-    biases: Mapping[str, npt.NDArray[np.float64]] | None = None,
-    equalize_sums: bool = False,
+    refinements: Refinements = NO_REFINEMENTS,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for OpenVINO.
 
@@ -70,9 +67,7 @@ def quantized_for_openvino(
             both.
         seven_bit_weights: True for x86 without VNNI, where u8·s8 sums of two products saturate 16 bits.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
-        moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
-        biases: What to subtract from layers' biases; see ``Recipe``.
-        equalize_sums: True to equalize the channels of sums, too.
+        refinements: How weights are rounded, and what is done to biases and channels.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -80,7 +75,7 @@ def quantized_for_openvino(
     Raises:
         TargetRefuses: The model cannot be prepared for Q/DQ.
     """
-    start = equalized(model, ranges, channels, sums=equalize_sums)
+    start = equalized(model, ranges, channels, sums=refinements.equalize_sums)
     proto, graph, ranges = start.proto, Graph(start.proto.graph), start.ranges
     levels = SEVEN_BIT_LEVELS if seven_bit_weights else LEVELS
     unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}
@@ -100,9 +95,9 @@ def quantized_for_openvino(
 
     placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
     means = means_after(channels or {}, start.factors)
-    rounder = Rounder(proto.graph, moments, start.factors, levels)
+    rounder = Rounder(proto.graph, refinements.moments, start.factors, levels)
     correct_biases(proto.graph, placement.weights, means, rounder.values)
-    shift_biases(proto.graph, placement.weights, biases or {}, start.factors)
+    shift_biases(proto.graph, placement.weights, refinements.biases, start.factors)
 
     def scheme(name: str) -> tuple[np.float32, np.int8 | np.uint8]:
         if name in symmetric and placement.group_range(name).low < 0:

@@ -224,9 +224,7 @@ def _own_qdq(model: ModelFile, recipe: Recipe, exclude: Mapping[str, str], seven
         recipe.channels,
         seven_bit,
         recipe.histograms,
-        recipe.moments,
-        recipe.biases,
-        recipe.equalize_sums,
+        recipe.refinements,
     )
 
 

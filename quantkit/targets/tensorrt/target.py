@@ -198,9 +198,7 @@ class TensorRT(Target):
             recipe.exclude,
             recipe.channels,
             recipe.histograms,
-            recipe.moments,
-            recipe.biases,
-            recipe.equalize_sums,
+            recipe.refinements,
         )
 
     def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:

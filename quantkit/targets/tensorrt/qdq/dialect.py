@@ -28,12 +28,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from quantkit.core.ranges import TensorRange
+from quantkit.core.refinements import NO_REFINEMENTS, Refinements
 from quantkit.core.statistics.channels import ChannelStatistics
 from quantkit.core.statistics.histogram import Histogram
-from quantkit.core.statistics.moments import Moments
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.one_pixel import ONE_PIXEL_CONV, one_pixel_convs
@@ -58,9 +57,7 @@ def quantized_for_tensorrt(
     exclude: Sequence[str] = (),
     channels: Mapping[str, ChannelStatistics] | None = None,
     histograms: Mapping[str, Histogram] | None = None,
-    moments: Mapping[str, Moments] | None = None,
-    biases: Mapping[str, npt.NDArray[np.float64]] | None = None,
-    equalize_sums: bool = False,
+    refinements: Refinements = NO_REFINEMENTS,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for TensorRT.
 
@@ -71,9 +68,7 @@ def quantized_for_tensorrt(
         channels: The statistics of every tensor's channels, for equalizing channels and correcting biases; None skips
             both.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
-        moments: The second moments of layers' inputs, to round weights by least squares; None rounds to nearest.
-        biases: What to subtract from layers' biases; see ``Recipe``.
-        equalize_sums: True to equalize the channels of sums, too.
+        refinements: How weights are rounded, and what is done to biases and channels.
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -81,7 +76,7 @@ def quantized_for_tensorrt(
     Raises:
         TargetRefuses: The model cannot be prepared for Q/DQ.
     """
-    start = equalized(model, ranges, channels, symmetric=True, sums=equalize_sums)
+    start = equalized(model, ranges, channels, symmetric=True, sums=refinements.equalize_sums)
     proto, ranges, graph = start.proto, start.ranges, Graph(start.proto.graph)
     # The output of a weighted layer gets no pair (rule 1) and so needs no range, which a Q/DQ model's scales lack.
     unpaired = {name for node in graph.of_type(*WEIGHTED) for name in node.output}
@@ -97,9 +92,9 @@ def quantized_for_tensorrt(
         return placement
 
     placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
-    rounder = Rounder(proto.graph, moments, start.factors)
+    rounder = Rounder(proto.graph, refinements.moments, start.factors)
     correct_biases(proto.graph, placement.weights, means_after(channels or {}, start.factors), rounder.values)
-    shift_biases(proto.graph, placement.weights, biases or {}, start.factors)
+    shift_biases(proto.graph, placement.weights, refinements.biases, start.factors)
     insert_pairs(proto.graph, placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)), rounder)
     relus_for_clips(proto.graph)
     proto.producer_name = "quantkit"
