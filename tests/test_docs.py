@@ -68,7 +68,7 @@ def test_the_calibration_page_lists_every_array(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brief_tuning: None) -> None:
     write_demo(tmp_path / "digits")
     monkeypatch.chdir(tmp_path / "digits")
     (code,) = blocks(ROOT / "README.md", "python")

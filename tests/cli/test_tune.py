@@ -105,7 +105,7 @@ def test_without_labels_agreement_is_the_goal(invoked: Quantkit, run: Path, cali
         shutil.copy(image, tmp_path / "flat" / f"{image.parent.name}-{image.name}")
     done = invoked("tune", run, "--data", "flat", *FAST, "--max-drop", 0.5)
     assert done.returncode == 0, done.stderr
-    assert "agreement of at least 99 %" in done.stdout
+    assert "agreement of at least 99.5 %" in done.stdout  # as much as 0.5 points could be of
     assert "no labels" in done.stdout
     assert "drop" not in done.stdout.splitlines()[0]
 
@@ -142,9 +142,11 @@ def test_bad_input_is_an_error_with_a_way_out(
     assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
 
 
-def test_an_interrupted_search_goes_on_with_what_it_measured(run: Path, calibrated: Path, tmp_path: Path) -> None:
-    command = ["quantkit", "tune", "run", "--data", calibrated / "imgs", "--target", "onnxruntime", "--min-sqnr", "250"]
-    words = [sys.executable, "-m", *map(str, command)]
+def test_an_interrupted_search_goes_on_with_what_it_measured(
+    invoked: Quantkit, run: Path, calibrated: Path, tmp_path: Path
+) -> None:
+    command = ["tune", "run", "--data", str(calibrated / "imgs"), "--target", "onnxruntime", "--min-sqnr", "250"]
+    words = [sys.executable, "-m", "quantkit", *command]
     clean = {key: value for key, value in os.environ.items() if not key.startswith("QUANTKIT_")}
     figures = run.with_name("run-tuned") / ".tuning" / "measured.json"
     with subprocess.Popen(words, cwd=tmp_path, env=clean, stderr=subprocess.PIPE, text=True) as process:
@@ -157,7 +159,7 @@ def test_an_interrupted_search_goes_on_with_what_it_measured(run: Path, calibrat
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     before = list(json.loads(figures.read_text()).values())
-    done = subprocess.run(words, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=200, check=False)
+    done = invoked(*command)
     assert done.returncode == 1, done.stderr
     after = [step["figures"] for step in steps_of(run.with_name("run-tuned"))]
     assert len(after) > len(before)
