@@ -16,7 +16,8 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
 from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
-from quantkit.core.preprocess import DEFAULT_PRESET, Preprocess, preset
+from quantkit.core.preprocess import Preprocess
+from quantkit.core.presets import DEFAULT_PRESET, preset
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record

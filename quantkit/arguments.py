@@ -9,7 +9,8 @@ from typing import Any
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.files import normalized
-from quantkit.core.preprocess import DEFAULT_PRESET, Preparation, Preprocess, preset
+from quantkit.core.preprocess import Preparation, Preprocess
+from quantkit.core.presets import DEFAULT_PRESET, preset
 from quantkit.core.recipe import Recipe
 
 AnyPath = str | PathLike[str]

@@ -13,7 +13,8 @@ from quantkit.calibrators.percentile import DEFAULT_PERCENTILE, check_percent
 from quantkit.core.artifact import KNOWN_PRECISIONS, PRECISIONS
 from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
-from quantkit.core.preprocess import PRESETS, Preprocess
+from quantkit.core.preprocess import Preprocess
+from quantkit.core.presets import DEFAULT_PRESET, PRESETS, preset
 from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.record import Record
 from quantkit.gates import Rule
@@ -196,7 +197,7 @@ class Config(Record):
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
-    preprocess: Preprocess = PRESETS["imagenet-stretch"]
+    preprocess: Preprocess = PRESETS[DEFAULT_PRESET]
     calibrate: CalibrateConfig = Field(default_factory=CalibrateConfig)
     task: TaskConfig = Field(default_factory=TaskConfig)
     compare: CompareConfig = Field(default_factory=CompareConfig)
@@ -213,10 +214,10 @@ class Config(Record):
     def _from_preset(cls, value: Any) -> Any:
         """Start from the preset that the table names; the table's other keys change it."""
         if isinstance(value, dict):
-            name = value.get("preset", "imagenet-stretch")
-            if name not in PRESETS:
-                raise ValueError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
-            return PRESETS[name].model_dump() | value
+            try:
+                return preset(value.get("preset", DEFAULT_PRESET)).model_dump() | value
+            except BadConfig as error:
+                raise ValueError(f"{error.what} {error.hint}") from error
         return value
 
     def with_values(self, table: str, source: str = "the command line", **values: Any) -> Config:

@@ -43,7 +43,7 @@ class Work:
 
 def select(model: Path, data: Path, samples: int) -> Work:
     """The images that ``quantkit calibrate --samples`` takes, for a model of one image input."""
-    from quantkit.core.preprocess import DEFAULT_PRESET, preset
+    from quantkit.core.presets import DEFAULT_PRESET, preset
     from quantkit.datasets import open_dataset
     from quantkit.datasets.images import ImageDataset
     from quantkit.graph.model_file import open_model

@@ -22,6 +22,7 @@ from quantkit.cli.options import (
     Quiet,
     Samples,
     Seed,
+    Size,
     Verbose,
 )
 
@@ -69,6 +70,7 @@ def calibrate(
         ),
     ] = None,
     preprocess: Preprocessing = None,
+    size: Size = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", help="Wildcard of nodes and tensors to leave in floating point; may be repeated."),
@@ -109,13 +111,13 @@ def calibrate(
     With neither MODEL nor --data, -o DIR solves the run in DIR anew, say with another --method; no image is read.
     """
     from quantkit.cli.console import configure, print_raw
-    from quantkit.cli.settings import absolute, parse_batch_axis, with_model, with_preprocess
+    from quantkit.cli.settings import absolute, parse_batch_axis, with_model, with_preprocess, with_size
     from quantkit.core.errors import BadConfig
     from quantkit.pipeline.calibration.stage import calibrate as run_calibration
 
     progress = configure(verbose, quiet)
     earlier = output if model is None and data is None and config is None else None
-    settings = with_preprocess(with_model(_settings(config, earlier), model), preprocess)
+    settings = with_size(with_preprocess(with_model(_settings(config, earlier), model), preprocess), size)
     settings = settings.with_values("model", batch_axis=parse_batch_axis(batch_axis))
     settings = settings.with_values(
         "data", calibration=absolute(data), samples=samples, seed=seed, classes=absolute(classes)

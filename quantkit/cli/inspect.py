@@ -60,6 +60,8 @@ def _show_model(model: ModelFile, as_json: bool) -> None:
     stdout.print(", ".join(f"{count} {name}" for name, count in summary.operators.items()), markup=False)
     if summary.rewritten:
         stdout.print(f"Rewritten on opening: {', '.join(summary.rewritten)}.", markup=False)
+    for line in summary.said:
+        stdout.print(line, markup=False)
     if summary.quantization is not None:
         ways = summary.quantization.ways(model.path)
         stdout.print(f"Quantized already: {summary.quantization.describe()}.", markup=False)

@@ -64,6 +64,10 @@ Preprocessing = Annotated[
     str | None,
     typer.Option("--preprocess", help="Preprocessing preset, such as imagenet or yolo."),
 ]
+Size = Annotated[
+    str | None,
+    typer.Option("--size", help="HEIGHTxWIDTH of the model's input, where the model leaves them open."),
+]
 Seed = Annotated[
     int | None,
     typer.Option("--seed", min=0, help="Seed of the choice of samples."),

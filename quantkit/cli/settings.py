@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from quantkit.config import CONFIG_FILE, Config, find_config, load_config
 from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
-from quantkit.core.preprocess import preset
+from quantkit.core.presets import preset
 from quantkit.core.record import Record
 
 ENVIRONMENT: dict[str, tuple[str, str]] = {
@@ -89,12 +90,23 @@ def with_environment(config: Config) -> Config:
         elif key in PATHS:
             value = normalized(Path(text))
         config = config.with_values(table, source=f"the environment ({variable})", **{key: value})
-    return with_preprocess(config, os.environ.get("QUANTKIT_PREPROCESS") or None)
+    config = with_preprocess(config, os.environ.get("QUANTKIT_PREPROCESS") or None)
+    return with_size(config, os.environ.get("QUANTKIT_SIZE") or None, "the environment (QUANTKIT_SIZE)")
 
 
 def with_preprocess(config: Config, name: str | None) -> Config:
     """Replace the configured preprocessing with a preset; None keeps it."""
     return config if name is None else config.model_copy(update={"preprocess": preset(name)})
+
+
+def with_size(config: Config, text: str | None, source: str = "--size") -> Config:
+    """Set the height and width of images, written HEIGHTxWIDTH; None keeps them. Raises BadConfig."""
+    if text is None:
+        return config
+    found = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip())
+    if found is None:
+        raise BadConfig(f"The size {text!r} of {source} cannot be read.", "Write HEIGHTxWIDTH, such as 480x640.")
+    return config.with_values("preprocess", source=source, size=(int(found[1]), int(found[2])))
 
 
 def with_model(config: Config, model: Path | None) -> Config:

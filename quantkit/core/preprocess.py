@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, cast
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from quantkit.core.errors import BadConfig
 from quantkit.core.record import Record
 
 SMALLEST_CROP = 0.1  # an image is enlarged to a hundred times what is kept of it then
@@ -40,7 +39,8 @@ class Preprocess(Record):
     A pixel p in 0..255 becomes (p * scale - mean) / std, per channel.
 
     Attributes:
-        preset: The name of the preset.
+        preset: The name of the preset; "auto" is what the model says of itself, where nothing but ``size`` and
+            ``layout`` is set.
         size: (height, width) of the model input; default: the model's.
         resize: "stretch" resizes straight to ``size``. "crop" resizes the shorter side to size / ``crop_pct`` and keeps
             the centre (256 and 224 for 0.875). "letterbox" fits the longer side and fills the rest with ``pad``.
@@ -95,38 +95,3 @@ class Preprocess(Record):
             f"{self.channels.upper()}, {self.interpolation} {how} to {size}, {scale}, mean {list(self.mean)}, "
             f"std {list(self.std)}, {layout}"
         )
-
-
-_PLAIN: dict[str, Any] = {"mean": (0.0,), "std": (1.0,)}
-PRESETS: dict[str, Preprocess] = {
-    name: Preprocess(preset=name, **fields)
-    for name, fields in cast(
-        "dict[str, dict[str, Any]]",
-        {
-            "imagenet-stretch": {},
-            "imagenet": {"resize": "crop"},
-            "imagenet-bicubic": {"resize": "crop", "interpolation": "bicubic"},
-            "inception": {"resize": "crop", "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3},
-            "clip": {
-                "resize": "crop",
-                "crop_pct": 1.0,
-                "interpolation": "bicubic",
-                "mean": (0.48145466, 0.4578275, 0.40821073),
-                "std": (0.26862954, 0.26130258, 0.27577711),
-            },
-            "caffe": {"channels": "bgr", "scale": 1.0, "mean": (103.939, 116.779, 123.68), "std": (1.0,)},
-            "yolo": {"resize": "letterbox", **_PLAIN},
-            "zero-to-one": _PLAIN,
-            "raw": {"scale": 1.0, **_PLAIN},
-            "gray": {"channels": "gray", **_PLAIN},
-        },
-    ).items()
-}
-DEFAULT_PRESET = "imagenet-stretch"
-
-
-def preset(name: str) -> Preprocess:
-    """Return a built-in preset. Raises BadConfig for an unknown name."""
-    if name not in PRESETS:
-        raise BadConfig(f"There is no preprocessing preset {name!r}.", f"Choose one of: {', '.join(PRESETS)}.")
-    return PRESETS[name]

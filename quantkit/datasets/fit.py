@@ -6,7 +6,8 @@ from quantkit.core.errors import BadData
 from quantkit.core.preprocess import Preprocess
 from quantkit.graph.model_io import ModelInput
 
-NO_SPATIAL_SIZE = (224, 224)  # for models with dynamic height and width, unless the preprocessing says otherwise
+# For models with dynamic height and width, unless the preprocessing says otherwise: of detectors, and of all others.
+LETTERBOX_SIZE, NO_SPATIAL_SIZE = (640, 640), (224, 224)
 
 
 def fit(preprocess: Preprocess, spec: ModelInput, notes: list[str]) -> Preprocess:
@@ -41,9 +42,13 @@ def fit(preprocess: Preprocess, spec: ModelInput, notes: list[str]) -> Preproces
     known = tuple(d if isinstance(d, int) else None for d in size)
     wanted = preprocess.size
     if wanted is None:
-        wanted = (known[0] or NO_SPATIAL_SIZE[0], known[1] or NO_SPATIAL_SIZE[1])
+        usual = LETTERBOX_SIZE if preprocess.resize == "letterbox" else NO_SPATIAL_SIZE
+        wanted = (known[0] or usual[0], known[1] or usual[1])
         if None in known:
-            notes.append(f"The model's height and width are dynamic: images are resized to {wanted[0]}x{wanted[1]}.")
+            notes.append(
+                f"The model's height and width are dynamic: images are resized to {wanted[0]}x{wanted[1]}; --size "
+                "HEIGHTxWIDTH says otherwise."
+            )
     elif any(k is not None and k != w for k, w in zip(known, wanted, strict=True)):
         raise BadData(
             f"The model input {spec.name!r} is {known[0]}x{known[1]}, but [preprocess] size is "

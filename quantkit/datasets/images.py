@@ -165,6 +165,12 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+def class_folders(folder: Path) -> set[str]:
+    """Return the names of the folders with images in a folder."""
+    inner = (entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    return {_printable(entry.name) for entry in inner if _images_below(entry)}
+
+
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
 

@@ -44,7 +44,7 @@ def _resized(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     if preprocess.resize == "stretch":
         return image if image.size == (width, height) else image.resize((width, height), method)
     if preprocess.resize == "crop":
-        shorter = int(min(preprocess.size) / preprocess.crop_pct)
+        shorter = int(min(preprocess.size) / preprocess.crop_pct + 1e-6)
         factor = max(shorter / min(image.size), height / image.height, width / image.width)
         # Rounded down, as torchvision does; the small term keeps 255.99999 from becoming 255.
         enlarged = (int(image.width * factor + 1e-6), int(image.height * factor + 1e-6))

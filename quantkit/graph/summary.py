@@ -11,6 +11,7 @@ from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.model_io import ModelInput
 from quantkit.graph.quantized import Quantization, graphs_of, quantization_of
+from quantkit.graph.self_description import description_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,20 @@ class Summary:
         """What was done to the model when it was opened, in words."""
         return () if self.model.rewritten is None else self.model.rewritten.done
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What the model says of itself, in words."""
+        own = description_of(self.model)
+        if own is None:
+            return ()
+        task = f"the task {own.task!r}" if own.task else ""
+        count = len(own.classes)
+        named = ", ".join(own.classes[:3]) + (" …" if count > 3 else "")
+        classes = f"{count} classes ({named})" if count else ""
+        how = f"images prepared as: {own.preprocess.describe()}" if own.preprocess is not None else ""
+        parts = "; ".join(part for part in (task, classes, how) if part)
+        return (*((f"It says of itself, in {own.source}: {parts}.",) if parts else ()), *own.notes)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as values for JSON."""
         model = self.model
@@ -48,6 +63,7 @@ class Summary:
             "outputs": [_described(own) for own in model.outputs],
             "operators": self.operators,
             "rewritten": list(self.rewritten),
+            "says": list(self.said),
             "quantized": None if self.quantization is None else self.quantization.to_dict(),
         }
 

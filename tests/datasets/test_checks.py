@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from quantkit.core.errors import BadInput
-from quantkit.core.preprocess import PRESETS
+from quantkit.core.presets import PRESETS
 from quantkit.datasets import open_dataset
 from quantkit.datasets.checks import warnings_before
 from quantkit.graph.model_io import ModelInput

@@ -15,7 +15,7 @@ from PIL import Image
 
 import quantkit
 from quantkit.core.errors import BadData
-from quantkit.core.preprocess import PRESETS
+from quantkit.core.presets import PRESETS
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.graph.model_io import ModelInput
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from quantkit.core.errors import BadData
-from quantkit.core.preprocess import PRESETS
+from quantkit.core.presets import PRESETS
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.datasets.layout import samples_in
 from quantkit.graph.model_io import ModelInput

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from quantkit.core.errors import BadInput
-from quantkit.core.preprocess import PRESETS, Preprocess
+from quantkit.core.preprocess import Preprocess
+from quantkit.core.presets import PRESETS
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.graph.model_io import ModelInput
 

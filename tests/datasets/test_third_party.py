@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.core.errors import BadConfig, BadData
-from quantkit.core.preprocess import PRESETS, Preparation
+from quantkit.core.preprocess import Preparation
+from quantkit.core.presets import PRESETS
 from quantkit.datasets import open_dataset
 from quantkit.graph.model_io import ModelInput
 from tests.conftest import Quantkit

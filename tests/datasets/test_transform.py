@@ -6,7 +6,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from quantkit.core.errors import BadInput
-from quantkit.core.preprocess import PRESETS, Preprocess, preset
+from quantkit.core.preprocess import Preprocess
+from quantkit.core.presets import PRESETS, preset
 from quantkit.datasets.transform import transform
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)

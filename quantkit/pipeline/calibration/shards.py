@@ -71,6 +71,7 @@ def calibrate_shard(
     """
     folder = folder or Path(f"part-{shard.number}-of-{shard.of}")
     job = prepare_job(config)
+    config = job.config
     opened = open_calibration_data(job)
     manifest = job.manifest(opened, shard)
     previous = read_manifest(folder)

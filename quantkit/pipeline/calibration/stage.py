@@ -21,6 +21,7 @@ from quantkit.datasets.stream import stacked
 from quantkit.graph.fused import fused_outputs
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
+from quantkit.graph.self_description import resolved
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.one_pass import Counting, collect
 from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint, keep, solved_tensors
@@ -67,6 +68,7 @@ def calibrate(
     """
     count_all = count_all or count_here
     job = prepare_job(config, data)
+    config = job.config
     if folder is not None and not fresh and isinstance(job.data, Path) and not job.data.exists():
         earlier = _finished(folder, job)
         if earlier is not None:
@@ -160,7 +162,10 @@ def prepare_job(config: Config, data: Any = None) -> Job:
     if data is None:
         raise BadConfig("No calibration data is given.", "Give --data, or set [data] calibration in quantkit.toml.")
     model = open_model(config.model.path, config.model.batch_axis)
-    return Job(config, model, model.sha256(), data)
+    preprocess, notes = resolved(config.preprocess, model)
+    for note in notes:
+        log.info("%s", note)
+    return Job(config.model_copy(update={"preprocess": preprocess}), model, model.sha256(), data)
 
 
 def open_calibration_data(job: Job) -> OpenedData:

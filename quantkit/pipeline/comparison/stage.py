@@ -19,9 +19,11 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.datasets import OpenedData, Stream, Unreadable, open_dataset
 from quantkit.datasets.base import class_indices
+from quantkit.datasets.images import class_folders
 from quantkit.gates.recommendation_words import recommendation_of
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
+from quantkit.graph.self_description import description_of, resolved
 from quantkit.measure.environment import environment
 from quantkit.measure.memory import check_batches
 from quantkit.pipeline.comparison.candidates import Candidate, candidates_of, working_targets
@@ -241,13 +243,24 @@ def open_evaluation_data(config: Config, model: ModelFile, data: Any = None) -> 
     opened = open_dataset(
         data,
         model.inputs,
-        config.preprocess,
+        resolved(config.preprocess, model)[0],
         config.data.eval_samples,
         config.data.seed,
-        config.class_names(),
+        config.class_names() or _said_classes(model, data),
         config.data.labels,
     )
     return opened, chosen_task(config, model, opened)
+
+
+def _said_classes(model: ModelFile, data: Any) -> list[str] | None:
+    """Return the classes that the model names, in its order, if the data's class folders have such names; else None."""
+    described = description_of(model)
+    if described is None or not described.classes or not isinstance(data, Path) or not data.is_dir():
+        return None
+    if not class_folders(data) or not class_folders(data) <= set(described.classes):
+        return None
+    log.info("The classes are in the order that the model says, in %s.", described.source)
+    return list(described.classes)
 
 
 def chosen_task(config: Config, model: ModelFile, opened: OpenedData) -> Task:

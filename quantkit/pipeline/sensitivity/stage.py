@@ -15,6 +15,7 @@ from quantkit.core.recipe import Recipe
 from quantkit.core.sensitivity import SENSITIVITY_SAMPLES, LayerSensitivity, Loss, Sensitivity
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.graph.model_file import ModelFile
+from quantkit.graph.self_description import resolved
 from quantkit.measure.environment import environment
 from quantkit.pipeline.comparison.stage import chosen_task
 from quantkit.pipeline.export import calibrated_model
@@ -135,7 +136,8 @@ def open_samples(
                 "Give other samples with --data.",
             )
         wanted = samples or min(SENSITIVITY_SAMPLES, max(calibration.samples, 1))
-    return open_dataset(data, model.inputs, config.preprocess, wanted, config.data.seed, config.class_names(), labels)
+    preprocess = resolved(config.preprocess, model)[0]
+    return open_dataset(data, model.inputs, preprocess, wanted, config.data.seed, config.class_names(), labels)
 
 
 def _task(config: Config, model: ModelFile, opened: OpenedData) -> tuple[Task, tuple[str, ...]]:

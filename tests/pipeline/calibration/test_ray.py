@@ -16,7 +16,7 @@ import quantkit as qk
 from quantkit.config import parse_config
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, BadInput
-from quantkit.core.preprocess import preset
+from quantkit.core.presets import preset
 from quantkit.pipeline.calibration import ray as cluster
 from quantkit.pipeline.calibration.stage import calibrate
 from tests.conftest import write_images

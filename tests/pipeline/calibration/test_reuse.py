@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import quantkit
 from quantkit.config import Config
 from quantkit.core.calibration import Calibration
-from quantkit.core.preprocess import PRESETS
+from quantkit.core.presets import PRESETS
 from quantkit.core.recipe import Recipe
 from quantkit.pipeline.calibration.stage import calibrate
 from quantkit.pipeline.export import export_all

@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 import quantkit
-from quantkit.core.preprocess import PRESETS
+from quantkit.core.presets import PRESETS
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.extent import Extent
 from quantkit.core.statistics.histogram import BINS, Histogram

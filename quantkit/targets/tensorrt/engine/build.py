@@ -75,7 +75,8 @@ def build_engines(request: PrepareRequest, settings: BuildSettings) -> list[Engi
     unknown = [precision for precision in request.precisions if precision not in KNOWN_PRECISIONS]
     if unknown:
         raise BadConfig(f"There is no precision {unknown[0]!r}.", f"Choose one of: {', '.join(KNOWN_PRECISIONS)}.")
-    profiles = profiles_for(request.model, settings.shapes, request.batches)
+    seen = {name: value.shape for name, value in (request.recipe.calibration.sample or {}).items()}
+    profiles = profiles_for(request.model, settings.shapes, request.batches, seen)
     library.require()
     number = cuda.select(request.device)
     where = here(number)

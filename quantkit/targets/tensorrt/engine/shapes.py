@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantkit.core.errors import BadConfig
 from quantkit.graph.model_file import ModelFile
@@ -55,7 +55,9 @@ def parse_shape(text: str) -> tuple[str, ShapeRange]:
     return name, found
 
 
-def profiles_for(model: ModelFile, shapes: Sequence[str], batches: Sequence[int]) -> list[Profile]:
+def profiles_for(
+    model: ModelFile, shapes: Sequence[str], batches: Sequence[int], seen: Mapping[str, Sequence[int]] | None = None
+) -> list[Profile]:
     """Make the optimization profiles of an engine.
 
     With ``shapes``, there is one profile of them, and another for each of ``batches`` that it does not hold. Without,
@@ -63,8 +65,9 @@ def profiles_for(model: ModelFile, shapes: Sequence[str], batches: Sequence[int]
 
     Args:
         model: The model.
-        shapes: The texts of ``--shape``. Inputs without one need shapes that are fixed except for the batch.
+        shapes: The texts of ``--shape``.
         batches: The batch sizes that will be run.
+        seen: The shapes of one calibrated sample by input, which dynamic dimensions beside the batch are taken from.
 
     Returns:
         The profiles.
@@ -82,13 +85,28 @@ def profiles_for(model: ModelFile, shapes: Sequence[str], batches: Sequence[int]
     for own in model.inputs:
         if own.name in given:
             _check(own, given[own.name])
+    open_inputs = {own.name: own if seen is None else _as_seen(own, seen.get(own.name, ())) for own in model.inputs}
     if given:
         batch_range = _batches_of(model, given)
-        profile = {own.name: given.get(own.name) or _of_batches(own, batch_range) for own in model.inputs}
+        profile = {
+            own.name: given.get(own.name) or _of_batches(open_inputs[own.name], batch_range) for own in model.inputs
+        }
         beyond = [size for size in batches if not batch_range[0] <= size <= batch_range[2]]
         return [profile, *([] if model.fixed_batch else (_resized(profile, size, model) for size in beyond))]
     sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(batches))
-    return [{own.name: _of_batches(own, (size, size, size)) for own in model.inputs} for size in sizes]
+    return [
+        {own.name: _of_batches(open_inputs[own.name], (size, size, size)) for own in model.inputs} for size in sizes
+    ]
+
+
+def _as_seen(own: ModelInput, seen: Sequence[int]) -> ModelInput:
+    """Return an input whose dynamic dimensions beside the batch are those of a calibrated sample."""
+    if len(seen) != len(own.shape):
+        return own
+    shape = tuple(
+        size if isinstance(size, int) or axis == own.batch_axis else seen[axis] for axis, size in enumerate(own.shape)
+    )
+    return replace(own, shape=shape)
 
 
 def _batches_of(model: ModelFile, given: Profile) -> tuple[int, int, int]:
