@@ -96,13 +96,9 @@ def resolved(preprocess: Preprocess, model: ModelFile) -> tuple[Preprocess, tupl
 
 def _takes(model: ModelFile, size: tuple[int, int]) -> bool:
     """True if an input of the model takes images of a size."""
-    for own in model.inputs:
-        for sides in (own.sample_shape[1:], own.sample_shape[:2]):
-            if len(own.sample_shape) == 3 and all(
-                isinstance(d, str) or d == s for d, s in zip(sides, size, strict=True)
-            ):
-                return True
-    return False
+    shapes = [own.sample_shape for own in model.inputs if len(own.sample_shape) == 3]
+    sides = [side for shape in shapes for side in (shape[1:], shape[:2])]  # channels first, or last
+    return any(all(isinstance(d, str) or d == s for d, s in zip(side, size, strict=True)) for side in sides)
 
 
 def _ultralytics(metadata: Mapping[str, str]) -> SelfDescription:
@@ -131,9 +127,7 @@ def _ultralytics(metadata: Mapping[str, str]) -> SelfDescription:
 
 def _processor(values: Mapping[str, Any], source: str) -> SelfDescription | None:
     """Read an image processor of Hugging Face; None if it is of another kind of model."""
-    if not any(
-        key in values for key in ("image_mean", "do_resize", "do_rescale", "do_normalize", "image_processor_type")
-    ):
+    if not values.keys() & {"image_mean", "do_resize", "do_rescale", "do_normalize", "image_processor_type"}:
         return None
     try:
         crops = bool(values.get("do_center_crop", "crop_size" in values)) and "crop_size" in values

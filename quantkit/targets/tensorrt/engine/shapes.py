@@ -85,18 +85,14 @@ def profiles_for(
     for own in model.inputs:
         if own.name in given:
             _check(own, given[own.name])
-    open_inputs = {own.name: own if seen is None else _as_seen(own, seen.get(own.name, ())) for own in model.inputs}
+    settled = [_as_seen(own, (seen or {}).get(own.name, ())) for own in model.inputs]
     if given:
         batch_range = _batches_of(model, given)
-        profile = {
-            own.name: given.get(own.name) or _of_batches(open_inputs[own.name], batch_range) for own in model.inputs
-        }
+        profile = {own.name: given.get(own.name) or _of_batches(own, batch_range) for own in settled}
         beyond = [size for size in batches if not batch_range[0] <= size <= batch_range[2]]
         return [profile, *([] if model.fixed_batch else (_resized(profile, size, model) for size in beyond))]
     sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(batches))
-    return [
-        {own.name: _of_batches(open_inputs[own.name], (size, size, size)) for own in model.inputs} for size in sizes
-    ]
+    return [{own.name: _of_batches(own, (size, size, size)) for own in settled} for size in sizes]
 
 
 def _as_seen(own: ModelInput, seen: Sequence[int]) -> ModelInput:
