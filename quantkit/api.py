@@ -53,6 +53,7 @@ def calibrate(
     rounding: str = "least-squares",
     exclude: Names = (),
     seed: int = 0,
+    select: str | None = None,
     output: AnyPath | None = None,
     fresh: bool = False,
     progress: Progress = silent,
@@ -76,6 +77,7 @@ def calibrate(
         rounding: Of weights: "least-squares", by the second moments of layers' inputs, or "nearest".
         exclude: Wildcards for nodes and tensors to leave in floating point.
         seed: Of the choice of samples.
+        select: "random", "balanced" or "diverse"; None is balanced, but an ordered source is read from its start.
         output: A run directory to keep the result in; what it holds of the same work is used again. None keeps
             everything in memory.
         fresh: Use nothing that an earlier run left.
@@ -93,7 +95,7 @@ def calibrate(
                 "path": normalized(Path(model)),
                 "batch_axis": dict(batch_axis) if isinstance(batch_axis, Mapping) else batch_axis,
             },
-            "data": {"calibration": path_of(data), "samples": samples, "seed": seed},
+            "data": {"calibration": path_of(data), "samples": samples, "seed": seed, "select": select},
             "preprocess": preset(preprocess) if isinstance(preprocess, str) else preprocess,
             "calibrate": {
                 "method": method,

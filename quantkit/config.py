@@ -58,6 +58,8 @@ class DataConfig(Record):
         classes: The names of the model's outputs in order, as a list or a text file with one name a line.
         labels: A CSV of file,class for a flat evaluation folder. A labels.csv in the folder is found without it.
         seed: The seed for the choice of samples.
+        select: How calibration samples are chosen: "random", "balanced" (classes in turn) or "diverse" (far from one
+            another in the model's own features); None is balanced, but a list is read from its start.
     """
 
     calibration: Path | None = None
@@ -67,6 +69,7 @@ class DataConfig(Record):
     classes: list[str] | Path | None = None
     labels: Path | None = None
     seed: int = Field(default=0, ge=0)
+    select: Literal["random", "balanced", "diverse"] | None = None
 
 
 class CalibrateConfig(Record):

@@ -97,6 +97,14 @@ def calibrate(
         ),
     ] = None,
     seed: Seed = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            "--select",
+            help="How samples are chosen: random, balanced (classes in turn) or diverse (far apart in the model's own "
+            "features) \\[balanced; a list is read from its start].",
+        ),
+    ] = None,
     classes: Classes = None,
     config: ConfigFile = None,
     fresh: Fresh = False,
@@ -120,7 +128,7 @@ def calibrate(
     settings = with_size(with_preprocess(with_model(_settings(config, earlier), model), preprocess), size)
     settings = settings.with_values("model", batch_axis=parse_batch_axis(batch_axis))
     settings = settings.with_values(
-        "data", calibration=absolute(data), samples=samples, seed=seed, classes=absolute(classes)
+        "data", calibration=absolute(data), samples=samples, seed=seed, select=select, classes=absolute(classes)
     )
     settings = settings.with_values(
         "calibrate",

@@ -22,6 +22,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_CLASSES": ("data", "classes"),
     "QUANTKIT_LABELS": ("data", "labels"),
     "QUANTKIT_SEED": ("data", "seed"),
+    "QUANTKIT_SELECT": ("data", "select"),
     "QUANTKIT_METHOD": ("calibrate", "method"),
     "QUANTKIT_PERCENTILE": ("calibrate", "percentile"),
     "QUANTKIT_TENSORS": ("calibrate", "tensors"),

@@ -1,4 +1,4 @@
-"""A folder for the caches of libraries that would complain about a home directory that cannot be written."""
+"""Folders for caches: quantkit's own, and those of libraries that would complain about a home that cannot be written."""
 
 from __future__ import annotations
 
@@ -26,6 +26,17 @@ def provide_cache_folder() -> None:
     if own.is_symlink() or (hasattr(os, "getuid") and own.stat().st_uid != user):
         return  # someone else's
     os.environ.update(dict.fromkeys(lacking, str(own)))
+
+
+def cache_folder(name: str) -> Path | None:
+    """Return a folder of quantkit's own for what can be computed again; None if there is none to write to."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - as below
+    folder = Path(home) / "quantkit" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
 
 
 def _serves(usual: str) -> bool:

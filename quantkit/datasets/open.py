@@ -56,6 +56,7 @@ def open_dataset(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     labels: Path | None = None,
+    select: str | None = None,
 ) -> OpenedData:
     """Open samples for a model with these ``inputs``.
 
@@ -69,6 +70,7 @@ def open_dataset(
         seed: The seed of that choice.
         classes: The names of the model's outputs, in order.
         labels: A file of annotations.
+        select: "random" or "balanced", from an ordered source, too; None is balanced but for ordered sources.
 
     Returns:
         The data set and the chosen samples.
@@ -80,14 +82,14 @@ def open_dataset(
     if not isinstance(data, Path):
         request = Request(Path(), inputs, preprocess, classes, labels)
         source = open_iterable(data, request, samples)
-        return choose(source, samples, seed, source.dataset.source)
+        return choose(source, samples, seed, source.dataset.source, select)
     if not data.exists():
         raise BadData(f"There is no file or folder {data}.", "Check --data.")
     kind = next((kind for kind in _kinds().values() if kind.matches(data)), None)
     if kind is None:
         raise BadData(f"{data} is neither a file nor a folder.", "Give a folder of images, a text list, .npy or .npz.")
     source = _opened(kind, Request(data, inputs, preprocess, classes, labels))
-    return choose(source, samples, seed, str(Path(source.dataset.source).absolute()))
+    return choose(source, samples, seed, str(Path(source.dataset.source).absolute()), select)
 
 
 def _opened(kind: Kind, request: Request) -> Source:
@@ -105,7 +107,7 @@ def _opened(kind: Kind, request: Request) -> Source:
         ) from error
 
 
-def choose(source: Source, samples: int | None, seed: int, location: str) -> OpenedData:
+def choose(source: Source, samples: int | None, seed: int, location: str, select: str | None = None) -> OpenedData:
     """Choose the samples to use.
 
     Args:
@@ -113,6 +115,7 @@ def choose(source: Source, samples: int | None, seed: int, location: str) -> Ope
         samples: The number of samples; None means all.
         seed: The seed of the choice.
         location: The absolute path or the description of the data.
+        select: How; see :func:`open_dataset`.
 
     Returns:
         The data set and the chosen samples.
@@ -122,10 +125,11 @@ def choose(source: Source, samples: int | None, seed: int, location: str) -> Ope
     if samples is not None and samples > available:
         more = f"{dataset.source} holds {available} samples, fewer than the {samples} asked for."
         warnings = (*warnings, more)
-    if source.ordered or (samples is None and not source.shuffled):
+    if select is None and (source.ordered or (samples is None and not source.shuffled)):
         indices = np.arange(available)[:samples]
     else:
-        indices = balanced_choice(class_indices(dataset.annotations), available, samples, seed)
+        classes = None if select == "random" else class_indices(dataset.annotations)
+        indices = balanced_choice(classes, available, samples, seed)
     return OpenedData(location, dataset, indices, source.notes, warnings)
 
 

@@ -1,4 +1,4 @@
-"""A seeded, class-balanced choice of samples."""
+"""Chooses samples: at random with classes in turn, or by how different they look to the model."""
 
 from __future__ import annotations
 
@@ -31,3 +31,33 @@ def balanced_choice(
             turn[members] = np.arange(len(members))
         order = order[np.argsort(turn, kind="stable")]
     return order if wanted is None else order[:wanted]
+
+
+def diverse_choice(features: npt.NDArray[np.float32], wanted: int | None) -> npt.NDArray[np.int64]:
+    """Choose samples that are far from one another, each next one the farthest from all that were chosen before.
+
+    The first is the one nearest to the mean. This is the greedy algorithm for k centres, never worse than twice the
+    best: Gonzalez, "Clustering to minimize the maximum intercluster distance" (1985),
+    https://doi.org/10.1016/0304-3975(85)90224-5.
+
+    Args:
+        features: The features of each sample, (N, D).
+        wanted: The number of samples to choose; None, or more than there are, means all.
+
+    Returns:
+        The indices of the chosen samples, the first chosen one first.
+    """
+    own = features.astype(np.float64)
+    own -= own.mean(axis=0)
+    own /= np.maximum(own.std(axis=0), 1e-12 + 1e-6 * own.std())
+    squares = np.einsum("ij,ij->i", own, own)
+    chosen = np.empty(min(len(own), len(own) if wanted is None else wanted), np.int64)
+    nearest = np.full(len(own), np.inf)
+    following = int(squares.argmin()) if len(own) else 0
+    for turn in range(len(chosen)):
+        chosen[turn] = following
+        distances = squares - 2 * (own @ own[following]) + squares[following]
+        np.minimum(nearest, np.maximum(distances, 0.0), out=nearest)
+        nearest[following] = -1.0  # never again
+        following = int(nearest.argmax())
+    return chosen

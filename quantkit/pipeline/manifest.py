@@ -79,7 +79,7 @@ def new_manifest(
         model_sha256,
         config.model.batch_axis,
         config.data.samples,
-        config.data.seed,
+        [config.data.seed, *([config.data.select] if config.data.select else [])],
         config.preprocess.model_dump(mode="json"),
         config.calibrate.tensors,
         config.calibrate.batch_size,

@@ -72,7 +72,7 @@ def calibrate_shard(
     folder = folder or Path(f"part-{shard.number}-of-{shard.of}")
     job = prepare_job(config)
     config = job.config
-    opened = open_calibration_data(job)
+    opened = open_calibration_data(job, progress)
     manifest = job.manifest(opened, shard)
     previous = read_manifest(folder)
     if previous is not None and previous.shard != manifest.shard and (folder / PART_FILE).exists() and not fresh:

@@ -23,6 +23,7 @@ from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.graph.self_description import resolved
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
+from quantkit.pipeline.calibration.features import CANDIDATES, diverse_samples
 from quantkit.pipeline.calibration.one_pass import Counting, collect
 from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint, keep, solved_tensors
 from quantkit.pipeline.calibration.warnings import idle_patterns
@@ -75,7 +76,7 @@ def calibrate(
             log.warning("%s is gone; the run's own histograms are used.", job.data)
             with own_folder(folder):
                 return _solved(earlier, config)
-    opened = open_calibration_data(job)
+    opened = open_calibration_data(job, progress)
     manifest = job.manifest(opened)
     if in_memory:
         source, found = surveyed(job, opened), count_all(job, opened, manifest, None, progress)
@@ -168,17 +169,22 @@ def prepare_job(config: Config, data: Any = None) -> Job:
     return Job(config.model_copy(update={"preprocess": preprocess}), model, model.sha256(), data)
 
 
-def open_calibration_data(job: Job) -> OpenedData:
+def open_calibration_data(job: Job, progress: Progress = silent) -> OpenedData:
     """Open the data and choose the calibration samples. Raises BadInput."""
-    config = job.config
-    return open_dataset(
+    config, wanted = job.config, job.config.data
+    diverse = wanted.select == "diverse"
+    opened = open_dataset(
         job.data,
         job.model.inputs,
         config.preprocess,
-        config.data.samples,
-        config.data.seed,
+        CANDIDATES * wanted.samples if diverse else wanted.samples,
+        wanted.seed,
         config.class_names(),
+        select="random" if diverse else wanted.select,
     )
+    if not diverse or len(opened.indices) <= wanted.samples:
+        return opened
+    return diverse_samples(opened, job.model, wanted.samples, progress)
 
 
 def count(
