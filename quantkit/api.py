@@ -245,6 +245,7 @@ def compare(
     batch_sizes: Sequence[int] = (1,),
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
+    end_to_end: bool = False,
     device: str | None = None,
     openvino: OpenVinoSettings | None = None,
     settings: Settings | None = None,
@@ -275,6 +276,7 @@ def compare(
         rounds: The rounds that latency is measured in, alternating between models.
         seconds: What latency may take for each model and batch size; a model that is too slow for it is run three
             times.
+        end_to_end: Time the way from files to answers, too: decoding, preprocessing, the network, answers.
         device: Where; None means each target's first.
         openvino: How IR is made and run; of several placements in it each is measured.
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
@@ -312,6 +314,7 @@ def compare(
                 "batch_sizes": list(batch_sizes),
                 "rounds": rounds,
                 "seconds": seconds,
+                "end_to_end": end_to_end,
                 "methods": several(methods),
                 "device": device,
             },

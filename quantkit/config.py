@@ -152,6 +152,7 @@ class CompareConfig(Record):
         rounds: The number of rounds in which latency is measured, alternating between models.
         seconds: The seconds that latency may take for each model and batch size; a model that is too slow for it is run
             three times.
+        end_to_end: True to time the way from files to answers, too: decoding, preprocessing, the network, answers.
         methods: The calibration methods whose INT8 is measured side by side; empty means the run's own.
     """
 
@@ -161,6 +162,7 @@ class CompareConfig(Record):
     batch_sizes: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [1], min_length=1)
     rounds: int = Field(default=ROUNDS, gt=0)
     seconds: float = Field(default=SECONDS, gt=0)
+    end_to_end: bool = False
     methods: list[str] = Field(default_factory=list)
 
     @field_validator("precisions")

@@ -97,6 +97,14 @@ def compare(
     ] = None,
     preprocess: Preprocessing = None,
     seed: Seed = None,
+    end_to_end: Annotated[
+        bool | None,
+        typer.Option(
+            "--end-to-end/--network-alone",
+            help="Time the way from files to answers, too: decoding, preprocessing, the network, answers "
+            "\\[network-alone].",
+        ),
+    ] = None,
     classes: Classes = None,
     labels: Labels = None,
     config: ComparisonConfig = None,
@@ -140,6 +148,7 @@ def compare(
         device=device,
         rounds=rounds,
         seconds=seconds,
+        end_to_end=end_to_end,
         methods=method or None,
     )
     settings = settings.with_values("openvino", placement=placement or None, hint=hint, threads=threads)
@@ -195,6 +204,8 @@ def print_comparison(comparison: Comparison) -> None:
     at = f"latency at batch {batches[0]} on " if len(batches) == 1 else "on "
     machine = comparison.environment
     gpu = f"; {machine.gpu}: p50 of the network alone, by CUDA events" if machine.gpu else ""
+    if any(row.end_to_end for row in comparison.rows):
+        print_end_to_end(comparison)
     slow = "".join(f"; {told}" for told in slow_rows(comparison))
     stdout.print(
         f"{comparison.samples} samples, {comparison.labelled} labelled; {at}{machine.cpu}, {machine.cores} cores{gpu}"
@@ -202,6 +213,23 @@ def print_comparison(comparison: Comparison) -> None:
         markup=False,
     )
     stdout.print(f"Recommended: {sentence(recommend(comparison).overall, comparison)}", markup=False)
+
+
+def print_end_to_end(comparison: Comparison) -> None:
+    """Print what each model takes from a file to an answer, and what would mend the bottleneck."""
+    from quantkit.cli.console import print_table, stdout
+    from quantkit.core.end_to_end import PARTS
+    from quantkit.reports.content.end_to_end import advice, pipelines
+
+    rows = [
+        [own.title, *(f"{ms:.3g}" for ms in own.times.parts.values()), f"{own.times.total:.3g}"]
+        + [f"{own.times.per_second:,.3g}", PARTS[own.times.bottleneck]]
+        for own in pipelines(comparison.rows)
+    ]
+    heads = ["file to answer, ms", *PARTS, "in all", "samples/s, reading ahead", "most of it"]
+    print_table(heads, rows, left=1)
+    for sentence in advice(comparison.rows):
+        stdout.print(sentence, markup=False)
 
 
 def _text(cell: Cell) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from quantkit.core.end_to_end import EndToEnd
 from quantkit.core.figures import ROW_METRICS, Metric
 from quantkit.core.predictions import Predictions
 from quantkit.core.record import Record
@@ -168,6 +169,8 @@ class Row(Record):
         path: The file to load, relative to the run directory, or absolute if it is the user's own; empty if it was not
             kept.
         size_bytes: The size of the files.
+        end_to_end: The time of one sample from its file to its answer, in the rows of the first batch size; None if it
+            was not measured.
         latency_with_copies_ms: On a GPU, the latency with copies between host and device through pinned memory.
         latency_graph_ms: On a GPU, the latency of the network alone, launched as one CUDA graph if possible.
         layers: The layers' times, in the rows of the first batch size; empty if unknown.
@@ -205,6 +208,7 @@ class Row(Record):
     speedup_interval: Interval | None = None
     rounds_ms: tuple[PositiveFloat, ...] = ()
     path: str = ""
+    end_to_end: EndToEnd | None = None
 
     @property
     def has_sqnr(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,15 @@ class Dataset(ABC):
     def is_constant(self, index: int) -> bool:
         """True if all values are the same; False if that would take long to find out."""
         return False
+
+    def timed_load(self, index: int) -> tuple[Inputs, float, float]:
+        """Return the sample, and the seconds of reading and decoding it and of preparing it. Raises Unreadable.
+
+        A data set that does both at once counts all of it as reading.
+        """
+        start = time.perf_counter()
+        inputs, _ = self.load(index)
+        return inputs, time.perf_counter() - start, 0.0
 
     @abstractmethod
     def load(self, index: int) -> tuple[Inputs, bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from quantkit.core.comparison import LayerError, Row
 from quantkit.core.decibels import FAR_DB, NOISE_DB, NOT_FINITE_DB
+from quantkit.core.end_to_end import EndToEnd
 from quantkit.core.figures import Metric
 from quantkit.core.wording import MOST_NAMED, some
 from quantkit.gates.speed import not_faster
@@ -25,6 +26,7 @@ def rows_of(
     evaluation: Evaluation,
     metrics: Sequence[Metric],
     layer_errors: Mapping[str, tuple[LayerError, ...]],
+    end_to_end: Mapping[str, EndToEnd],
 ) -> list[Row]:
     """Make a row for each candidate and batch size.
 
@@ -35,6 +37,7 @@ def rows_of(
         evaluation: The results of all candidates.
         metrics: The metrics of the task and of the user.
         layer_errors: The layers' errors by candidate key.
+        end_to_end: The times from files to answers by candidate key, as far as they were measured.
 
     Returns:
         The rows, grouped by target.
@@ -44,6 +47,10 @@ def rows_of(
     rows = [
         _row(one, fp32[one.candidate.artifact.target, one.batch], evaluation, metrics, layer_errors, first_batch)
         for one in timed
+    ]
+    rows = [
+        row.model_copy(update={"end_to_end": end_to_end.get(row.key)}) if row.batch == first_batch else row
+        for row in rows
     ]
     targets = [one.candidate.artifact.target for one in timed]
     return sorted(rows, key=lambda row: targets.index(row.target))

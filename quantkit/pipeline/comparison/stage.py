@@ -13,6 +13,7 @@ import numpy as np
 from quantkit.config import Config
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
+from quantkit.core.end_to_end import EndToEnd
 from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.figures import ROW_METRICS
 from quantkit.core.progress import Progress, silent
@@ -28,6 +29,7 @@ from quantkit.measure.environment import environment
 from quantkit.measure.memory import check_batches
 from quantkit.pipeline.comparison.candidates import Candidate, candidates_of, working_targets
 from quantkit.pipeline.comparison.delivered import delivery_warnings
+from quantkit.pipeline.comparison.end_to_end import Pipeline, time_end_to_end
 from quantkit.pipeline.comparison.evaluate import evaluate
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
 from quantkit.pipeline.comparison.layer_errors import LayerSamples, measure_layers
@@ -116,7 +118,12 @@ def compare(
     limits = config.compare.rounds, config.compare.seconds
     timed = time_candidates(candidates, evaluation.first, prepared.sizes, progress, *limits)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
-    rows = rows_of(timed, evaluation, metrics, errors)
+    whole: dict[str, EndToEnd] = {}
+    if config.compare.end_to_end:
+        pipeline = Pipeline(prepared.stream(), reference, prepared.task, prepared.step)
+        timings = {one.candidate.key: one.timing for one in reversed(timed)}  # those of the first batch size
+        whole = time_end_to_end(candidates, pipeline, timings, progress)
+    rows = rows_of(timed, evaluation, metrics, errors, whole)
     warnings = [
         *prepared.warnings,
         *evaluation.warnings,
