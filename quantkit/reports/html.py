@@ -19,6 +19,7 @@ from quantkit.reports.charts.tuning import tuning_svg
 from quantkit.reports.content.changed import changes_of
 from quantkit.reports.content.commands import clocks, reproduce
 from quantkit.reports.content.culprits import culprits, named, summary
+from quantkit.reports.content.end_to_end import advice, pipelines
 from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of
 from quantkit.reports.content.layer_times import breakdowns
 from quantkit.reports.content.outputs import output_table
@@ -90,6 +91,8 @@ def html_report(
         columns=columns(comparison) if comparison else [],
         glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),
+        pipelines=pipelines(rows),
+        pipeline_advice=advice(rows),
         outputs=output_table(rows),
         changed=changed,
         thumbnails=make_thumbnails(comparison.data, flipped) if comparison else {},
