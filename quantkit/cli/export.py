@@ -12,6 +12,7 @@ from quantkit.cli.options import Json, Placements, Precisions, Quiet, Run, Targe
 
 if TYPE_CHECKING:
     from quantkit.core.artifact import Artifact
+    from quantkit.core.calibration import Calibration
 
 
 def export(
@@ -27,6 +28,12 @@ def export(
         typer.Option("--tensorrt", help="Version in the calibration cache [8.6.0]."),
     ] = None,
     placement: Placements = None,
+    embed_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--embed-preprocessing", help="Write OpenVINO's IR once more, with the preprocessing of images inside."
+        ),
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -48,6 +55,8 @@ def export(
     calibration = load_calibration(folder)
     with writing_artifacts(calibration, destination):
         artifacts = export_all(settings, Recipe.of(calibration), destination, progress, target, precision)
+    if embed_preprocessing:
+        embed(artifacts, calibration)
     if tensorrt is not None or placement:  # for build and compare
         with writing_results(calibration):
             remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
@@ -56,6 +65,25 @@ def export(
         print_json(artifact_list(artifacts))
         return
     print_artifacts(artifacts)
+
+
+def embed(artifacts: Sequence[Artifact], calibration: Calibration) -> None:
+    """Write each IR of ``artifacts`` once more, with the preprocessing inside."""
+    from quantkit.cli.console import log
+    from quantkit.core.errors import BadConfig
+    from quantkit.core.preprocess import Preprocess
+    from quantkit.pipeline.export import calibrated_model
+    from quantkit.targets.openvino.embedded import embed_preprocessing
+
+    own, inputs = calibration.preprocess, calibrated_model(calibration).inputs
+    models = [artifact for artifact in artifacts if artifact.target == "openvino"]
+    if not isinstance(own, Preprocess) or own.size is None or len(inputs) != 1:
+        raise BadConfig("The run was not calibrated on images.", "Leave --embed-preprocessing out.")
+    if not models:
+        raise BadConfig("Only OpenVINO's IR can hold preprocessing.", "Add --target openvino.")
+    for artifact in models:
+        file, takes = embed_preprocessing(artifact.path, own, inputs[0].name)
+        log.info("%s %s.", file, takes)
 
 
 def artifact_list(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
