@@ -26,7 +26,7 @@ from quantkit.reports.content.points import quality_of, target_order
 from quantkit.reports.content.shipping import shipping
 from quantkit.reports.content.table import columns
 from quantkit.reports.content.tensors import tensor_entries
-from quantkit.reports.content.thumbnails import make_thumbnails
+from quantkit.reports.content.thumbnails import pictures_of
 from quantkit.reports.content.tuning import columns as steps_of
 from quantkit.reports.content.tuning import outcome
 from quantkit.reports.content.tuning_path import is_timed
@@ -74,7 +74,6 @@ def html_report(
     found = culprits(sensitivity) if sensitivity else []
     entries = layer_entries(series, tensor_entries(calibration) if calibration else [], found)
     changed = changes_of(comparison) if comparison else []
-    flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if thumbnails else {}
     return page(
         "report.html",
         [entry.calibrated.chart if entry.calibrated else None for entry in entries],
@@ -92,7 +91,7 @@ def html_report(
         breakdowns=breakdowns(rows),
         outputs=output_table(rows),
         changed=changed,
-        thumbnails=make_thumbnails(comparison.data, flipped) if comparison else {},
+        thumbnails=pictures_of(comparison.data, changed) if comparison and thumbnails else {},
         series=series,
         entries=entries,
         commands=reproduce(calibration, comparison, tuning) if calibration else [],
