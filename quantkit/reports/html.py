@@ -24,7 +24,7 @@ from quantkit.reports.content.layer_times import breakdowns
 from quantkit.reports.content.outputs import output_table
 from quantkit.reports.content.points import quality_of, target_order
 from quantkit.reports.content.shipping import shipping
-from quantkit.reports.content.table import columns
+from quantkit.reports.content.table import columns, drop_test
 from quantkit.reports.content.tensors import tensor_entries
 from quantkit.reports.content.thumbnails import pictures_of
 from quantkit.reports.content.tuning import columns as steps_of
@@ -87,6 +87,7 @@ def html_report(
         narrow_picture=Markup(scatter_svg(comparison, narrow=True)) if comparison else "",
         quality=_heading(comparison) if comparison else "",
         columns=columns(comparison) if comparison else [],
+        drop_test=drop_test(comparison) if comparison else "",
         glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),
         outputs=output_table(rows),

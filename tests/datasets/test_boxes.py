@@ -182,7 +182,7 @@ def test_classes_are_found_by_name(make: Callable[[str], Path]) -> None:
 def test_several_annotation_files_are_not_chosen_from(make: Callable[[str], Path]) -> None:
     folder = make("coco folder")
     shutil.copy(folder / "annotations" / "instances_val.json", folder / "annotations" / "instances_train.json")
-    with pytest.raises(BadData, match="has 2 annotation files: instances_train.json, instances_val.json"):
+    with pytest.raises(BadData, match=r"has 2 annotation files: instances_train\.json, instances_val\.json"):
         opened(folder)
 
 
@@ -218,7 +218,7 @@ def test_labels_without_an_image_are_warned_of(make: Callable[[str], Path]) -> N
     assert "1 label files" in opened(file).warnings[0]
     for label in (file.parent / "labels").iterdir():
         label.unlink()
-    with pytest.raises(BadData, match="No image in .* has a label file"):
+    with pytest.raises(BadData, match=r"No image in .* has a label file"):
         opened(file)
 
 
@@ -229,7 +229,9 @@ def test_a_split_is_chosen_and_said_and_another_can_be_named(drawn: tuple[Path, 
     write_yolo(tmp_path / "made", objects)
     for split in ("train", "val"):
         shutil.copytree(tmp_path / "made" / "labels", tmp_path / "labels" / split)
-    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames:\n  0: red\n  1: green\n  2: blue\n")
+    (tmp_path / "data.yaml").write_text(
+        "train: images/train\nval: images/val\nnames:\n  0: red\n  1: green\n  2: blue\n"
+    )
     for path in (tmp_path / "data.yaml", tmp_path):
         found = opened(path)
         assert any("val is used" in note for note in found.notes)
@@ -248,7 +250,7 @@ def test_a_split_is_chosen_and_said_and_another_can_be_named(drawn: tuple[Path, 
         "names: ['a b', c]\nnc: 2",
         "names:\n- a b\n- c\n",
         "names:\n  - 'a b'  # first\n  - c\n",
-        "names:\n  0: a b\n  1: \"c\"\n",
+        'names:\n  0: a b\n  1: "c"\n',
         "names: {0: a b, 1: c}",
         "# a comment\n---\nnames: [\n  'a b',\n  'c',\n]\nroboflow:\n  workspace: x\n  license: CC BY 4.0\n",
     ],
@@ -281,7 +283,10 @@ OBJECT = "<object><name>red</name><bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>9</
         (f"<annotation>{OBJECT.format('')}</annotation>", "should be a number"),
         ("<annotation><object/></annotation>", "an object without a name"),
         ("<annotation><filename>../../x.png</filename></annotation>", "outside its image folder"),
-        (f"<annotation><size><width>5</width><height>5</height></size>{OBJECT.format(1)}</annotation>", "is 5x5 pixels"),
+        (
+            f"<annotation><size><width>5</width><height>5</height></size>{OBJECT.format(1)}</annotation>",
+            "is 5x5 pixels",
+        ),
     ],
 )
 def test_bad_voc_xml_is_refused(text: str, said: str, make: Callable[[str], Path]) -> None:
@@ -302,7 +307,7 @@ def test_an_image_set_of_voc_is_used_and_difficult_objects_are_not_judged(make: 
     assert sorted(found) == ["001.png", "002.png"]
     assert found["001.png"].crowd.all()
     (sets / "val.txt").write_text("001\nmissing\n")
-    with pytest.raises(BadData, match="names 1 images without annotation: missing.xml"):
+    with pytest.raises(BadData, match=r"names 1 images without annotation: missing\.xml"):
         opened(folder)
 
 

@@ -11,6 +11,8 @@ from quantkit.core.figures import Metric
 from quantkit.reports import wording
 from quantkit.reports.content.verdict import percent_digits
 
+TESTS = {"McNemar": "McNemar’s exact test", "paired t-test": "Student’s paired test"}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -76,6 +78,16 @@ def columns(comparison: Comparison) -> list[Column]:
     ]
 
 
+def drop_test(comparison: Comparison) -> str:
+    """Return the test whose p stands under the drop, in words."""
+    metric = next(iter(wording.metrics_of(comparison)), None)
+    return "" if metric is None else _test(metric)
+
+
+def _test(metric: Metric) -> str:
+    return TESTS.get(metric.paired_test, f"the {metric.paired_test}")
+
+
 def _gpu(comparison: Comparison) -> list[Column]:
     """Return the columns for memory and power of the GPU, if one was used."""
     if not any(row.gpu for row in comparison.rows):
@@ -126,7 +138,7 @@ def _metric(metric: Metric, digits: int, first: bool) -> Column:
 
 
 def _drop(metric: Metric) -> Column:
-    test = "the p of McNemar's exact test" if metric.is_share else "the p of Student's paired test"
+    test = f"the p of {_test(metric)}"
 
     def cell(row: Row) -> Cell:
         drop = row.drop.get(metric.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,16 +25,41 @@ LEAST_MAP = 0.01  # FP32's; with less, something about the setup is probably wro
 Floats = npt.NDArray[np.float64]
 
 
+class Resamples:
+    """Computes figures of resamples; those of FP32, which every candidate is tested against, just once."""
+
+    def __init__(self) -> None:
+        self._matches: list[Matches] = []
+        self._figures: dict[str, Floats] = {}
+
+    def figures(self, matches: list[Matches], keep: bool = False) -> dict[str, Floats]:
+        """Return each metric of the resamples, (RESAMPLES,).
+
+        Args:
+            matches: The matches of all images.
+            keep: Keep the figures for the next call with the same matches.
+        """
+        if len(matches) == len(self._matches) and all(map(operator.is_, matches, self._matches)):
+            return self._figures
+        found = MatchedImages.of(matches).figures(resamples(len(matches)))
+        if keep:
+            self._matches, self._figures = matches, found
+        return found
+
+
 class DetectionScorer:
     """Keeps the detections of all images, and computes figures from them once: some kilobytes an image.
 
     Args:
         names: The names of the model's classes.
         of_annotations: Returns annotations with the model's classes.
+        resampled: Computes and shares the figures of resamples.
     """
 
-    def __init__(self, names: Sequence[str], of_annotations: Callable[[Sequence[Any]], list[Any]]) -> None:
-        self._names, self._of_annotations = names, of_annotations
+    def __init__(
+        self, names: Sequence[str], of_annotations: Callable[[Sequence[Any]], list[Any]], resampled: Resamples
+    ) -> None:
+        self._names, self._of_annotations, self._resampled = names, of_annotations, resampled
         self._own: list[Answer] = []
         self._reference: list[Answer] = []
         self._boxes: list[Boxes | None] = []
@@ -80,9 +106,8 @@ class DetectionScorer:
             for answers in (self._own, self._reference)
         )
         figures = coco_figures([self._own[place].found for place in known], boxes)
-        weights = resamples(len(known))
-        drawn = MatchedImages.of(own).figures(weights)
-        its = drawn if own == reference else MatchedImages.of(reference).figures(weights)
+        its = self._resampled.figures(reference, keep=True)
+        drawn = self._resampled.figures(own)
         metrics = {name: _interval(figures.metrics[name], drawn[name]) for name in NAMES}
         lost, won = _lost_and_won(own, reference)
         changes = {name: _change(its[name] - drawn[name], lost, won) for name in NAMES}

@@ -24,11 +24,12 @@ from quantkit.tasks.detection.choice import certain_head, metadata_names, no_cer
 from quantkit.tasks.detection.decode import decode
 from quantkit.tasks.detection.heads import HEADS, Head, Metadata, head_named
 from quantkit.tasks.detection.matching import Objects, match
-from quantkit.tasks.detection.scorer import DetectionScorer
+from quantkit.tasks.detection.scorer import DetectionScorer, Resamples
 
 
 def _share(name: str, title: str, hint: str, of_fp32: bool = False) -> Metric:
-    return Metric(name=name, title=title, unit="share", interval=True, hint=hint, of_fp32=of_fp32)
+    test = "" if of_fp32 else "paired bootstrap test over images"
+    return Metric(name=name, title=title, unit="share", interval=True, hint=hint, of_fp32=of_fp32, test=test)
 
 
 class Detection(Task):
@@ -65,6 +66,7 @@ class Detection(Task):
         order: Sequence[int] | None = None,
     ) -> None:
         self.head, self.names = head, tuple(names)
+        self._resampled = Resamples()
         self._roles, self._size, self._preprocess = roles or {}, size, preprocess
         self._order = None if order is None else np.array(order, np.int64)
 
@@ -144,13 +146,13 @@ class Detection(Task):
 
     def scorer(self) -> DetectionScorer:
         """Make a scorer."""
-        return DetectionScorer(self.names, self.of_annotations)
+        return DetectionScorer(self.names, self.of_annotations, self._resampled)
 
     def describe_answers(self) -> str:
         """Return what of the detections is compared."""
         return (
-            f"images whose detections with a score of {SURE:g} or more match one to one, of the same class and with an "
-            "IoU of at least 0.5"
+            f"all detections of an image with a score of {SURE:g} or more, which must match one to one in class and at "
+            "an IoU of 0.5"
         )
 
     def check(self, outputs: Sequence[ModelInput], dataset: Dataset) -> None:

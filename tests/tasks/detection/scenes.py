@@ -34,7 +34,9 @@ def random_scenes(images: int = 40, classes: int = 4, seed: int = 5) -> tuple[li
         seen = rng.random(count) < 0.85
         near = xyxy[seen] + rng.normal(0, 0.08, (int(seen.sum()), 4)) * np.tile(size[seen], 2)
         wrong = rng.uniform(0, 300, (int(rng.integers(0, 12)), 2))
-        edges = np.concatenate([near, near[::2] + 3, np.concatenate([wrong, wrong + rng.uniform(5, 150, wrong.shape)], 1)])
+        edges = np.concatenate(
+            [near, near[::2] + 3, np.concatenate([wrong, wrong + rng.uniform(5, 150, wrong.shape)], 1)]
+        )
         kinds = np.concatenate([numbers[seen], numbers[seen][::2], rng.integers(0, classes + 1, len(wrong))])
         scores = np.round(rng.uniform(0.01, 1, len(edges)), 2).astype(np.float32)  # with ties
         order = np.argsort(-scores, kind="stable")

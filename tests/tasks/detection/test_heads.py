@@ -32,7 +32,7 @@ def table(background: float, values: np.ndarray) -> np.ndarray:
     return rows
 
 
-FOUR = np.concatenate([CENTRES, CENTRES[:1] + [1, 1, 0, 0], [[5, 5, 2, 2]]])
+FOUR = np.concatenate([CENTRES, CENTRES[:1] + np.array([1, 1, 0, 0]), [[5, 5, 2, 2]]])
 LOGIT = np.log(SCORES / (1 - SCORES))
 
 
@@ -120,6 +120,8 @@ def of_shape(*shape: int | str, name: str = "output0") -> ModelInput:
     return ModelInput(name, shape, "float32")
 
 
+RTDETR = {"description": "Ultralytics RT-DETR-l"}
+NMS_NAMES = ("num_dets", "det_boxes", "det_scores", "det_classes")
 ULTRALYTICS = {"task": "detect", "names": str({number: f"c{number}" for number in range(80)})}
 
 
@@ -129,7 +131,7 @@ ULTRALYTICS = {"task": "detect", "names": str({number: f"c{number}" for number i
         ([of_shape("batch", 84, "anchors")], ULTRALYTICS, None, None, "yolov8"),
         ([of_shape(1, 25200, 85)], ULTRALYTICS, None, None, "yolov5"),
         ([of_shape(1, 300, 6)], ULTRALYTICS, None, None, "yolov10"),
-        ([of_shape(1, 300, 84)], ULTRALYTICS | {"description": "Ultralytics RT-DETR-l"}, None, 80, "rtdetr-ultralytics"),
+        ([of_shape(1, 300, 84)], ULTRALYTICS | RTDETR, None, 80, "rtdetr-ultralytics"),
         ([of_shape(1, 84, 8400)], {}, (640, 640), 80, "yolov8"),
         ([of_shape(1, 25200, 85)], {}, (640, 640), 80, "yolov5"),
         ([of_shape(1, 84, 8401)], {}, (640, 640), 80, None),
@@ -137,11 +139,7 @@ ULTRALYTICS = {"task": "detect", "names": str({number: f"c{number}" for number i
         ([of_shape(1, 84, 8400)], {}, None, None, None),
         ([of_shape(1, 100, 92, name="logits"), of_shape(1, 100, 4, name="pred_boxes")], {}, (800, 800), 91, None),
         ([of_shape(1, 1000)], {}, (224, 224), 1000, None),
-        (
-            [of_shape(1, 1, name="num_dets"), of_shape(1, 100, 4, name="det_boxes"), of_shape(1, 100, name="det_scores"),
-             of_shape(1, 100, name="det_classes")],
-            {}, None, None, "efficientnms",
-        ),
+        ([of_shape(1, 100, name=name) for name in NMS_NAMES], {}, None, None, "efficientnms"),
     ],
 )  # fmt: skip
 def test_a_head_is_told_where_it_is_certain(
