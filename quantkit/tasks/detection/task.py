@@ -96,6 +96,8 @@ class Detection(Task):
             BadData: The data's classes are not the model's.
         """
         preprocess = dataset.preprocess if isinstance(dataset.preprocess, Preprocess) else None
+        if preprocess is not None and preprocess.size is None:  # ready arrays, which nothing is applied to
+            preprocess = None
         size = preprocess.size if preprocess is not None else _fixed_size(inputs)
         if head is not None:
             chosen = head_named(head, outputs)
@@ -226,9 +228,9 @@ def _fixed_size(inputs: Sequence[ModelInput]) -> tuple[int, int] | None:
 
 
 def _class_order(dataset: Dataset, names: Sequence[str], count: int | None) -> list[int] | None:
-    """Return the model's class for each of the data's: by name where the model has all that are used, else by number.
+    """Return the model's class for each of the data's: by name, or by number if no name is one of the model's.
 
-    Raises BadData if the numbers of classes differ.
+    Raises BadData if the model has some of the names that are used but not all, or if the numbers of classes differ.
     """
     own = list(dataset.classes)
     if dataset.annotations is None or not own:
@@ -236,12 +238,17 @@ def _class_order(dataset: Dataset, names: Sequence[str], count: int | None) -> l
     used = {
         number for one in dataset.annotations if isinstance(one, Boxes) for number in np.unique(one.classes).tolist()
     }
-    if {own[number] for number in used} <= set(names):
+    strange = sorted({own[number] for number in used} - set(names))
+    if strange and set(own) & set(names):
+        raise BadData(
+            f"{dataset.source} has the class {strange[0]!r}, which is not among the model's ({', '.join(names[:5])} …).",
+            "Call it as the model does, or remove it from the data.",
+        )
+    if not strange:
         return [names.index(name) if name in names else -1 for name in own]
     if count is not None and count != len(own):
         raise BadData(
-            f"{dataset.source} has {len(own)} classes, but the model has {count}"
-            + (f" with other names ({', '.join(names[:5])} …)." if names else "."),
+            f"{dataset.source} has {len(own)} classes, but the model has {count}.",
             "Name the model's classes in order in [data] classes, so that the data's are found by name.",
         )
     return None
