@@ -44,6 +44,11 @@ class Metric(Record):
     test: str = ""
 
     @property
+    def heading(self) -> str:
+        """The title with a capital letter; "mAP", which has capitals of its own, stays."""
+        return self.title if self.title[1:2].isupper() else self.title[:1].upper() + self.title[1:]
+
+    @property
     def paired_test(self) -> str:
         """The paired test of its change: McNemar's for shares, Student's for means, unless the metric names another."""
         return self.test or ("McNemar" if self.is_share else "paired t-test")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from quantkit.core.errors import BadData
 from quantkit.core.wording import some
@@ -107,7 +108,7 @@ def _boxes(reader: BoxReader, path: Path, label: Path, index: Sequence[int] | No
     return reader.boxes(path.name, size, [[*box.tolist()] for box in edges], classes)
 
 
-def _line(words: Sequence[str], label: Path) -> tuple[int, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+def _line(words: Sequence[str], label: Path) -> tuple[int, npt.NDArray[np.float64]]:
     """Return the class and the box of a line, as shares of the image."""
     if len(words) < 5 or len(words) % 2 == 0:
         raise BadData(f"{label} has a line with {len(words)} words: {' '.join(words)[:60]!r}.", LINE_HINT)

@@ -210,7 +210,7 @@ def _place(metric: str) -> tuple[int, str]:
 def _title(figure: FigureDifference) -> str:
     if figure.metric == "latency_ms.p50":
         return "p50"
-    return f"{figure.meaning.title[:1].upper()}{figure.meaning.title[1:]}"
+    return figure.meaning.heading
 
 
 def _relative(figure: FigureDifference) -> bool:

@@ -1,6 +1,6 @@
 """The tasks of models: each defines annotations, answers and metrics.
 
-One module per task; nothing outside this package knows a task's metrics by name.
+One module or package per task; nothing outside this package knows a task's metrics by name.
 May import ``core``, ``graph``, ``datasets`` and ``measure``.
 """
 

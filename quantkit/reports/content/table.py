@@ -132,7 +132,7 @@ def _metric(metric: Metric, digits: int, first: bool) -> Column:
         band = wording.band(metric, figure, digits).removesuffix(unit) if first else ""
         return Cell(wording.value(metric, figure.value, digits).removesuffix(unit), figure.value, band)
 
-    title = f"{metric.title[:1].upper()}{metric.title[1:]}{unit}"
+    title = f"{metric.heading}{unit}"
     interval = ", with its 95 % confidence interval" if first and metric.interval else ""
     return Column(title, f"{metric.hint or metric.title}{interval}", cell)
 

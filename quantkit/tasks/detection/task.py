@@ -241,7 +241,7 @@ def _class_order(dataset: Dataset, names: Sequence[str], count: int | None) -> l
     strange = sorted({own[number] for number in used} - set(names))
     if strange and set(own) & set(names):
         raise BadData(
-            f"{dataset.source} has the class {strange[0]!r}, which is not among the model's ({', '.join(names[:5])} …).",
+            f"{dataset.source} has the class {strange[0]!r}, which is none of the model's ({', '.join(names[:5])} …).",
             "Call it as the model does, or remove it from the data.",
         )
     if not strange:

@@ -155,7 +155,7 @@ def test_classes_are_matched_by_name_else_by_number() -> None:
     by_number = task(["Katze", "Hund", "Kuh"], 0, 2)
     assert by_number.of_annotations([boxes_of(2)])[0].classes.tolist() == [2]
     assert task(["x", "y", "z"], 0, names=False).names == ("x", "y", "z")
-    with pytest.raises(BadData, match="has the class 'Dog', which is not among the model's"):
+    with pytest.raises(BadData, match="has the class 'Dog', which is none of the model's"):
         task(["Dog", "cat", "cow"], 0)
     with pytest.raises(BadData, match="has 2 classes, but the model has 3"):
         task(["x", "y"], 0, 1)
