@@ -231,6 +231,7 @@ def compare(
     data: AnyPath | Iterable[Any],
     *,
     task: str = AUTO,
+    task_head: str | None = None,
     task_output: str | None = None,
     task_axis: int | None = None,
     threshold: float | None = None,
@@ -259,7 +260,8 @@ def compare(
     Args:
         calibration: The ranges, or a :class:`Recipe`.
         data: Samples to evaluate on, in any form that :func:`calibrate` takes.
-        task: "classification", "none" (fidelity alone), an installed one, or "auto".
+        task: "classification", "detection", "none" (fidelity alone), an installed one, or "auto".
+        task_head: What a detector's outputs mean, such as "yolov8"; None tells it from the model.
         task_output: The output that holds class scores; None leaves it to the model.
         task_axis: Its axis along which the classes lie.
         threshold: The score above which an answer is yes, for scores of yes or no.
@@ -303,6 +305,7 @@ def compare(
             "preprocess": preprocessing_of(preprocess, recipe),
             "task": {
                 "name": task,
+                "head": task_head,
                 "output": task_output,
                 "axis": task_axis,
                 "threshold": threshold,

@@ -104,8 +104,10 @@ class TaskConfig(Record):
     """``[task]``: the task of the model, which decides the metrics.
 
     Attributes:
-        name: A built-in task ("classification", or "none" for fidelity to FP32 alone), an installed one, or "auto":
-            classification if an output certainly holds class scores, else none.
+        name: A built-in task ("classification", "detection", or "none" for fidelity to FP32 alone), an installed one,
+            or "auto": detection if the samples are annotated with boxes, classification if an output certainly holds
+            class scores, else none.
+        head: What a detector's outputs mean: a preset such as "yolov8"; None tells it from the model.
         output: The output that holds the scores of a classification; None leaves it to the model.
         axis: Its axis along which the classes lie, as the model declares it; it may count from the end.
         threshold: The score above which an answer is yes, for scores of yes or no instead of classes.
@@ -113,6 +115,7 @@ class TaskConfig(Record):
     """
 
     name: str = "auto"
+    head: str | None = None
     output: str | None = None
     axis: int | None = None
     threshold: float | None = None

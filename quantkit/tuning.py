@@ -31,6 +31,7 @@ def sensitivity(
     target: str | None = None,
     samples: int = SENSITIVITY_SAMPLES,
     task: str = AUTO,
+    task_head: str | None = None,
     task_output: str | None = None,
     task_axis: int | None = None,
     threshold: float | None = None,
@@ -51,7 +52,8 @@ def sensitivity(
             calibration.
         target: The target whose INT8 is simulated; None takes OpenVINO if it is installed, else ONNX Runtime.
         samples: How many are used at most, by a seeded choice.
-        task: "classification", "none" (fidelity alone), an installed one, or "auto".
+        task: "classification", "detection", "none" (fidelity alone), an installed one, or "auto".
+        task_head: What a detector's outputs mean, such as "yolov8"; None tells it from the model.
         task_output: The output that holds class scores; None leaves it to the model.
         task_axis: Its axis along which the classes lie.
         threshold: The score above which an answer is yes, for scores of yes or no.
@@ -78,7 +80,7 @@ def sensitivity(
                 "seed": recipe.calibration.seed,
             },
             "preprocess": preprocessing_of(preprocess, recipe),
-            "task": {"name": task, "output": task_output, "axis": task_axis, "threshold": threshold},
+            "task": {"name": task, "head": task_head, "output": task_output, "axis": task_axis, "threshold": threshold},
             "targets": settings or {},
         },
         "the arguments of sensitivity()",
@@ -104,6 +106,7 @@ def tune(
     budget: str = "20m",
     samples: int | None = None,
     task: str = AUTO,
+    task_head: str | None = None,
     task_output: str | None = None,
     task_axis: int | None = None,
     threshold: float | None = None,
@@ -138,7 +141,8 @@ def tune(
             buy as many dB as it allows.
         budget: The time that may be spent on trying, such as "90s", "20m" or "1h".
         samples: How many are used at most; None means all.
-        task: "classification", "none" (fidelity alone), an installed one, or "auto".
+        task: "classification", "detection", "none" (fidelity alone), an installed one, or "auto".
+        task_head: What a detector's outputs mean, such as "yolov8"; None tells it from the model.
         task_output: The output that holds class scores; None leaves it to the model.
         task_axis: Its axis along which the classes lie.
         threshold: The score above which an answer is yes, for scores of yes or no.
@@ -178,7 +182,7 @@ def tune(
                 "seed": recipe.calibration.seed if seed is None else seed,
             },
             "preprocess": made.preprocess if as_made else preprocessing_of(preprocess, recipe),
-            "task": {"name": task, "output": task_output, "axis": task_axis, "threshold": threshold},
+            "task": {"name": task, "head": task_head, "output": task_output, "axis": task_axis, "threshold": threshold},
             "compare": {"batch_sizes": [batch_size], "device": device},
             "tune": {
                 "target": target,

@@ -36,11 +36,18 @@ def compare(
     run: Run = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder, text list, .npy or .npz to evaluate on."),
+        typer.Option("--data", help="Folder, text list, COCO or YOLO file, .npy or .npz to evaluate on."),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", help="classification, none (fidelity alone) or an installed one \\[by the outputs]."),
+        typer.Option(
+            "--task",
+            help="classification, detection, none (fidelity alone) or an installed one \\[by data and outputs].",
+        ),
+    ] = None,
+    task_head: Annotated[
+        str | None,
+        typer.Option("--task-head", help="What a detector's outputs mean: yolov8, detr … \\[told, where certain]."),
     ] = None,
     task_output: Annotated[
         str | None,
@@ -138,7 +145,13 @@ def compare(
         labels=absolute(labels),
     )
     settings = settings.with_values(
-        "task", name=task, output=task_output, axis=task_axis, threshold=threshold, metrics=metric or None
+        "task",
+        name=task,
+        head=task_head,
+        output=task_output,
+        axis=task_axis,
+        threshold=threshold,
+        metrics=metric or None,
     )
     settings = settings.with_values(
         "compare",

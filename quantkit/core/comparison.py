@@ -138,6 +138,22 @@ class OutputError(Record):
         return self.measured and self.equal is None
 
 
+class Part(Record):
+    """The task's main metric for a part of what is to be found.
+
+    Attributes:
+        kind: What the parts are, such as "class" or "size".
+        name: The name of the part.
+        value: The metric.
+        objects: The number of annotated objects in it.
+    """
+
+    kind: str
+    name: str
+    value: float
+    objects: int
+
+
 class GpuLoad(Record):
     """The state of the GPU while one row's model ran without pause, from NVML; None if NVML does not report it.
 
@@ -176,6 +192,7 @@ class Row(Record):
         layers: The layers' times, in the rows of the first batch size; empty if unknown.
         runtime: How the runtime ran the model (threads, streams and so on), in its own terms.
         changes: The change of each metric from FP32's.
+        parts: The main metric by class and by size, if the task tells it.
         outputs: The errors of the outputs and of their parts against FP32 in onnxruntime; empty for that itself.
         layer_errors: The layers' errors in the model's order, computed on the CPU, in the rows of the first batch size;
             empty if unknown.
@@ -209,6 +226,7 @@ class Row(Record):
     rounds_ms: tuple[PositiveFloat, ...] = ()
     path: str = ""
     end_to_end: EndToEnd | None = None
+    parts: tuple[Part, ...] = ()
 
     @property
     def has_sqnr(self) -> bool:

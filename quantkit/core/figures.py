@@ -28,6 +28,7 @@ class Metric(Record):
         over_samples: How a task combines the values of samples: "mean", or "max" for the largest.
         of_fp32: True if the value compares outputs with FP32's; then there is no drop from FP32.
         digits: Significant digits on display; shares have two decimals instead.
+        test: The paired test of its change from FP32, if it is none of :attr:`paired_test`.
     """
 
     name: str
@@ -40,6 +41,17 @@ class Metric(Record):
     over_samples: Literal["mean", "max"] = "mean"
     of_fp32: bool = False
     digits: int = 4
+    test: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title with a capital letter; "mAP", which has capitals of its own, stays."""
+        return self.title if self.title[1:2].isupper() else self.title[:1].upper() + self.title[1:]
+
+    @property
+    def paired_test(self) -> str:
+        """The paired test of its change: McNemar's for shares, Student's for means, unless the metric names another."""
+        return self.test or ("McNemar" if self.is_share else "paired t-test")
 
     @property
     def is_share(self) -> bool:

@@ -75,6 +75,10 @@ class Dataset(ABC):
         inputs, _ = self.load(index)
         return inputs, time.perf_counter() - start, 0.0
 
+    def image_size(self, index: int) -> tuple[int, int] | None:
+        """Return the (height, width) of the upright image that the sample is made from; None if that is not known."""
+        return None
+
     @abstractmethod
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """Return the sample and the SHA-256 of its stored bytes. Raises Unreadable."""

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from quantkit.core.upright import upright
 from quantkit.datasets.base import Unreadable
@@ -23,6 +23,7 @@ MALFORMED = (
     OverflowError,
     ZeroDivisionError,
 )  # what Pillow lets through
+TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 
@@ -37,6 +38,18 @@ def decode_rgb(data: bytes) -> Image.Image:
             return _to_rgb(upright(image))
     except UnidentifiedImageError as error:
         raise Unreadable("not an image") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, *MALFORMED) as error:
+        raise Unreadable(str(error) or type(error).__name__) from error
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Return an image's (height, width) after EXIF rotation, from its header alone. Raises Unreadable."""
+    try:
+        if not path.is_file():
+            raise Unreadable("not a file")
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
+            return (image.width, image.height) if turned else (image.height, image.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError, *MALFORMED) as error:
         raise Unreadable(str(error) or type(error).__name__) from error
 

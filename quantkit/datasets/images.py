@@ -6,14 +6,15 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from quantkit.core.errors import BadData
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.reading import LARGEST_IMAGE, LARGEST_TEXT, read_file
 from quantkit.datasets.base import Dataset, Inputs, Request, Source, Unreadable
-from quantkit.datasets.decode import SUFFIXES, decode_rgb, is_one_colour
+from quantkit.datasets.decode import SUFFIXES, decode_rgb, is_one_colour, upright_size
 from quantkit.datasets.fit import fit
 from quantkit.datasets.labels import index_labels, read_labels, unlabelled_warning
 from quantkit.datasets.transform import transform
@@ -23,13 +24,13 @@ LABELS_FILE = "labels.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDataset(Dataset):
-    """Image files, each with an optional class, preprocessed for the model input ``input_name``."""
+    """Image files, each with an optional annotation, preprocessed for the model input ``input_name``."""
 
     source: str
     names: Sequence[str]
     paths: Sequence[Path]
     classes: Sequence[str]
-    annotations: Sequence[int | None] | None
+    annotations: Sequence[Any] | None
     input_name: str
     preprocess: Preprocess
     dtype: str = field(default="float32")
@@ -59,6 +60,13 @@ class ImageDataset(Dataset):
             return is_one_colour(self.paths[index])
         except Unreadable:
             return False
+
+    def image_size(self, index: int) -> tuple[int, int] | None:
+        """Return the image's (height, width) from the file's header; None if that cannot be read."""
+        try:
+            return upright_size(self.paths[index])
+        except Unreadable:
+            return None
 
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """Decode and preprocess one image. Raises Unreadable."""
@@ -112,7 +120,7 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
     entries = sorted(folder.iterdir())
     flat = [entry for entry in entries if _is_image(entry)]
     by_class = {
-        _printable(entry.name): _images_below(entry) for entry in entries if entry.is_dir() and entry.name[0] != "."
+        printable(entry.name): images_below(entry) for entry in entries if entry.is_dir() and entry.name[0] != "."
     }
     by_class = {name: paths for name, paths in by_class.items() if paths}
     labels = labels or (folder / LABELS_FILE if (folder / LABELS_FILE).is_file() else None)
@@ -132,7 +140,7 @@ def scan_folder(folder: Path, labels: Path | None = None) -> ImageFiles:
             f"The folder {folder} {'is empty' if empty else 'holds no images'}.",
             f"Give a folder with {', '.join(sorted(SUFFIXES))} files, in class folders or flat.",
         )
-    names = [_printable(path.relative_to(folder).as_posix()) for path in paths]
+    names = [printable(path.relative_to(folder).as_posix()) for path in paths]
     if labels is not None:
         read = read_labels(labels, names)
         class_names, warnings = read.names, read.warnings
@@ -169,7 +177,7 @@ def scan_list(file: Path) -> ImageFiles:
     return ImageFiles(str(file), names, paths, classes, ordered=True, labels=file if written else None)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """Show bytes that are not UTF-8 as escapes, because file names are not text on every system."""
     return name.encode("utf-8", "backslashreplace").decode()
 
@@ -184,7 +192,8 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
 
 
-def _images_below(folder: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
+    """Return the images in a folder and the folders below it, in order, without hidden ones."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name[0] != ".")
@@ -218,23 +227,48 @@ class ImageList:
 
 def images_of(files: ImageFiles, request: Request) -> Source:
     """Open image files for a model with one image input. Raises BadData if they do not fit it."""
+    check_one_input(request)
+    annotations, known = index_labels(files.class_names, request.classes, files.source, files.labels is not None)
+    warnings = (*files.warnings, *unlabelled_warning(annotations, files.labels))
+    return images_source(replace(files, warnings=warnings), request, annotations, known)
+
+
+def check_one_input(request: Request) -> None:
+    """Raise BadData if the model has another number of inputs than one, which images feed."""
     inputs = request.inputs
     if len(inputs) != 1:
         raise BadData(
             f"The model has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), but images feed one.",
             "Give the inputs as an .npz with one array for each.",
         )
-    annotations, known = index_labels(files.class_names, request.classes, files.source, files.labels is not None)
+
+
+def images_source(
+    files: ImageFiles, request: Request, annotations: Sequence[Any] | None, classes: Sequence[str]
+) -> Source:
+    """Open image files with annotations of any kind.
+
+    Args:
+        files: The files; their class names are not looked at.
+        request: The model's input and the preprocessing.
+        annotations: The annotation of each image, if there are any.
+        classes: The names of the classes that annotations refer to.
+
+    Returns:
+        The opened images.
+
+    Raises:
+        BadData: They do not fit the model's input.
+    """
     notes: list[str] = []
     dataset = ImageDataset(
         source=files.source,
         names=files.names,
         paths=files.paths,
-        classes=known,
+        classes=classes,
         annotations=annotations,
-        input_name=inputs[0].name,
-        preprocess=fit(request.preprocess, inputs[0], notes),
-        dtype=inputs[0].dtype,
+        input_name=request.inputs[0].name,
+        preprocess=fit(request.preprocess, request.inputs[0], notes),
+        dtype=request.inputs[0].dtype,
     )
-    warnings = (*files.warnings, *unlabelled_warning(annotations, files.labels))
-    return Source(dataset, ordered=files.ordered, notes=tuple(notes), warnings=warnings)
+    return Source(dataset, ordered=files.ordered, notes=tuple(notes), warnings=files.warnings)

@@ -15,15 +15,21 @@ from quantkit.core.extensions import installed, loaded
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.arrays import ArrayFile
 from quantkit.datasets.base import Dataset, Kind, Request, Source, class_indices
+from quantkit.datasets.coco import CocoJson
 from quantkit.datasets.images import ImageFolder, ImageList
 from quantkit.datasets.iterable import open_iterable
 from quantkit.datasets.select import balanced_choice
+from quantkit.datasets.voc import VocFolder
+from quantkit.datasets.yolo import YoloFolder
 from quantkit.graph.model_io import ModelInput
 
 ENTRY_POINT_GROUP = "quantkit.datasets"
 # The first kind that matches is used; installed kinds come before these.
 KINDS: dict[str, Kind] = {
     "arrays": ArrayFile(),
+    "coco": CocoJson(),
+    "yolo": YoloFolder(),
+    "voc": VocFolder(),
     "image folder": ImageFolder(),
     "image list": ImageList(),
 }

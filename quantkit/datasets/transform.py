@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from quantkit.core.preprocess import Preprocess
+from quantkit.datasets.geometry import Geometry
 
 
 def transform(image: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.float32]:
@@ -41,18 +42,14 @@ def _resized(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     assert preprocess.size is not None
     height, width = preprocess.size
     method = Image.Resampling[preprocess.interpolation.upper()]
+    placed = Geometry.of(preprocess, (image.height, image.width))
+    inner = (placed.resized[1], placed.resized[0])
     if preprocess.resize == "stretch":
-        return image if image.size == (width, height) else image.resize((width, height), method)
+        return image if image.size == inner else image.resize(inner, method)
+    scaled = image.resize(inner, method)
     if preprocess.resize == "crop":
-        shorter = int(min(preprocess.size) / preprocess.crop_pct + 1e-6)
-        factor = max(shorter / min(image.size), height / image.height, width / image.width)
-        # Rounded down, as torchvision does; the small term keeps 255.99999 from becoming 255.
-        enlarged = (int(image.width * factor + 1e-6), int(image.height * factor + 1e-6))
-        scaled = image.resize((max(enlarged[0], width), max(enlarged[1], height)), method)
-        left, top = round((scaled.width - width) / 2), round((scaled.height - height) / 2)
+        left, top = -placed.left, -placed.top
         return scaled.crop((left, top, left + width, top + height))
-    factor = min(height / image.height, width / image.width)
-    inner = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     canvas = Image.new("RGB", (width, height), (preprocess.pad,) * 3)
-    canvas.paste(image.resize(inner, method), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    canvas.paste(scaled, (placed.left, placed.top))
     return canvas

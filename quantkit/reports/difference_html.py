@@ -24,7 +24,7 @@ from quantkit.reports.content.differences import (
     range_differences,
     row_differences,
 )
-from quantkit.reports.content.thumbnails import make_thumbnails
+from quantkit.reports.content.thumbnails import pictures_of
 from quantkit.reports.content.verdict import Judgement, judged_rows, percent_digits
 from quantkit.reports.page import page
 
@@ -109,7 +109,6 @@ def difference_page(before: Run, after: Run, thumbnails: bool = True) -> str:
         missing = [[name for name in own if name not in other] for own, other in (tensors, tensors[::-1])]
         count = len(tensors[0].keys() & tensors[1].keys())
     both = _together(before, after)
-    flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if thumbnails else {}
     return page(
         "difference.html",
         [],
@@ -120,7 +119,7 @@ def difference_page(before: Run, after: Run, thumbnails: bool = True) -> str:
         titles=[_title(meanings[metric]) for metric in metrics],
         differences=[Line(row, tuple(_cell(row, metric, digits) for metric in metrics)) for row in rows],
         changed=changed,
-        thumbnails=make_thumbnails(after.comparison.data, flipped) if after.comparison else {},
+        thumbnails=pictures_of(after.comparison.data, changed) if after.comparison and thumbnails else {},
         layers=layers[:MOST_LAYERS],
         layer_count=len(layers),
         ranges=ranges[:MOST_RANGES],
@@ -211,7 +210,7 @@ def _place(metric: str) -> tuple[int, str]:
 def _title(figure: FigureDifference) -> str:
     if figure.metric == "latency_ms.p50":
         return "p50"
-    return f"{figure.meaning.title[:1].upper()}{figure.meaning.title[1:]}"
+    return figure.meaning.heading
 
 
 def _relative(figure: FigureDifference) -> bool:

@@ -25,9 +25,9 @@ from quantkit.reports.content.layer_times import breakdowns
 from quantkit.reports.content.outputs import output_table
 from quantkit.reports.content.points import quality_of, target_order
 from quantkit.reports.content.shipping import shipping
-from quantkit.reports.content.table import columns
+from quantkit.reports.content.table import columns, drop_test
 from quantkit.reports.content.tensors import tensor_entries
-from quantkit.reports.content.thumbnails import make_thumbnails
+from quantkit.reports.content.thumbnails import pictures_of
 from quantkit.reports.content.tuning import columns as steps_of
 from quantkit.reports.content.tuning import outcome
 from quantkit.reports.content.tuning_path import is_timed
@@ -75,7 +75,6 @@ def html_report(
     found = culprits(sensitivity) if sensitivity else []
     entries = layer_entries(series, tensor_entries(calibration) if calibration else [], found)
     changed = changes_of(comparison) if comparison else []
-    flipped = dict.fromkeys(flip.name for part in changed for flip in part.images) if thumbnails else {}
     return page(
         "report.html",
         [entry.calibrated.chart if entry.calibrated else None for entry in entries],
@@ -89,13 +88,14 @@ def html_report(
         narrow_picture=Markup(scatter_svg(comparison, narrow=True)) if comparison else "",
         quality=_heading(comparison) if comparison else "",
         columns=columns(comparison) if comparison else [],
+        drop_test=drop_test(comparison) if comparison else "",
         glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),
         pipelines=pipelines(rows),
         pipeline_advice=advice(rows),
         outputs=output_table(rows),
         changed=changed,
-        thumbnails=make_thumbnails(comparison.data, flipped) if comparison else {},
+        thumbnails=pictures_of(comparison.data, changed) if comparison and thumbnails else {},
         series=series,
         entries=entries,
         commands=reproduce(calibration, comparison, tuning) if calibration else [],

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.comparison import Change, Interval
+from quantkit.core.comparison import Change, Interval, Part
 from quantkit.core.figures import Metric
 from quantkit.datasets.base import Dataset
 from quantkit.graph.model_io import ModelInput
@@ -30,6 +30,7 @@ class Result:
         changes: The changes from FP32 on the same samples, by metric.
         drops: By how much metrics are worse than FP32's on the samples that both models could be scored on; only needed
             for metrics that leave out samples of one model alone.
+        parts: The main metric for parts of what is to be found.
         agreement: The share of answers equal to FP32's; None if the task has no answers to compare.
         warnings: Reasons to doubt the figures.
     """
@@ -39,6 +40,7 @@ class Result:
     agreement: Interval | None = None
     warnings: tuple[str, ...] = ()
     drops: Mapping[str, float] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
 
 
 class Scorer(Protocol):
@@ -69,17 +71,33 @@ class Task(Protocol):
     """Defines annotations, answers, metrics, and the display of samples.
 
     To add a task, subclass this class and install it under the entry-point group ``quantkit.tasks``. Only ``name``,
-    ``metrics``, ``decode`` and ``scorer`` are required.
+    ``metrics``, ``decode`` and ``scorer`` are required. Set ``judged_by_sample`` to False if the main metric is no mean
+    over samples, so that two runs are not compared by the samples that are right.
     """
 
     name: str
     metrics: tuple[Metric, ...]
+    judged_by_sample: bool = True
 
     def decode(self, outputs: Outputs) -> Any:
         """Return the answers in one batch of outputs; None if the outputs are not those of this task."""
 
+    def of_samples(self, answers: Any, dataset: Dataset, indices: Sequence[int]) -> Any:
+        """Return answers with what depends on the samples, such as boxes in the pixels of an image instead of an input.
+
+        Args:
+            answers: The answers of one batch.
+            dataset: The data set.
+            indices: The batch's samples.
+        """
+        return answers
+
     def scorer(self) -> Scorer:
         """Make a scorer for one model."""
+
+    def describe_answers(self) -> str:
+        """Return which answers agreement compares, in words; empty if that needs no word."""
+        return ""
 
     def check(self, outputs: Sequence[ModelInput], dataset: Dataset) -> None:
         """Raise BadInput if the annotations do not fit a model with these outputs."""
@@ -88,6 +106,10 @@ class Task(Protocol):
     def check_answers(self, answers: Any, dataset: Dataset) -> None:
         """Raise BadInput if the answers show that the annotations are another model's."""
         return None
+
+    def class_names(self, dataset: Dataset) -> Sequence[str]:
+        """Return the names of the classes that answers refer to; by default the data's."""
+        return dataset.classes
 
     def keep(self, answers: Any) -> Kept:
         """Return the arrays to store of one batch of answers. Without any (the default), no sample is shown."""

@@ -83,6 +83,10 @@ class Classification(Task):
         """Make a scorer."""
         return ClassScorer(self.metrics)
 
+    def describe_answers(self) -> str:
+        """Return which output decides, and how."""
+        return str(self.decision)
+
     def check(self, outputs: Sequence[ModelInput], dataset: Dataset) -> None:
         """Raise BadData if classes or labels do not fit the shape of the output, as far as it is fixed."""
         own = next((one for one in outputs if one.name == self.decision.output), outputs[0])

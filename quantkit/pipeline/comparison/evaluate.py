@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -94,7 +94,7 @@ def evaluate(
         for batch in stream.batches(step):
             inputs, count = batch.resized(step), len(batch.indices)
             annotations = None if dataset.annotations is None else [dataset.annotations[i] for i in batch.indices]
-            answered = partial(_answered, reference, task, own_metrics, inputs, step, annotations or [None] * count)
+            answered = partial(_answered, reference, task, own_metrics, inputs, step, batch, dataset)
             expected = answered(reference.session)
             if first is None:
                 first = batch
@@ -144,13 +144,19 @@ def _answered(
     own_metrics: Sequence[OwnMetric],
     inputs: Mapping[str, npt.NDArray[Any]],
     step: int,
-    annotations: Sequence[Any],
+    batch: Batch,
+    dataset: Dataset,
     session: Session,
 ) -> _Answered:
-    """Run one batch, of which as many samples count as there are annotations."""
-    outputs = reference.by_sample(session.infer(inputs), step, len(annotations))
+    """Run one batch of ``step`` samples, of which those of ``batch`` count."""
+    outputs = reference.by_sample(session.infer(inputs), step, len(batch.indices))
+    known = dataset.annotations
+    annotations = [None if known is None else known[index] for index in batch.indices]
     own = {one.metric.name: one.values(outputs, annotations) for one in own_metrics}
-    return _Answered(outputs, task.decode(outputs), own)
+    answers = task.decode(outputs)
+    if answers is not None:
+        answers = task.of_samples(answers, dataset, batch.indices)
+    return _Answered(outputs, answers, own)
 
 
 class _Count:
@@ -174,7 +180,7 @@ class _Count:
         metrics: dict[str, Interval] = {**found.metrics, **self._own_scores.metrics()}
         changes: dict[str, Change] = {**found.changes, **self._own_scores.changes()}
         drops = {**found.drops, **self._own_scores.drops()}
-        return Result(metrics, changes, found.agreement, found.warnings, drops)
+        return replace(found, metrics=metrics, changes=changes, drops=drops)
 
 
 @dataclass
@@ -211,7 +217,7 @@ class _Kept:
         annotations = [None if dataset.annotations is None else dataset.annotations[i] for i in self.indices]
         return Predictions(
             names=tuple(dataset.names[index] for index in self.indices),
-            classes=tuple(dataset.classes),
+            classes=tuple(self.task.class_names(dataset)),
             labels=self.task.keep_annotations(annotations),
             keys=tuple(next(iter(self.parts.values()))),
             kept={

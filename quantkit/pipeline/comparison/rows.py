@@ -105,6 +105,7 @@ def _row(
         changes={} if candidate.is_reference else dict(result.changes),
         agreement_interval=None if candidate.is_reference else result.agreement,
         outputs=evaluation.outputs.get(candidate.key, ()),
+        parts=result.parts,
     )
 
 

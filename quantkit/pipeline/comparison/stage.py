@@ -38,9 +38,8 @@ from quantkit.pipeline.comparison.reference import Reference
 from quantkit.pipeline.comparison.rows import disturbance_warnings, gpu_of, output_warnings, rows_of, speed_warnings
 from quantkit.pipeline.comparison.timing import time_candidates
 from quantkit.pipeline.export import calibrated_model
-from quantkit.tasks import AUTO, Task, task_for
+from quantkit.tasks import AUTO, Task, detection_for, task_for
 from quantkit.tasks.class_outputs import HOW_TO_SAY, said_decision
-from quantkit.tasks.classification import Classification
 from quantkit.tasks.own_metric import OwnMetric, load_function
 
 log = logging.getLogger("quantkit")
@@ -148,7 +147,7 @@ def compare(
         environment=environment(gpu_of(candidates)),
         warnings=tuple(warnings),
         task=prepared.task.name,
-        answers=str(prepared.task.decision) if isinstance(prepared.task, Classification) else "",
+        answers=prepared.task.describe_answers(),
         metrics=metrics,
         predictions=evaluation.predictions,
     )
@@ -286,13 +285,14 @@ def chosen_task(config: Config, model: ModelFile, opened: OpenedData) -> Task:
         BadConfig: There is no such task, or what is said of its answers does not fit the model.
     """
     annotations, own = opened.dataset.annotations, config.task
-    task = task_for(
-        own.name,
-        model.outputs,
-        Graph(model.graph_only.graph),
-        said_decision(model.outputs, own.output, own.axis, own.threshold),
-        labelled=class_indices(annotations) is not None,
-    )
+    said = said_decision(model.outputs, own.output, own.axis, own.threshold)
+    metadata = {entry.key: entry.value for entry in model.graph_only.metadata_props}
+    task: Task | None = None
+    if said is None:
+        task = detection_for(own.name, own.head, model.inputs, model.outputs, metadata, opened.dataset)
+    if task is None:
+        labelled = class_indices(annotations) is not None
+        task = task_for(own.name, model.outputs, Graph(model.graph_only.graph), said, labelled)
     if annotations is not None:
         task.check(model.outputs, opened.dataset)
     return task
@@ -300,8 +300,8 @@ def chosen_task(config: Config, model: ModelFile, opened: OpenedData) -> Task:
 
 def _about_answers(config: Config, task: Task) -> str:
     """Say what decides about the answers that are compared."""
-    if isinstance(task, Classification):
-        return f"Answers: {task.decision}."
+    if task.describe_answers():
+        return f"Task: {task.name}. Answers: {task.describe_answers()}."
     if config.task.name == AUTO:
         return f"No agreement is measured, for no output is known to hold answers. {HOW_TO_SAY}."
     return f"Task: {task.name}."

@@ -40,7 +40,7 @@ class Losses:
     def take(self, number: int, expected: Outputs, own: Outputs, batch: Batch) -> None:
         """Count a batch of one case: see :data:`~quantkit.pipeline.simulation.evaluate.Taken`."""
         annotations = self._annotations(batch)
-        answers = self._task.decode(expected)
+        answers = self._answers(expected, batch)
         with self._lock:
             if self._parts is None:
                 self._parts = parts_of(self._model, batch, self._model.fixed_batch or 1, expected)
@@ -48,8 +48,13 @@ class Losses:
                     self._task.check_answers(answers, self._dataset)
             case = self._cases[number] = self._cases[number] or _Case(self._task, self._parts)
             if number == 0:
-                self._floating.update(expected, expected, answers, annotations)
-        case.update(expected, own, answers, annotations)
+                self._floating.update(expected, expected, answers, answers, annotations)
+        found = answers if own is expected else self._answers(own, batch)
+        case.update(expected, own, answers, found, annotations)
+
+    def _answers(self, outputs: Outputs, batch: Batch) -> Any:
+        answers = self._task.decode(outputs)
+        return None if answers is None else self._task.of_samples(answers, self._dataset, batch.indices)
 
     def _annotations(self, batch: Batch) -> Sequence[Any] | None:
         known = self._dataset.annotations
@@ -72,10 +77,11 @@ class _Case:
         self._task, self._noise, self._scorer = task, OutputNoise(parts), task.scorer()
         self._divergence, self._rows = 0.0, 0
 
-    def update(self, expected: Outputs, own: Outputs, answers: Any, annotations: Sequence[Any] | None) -> None:
-        """Count one batch, in which ``answers`` are those in floating point."""
+    def update(
+        self, expected: Outputs, own: Outputs, answers: Any, found: Any, annotations: Sequence[Any] | None
+    ) -> None:
+        """Count one batch, in which ``answers`` are those in floating point, and ``found`` the case's own."""
         self._noise.update(expected, own)
-        found = answers if own is expected else self._task.decode(own)
         if answers is not None and found is not None:
             self._scorer.update(found, answers, annotations)
         if self._has_shares and isinstance(answers, ClassAnswers) and isinstance(found, ClassAnswers):

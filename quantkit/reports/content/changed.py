@@ -12,8 +12,10 @@ import numpy.typing as npt
 from quantkit.core.comparison import Comparison, Row
 from quantkit.core.errors import BadConfig
 from quantkit.core.predictions import Predictions
+from quantkit.reports.content.objects import ObjectChanges, object_changes
 from quantkit.reports.content.verdict import judged_rows
 from quantkit.tasks import Caption, Kept, Task, task_named
+from quantkit.tasks.detection import Detection
 
 MOST_IMAGES = 24
 MOST_PAIRS = 12
@@ -54,6 +56,7 @@ class Changed:
         pairs: The other's answer, the row's answer, and their count.
         classes: The classes with the largest changes.
         labelled: True if any sample has a label.
+        objects: The objects that only one model detects, for detectors; then there are no single images.
     """
 
     row: Row
@@ -65,6 +68,7 @@ class Changed:
     pairs: tuple[tuple[str, str, int], ...]
     classes: tuple[ClassChange, ...]
     labelled: bool
+    objects: ObjectChanges | None = None
 
     @property
     def count(self) -> int:
@@ -84,7 +88,7 @@ def changes_of(comparison: Comparison) -> list[Changed]:
         )
         if reference is not None and {row.key, reference.key} <= set(predictions.keys):
             its, mine = predictions.keys.index(reference.key), predictions.keys.index(row.key)
-            found.append(changed_between(task, row, predictions, its, mine))
+            found.append(changed_between(task, row, predictions, its, mine, reference))
     return found[::-1]
 
 
@@ -96,7 +100,9 @@ def task_of(comparison: Comparison) -> Task | None:
         return None
 
 
-def changed_between(task: Task, row: Row, predictions: Predictions, its: int, mine: int) -> Changed:
+def changed_between(
+    task: Task, row: Row, predictions: Predictions, its: int, mine: int, other: Row | None = None
+) -> Changed:
     """Find the answers that differ between two models.
 
     Args:
@@ -105,10 +111,13 @@ def changed_between(task: Task, row: Row, predictions: Predictions, its: int, mi
         predictions: The answers of both models.
         its: The number of the model to compare with.
         mine: The number of the row's model.
+        other: The row of the model to compare with.
 
     Returns:
         The changed answers.
     """
+    if isinstance(task, Detection):
+        return _changed_objects(task, row, predictions, its, mine, other)
     before, after, labels = predictions.of(its), predictions.of(mine), predictions.labels
     known = task.annotated(labels)
     labelled = bool(known.any())
@@ -133,6 +142,15 @@ def changed_between(task: Task, row: Row, predictions: Predictions, its: int, mi
         classes=_by_class(label, was, still) if labelled else (),
         labelled=labelled,
     )
+
+
+def _changed_objects(
+    task: Detection, row: Row, predictions: Predictions, its: int, mine: int, other: Row | None
+) -> Changed:
+    before, after, labels = predictions.of(its), predictions.of(mine), predictions.labels
+    differ = int((~task.agree(before, after)).sum())
+    objects = object_changes(predictions, its, mine, (other, row))
+    return Changed(row, len(labels), 0, 0, differ, (), (), (), bool(task.annotated(labels).any()), objects)
 
 
 def _captions(task: Task, predictions: Predictions, before: Kept, after: Kept, sample: int) -> tuple[Caption, Caption]:

@@ -192,7 +192,7 @@ def paired_answers(before: Comparison, own: Row, after: Comparison, row: Row) ->
 def _p_value(before: Comparison, own: Row, after: Comparison, row: Row) -> float | None:
     """Return the p-value of the exact McNemar test; None if the right answers of each sample are unknown."""
     paired, task = paired_answers(before, own, after, row), task_of(after)
-    if paired is None or task is None:
+    if paired is None or task is None or not task.judged_by_sample:
         return None
     known = task.annotated(paired.labels)
     was, is_ = (task.right(paired.of(model), paired.labels)[known] for model in (0, 1))
@@ -210,7 +210,7 @@ def answers_changed(before: Comparison, after: Comparison) -> list[Changed]:
         paired = paired_answers(before, own, after, row) if own is not None else None
         if paired is not None and row.key not in found:
             assert task is not None
-            found[row.key] = changed_between(task, row, paired, 0, 1)
+            found[row.key] = changed_between(task, row, paired, 0, 1, own)
     return list(found.values())
 
 

@@ -72,7 +72,7 @@ def quality_of(comparison: Comparison) -> Quality:
     """Return the metric of the chart and of its heading."""
     measured = wording.metrics_of(comparison)
     if measured:
-        title = f"{measured[0].title[:1].upper()}{measured[0].title[1:]}"
+        title = measured[0].heading
         return Quality(measured[0], f"{title} accuracy" if measured[0].name.startswith("top") else title)
     if any(row.agreement is not None for row in comparison.rows):
         return Quality(ROW_METRICS["agreement"], "Agreement with FP32")

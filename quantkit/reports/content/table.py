@@ -11,6 +11,8 @@ from quantkit.core.figures import Metric
 from quantkit.reports import wording
 from quantkit.reports.content.verdict import percent_digits
 
+TESTS = {"McNemar": "McNemar’s exact test", "paired t-test": "Student’s paired test"}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -76,6 +78,16 @@ def columns(comparison: Comparison) -> list[Column]:
     ]
 
 
+def drop_test(comparison: Comparison) -> str:
+    """Return the test whose p stands under the drop, in words."""
+    metric = next(iter(wording.metrics_of(comparison)), None)
+    return "" if metric is None else _test(metric)
+
+
+def _test(metric: Metric) -> str:
+    return TESTS.get(metric.paired_test, f"the {metric.paired_test}")
+
+
 def _gpu(comparison: Comparison) -> list[Column]:
     """Return the columns for memory and power of the GPU, if one was used."""
     if not any(row.gpu for row in comparison.rows):
@@ -120,13 +132,13 @@ def _metric(metric: Metric, digits: int, first: bool) -> Column:
         band = wording.band(metric, figure, digits).removesuffix(unit) if first else ""
         return Cell(wording.value(metric, figure.value, digits).removesuffix(unit), figure.value, band)
 
-    title = f"{metric.title[:1].upper()}{metric.title[1:]}{unit}"
+    title = f"{metric.heading}{unit}"
     interval = ", with its 95 % confidence interval" if first and metric.interval else ""
     return Column(title, f"{metric.hint or metric.title}{interval}", cell)
 
 
 def _drop(metric: Metric) -> Column:
-    test = "the p of McNemar's exact test" if metric.is_share else "the p of Student's paired test"
+    test = f"the p of {_test(metric)}"
 
     def cell(row: Row) -> Cell:
         drop = row.drop.get(metric.name)

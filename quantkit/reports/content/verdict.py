@@ -221,7 +221,8 @@ def _caveat(row: Row, metric: Metric, comparison: Comparison, digits: int) -> st
     within = _within(metric, figure, fp32, digits)
     if change is None:
         return f" {within}{count} samples cannot tell this {what} from chance." if within else ""
-    tested = f"({'McNemar' if metric.is_share else 'paired t-test,'} p = {change.p_value:.2g})."
+    comma = "" if metric.paired_test == "McNemar" else ","
+    tested = f"({metric.paired_test}{comma} p = {change.p_value:.2g})."
     if change.p_value < SIGNIFICANT:
         return f" The {what} is more than chance {tested}"
     return f" {within}{count} samples cannot tell this {what} from chance {tested}"
