@@ -240,6 +240,7 @@ def compare(
     classes: Sequence[str] | None = None,
     labels: AnyPath | None = None,
     batch_sizes: Sequence[int] = (1,),
+    shapes: Names = (),
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
     device: str | None = None,
@@ -269,6 +270,7 @@ def compare(
         classes: Names of the outputs, in order; None means the class folders, sorted.
         labels: A CSV of file,class for a flat folder.
         batch_sizes: Those that latency is measured at.
+        shapes: Shapes that latency is measured at instead, batch included, such as ``"input_ids=1x64"``.
         rounds: The rounds that latency is measured in, alternating between models.
         seconds: What latency may take for each model and batch size; a model that is too slow for it is run three
             times.
@@ -307,6 +309,7 @@ def compare(
                 "targets": several(targets),
                 "precisions": several(precisions),
                 "batch_sizes": list(batch_sizes),
+                "shapes": several(shapes),
                 "rounds": rounds,
                 "seconds": seconds,
                 "methods": several(methods),

@@ -74,6 +74,14 @@ def compare(
         list[int] | None,
         typer.Option("--batch-size", min=1, help="Batch to measure latency at; may be repeated [1]."),
     ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shape",
+            help="Shape to measure latency at, batch included, such as input_ids=1x64; may be repeated \\[the most "
+            "common one of the data].",
+        ),
+    ] = None,
     rounds: Annotated[
         int | None,
         typer.Option("--rounds", min=1, help="Rounds to measure latency in, alternating between models \\[10]."),
@@ -137,6 +145,7 @@ def compare(
         targets=target or None,
         precisions=precision or None,
         batch_sizes=batch_size or None,
+        shapes=shape or None,
         device=device,
         rounds=rounds,
         seconds=seconds,
@@ -189,10 +198,10 @@ def print_comparison(comparison: Comparison) -> None:
     from quantkit.reports.content.verdict import slow_rows
 
     shown = columns(comparison)
-    batches = sorted({row.batch for row in comparison.rows})
+    feeds = list({row.feed: row.feed_name for row in comparison.rows}.values())
     rows = [[_text(column.cell(row)) for column in shown] for row in comparison.rows]
     print_table([column.title for column in shown], rows, left=sum(not column.numeric for column in shown))
-    at = f"latency at batch {batches[0]} on " if len(batches) == 1 else "on "
+    at = f"latency at {feeds[0]} on " if len(feeds) == 1 else "on "
     machine = comparison.environment
     gpu = f"; {machine.gpu}: p50 of the network alone, by CUDA events" if machine.gpu else ""
     slow = "".join(f"; {told}" for told in slow_rows(comparison))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,8 @@ from quantkit.core.errors import BadConfig, NothingEvaluated
 from quantkit.core.predictions import Predictions
 from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
-from quantkit.datasets import Batch, Dataset, Stream
+from quantkit.datasets import Batch, Dataset, Stream, Unreadable
+from quantkit.datasets.stream import Sample, Shape, shape_of, stacked
 from quantkit.measure.sqnr import OutputNoise, Parts
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.comparison.reference import Reference
@@ -36,7 +38,7 @@ class Evaluation:
         sqnr_db: The SQNR of the worst output, by candidate key.
         outputs: The errors of all outputs and their parts, by candidate key; the reference has none.
         predictions: The answers; None if the task stores none.
-        first: The first batch that could be read.
+        common: Samples of the most common shape: a batch, or a single one if shapes differ.
         readable: The indices of all samples that could be read.
         samples: The number of samples that could be read.
         labelled: The number of those with an annotation.
@@ -48,7 +50,7 @@ class Evaluation:
     sqnr_db: dict[str, float | None]
     outputs: dict[str, tuple[OutputError, ...]]
     predictions: Predictions | None
-    first: Batch
+    common: Batch
     readable: list[int]
     samples: int
     labelled: int
@@ -86,6 +88,7 @@ def evaluate(
     dataset = stream.dataset
     first: Batch | None = None
     counts: dict[str, _Count] = {}
+    shapes = _ShapesSeen()
     kept = _Kept(task)
     sessions = {candidate.key: candidate.session for candidate in candidates}
     if reference.key not in sessions:
@@ -93,6 +96,7 @@ def evaluate(
     with progress("evaluating", len(stream.indices), "samples") as advance:
         for batch in stream.batches(step):
             inputs, count = batch.resized(step), len(batch.indices)
+            shapes.note(batch)
             annotations = None if dataset.annotations is None else [dataset.annotations[i] for i in batch.indices]
             answered = partial(_answered, reference, task, own_metrics, inputs, step, annotations or [None] * count)
             expected = answered(reference.session)
@@ -121,12 +125,39 @@ def evaluate(
         sqnr_db={key: count.noise.sqnr_db for key, count in counts.items()},
         outputs={key: count.noise.errors() for key, count in counts.items() if key != reference.key},
         predictions=kept.predictions(dataset),
-        first=first,
+        common=shapes.common(stream, first),
         readable=readable,
         samples=len(readable),
         labelled=sum(known[i] is not None for i in readable) if measured and known is not None else 0,
         warnings=_skipped(stream),
     )
+
+
+class _ShapesSeen:
+    """How many samples had each shape, and the first of them."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Shape] = Counter()
+        self._first: dict[Shape, int] = {}
+
+    def note(self, batch: Batch) -> None:
+        """Count a batch, whose samples have one shape."""
+        count = len(batch.indices)
+        shape = shape_of(batch.resized(1))
+        self._counts[shape] += count
+        self._first.setdefault(shape, batch.indices[0])
+
+    def common(self, stream: Stream, first: Batch) -> Batch:
+        """Return samples of the most common shape, the largest of those that are equally common."""
+        if len(self._counts) == 1:
+            return first
+        most = max(self._counts, key=lambda shape: (self._counts[shape], shape))
+        index = self._first[most]
+        try:
+            inputs, _ = stream.dataset.load(index)
+        except Unreadable:  # it was read a while ago
+            return first
+        return stacked([Sample(0, index, inputs)], stream.axes)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def rows_of(
     metrics: Sequence[Metric],
     layer_errors: Mapping[str, tuple[LayerError, ...]],
 ) -> list[Row]:
-    """Make a row for each candidate and batch size.
+    """Make a row for each candidate and feed.
 
     Its outputs are compared with those of FP32 in onnxruntime, its speed with that of FP32 on its own target.
 
@@ -39,10 +39,16 @@ def rows_of(
     Returns:
         The rows, grouped by target.
     """
-    fp32 = {(one.candidate.artifact.target, one.batch): one for one in timed if one.candidate.is_reference}
-    first_batch = timed[0].batch
+    fp32 = {(one.candidate.artifact.target, one.batch, one.shape): one for one in timed if one.candidate.is_reference}
+    first = timed[0].batch, timed[0].shape
     rows = [
-        _row(one, fp32[one.candidate.artifact.target, one.batch], evaluation, metrics, layer_errors, first_batch)
+        _row(
+            one,
+            fp32[one.candidate.artifact.target, one.batch, one.shape],
+            evaluation,
+            metrics,
+            layer_errors if (one.batch, one.shape) == first else {},
+        )
         for one in timed
     ]
     targets = [one.candidate.artifact.target for one in timed]
@@ -55,7 +61,6 @@ def _row(
     evaluation: Evaluation,
     metrics: Sequence[Metric],
     layer_errors: Mapping[str, tuple[LayerError, ...]],
-    first_batch: int,
 ) -> Row:
     candidate, latency = timed.candidate, timed.timing.latency
     artifact, executed = candidate.artifact, candidate.session.executed_precision
@@ -70,6 +75,7 @@ def _row(
         precision=artifact.precision,
         variant=candidate.variant,
         batch=timed.batch,
+        shape=timed.shape,
         executed_precision=executed,
         metrics=dict(result.metrics),
         drop={
@@ -94,7 +100,7 @@ def _row(
         gpu=timed.load,
         layers=timed.layers,
         runtime=dict(timed.runtime),
-        layer_errors=layer_errors.get(candidate.key, ()) if timed.batch == first_batch else (),
+        layer_errors=layer_errors.get(candidate.key, ()),
         changes={} if candidate.is_reference else dict(result.changes),
         agreement_interval=None if candidate.is_reference else result.agreement,
         outputs=evaluation.outputs.get(candidate.key, ()),

@@ -17,7 +17,7 @@ from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.figures import ROW_METRICS
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
-from quantkit.datasets import OpenedData, Stream, Unreadable, open_dataset
+from quantkit.datasets import Batch, OpenedData, Stream, Unreadable, open_dataset
 from quantkit.datasets.base import class_indices
 from quantkit.gates.recommendation_words import recommendation_of
 from quantkit.graph.graph import Graph
@@ -28,6 +28,7 @@ from quantkit.pipeline.comparison.candidates import Candidate, candidates_of, wo
 from quantkit.pipeline.comparison.delivered import delivery_warnings
 from quantkit.pipeline.comparison.evaluate import evaluate
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
+from quantkit.pipeline.comparison.feeds import Feed, check_named, common_feed, named_feed
 from quantkit.pipeline.comparison.layer_errors import LayerSamples, measure_layers
 from quantkit.pipeline.comparison.methods import method_names, sources_of
 from quantkit.pipeline.comparison.reference import Reference
@@ -68,6 +69,7 @@ class Prepared:
         step: The batch size at which accuracy is measured.
         sizes: The batch sizes at which latency is measured.
         warnings: Warnings so far.
+        shapes: The shapes at which it is measured instead, in the words of ``--shape``.
     """
 
     model: ModelFile
@@ -78,10 +80,17 @@ class Prepared:
     step: int
     sizes: Sequence[int]
     warnings: tuple[str, ...]
+    shapes: Sequence[str] = ()
 
     def stream(self) -> Stream:
         """Make a stream of the chosen samples."""
         return Stream(self.opened.dataset, [int(i) for i in self.opened.indices], self.model.batch_axes)
+
+    def feeds(self, common: Batch) -> list[Feed]:
+        """Return the inputs to measure latency with, made of samples of the most common shape."""
+        if self.shapes:
+            return [named_feed(self.model, text, common) for text in self.shapes]
+        return [common_feed(self.model, common, size) for size in self.sizes]
 
 
 def compare(
@@ -112,7 +121,7 @@ def compare(
     errors, unmeasured = measure_layers(candidates, prepared.model, samples, progress)
     prepared.model.check_unchanged()  # every candidate, and what layers were measured against, was read from it
     limits = config.compare.rounds, config.compare.seconds
-    timed = time_candidates(candidates, evaluation.first, prepared.sizes, progress, *limits)
+    timed = time_candidates(candidates, prepared.feeds(evaluation.common), progress, *limits)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
     rows = rows_of(timed, evaluation, metrics, errors)
     warnings = [
@@ -121,7 +130,7 @@ def compare(
         *unmeasured,
         *evaluation.reference.warnings,
         *output_warnings(rows),
-        *delivery_warnings(candidates, evaluation.first, prepared.model.fixed_batch),
+        *delivery_warnings(candidates, evaluation.common, prepared.model.fixed_batch),
         *fallback_warnings(rows),
         *speed_warnings(rows),
         *disturbance_warnings(rows),
@@ -167,7 +176,11 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
     if model.fixed_batch and any(size not in (1, model.fixed_batch) for size in config.compare.batch_sizes):
         warnings.append(f"The model's batch size is fixed at {model.fixed_batch}; latency is measured at that.")
     sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(config.compare.batch_sizes))
-    check_batches(opened.dataset, [int(i) for i in opened.indices], sizes)
+    indices, shapes = [int(i) for i in opened.indices], list(dict.fromkeys(config.compare.shapes))
+    if shapes:
+        sample = next(Stream(opened.dataset, indices, model.batch_axes).batches(1), None)
+        sizes = check_named(model, shapes, sample)
+    check_batches(opened.dataset, indices, sizes)
     return Prepared(
         model=model,
         opened=opened,
@@ -177,6 +190,7 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
         step=model.fixed_batch or 1,  # the batch may be declared dynamic but fixed inside the graph
         sizes=sizes,
         warnings=tuple(warnings),
+        shapes=shapes,
     )
 
 
@@ -246,6 +260,8 @@ def open_evaluation_data(config: Config, model: ModelFile, data: Any = None) -> 
         config.data.seed,
         config.class_names(),
         config.data.labels,
+        [output.name for output in model.outputs],
+        config.data.text.beside(model.path),
     )
     return opened, chosen_task(config, model, opened)
 
