@@ -16,6 +16,7 @@ from quantkit.core.files import normalized
 from quantkit.core.preprocess import PRESETS, Preprocess
 from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.record import Record
+from quantkit.datasets.text_settings import TextSettings
 from quantkit.gates import Rule
 from quantkit.measure.latency import ROUNDS, SECONDS
 from quantkit.targets.openvino.settings import OpenVinoSettings
@@ -50,12 +51,13 @@ class DataConfig(Record):
     """``[data]``: the samples.
 
     Attributes:
-        calibration: The calibration data: a folder, text list, .npy or .npz.
+        calibration: The calibration data: a folder of images or of .npz, a text list, .npy, .npz, or a table of texts.
         evaluation: The evaluation data, in the same forms.
         samples: The largest number of calibration samples.
         eval_samples: The largest number of evaluation samples; None means all.
         classes: The names of the model's outputs in order, as a list or a text file with one name a line.
         labels: A CSV of file,class for a flat evaluation folder. A labels.csv in the folder is found without it.
+        text: How texts are read and tokenized.
         seed: The seed for the choice of samples.
     """
 
@@ -66,6 +68,7 @@ class DataConfig(Record):
     classes: list[str] | Path | None = None
     labels: Path | None = None
     seed: int = Field(default=0, ge=0)
+    text: TextSettings = Field(default_factory=TextSettings)
 
 
 class CalibrateConfig(Record):
@@ -144,7 +147,9 @@ class CompareConfig(Record):
         targets: The targets; empty means all that work on this machine.
         precisions: The precisions.
         device: The device; None means each target's first.
-        batch_sizes: The batch sizes at which latency is measured, with a row for each.
+        batch_sizes: The batch sizes at which latency is measured, with a row for each; of a model whose shapes depend
+            on the data, at the data's most common shape.
+        shapes: The shapes at which latency is measured instead, as for ``--shape``.
         rounds: The number of rounds in which latency is measured, alternating between models.
         seconds: The seconds that latency may take for each model and batch size; a model that is too slow for it is run
             three times.
@@ -155,6 +160,7 @@ class CompareConfig(Record):
     precisions: list[str] = Field(default_factory=lambda: list(PRECISIONS))
     device: str | None = None
     batch_sizes: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [1], min_length=1)
+    shapes: list[str] = Field(default_factory=list)
     rounds: int = Field(default=ROUNDS, gt=0)
     seconds: float = Field(default=SECONDS, gt=0)
     methods: list[str] = Field(default_factory=list)
@@ -341,6 +347,9 @@ def _absolute(config: Config, folder: Path) -> Config:
         for key in ("calibration", "evaluation", "labels", "classes")
         if isinstance(value := getattr(config.data, key), Path)
     }
+    text = config.data.text
+    if text.tokenizer is not None:
+        paths["text"] = text.model_copy(update={"tokenizer": normalized(folder / text.tokenizer)})
     metrics = [str(normalized(folder / text)) if ".py:" in text else text for text in config.task.metrics]
     return config.model_copy(
         update={

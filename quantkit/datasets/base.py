@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.preprocess import Preparation, Preprocess
+from quantkit.datasets.text_settings import TextSettings
 from quantkit.graph.model_io import ModelInput
 
 Inputs = Mapping[str, npt.NDArray[Any]]
@@ -80,6 +81,8 @@ class Request:
         preprocess: The preprocessing of images.
         classes: The names of the model's outputs, in order.
         labels: A file of annotations, for data without annotations.
+        outputs: The names of the model's outputs; arrays of these names are targets.
+        text: How texts are read and tokenized.
     """
 
     path: Path
@@ -87,6 +90,8 @@ class Request:
     preprocess: Preprocess
     classes: Sequence[str] | None = None
     labels: Path | None = None
+    outputs: Sequence[str] = ()
+    text: TextSettings = field(default_factory=TextSettings)
 
 
 @dataclass(frozen=True)

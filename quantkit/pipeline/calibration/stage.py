@@ -173,6 +173,7 @@ def open_calibration_data(job: Job) -> OpenedData:
         config.data.samples,
         config.data.seed,
         config.class_names(),
+        text=config.data.text.beside(job.model.path),
     )
 
 
