@@ -22,6 +22,7 @@ from quantkit.measure.latency import ROUNDS, SECONDS
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.tensorrt.engine.plan import BuildSettings
 from quantkit.targets.tensorrt.target import DEFAULT_VERSION, TensorRTSettings
+from quantkit.tasks.base import TaskSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -99,22 +100,16 @@ class CalibrateConfig(Record):
         return value
 
 
-class TaskConfig(Record):
-    """``[task]``: the task of the model, which decides the metrics.
+class TaskConfig(TaskSettings):
+    """``[task]``: the task of the model, which decides the metrics; and what the task is told.
 
     Attributes:
-        name: A built-in task ("classification", or "none" for fidelity to FP32 alone), an installed one, or "auto":
-            classification if an output certainly holds class scores, else none.
-        output: The output that holds the scores of a classification; None leaves it to the model.
-        axis: Its axis along which the classes lie, as the model declares it; it may count from the end.
-        threshold: The score above which an answer is yes, for scores of yes or no instead of classes.
+        name: A built-in task ("classification", "embedding", "regression", "ctc", or "none" for fidelity to FP32
+            alone), an installed one, or "auto": classification if an output certainly holds class scores, else none.
         metrics: Functions of the user, as ``file.py:function`` or ``package.module:function``.
     """
 
     name: str = "auto"
-    output: str | None = None
-    axis: int | None = None
-    threshold: float | None = None
     metrics: list[str] = Field(default_factory=list)
 
 
@@ -350,12 +345,13 @@ def _absolute(config: Config, folder: Path) -> Config:
     text = config.data.text
     if text.tokenizer is not None:
         paths["text"] = text.model_copy(update={"tokenizer": normalized(folder / text.tokenizer)})
+    characters = config.task.characters and normalized(folder / config.task.characters)
     metrics = [str(normalized(folder / text)) if ".py:" in text else text for text in config.task.metrics]
     return config.model_copy(
         update={
             "model": model,
             "data": config.data.model_copy(update=paths),
-            "task": config.task.model_copy(update={"metrics": metrics}),
+            "task": config.task.model_copy(update={"metrics": metrics, "characters": characters}),
         }
     )
 

@@ -83,6 +83,7 @@ class Request:
         labels: A file of annotations, for data without annotations.
         outputs: The names of the model's outputs; arrays of these names are targets.
         text: How texts are read and tokenized.
+        labels_are_texts: True if a list of labels holds texts, not classes.
     """
 
     path: Path
@@ -92,6 +93,7 @@ class Request:
     labels: Path | None = None
     outputs: Sequence[str] = ()
     text: TextSettings = field(default_factory=TextSettings)
+    labels_are_texts: bool = False
 
 
 @dataclass(frozen=True)

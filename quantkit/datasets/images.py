@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from quantkit.core.errors import BadData
 from quantkit.core.preprocess import Preprocess
@@ -28,7 +29,7 @@ class ImageDataset(Dataset):
     names: Sequence[str]
     paths: Sequence[Path]
     classes: Sequence[str]
-    annotations: Sequence[int | None] | None
+    annotations: Sequence[Any] | None
     input_name: str
     preprocess: Preprocess
     dtype: str = field(default="float32")
@@ -209,7 +210,12 @@ def images_of(files: ImageFiles, request: Request) -> Source:
             f"The model has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), but images feed one.",
             "Give the inputs as an .npz with one array for each.",
         )
-    annotations, known = index_labels(files.class_names, request.classes, files.source, files.labels is not None)
+    if request.labels_are_texts:
+        written = files.class_names if files.labels is not None else [None]
+        annotations: Sequence[Any] | None = None if all(text is None for text in written) else written
+        known: Sequence[str] = ()
+    else:
+        annotations, known = index_labels(files.class_names, request.classes, files.source, files.labels is not None)
     notes: list[str] = []
     dataset = ImageDataset(
         source=files.source,

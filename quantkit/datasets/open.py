@@ -64,6 +64,7 @@ def open_dataset(
     labels: Path | None = None,
     outputs: Sequence[str] = (),
     text: TextSettings | None = None,
+    labels_are_texts: bool = False,
 ) -> OpenedData:
     """Open samples for a model with these ``inputs``.
 
@@ -79,6 +80,7 @@ def open_dataset(
         labels: A file of annotations.
         outputs: The names of the model's outputs.
         text: How texts are read and tokenized.
+        labels_are_texts: True if a list of labels holds texts, not classes.
 
     Returns:
         The data set and the chosen samples.
@@ -100,7 +102,8 @@ def open_dataset(
         raise BadData(
             f"{data} is neither a file nor a folder.", "Give a folder of images or .npz, a text list, .npy or .npz."
         )
-    source = _opened(kind, Request(data, inputs, preprocess, classes, labels, outputs, text or TextSettings()))
+    told = text or TextSettings()
+    source = _opened(kind, Request(data, inputs, preprocess, classes, labels, outputs, told, labels_are_texts))
     return choose(source, samples, seed, str(Path(source.dataset.source).absolute()))
 
 

@@ -55,6 +55,12 @@ class Batch:
     indices: list[int]
     axes: BatchAxes = field(default_factory=dict)
 
+    @property
+    def by_sample(self) -> dict[str, npt.NDArray[Any]]:
+        """The inputs with samples along the first axis, without those that have no batch axis."""
+        axes = {name: self.axes.get(name, 0) for name in self.inputs}
+        return {name: np.moveaxis(self.inputs[name], axis, 0) for name, axis in axes.items() if axis is not None}
+
     def resized(self, size: int) -> dict[str, npt.NDArray[np.generic]]:
         """Return the inputs of a batch of ``size`` samples, with samples repeated or left out."""
         if size == len(self.indices):

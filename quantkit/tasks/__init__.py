@@ -13,14 +13,23 @@ from quantkit.core.extensions import installed, loaded
 from quantkit.core.figures import Metric
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_io import ModelInput
-from quantkit.tasks.base import Caption, Kept, Outputs, Result, Scorer, Task
+from quantkit.tasks.base import Caption, Kept, Outputs, Result, Scorer, Task, TaskSettings
 from quantkit.tasks.class_outputs import Decision, certain_decision, checked
 from quantkit.tasks.classification import Classification
+from quantkit.tasks.ctc import Ctc
+from quantkit.tasks.embedding import Embedding
 from quantkit.tasks.fidelity import Fidelity
+from quantkit.tasks.regression import Regression
 
 ENTRY_POINT_GROUP = "quantkit.tasks"
 AUTO = "auto"
-TASKS: dict[str, type[Task]] = {"classification": Classification, "none": Fidelity}
+TASKS: dict[str, type[Task]] = {
+    "classification": Classification,
+    "embedding": Embedding,
+    "regression": Regression,
+    "ctc": Ctc,
+    "none": Fidelity,
+}
 
 
 def task_named(name: str) -> Task:
@@ -87,6 +96,7 @@ __all__ = [
     "Result",
     "Scorer",
     "Task",
+    "TaskSettings",
     "known_metrics",
     "task_for",
     "task_named",

@@ -63,6 +63,11 @@ class Classification(Task):
     def __init__(self, decision: Decision | None = None) -> None:
         self.decision = decision or Decision()
 
+    @property
+    def about(self) -> str:
+        """What decides about answers."""
+        return f"Answers: {self.decision}."
+
     def decode(self, outputs: Outputs) -> ClassAnswers | None:
         """Return the answers in the output that decides; None if it is not class scores."""
         output = outputs.get(self.decision.output or next(iter(outputs), ""))

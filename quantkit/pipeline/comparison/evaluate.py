@@ -25,7 +25,8 @@ from quantkit.pipeline.run_files import ABOUT_SAMPLES
 from quantkit.targets import Session
 from quantkit.tasks import Outputs, Result, Scorer, Task
 from quantkit.tasks.own_metric import OwnMetric
-from quantkit.tasks.sample_scores import SampleScores, Scores
+from quantkit.tasks.own_scores import OwnScores, check_defined
+from quantkit.tasks.sample_scores import Scores
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,11 @@ def evaluate(
             inputs, count = batch.resized(step), len(batch.indices)
             shapes.note(batch)
             annotations = None if dataset.annotations is None else [dataset.annotations[i] for i in batch.indices]
-            answered = partial(_answered, reference, task, own_metrics, inputs, step, annotations or [None] * count)
+            known = annotations or [None] * count
+            if first is None and own_metrics:
+                found = reference.by_sample(reference.session.infer(inputs), step, count)
+                own_metrics = [one.tried(found, known) for one in own_metrics]
+            answered = partial(_answered, reference, task, own_metrics, batch, step, known)
             expected = answered(reference.session)
             if first is None:
                 first = batch
@@ -108,16 +113,16 @@ def evaluate(
                     task.check_answers(expected.answers, dataset)
             answers = {}
             for key, session in sessions.items():
-                found = expected if key == reference.key else answered(session)
-                counts[key].update(found, expected, annotations)
-                answers[key] = found.answers
+                own = expected if key == reference.key else answered(session)
+                counts[key].update(own, expected, annotations, count)
+                answers[key] = own.answers
             kept.update(batch.indices, {candidate.key: answers[candidate.key] for candidate in candidates})
             advance(count)
     if first is None:
         raise NothingEvaluated(f"No sample of {dataset.source} could be evaluated.", "Check the files.")
     readable = [index for position, index in enumerate(stream.indices) if position not in stream.skipped]
-    known = dataset.annotations
-    results = {key: count.result() for key, count in counts.items()}
+    results = {key: own.result() for key, own in counts.items()}
+    check_defined(own_metrics, results[reference.key].metrics)
     measured = any(result.metrics for result in results.values())
     return Evaluation(
         results=results,
@@ -128,7 +133,7 @@ def evaluate(
         common=shapes.common(stream, first),
         readable=readable,
         samples=len(readable),
-        labelled=sum(known[i] is not None for i in readable) if measured and known is not None else 0,
+        labelled=_labelled(dataset, readable) if measured else 0,
         warnings=_skipped(stream),
     )
 
@@ -160,6 +165,11 @@ class _ShapesSeen:
         return stacked([Sample(0, index, inputs)], stream.axes)
 
 
+def _labelled(dataset: Dataset, readable: Sequence[int]) -> int:
+    known = dataset.annotations
+    return 0 if known is None else sum(known[i] is not None for i in readable)
+
+
 @dataclass(frozen=True)
 class _Answered:
     """One candidate's outputs for one batch, and what the task and the user's own metrics make of them."""
@@ -173,15 +183,15 @@ def _answered(
     reference: Reference,
     task: Task,
     own_metrics: Sequence[OwnMetric],
-    inputs: Mapping[str, npt.NDArray[Any]],
+    batch: Batch,
     step: int,
     annotations: Sequence[Any],
     session: Session,
 ) -> _Answered:
-    """Run one batch, of which as many samples count as there are annotations."""
-    outputs = reference.by_sample(session.infer(inputs), step, len(annotations))
-    own = {one.metric.name: one.values(outputs, annotations) for one in own_metrics}
-    return _Answered(outputs, task.decode(outputs), own)
+    """Run one batch with its annotations, filled up to ``step`` samples."""
+    outputs = reference.by_sample(session.infer(batch.resized(step)), step, len(annotations))
+    own = {one.metric.name: one.values(outputs, annotations) for one in own_metrics if not one.of_all_samples}
+    return _Answered(outputs, task.answers(outputs, batch.by_sample), own)
 
 
 class _Count:
@@ -190,14 +200,14 @@ class _Count:
     def __init__(self, task: Task, own_metrics: Sequence[OwnMetric], parts: Mapping[str, Parts]) -> None:
         self.noise = OutputNoise(parts)
         self._scorer: Scorer = task.scorer()
-        self._own_scores = SampleScores([one.metric for one in own_metrics])
+        self._own_scores = OwnScores(own_metrics)
 
-    def update(self, own: _Answered, reference: _Answered, annotations: Sequence[Any] | None) -> None:
-        """Count one batch."""
+    def update(self, own: _Answered, reference: _Answered, annotations: Sequence[Any] | None, count: int) -> None:
+        """Count one batch of ``count`` samples."""
         self.noise.update(reference.outputs, own.outputs)
         if own.answers is not None and reference.answers is not None:
             self._scorer.update(own.answers, reference.answers, annotations)
-        self._own_scores.update(own.own, reference.own)
+        self._own_scores.update(own.own, reference.own, own.outputs, annotations or [None] * count)
 
     def result(self) -> Result:
         """Return the task's figures, then those of the user's own metrics."""

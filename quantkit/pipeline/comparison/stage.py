@@ -35,7 +35,7 @@ from quantkit.pipeline.comparison.reference import Reference
 from quantkit.pipeline.comparison.rows import disturbance_warnings, gpu_of, output_warnings, rows_of, speed_warnings
 from quantkit.pipeline.comparison.timing import time_candidates
 from quantkit.pipeline.export import calibrated_model
-from quantkit.tasks import AUTO, Task, task_for
+from quantkit.tasks import AUTO, TASKS, Task, task_for, task_named
 from quantkit.tasks.class_outputs import HOW_TO_SAY, said_decision
 from quantkit.tasks.classification import Classification
 from quantkit.tasks.own_metric import OwnMetric, load_function
@@ -262,6 +262,7 @@ def open_evaluation_data(config: Config, model: ModelFile, data: Any = None) -> 
         config.data.labels,
         [output.name for output in model.outputs],
         config.data.text.beside(model.path),
+        config.task.name in TASKS and TASKS[config.task.name].annotated_by_text,
     )
     return opened, chosen_task(config, model, opened)
 
@@ -282,13 +283,17 @@ def chosen_task(config: Config, model: ModelFile, opened: OpenedData) -> Task:
         BadConfig: There is no such task, or what is said of its answers does not fit the model.
     """
     annotations, own = opened.dataset.annotations, config.task
-    task = task_for(
-        own.name,
-        model.outputs,
-        Graph(model.graph_only.graph),
-        said_decision(model.outputs, own.output, own.axis, own.threshold),
-        labelled=class_indices(annotations) is not None,
-    )
+    if own.name in (AUTO, Classification.name):
+        own.only("output", "axis", "threshold")
+        task = task_for(
+            own.name,
+            model.outputs,
+            Graph(model.graph_only.graph),
+            said_decision(model.outputs, own.output, own.axis, own.threshold),
+            labelled=class_indices(annotations) is not None,
+        )
+    else:
+        task = task_named(own.name).fitted(model, own)
     if annotations is not None:
         task.check(model.outputs, opened.dataset)
     return task
@@ -296,8 +301,6 @@ def chosen_task(config: Config, model: ModelFile, opened: OpenedData) -> Task:
 
 def _about_answers(config: Config, task: Task) -> str:
     """Say what decides about the answers that are compared."""
-    if isinstance(task, Classification):
-        return f"Answers: {task.decision}."
-    if config.task.name == AUTO:
+    if config.task.name == AUTO and task.name == "none":
         return f"No agreement is measured, for no output is known to hold answers. {HOW_TO_SAY}."
-    return f"Task: {task.name}."
+    return task.about

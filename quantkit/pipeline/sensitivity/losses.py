@@ -40,7 +40,8 @@ class Losses:
     def take(self, number: int, expected: Outputs, own: Outputs, batch: Batch) -> None:
         """Count a batch of one case: see :data:`~quantkit.pipeline.simulation.evaluate.Taken`."""
         annotations = self._annotations(batch)
-        answers = self._task.decode(expected)
+        inputs = batch.by_sample
+        answers = self._task.answers(expected, inputs)
         with self._lock:
             if self._parts is None:
                 self._parts = parts_of(self._model, batch, self._model.fixed_batch or 1, expected)
@@ -48,8 +49,8 @@ class Losses:
                     self._task.check_answers(answers, self._dataset)
             case = self._cases[number] = self._cases[number] or _Case(self._task, self._parts)
             if number == 0:
-                self._floating.update(expected, expected, answers, annotations)
-        case.update(expected, own, answers, annotations)
+                self._floating.update(expected, expected, answers, annotations, inputs)
+        case.update(expected, own, answers, annotations, inputs)
 
     def _annotations(self, batch: Batch) -> Sequence[Any] | None:
         known = self._dataset.annotations
@@ -72,10 +73,17 @@ class _Case:
         self._task, self._noise, self._scorer = task, OutputNoise(parts), task.scorer()
         self._divergence, self._rows = 0.0, 0
 
-    def update(self, expected: Outputs, own: Outputs, answers: Any, annotations: Sequence[Any] | None) -> None:
+    def update(
+        self,
+        expected: Outputs,
+        own: Outputs,
+        answers: Any,
+        annotations: Sequence[Any] | None,
+        inputs: Mapping[str, npt.NDArray[Any]],
+    ) -> None:
         """Count one batch, in which ``answers`` are those in floating point."""
         self._noise.update(expected, own)
-        found = answers if own is expected else self._task.decode(own)
+        found = answers if own is expected else self._task.answers(own, inputs)
         if answers is not None and found is not None:
             self._scorer.update(found, answers, annotations)
         if self._has_shares and isinstance(answers, ClassAnswers) and isinstance(found, ClassAnswers):
