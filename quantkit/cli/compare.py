@@ -36,11 +36,15 @@ def compare(
     run: Run = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder, text list, .npy or .npz to evaluate on."),
+        typer.Option("--data", help="Folder of images or .npz, list, table of texts, .npy or .npz to evaluate on."),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", help="classification, none (fidelity alone) or an installed one \\[by the outputs]."),
+        typer.Option(
+            "--task",
+            help="classification, embedding, regression, ctc, none (fidelity alone) or an installed one "
+            "\\[by the outputs].",
+        ),
     ] = None,
     task_output: Annotated[
         str | None,

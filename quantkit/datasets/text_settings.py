@@ -9,6 +9,7 @@ from pydantic import Field
 
 from quantkit.core.record import Record
 
+TEXT = "text"  # the name of the preparation
 TOKENIZER_FILE = "tokenizer.json"
 
 

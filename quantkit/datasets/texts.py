@@ -12,7 +12,7 @@ from quantkit.core.errors import BadData
 from quantkit.core.preprocess import Preparation
 from quantkit.datasets.base import Dataset, Inputs, Request, Source
 from quantkit.datasets.labels import index_labels
-from quantkit.datasets.text_settings import TextSettings
+from quantkit.datasets.text_settings import TEXT, TextSettings
 from quantkit.datasets.text_table import TextRow, read_texts
 from quantkit.datasets.tokens import Tokens, open_tokens
 
@@ -122,7 +122,7 @@ def _preparation(settings: TextSettings, tokens: Tokens) -> Preparation:
         "max": f"cut and filled up to {length} tokens",
     }.get(str(tokens.padding), f"cut to {length} tokens, filled up to multiples of {tokens.padding}")
     return Preparation(
-        name="text",
+        name=TEXT,
         description=f"tokenized by {settings.tokenizer}, {filled}",
         settings={
             "tokenizer": str(settings.tokenizer),
