@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from quantkit.core.sensitivity import LayerSensitivity, Loss, Sensitivity
     from quantkit.core.statistics.histogram import Histogram
     from quantkit.core.tuning import Goal, Measured, TuneStep, Tuning
+    from quantkit.datasets.text_settings import TextSettings
     from quantkit.gates import GateResult, Rule
     from quantkit.interchange import convert, lint
     from quantkit.results import gate, load_calibration, load_comparison, report, show
@@ -97,6 +98,7 @@ _HOMES = {
         "TuneStep",
         "Tuning",
     ),
+    "quantkit.datasets.text_settings": ("TextSettings",),
     "quantkit.gates": (
         "GateResult",
         "Rule",
@@ -131,6 +133,7 @@ __all__ = [
     "Sensitivity",
     "TargetRefuses",
     "TensorRange",
+    "TextSettings",
     "TuneStep",
     "Tuning",
     "__version__",

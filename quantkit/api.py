@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from quantkit.arguments import AnyPath, Metric, Names, Settings, path_of, preprocessing_of, recipe_of, several
+from quantkit.arguments import AnyPath, Metric, Names, Settings, path_of, preprocessing_of, recipe_of, several, text_of
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE
 from quantkit.config import DEFAULT_METHOD, DEFAULT_SAMPLES, Config, load_config, parse_config
 from quantkit.core.artifact import PRECISIONS, Artifact
@@ -21,6 +21,7 @@ from quantkit.core.presets import DEFAULT_PRESET, preset
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
+from quantkit.datasets.text_settings import TextSettings
 from quantkit.measure.latency import ROUNDS, SECONDS
 from quantkit.pipeline import run_files
 from quantkit.pipeline.build import EngineRequest, build_engines
@@ -49,6 +50,7 @@ def calibrate(
     samples: int = DEFAULT_SAMPLES,
     batch_size: int = 1,
     preprocess: str | Preprocess = DEFAULT_PRESET,
+    text: TextSettings | None = None,
     tensors: str = "all",
     rounding: str = "least-squares",
     exclude: Names = (),
@@ -73,6 +75,8 @@ def calibrate(
             made.
         batch_size: How many first samples fix the histograms' bin widths, as TensorRT's batch does.
         preprocess: A preset's name, or what is done to images.
+        text: How texts are read and tokenized; None means columns of the usual names and the tokenizer beside the
+            model.
         tensors: "all", or "quantizable" to leave out those that no Q/DQ or IR quantizes.
         rounding: Of weights: "least-squares", by the second moments of layers' inputs, or "nearest".
         exclude: Wildcards for nodes and tensors to leave in floating point.
@@ -95,7 +99,13 @@ def calibrate(
                 "path": normalized(Path(model)),
                 "batch_axis": dict(batch_axis) if isinstance(batch_axis, Mapping) else batch_axis,
             },
-            "data": {"calibration": path_of(data), "samples": samples, "seed": seed, "select": select},
+            "data": {
+                "calibration": path_of(data),
+                "samples": samples,
+                "seed": seed,
+                "select": select,
+                "text": text or TextSettings(),
+            },
             "preprocess": preset(preprocess) if isinstance(preprocess, str) else preprocess,
             "calibrate": {
                 "method": method,
@@ -241,9 +251,11 @@ def compare(
     methods: Names = (),
     samples: int | None = None,
     preprocess: str | Preprocess | None = None,
+    text: TextSettings | None = None,
     classes: Sequence[str] | None = None,
     labels: AnyPath | None = None,
     batch_sizes: Sequence[int] = (1,),
+    shapes: Names = (),
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
     end_to_end: bool = False,
@@ -260,7 +272,8 @@ def compare(
     Args:
         calibration: The ranges, or a :class:`Recipe`.
         data: Samples to evaluate on, in any form that :func:`calibrate` takes.
-        task: "classification", "detection", "none" (fidelity alone), an installed one, or "auto".
+        task: "classification", "detection", "embedding", "regression", "ctc", "none" (fidelity alone), an installed
+            one, or "auto".
         task_head: What a detector's outputs mean, such as "yolov8"; None tells it from the model.
         task_output: The output that holds class scores; None leaves it to the model.
         task_axis: Its axis along which the classes lie.
@@ -272,9 +285,11 @@ def compare(
             means the calibration's own.
         samples: How many are used at most; None means all.
         preprocess: A preset's name, or what is done to images; None means what the calibration did.
+        text: How texts are read and tokenized; None means columns of the usual names, tokenized as for the calibration.
         classes: Names of the outputs, in order; None means the class folders, sorted.
         labels: A CSV of file,class for a flat folder.
         batch_sizes: Those that latency is measured at.
+        shapes: Shapes that latency is measured at instead, batch included, such as ``"input_ids=1x64"``.
         rounds: The rounds that latency is measured in, alternating between models.
         seconds: What latency may take for each model and batch size; a model that is too slow for it is run three
             times.
@@ -301,6 +316,7 @@ def compare(
                 "classes": None if classes is None else list(classes),
                 "labels": None if labels is None else normalized(Path(labels)),
                 "seed": recipe.calibration.seed,
+                "text": text_of(text, recipe),
             },
             "preprocess": preprocessing_of(preprocess, recipe),
             "task": {
@@ -315,6 +331,7 @@ def compare(
                 "targets": several(targets),
                 "precisions": several(precisions),
                 "batch_sizes": list(batch_sizes),
+                "shapes": several(shapes),
                 "rounds": rounds,
                 "seconds": seconds,
                 "end_to_end": end_to_end,

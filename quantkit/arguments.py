@@ -12,6 +12,7 @@ from quantkit.core.files import normalized
 from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.presets import DEFAULT_PRESET, preset
 from quantkit.core.recipe import Recipe
+from quantkit.datasets.text_settings import TEXT, TextSettings
 
 AnyPath = str | PathLike[str]
 Names = str | Sequence[str]
@@ -35,6 +36,14 @@ def path_of(data: Any) -> Path | None:
 def recipe_of(calibration: Calibration | Recipe) -> Recipe:
     """The recipe, or that of a calibration as it is."""
     return calibration if isinstance(calibration, Recipe) else Recipe.of(calibration)
+
+
+def text_of(given: TextSettings | None, recipe: Recipe) -> TextSettings:
+    """How texts are read and tokenized; None tokenizes them as the calibration did."""
+    made = recipe.preprocess
+    if given is not None or not isinstance(made, Preparation) or made.name != TEXT:
+        return given or TextSettings()
+    return TextSettings.model_validate({key: made.settings[key] for key in ("tokenizer", "max_length", "padding")})
 
 
 def preprocessing_of(given: str | Preprocess | None, recipe: Recipe) -> Preprocess:

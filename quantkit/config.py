@@ -17,11 +17,13 @@ from quantkit.core.preprocess import Preprocess
 from quantkit.core.presets import DEFAULT_PRESET, PRESETS, preset
 from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.record import Record
+from quantkit.datasets.text_settings import TextSettings
 from quantkit.gates import Rule
 from quantkit.measure.latency import ROUNDS, SECONDS
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.tensorrt.engine.plan import BuildSettings
 from quantkit.targets.tensorrt.target import DEFAULT_VERSION, TensorRTSettings
+from quantkit.tasks.base import TaskSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -51,12 +53,13 @@ class DataConfig(Record):
     """``[data]``: the samples.
 
     Attributes:
-        calibration: The calibration data: a folder, text list, .npy or .npz.
+        calibration: The calibration data: a folder of images or of .npz, a text list, .npy, .npz, or a table of texts.
         evaluation: The evaluation data, in the same forms.
         samples: The largest number of calibration samples.
         eval_samples: The largest number of evaluation samples; None means all.
         classes: The names of the model's outputs in order, as a list or a text file with one name a line.
         labels: A CSV of file,class for a flat evaluation folder. A labels.csv in the folder is found without it.
+        text: How texts are read and tokenized.
         seed: The seed for the choice of samples.
         select: How calibration samples are chosen: "random", "balanced" (classes in turn) or "diverse" (far from one
             another in the model's own features); None is balanced, but a list is read from its start.
@@ -70,6 +73,7 @@ class DataConfig(Record):
     labels: Path | None = None
     seed: int = Field(default=0, ge=0)
     select: Literal["random", "balanced", "diverse"] | None = None
+    text: TextSettings = Field(default_factory=TextSettings)
 
 
 class CalibrateConfig(Record):
@@ -100,25 +104,17 @@ class CalibrateConfig(Record):
         return value
 
 
-class TaskConfig(Record):
-    """``[task]``: the task of the model, which decides the metrics.
+class TaskConfig(TaskSettings):
+    """``[task]``: the task of the model, which decides the metrics; and what the task is told.
 
     Attributes:
-        name: A built-in task ("classification", "detection", or "none" for fidelity to FP32 alone), an installed one,
-            or "auto": detection if the samples are annotated with boxes, classification if an output certainly holds
-            class scores, else none.
-        head: What a detector's outputs mean: a preset such as "yolov8"; None tells it from the model.
-        output: The output that holds the scores of a classification; None leaves it to the model.
-        axis: Its axis along which the classes lie, as the model declares it; it may count from the end.
-        threshold: The score above which an answer is yes, for scores of yes or no instead of classes.
+        name: A built-in task ("classification", "detection", "embedding", "regression", "ctc", or "none" for fidelity
+            to FP32 alone), an installed one, or "auto": detection if the samples are annotated with boxes,
+            classification if an output certainly holds class scores, else none.
         metrics: Functions of the user, as ``file.py:function`` or ``package.module:function``.
     """
 
     name: str = "auto"
-    head: str | None = None
-    output: str | None = None
-    axis: int | None = None
-    threshold: float | None = None
     metrics: list[str] = Field(default_factory=list)
 
 
@@ -151,7 +147,9 @@ class CompareConfig(Record):
         targets: The targets; empty means all that work on this machine.
         precisions: The precisions.
         device: The device; None means each target's first.
-        batch_sizes: The batch sizes at which latency is measured, with a row for each.
+        batch_sizes: The batch sizes at which latency is measured, with a row for each; of a model whose shapes depend
+            on the data, at the data's most common shape.
+        shapes: The shapes at which latency is measured instead, as for ``--shape``.
         rounds: The number of rounds in which latency is measured, alternating between models.
         seconds: The seconds that latency may take for each model and batch size; a model that is too slow for it is run
             three times.
@@ -163,6 +161,7 @@ class CompareConfig(Record):
     precisions: list[str] = Field(default_factory=lambda: list(PRECISIONS))
     device: str | None = None
     batch_sizes: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [1], min_length=1)
+    shapes: list[str] = Field(default_factory=list)
     rounds: int = Field(default=ROUNDS, gt=0)
     seconds: float = Field(default=SECONDS, gt=0)
     end_to_end: bool = False
@@ -350,12 +349,16 @@ def _absolute(config: Config, folder: Path) -> Config:
         for key in ("calibration", "evaluation", "labels", "classes")
         if isinstance(value := getattr(config.data, key), Path)
     }
+    text = config.data.text
+    if text.tokenizer is not None:
+        paths["text"] = text.model_copy(update={"tokenizer": normalized(folder / text.tokenizer)})
+    characters = config.task.characters and normalized(folder / config.task.characters)
     metrics = [str(normalized(folder / text)) if ".py:" in text else text for text in config.task.metrics]
     return config.model_copy(
         update={
             "model": model,
             "data": config.data.model_copy(update=paths),
-            "task": config.task.model_copy(update={"metrics": metrics}),
+            "task": config.task.model_copy(update={"metrics": metrics, "characters": characters}),
         }
     )
 

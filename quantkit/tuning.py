@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from quantkit.arguments import AnyPath, Settings, path_of, preprocessing_of, recipe_of
+from quantkit.arguments import AnyPath, Settings, path_of, preprocessing_of, recipe_of, text_of
 from quantkit.config import Config, parse_config
 from quantkit.core.calibration import Calibration
 from quantkit.core.files import normalized
@@ -52,7 +52,8 @@ def sensitivity(
             calibration.
         target: The target whose INT8 is simulated; None takes OpenVINO if it is installed, else ONNX Runtime.
         samples: How many are used at most, by a seeded choice.
-        task: "classification", "detection", "none" (fidelity alone), an installed one, or "auto".
+        task: "classification", "detection", "embedding", "regression", "ctc", "none" (fidelity alone), an installed
+            one, or "auto".
         task_head: What a detector's outputs mean, such as "yolov8"; None tells it from the model.
         task_output: The output that holds class scores; None leaves it to the model.
         task_axis: Its axis along which the classes lie.
@@ -78,6 +79,7 @@ def sensitivity(
                 "classes": None if classes is None else list(classes),
                 "labels": None if labels is None else normalized(Path(labels)),
                 "seed": recipe.calibration.seed,
+                "text": text_of(None, recipe),
             },
             "preprocess": preprocessing_of(preprocess, recipe),
             "task": {"name": task, "head": task_head, "output": task_output, "axis": task_axis, "threshold": threshold},
@@ -141,7 +143,8 @@ def tune(
             buy as many dB as it allows.
         budget: The time that may be spent on trying, such as "90s", "20m" or "1h".
         samples: How many are used at most; None means all.
-        task: "classification", "detection", "none" (fidelity alone), an installed one, or "auto".
+        task: "classification", "detection", "embedding", "regression", "ctc", "none" (fidelity alone), an installed
+            one, or "auto".
         task_head: What a detector's outputs mean, such as "yolov8"; None tells it from the model.
         task_output: The output that holds class scores; None leaves it to the model.
         task_axis: Its axis along which the classes lie.
@@ -180,6 +183,7 @@ def tune(
                 "classes": None if classes is None else list(classes),
                 "labels": None if labels is None else normalized(Path(labels)),
                 "seed": recipe.calibration.seed if seed is None else seed,
+                "text": made.data.text if as_made else text_of(None, recipe),
             },
             "preprocess": made.preprocess if as_made else preprocessing_of(preprocess, recipe),
             "task": {"name": task, "head": task_head, "output": task_output, "axis": task_axis, "threshold": threshold},

@@ -37,7 +37,7 @@ def calibrate(
     model: Model = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder of images, text list of images, .npy or .npz."),
+        typer.Option("--data", help="Folder of images or .npz, text list of images, table of texts, .npy or .npz."),
     ] = None,
     output: Output = None,
     batch_axis: Annotated[

@@ -36,18 +36,22 @@ def compare(
     run: Run = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder, text list, COCO or YOLO file, .npy or .npz to evaluate on."),
+        typer.Option(
+            "--data",
+            help="Folder of images or .npz, list, table of texts, COCO or YOLO file, .npy or .npz to evaluate on.",
+        ),
     ] = None,
     task: Annotated[
         str | None,
         typer.Option(
             "--task",
-            help="classification, detection, none (fidelity alone) or an installed one \\[by data and outputs].",
+            help="classification, detection, embedding, regression, ctc, none (fidelity alone) or an installed one "
+            r"\[by data and outputs].",
         ),
     ] = None,
     task_head: Annotated[
         str | None,
-        typer.Option("--task-head", help="What a detector's outputs mean: yolov8, detr … \\[told, where certain]."),
+        typer.Option("--task-head", help=r"What a detector's outputs mean: yolov8, detr … \[told, where certain]."),
     ] = None,
     task_output: Annotated[
         str | None,
@@ -80,6 +84,14 @@ def compare(
     batch_size: Annotated[
         list[int] | None,
         typer.Option("--batch-size", min=1, help="Batch to measure latency at; may be repeated [1]."),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shape",
+            help="Shape to measure latency at, batch included, such as input_ids=1x64; may be repeated \\[the most "
+            "common one of the data].",
+        ),
     ] = None,
     rounds: Annotated[
         int | None,
@@ -158,6 +170,7 @@ def compare(
         targets=target or None,
         precisions=precision or None,
         batch_sizes=batch_size or None,
+        shapes=shape or None,
         device=device,
         rounds=rounds,
         seconds=seconds,
@@ -211,10 +224,10 @@ def print_comparison(comparison: Comparison) -> None:
     from quantkit.reports.content.verdict import slow_rows
 
     shown = columns(comparison)
-    batches = sorted({row.batch for row in comparison.rows})
+    feeds = list({row.feed: row.feed_name for row in comparison.rows}.values())
     rows = [[_text(column.cell(row)) for column in shown] for row in comparison.rows]
     print_table([column.title for column in shown], rows, left=sum(not column.numeric for column in shown))
-    at = f"latency at batch {batches[0]} on " if len(batches) == 1 else "on "
+    at = f"latency at {feeds[0]} on " if len(feeds) == 1 else "on "
     machine = comparison.environment
     gpu = f"; {machine.gpu}: p50 of the network alone, by CUDA events" if machine.gpu else ""
     if any(row.end_to_end for row in comparison.rows):
@@ -235,8 +248,11 @@ def print_end_to_end(comparison: Comparison) -> None:
     from quantkit.reports.content.end_to_end import advice, pipelines
 
     rows = [
-        [own.title, *(f"{ms:.3g}" for ms in own.times.parts.values()), f"{own.times.total:.3g}"]
-        + [f"{own.times.per_second:,.3g}", PARTS[own.times.bottleneck]]
+        [
+            own.title,
+            *(f"{ms:.3g}" for ms in (*own.times.parts.values(), own.times.total, own.times.per_second)),
+            PARTS[own.times.bottleneck],
+        ]
         for own in pipelines(comparison.rows)
     ]
     heads = ["file to answer, ms", *PARTS, "in all", "samples/s, reading ahead", "most of it"]

@@ -41,7 +41,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
 }
 # The tables that compare takes from this folder's quantkit.toml, and the keys where not all of them.
 OF_COMPARISONS: dict[str, tuple[str, ...]] = {
-    "data": ("evaluation", "eval_samples", "classes", "labels"),
+    "data": ("evaluation", "eval_samples", "classes", "labels", "text"),
     "task": (),
     "compare": (),
     "openvino": (),

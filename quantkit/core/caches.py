@@ -1,4 +1,4 @@
-"""Folders for caches: quantkit's own, and those of libraries that would complain about a home that cannot be written."""
+"""Folders for caches: quantkit's own, and those of libraries that would complain about a read-only home."""
 
 from __future__ import annotations
 

@@ -168,9 +168,11 @@ class GpuLoad(Record):
 
 
 class Row(Record):
-    """The measurements of one target, device, precision, variant and batch size.
+    """The measurements of one target, device, precision, variant, batch size and shape.
 
     Attributes:
+        shape: The shape of the inputs that latency was measured with, in the words of ``--shape``; empty if the model's
+            shapes leave no choice but the batch.
         metrics: The task's metrics, as far as they could be measured.
         drop: How much each metric is worse than that of FP32 in onnxruntime.
         agreement: The share of samples with the answer of FP32 in onnxruntime; None if the task has no answers.
@@ -227,6 +229,17 @@ class Row(Record):
     path: str = ""
     end_to_end: EndToEnd | None = None
     parts: tuple[Part, ...] = ()
+    shape: str = ""
+
+    @property
+    def feed(self) -> tuple[int, str]:
+        """The batch size and the shape that latency was measured at."""
+        return self.batch, self.shape
+
+    @property
+    def feed_name(self) -> str:
+        """The same for people: ``batch 8``, or ``input_ids=1x64``."""
+        return self.shape or f"batch {self.batch}"
 
     @property
     def has_sqnr(self) -> bool:
@@ -270,7 +283,7 @@ def model_key(target: str, device: str, precision: str, variant: str) -> str:
 
 
 class Advice(Record):
-    """What to ship on one target and device at one batch size.
+    """What to ship on one target and device at one batch size and shape.
 
     Attributes:
         precision: The precision to ship; the next fields are those of its row.
@@ -289,6 +302,7 @@ class Advice(Record):
     speedup: PositiveFloat
     int8: str
     sentence: str
+    shape: str = ""
 
 
 class Recommendation(Record):

@@ -25,7 +25,8 @@ class Metric(Record):
         hint: One line that explains the metric.
         of_the_machine: True if the figure depends on the hardware, as latency does.
         interval: True if rows can have a 95 % interval of it.
-        over_samples: How a task combines the values of samples: "mean", or "max" for the largest.
+        over_samples: How a task combines the values of samples: "mean", "max" for the largest, or "rms" for the root of
+            the mean of squares.
         of_fp32: True if the value compares outputs with FP32's; then there is no drop from FP32.
         digits: Significant digits on display; shares have two decimals instead.
         test: The paired test of its change from FP32, if it is none of :attr:`paired_test`.
@@ -38,7 +39,7 @@ class Metric(Record):
     hint: str = ""
     of_the_machine: bool = False
     interval: bool = False
-    over_samples: Literal["mean", "max"] = "mean"
+    over_samples: Literal["mean", "max", "rms"] = "mean"
     of_fp32: bool = False
     digits: int = 4
     test: str = ""

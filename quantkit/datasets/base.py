@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.preprocess import Preparation, Preprocess
+from quantkit.datasets.text_settings import TextSettings
 from quantkit.graph.model_io import ModelInput
 
 Inputs = Mapping[str, npt.NDArray[Any]]
@@ -94,6 +95,9 @@ class Request:
         preprocess: The preprocessing of images.
         classes: The names of the model's outputs, in order.
         labels: A file of annotations, for data without annotations.
+        outputs: The names of the model's outputs; arrays of these names are targets.
+        text: How texts are read and tokenized.
+        labels_are_texts: True if a list of labels holds texts, not classes.
     """
 
     path: Path
@@ -101,6 +105,9 @@ class Request:
     preprocess: Preprocess
     classes: Sequence[str] | None = None
     labels: Path | None = None
+    outputs: Sequence[str] = ()
+    text: TextSettings = field(default_factory=TextSettings)
+    labels_are_texts: bool = False
 
 
 @dataclass(frozen=True)

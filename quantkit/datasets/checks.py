@@ -21,16 +21,17 @@ FAR = 4  # times the largest value that the preprocessing produces
 def warnings_before(dataset: Dataset, indices: Sequence[int]) -> list[str]:
     """Warn about a small set, a dominant class, copies, images of one colour and inputs of the wrong magnitude."""
     names = [dataset.names[index] for index in indices]
+    called = "images" if isinstance(dataset.preprocess, Preprocess) else "samples"
     sentences = []
     if len(indices) < FEWEST:
         sentences.append(f"{len(indices)} samples are few: ranges are seldom settled with fewer than {FEWEST}.")
     sentences += _dominant_class(dataset, indices)
     twins = [names[position] for position in _twins(dataset, indices)]
     if twins:
-        sentences.append(f"{len(twins)} of {len(indices)} images are copies of others: {some(twins)}.")
+        sentences.append(f"{len(twins)} of {len(indices)} {called} are copies of others: {some(twins)}.")
     constant = [name for name, index in zip(names, indices, strict=True) if dataset.is_constant(index)]
     if constant:
-        sentences.append(f"{len(constant)} of {len(indices)} images are of one colour: {some(constant)}.")
+        sentences.append(f"{len(constant)} of {len(indices)} {called} are of one colour: {some(constant)}.")
     return sentences + _far_inputs(dataset, indices)
 
 

@@ -185,7 +185,7 @@ def printable(name: str) -> str:
 def class_folders(folder: Path) -> set[str]:
     """Return the names of the folders with images in a folder."""
     inner = (entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
-    return {_printable(entry.name) for entry in inner if _images_below(entry)}
+    return {printable(entry.name) for entry in inner if images_below(entry)}
 
 
 def _is_image(path: Path) -> bool:
@@ -228,7 +228,12 @@ class ImageList:
 def images_of(files: ImageFiles, request: Request) -> Source:
     """Open image files for a model with one image input. Raises BadData if they do not fit it."""
     check_one_input(request)
-    annotations, known = index_labels(files.class_names, request.classes, files.source, files.labels is not None)
+    known: Sequence[str] = ()
+    if request.labels_are_texts:
+        written = files.class_names if files.labels is not None else [None]
+        annotations: Sequence[Any] | None = None if all(text is None for text in written) else written
+    else:
+        annotations, known = index_labels(files.class_names, request.classes, files.source, files.labels is not None)
     warnings = (*files.warnings, *unlabelled_warning(annotations, files.labels))
     return images_source(replace(files, warnings=warnings), request, annotations, known)
 

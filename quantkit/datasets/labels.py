@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from quantkit.core.errors import BadData
 from quantkit.core.reading import LARGEST_TEXT, read_file
@@ -122,7 +123,7 @@ def index_labels(
     return tuple(None if name is None else order[name] for name in names), tuple(order)
 
 
-def unlabelled_warning(annotations: Sequence[int | None] | None, labels: Path | None) -> list[str]:
+def unlabelled_warning(annotations: Sequence[Any] | None, labels: Path | None) -> list[str]:
     """Warn about samples that a file of labels leaves without one."""
     if labels is None:
         return []

@@ -18,18 +18,24 @@ from quantkit.datasets.base import Dataset, Kind, Request, Source, class_indices
 from quantkit.datasets.coco import CocoJson
 from quantkit.datasets.images import ImageFolder, ImageList
 from quantkit.datasets.iterable import open_iterable
+from quantkit.datasets.sample_files import SampleFolder
 from quantkit.datasets.select import balanced_choice
+from quantkit.datasets.text_settings import TextSettings
+from quantkit.datasets.texts import TextTable
+from quantkit.datasets.tokens import takes_tokens
 from quantkit.datasets.voc import VocFolder
 from quantkit.datasets.yolo import YoloFolder
 from quantkit.graph.model_io import ModelInput
 
 ENTRY_POINT_GROUP = "quantkit.datasets"
+TEXTS = TextTable()  # any other file, for a model that takes tokens
 # The first kind that matches is used; installed kinds come before these.
 KINDS: dict[str, Kind] = {
     "arrays": ArrayFile(),
     "coco": CocoJson(),
     "yolo": YoloFolder(),
     "voc": VocFolder(),
+    "sample folder": SampleFolder(),
     "image folder": ImageFolder(),
     "image list": ImageList(),
 }
@@ -62,6 +68,9 @@ def open_dataset(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     labels: Path | None = None,
+    outputs: Sequence[str] = (),
+    text: TextSettings | None = None,
+    labels_are_texts: bool = False,
     select: str | None = None,
 ) -> OpenedData:
     """Open samples for a model with these ``inputs``.
@@ -76,6 +85,9 @@ def open_dataset(
         seed: The seed of that choice.
         classes: The names of the model's outputs, in order.
         labels: A file of annotations.
+        outputs: The names of the model's outputs.
+        text: How texts are read and tokenized.
+        labels_are_texts: True if a list of labels holds texts, not classes.
         select: "random" or "balanced", from an ordered source, too; None is balanced but for ordered sources.
 
     Returns:
@@ -86,15 +98,20 @@ def open_dataset(
         BadConfig: An installed kind does not load.
     """
     if not isinstance(data, Path):
-        request = Request(Path(), inputs, preprocess, classes, labels)
+        request = Request(Path(), inputs, preprocess, classes, labels, outputs)
         source = open_iterable(data, request, samples)
         return choose(source, samples, seed, source.dataset.source, select)
     if not data.exists():
         raise BadData(f"There is no file or folder {data}.", "Check --data.")
     kind = next((kind for kind in _kinds().values() if kind.matches(data)), None)
+    if kind is KINDS["image list"] and takes_tokens(inputs):
+        kind = TEXTS
     if kind is None:
-        raise BadData(f"{data} is neither a file nor a folder.", "Give a folder of images, a text list, .npy or .npz.")
-    source = _opened(kind, Request(data, inputs, preprocess, classes, labels))
+        raise BadData(
+            f"{data} is neither a file nor a folder.", "Give a folder of images or .npz, a text list, .npy or .npz."
+        )
+    told = text or TextSettings()
+    source = _opened(kind, Request(data, inputs, preprocess, classes, labels, outputs, told, labels_are_texts))
     return choose(source, samples, seed, str(Path(source.dataset.source).absolute()), select)
 
 
@@ -105,7 +122,7 @@ def _opened(kind: Kind, request: Request) -> Source:
     except (QuantkitError, OSError):
         raise
     except Exception as error:
-        if kind in KINDS.values():
+        if kind in (TEXTS, *KINDS.values()):
             raise
         raise BadData(
             f"{request.path} cannot be opened: {type(kind).__name__} failed with {type(error).__name__}: {error}.",

@@ -1,4 +1,4 @@
-"""Reads batches in order, decoding ahead in threads, in bounded memory."""
+"""Reads batches of samples of one shape, decoding ahead in threads, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,15 @@ BatchAxes = Mapping[str, int | None]
 
 MOST_UNREADABLE = 0.05  # share of samples that may be skipped
 WORKERS = min(4, os.cpu_count() or 1)
+MOST_WAITING = 4  # batches of samples that wait for others of their shape
+
+Shape = tuple[tuple[str, tuple[int, ...]], ...]
+"""The name and the shape of every input, sorted by name."""
+
+
+def shape_of(inputs: Mapping[str, npt.NDArray[Any]]) -> Shape:
+    """Return the shapes of arrays by name."""
+    return tuple((name, np.shape(array)) for name, array in sorted(inputs.items()))
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,12 @@ class Batch:
     inputs: dict[str, npt.NDArray[np.generic]]
     indices: list[int]
     axes: BatchAxes = field(default_factory=dict)
+
+    @property
+    def by_sample(self) -> dict[str, npt.NDArray[Any]]:
+        """The inputs with samples along the first axis, without those that have no batch axis."""
+        axes = {name: self.axes.get(name, 0) for name in self.inputs}
+        return {name: np.moveaxis(self.inputs[name], axis, 0) for name, axis in axes.items() if axis is not None}
 
     def resized(self, size: int) -> dict[str, npt.NDArray[np.generic]]:
         """Return the inputs of a batch of ``size`` samples, with samples repeated or left out."""
@@ -82,15 +98,21 @@ class Stream:
         return [self.dataset.names[index] for index in self.indices]
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Yield batches of up to ``size`` readable samples."""
-        pending: list[Sample] = []
+        """Yield batches of up to ``size`` readable samples, all of one shape.
+
+        Samples wait for others of their shape. While more than ``MOST_WAITING`` batches' worth of them wait, the shape
+        whose first sample has waited longest is not waited for any longer. Samples of a single shape stay in order.
+        """
+        waiting: dict[Shape, list[Sample]] = {}  # the shape that has waited longest comes first
         for sample in self.samples(range(len(self.indices))):
-            pending.append(sample)
-            if len(pending) == size:
-                yield stacked(pending, self.axes)
-                pending = []
-        if pending:
-            yield stacked(pending, self.axes)
+            shape = shape_of(sample.inputs)
+            waiting.setdefault(shape, []).append(sample)
+            if len(waiting[shape]) == size:
+                yield stacked(waiting.pop(shape), self.axes)
+            elif sum(map(len, waiting.values())) > MOST_WAITING * size:
+                yield stacked(waiting.pop(next(iter(waiting))), self.axes)
+        for samples in waiting.values():
+            yield stacked(samples, self.axes)
 
     def samples(self, positions: Sequence[int]) -> Iterator[Sample]:
         """Yield the readable samples at ``positions``, in that order."""

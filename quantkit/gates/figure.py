@@ -101,8 +101,8 @@ def _ends(comparison: Comparison, row: Row, metric: str) -> tuple[float | None, 
 def counterpart(other: Comparison, row: Row) -> Row | None:
     """Return the row of another comparison with the same target, precision, device and batch.
 
-    If there are several, prefer the one of the same method and placement, then the one of the same placement, because
-    the method may change between runs.
+    If there are several, prefer those of the same shape of inputs; then the one of the same method and placement, then
+    the one of the same placement, because the method may change between runs.
 
     Args:
         other: The comparison to search.
@@ -113,6 +113,7 @@ def counterpart(other: Comparison, row: Row) -> Row | None:
     """
     key = (row.target, row.precision, row.device, row.batch)
     same = [r for r in other.rows if (r.target, r.precision, r.device, r.batch) == key]
+    same = [r for r in same if r.shape == row.shape] or same
     exact = [r for r in same if r.variant == row.variant]
     placed = [r for r in same if r.variant.split(", ")[1:] == row.variant.split(", ")[1:]]
     return next((rows[0] for rows in (exact, placed, same) if len(rows) == 1), None)

@@ -131,8 +131,8 @@ def _variant(row: Row | None, comparison: Comparison) -> str:
     """Return the variant of a row that has it apart from others; empty if there is no such other."""
     if row is None:
         return ""
-    own = (row.target, row.device, row.precision, row.batch)
-    return row.variant if sum((r.target, r.device, r.precision, r.batch) == own for r in comparison.rows) > 1 else ""
+    own = (row.target, row.device, row.precision, row.feed)
+    return row.variant if sum((r.target, r.device, r.precision, r.feed) == own for r in comparison.rows) > 1 else ""
 
 
 def _matched(rule: Rule, comparison: Comparison) -> Iterator[tuple[Row, Figure]]:

@@ -1,4 +1,4 @@
-"""What to ship: for each target, device and batch size the fastest row that loses nothing beyond chance.
+"""What to ship: for each target, device, batch size and shape the fastest row that loses nothing beyond chance.
 
 Rows that are equally fast, as far as the rounds tell, are decided by accuracy: FP32 before FP16, FP16 before INT8, and
 of one precision the greater SQNR.
@@ -40,32 +40,37 @@ class Choice:
     loss_of_row: Loss | None = None
 
     @property
-    def is_for(self) -> tuple[str, str, int]:
-        """Target, device and batch size."""
-        return self.row.target, self.row.device, self.row.batch
+    def is_for(self) -> tuple[str, str, tuple[int, str]]:
+        """Target, device, and batch size with shape."""
+        return self.row.target, self.row.device, self.row.feed
 
 
 @dataclass(frozen=True)
 class Choices:
-    """A choice for each target, device and batch size, and the fastest of those at the smallest batch size."""
+    """A choice for each target, device and feed, and the fastest of those at the first feed of the smallest batch."""
 
     overall: Choice
     each: tuple[Choice, ...]
 
     def of(self, row: Row) -> Choice:
         """Return the choice for the target, device and batch size of a row."""
-        return next(c for c in self.each if c.is_for == (row.target, row.device, row.batch))
+        return next(c for c in self.each if c.is_for == (row.target, row.device, row.feed))
 
 
 def recommend(comparison: Comparison) -> Choices:
     """Judge from the figures of a comparison, and their spread, what to ship."""
-    groups: dict[tuple[str, str, int], list[Row]] = {}
+    groups: dict[tuple[str, str, tuple[int, str]], list[Row]] = {}
     for row in comparison.rows:
-        groups.setdefault((row.target, row.device, row.batch), []).append(row)
+        groups.setdefault((row.target, row.device, row.feed), []).append(row)
     choices = tuple(_choice(rows, comparison) for rows in groups.values())
-    smallest = min(choice.row.batch for choice in choices)
-    overall = _best([choice.row for choice in choices if choice.row.batch == smallest])
+    smallest = first_feed(comparison)
+    overall = _best([choice.row for choice in choices if choice.row.feed == smallest])
     return Choices(next(choice for choice in choices if choice.row is overall), choices)
+
+
+def first_feed(comparison: Comparison) -> tuple[int, str]:
+    """Return the batch size and shape that stand for all: the first that was measured of the smallest batch."""
+    return min((row.feed for row in comparison.rows), key=lambda feed: feed[0])
 
 
 def _choice(rows: Sequence[Row], comparison: Comparison) -> Choice:

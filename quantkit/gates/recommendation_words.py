@@ -63,6 +63,7 @@ def recommendation_of(comparison: Comparison) -> Recommendation:
             target=row.target,
             device=row.device,
             batch=row.batch,
+            shape=row.shape,
             precision=row.precision,
             variant=row.variant,
             path=row.path,
@@ -101,7 +102,7 @@ def _at(row: Row, comparison: Comparison) -> str:
     """Return `` on openvino``, with device and batch size where there are several."""
     rows = comparison.rows
     device = f" ({row.device})" if len({r.device for r in rows if r.target == row.target}) > 1 else ""
-    batch = f" at batch {row.batch}" if len({r.batch for r in rows}) > 1 else ""
+    batch = f" at {row.feed_name}" if len({r.feed for r in rows}) > 1 else ""
     return f" on {row.target}{device}{batch}"
 
 

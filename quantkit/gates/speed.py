@@ -12,9 +12,9 @@ FASTER = 1.05  # a smaller gain is none
 
 
 def reference_of(rows: Sequence[Row], row: Row, precision: str = "fp32") -> Row | None:
-    """Return the row of ``precision`` with the same target, device and batch; None if there is none."""
-    key = (row.target, row.device, row.batch)
-    return next((r for r in rows if (r.target, r.device, r.batch) == key and r.precision == precision), None)
+    """Return the row of ``precision`` with the same target, device, batch and shape; None if there is none."""
+    key = (row.target, row.device, row.feed)
+    return next((r for r in rows if (r.target, r.device, r.feed) == key and r.precision == precision), None)
 
 
 def speedup_ends(reference: Row | None, row: Row) -> tuple[float | None, float | None]:

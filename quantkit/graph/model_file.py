@@ -21,6 +21,7 @@ from quantkit.core.reading import check_regular
 from quantkit.core.wording import line_of
 from quantkit.graph.batch_axes import BatchAxis, with_batch_axes
 from quantkit.graph.graph import LARGEST_KEPT, Graph, subgraphs
+from quantkit.graph.lookup import rows_indexed
 from quantkit.graph.model_io import ModelInput, check_input, described
 from quantkit.graph.normal_form.rewrite import in_normal_form
 from quantkit.graph.quantized import quantization_of
@@ -193,7 +194,8 @@ def open_model(path: Path, batch_axis: BatchAxis = None, quantized_too: bool = F
     stamps += stamps_of(*external)
     for value in graph.inputs.values():
         check_input(value)
-    declared = [described(value) for value in graph.inputs.values()], [described(out) for out in proto.graph.output]
+    given = [replace(described(own), rows=rows_indexed(graph, own.name)) for own in graph.inputs.values()]
+    declared = given, [described(out) for out in proto.graph.output]
     graph_only = without_weights(proto)
     return ModelFile(
         path,

@@ -38,6 +38,7 @@ class ModelInput:
         dtype: The name of the numpy dtype.
         batch_axis: The axis along which samples are stacked; None if a run takes exactly one sample.
         certain: False if the model does not show whether it has a batch axis; then ``batch_axis`` is None.
+        rows: The number of rows of the table that the values of this input are looked up in; None if there is none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ModelInput:
     dtype: str
     batch_axis: int | None = 0
     certain: bool = True
+    rows: int | None = None
 
     @property
     def sample_shape(self) -> tuple[int | str, ...]:

@@ -16,6 +16,7 @@ from quantkit.core.files import digest_of, make_folder, write_text
 from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.record import Record
 from quantkit.core.shard import WHOLE, Shard
+from quantkit.datasets.text_settings import TextSettings
 from quantkit.pipeline.run_files import write_config
 from quantkit.pipeline.run_layout import current
 from quantkit.version import __version__
@@ -86,6 +87,7 @@ def new_manifest(
         config.calibrate.rounding,
         # Otherwise everything is counted, whatever is excluded from the artifacts.
         config.calibrate.exclude if config.calibrate.tensors == "quantizable" else [],
+        *([config.data.text.of_samples] if config.data.text != TextSettings() else []),
     ]
     return Manifest(
         started=now(),

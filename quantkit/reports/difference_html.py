@@ -73,11 +73,11 @@ class Line:
 
     @property
     def detail(self) -> str:
-        """The method, placement and batch in both runs."""
+        """The method, placement, and batch or shape in both runs."""
         before, after = self.difference.before, self.difference.after
         variants = list(dict.fromkeys(row.variant for row in (before, after) if row is not None and row.variant))
-        batch = self.difference.row.batch
-        return ", ".join(filter(None, (" → ".join(variants), f"batch {batch}" if batch != 1 else "")))
+        row = self.difference.row
+        return ", ".join(filter(None, (" → ".join(variants), row.feed_name if row.feed != (1, "") else "")))
 
 
 def difference_page(before: Run, after: Run, thumbnails: bool = True) -> str:
@@ -188,7 +188,7 @@ def _sentence(difference: RowDifference, main: str | None, digits: int) -> str:
             f"{first} as before" if first == second else f"{first} to {second} ({change}{', ' if change else ''}{why})"
         )
         told.append(f"{_title(figure)} {said}")
-    batch = f" at batch {row.batch}" if row.batch != 1 else ""
+    batch = f" at {row.feed_name}" if row.feed != (1, "") else ""
     return f"{row.target} {row.precision.upper()}{batch}: {'; '.join(told)}."
 
 

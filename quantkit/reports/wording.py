@@ -43,9 +43,9 @@ def band(metric: Metric, figure: Interval, digits: int = 1) -> str:
 
 
 def telling(row: Row, rows: Sequence[Row]) -> list[str]:
-    """Return the device, variant and batch that distinguish a row from others of its target and precision."""
+    """Return the device, variant, and batch or shape that distinguish a row from others of its target and precision."""
     same = [r for r in rows if (r.target, r.precision) == (row.target, row.precision)]
-    parts = {"device": row.device, "variant": row.variant, "batch": f"batch {row.batch}"}
+    parts = {"device": row.device, "variant": row.variant, "feed": row.feed_name}
     return [text for key, text in parts.items() if len({getattr(r, key) for r in same}) > 1]
 
 
@@ -162,6 +162,6 @@ def subject(verdict: Verdict) -> str:
     """Name the row that a gate rule judged: ``openvino int8``, with the batch if not 1, the variant if of several."""
     if verdict.row is None:
         return f"{verdict.rule.target} {verdict.rule.precision}"
-    batch = f" batch {verdict.row.batch}" if verdict.row.batch != 1 else ""
+    batch = f" {verdict.row.feed_name}" if verdict.row.feed != (1, "") else ""
     variant = f" ({verdict.variant})" if verdict.variant else ""
     return f"{verdict.row.target} {verdict.row.precision}{variant}{batch}"

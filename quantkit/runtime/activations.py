@@ -22,6 +22,7 @@ from quantkit.graph.model_file import ModelFile
 from quantkit.runtime.session import cpu_session, failed_on, give_back_memory
 
 SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
+MOST_SHAPES = 64  # of inputs whose outputs' shapes are remembered; texts may have hundreds of lengths
 FLOAT_TYPES = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -105,12 +106,15 @@ class Runner:
         shapes = tuple((name, array.shape) for name, array in sorted(inputs.items()))
         if shapes != self._shapes:
             self._outputs, self._binding, self._shapes = [], None, shapes  # free the old ones first
-            if shapes in self._session.output_shapes:
-                self._bind([np.empty(shape, dtype) for shape, dtype in self._session.output_shapes[shapes]])
+            known = self._session.output_shapes.get(shapes)
+            if known is not None:
+                self._bind([np.empty(shape, dtype) for shape, dtype in known])
         if not self._session.fetched:  # a model of integers alone
             return {name: np.asarray(inputs[name], dtype=np.float32) for name in self._session.float_inputs}
         if self._binding is None or not self._run_bound(inputs):
             self._run_unbound(inputs)
+            if len(self._session.output_shapes) >= MOST_SHAPES:
+                self._session.output_shapes.clear()
             self._session.output_shapes[shapes] = [(array.shape, array.dtype) for array in self._outputs]
         fetched = zip(self._session.fetched, self._outputs, strict=True)
         named = {name: inputs[name] for name in self._session.float_inputs} | dict(fetched)

@@ -15,18 +15,24 @@ from quantkit.datasets.base import Dataset
 from quantkit.datasets.boxes import Boxes
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_io import ModelInput
-from quantkit.tasks.base import Caption, Kept, Outputs, Result, Scorer, Task
+from quantkit.tasks.base import Caption, Kept, Outputs, Result, Scorer, Task, TaskSettings
 from quantkit.tasks.class_outputs import Decision, certain_decision, checked
 from quantkit.tasks.classification import Classification
+from quantkit.tasks.ctc import Ctc
 from quantkit.tasks.detection import Detection
 from quantkit.tasks.detection.choice import says_detection
+from quantkit.tasks.embedding import Embedding
 from quantkit.tasks.fidelity import Fidelity
+from quantkit.tasks.regression import Regression
 
 ENTRY_POINT_GROUP = "quantkit.tasks"
 AUTO = "auto"
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "detection": Detection,
+    "embedding": Embedding,
+    "regression": Regression,
+    "ctc": Ctc,
     "none": Fidelity,
 }
 
@@ -136,6 +142,7 @@ __all__ = [
     "Result",
     "Scorer",
     "Task",
+    "TaskSettings",
     "detection_for",
     "known_metrics",
     "task_for",

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.comparison import Change, Interval, Part
+from quantkit.core.errors import BadConfig
 from quantkit.core.figures import Metric
+from quantkit.core.record import Record
 from quantkit.datasets.base import Dataset
+from quantkit.datasets.stream import Batch
+from quantkit.graph.model_file import ModelFile
 from quantkit.graph.model_io import ModelInput
 
 Outputs = Mapping[str, npt.NDArray[Any]]
@@ -19,6 +24,33 @@ Outputs = Mapping[str, npt.NDArray[Any]]
 
 Kept = Mapping[str, npt.NDArray[Any]]
 """Stored answers: arrays by name, with samples along the first axis."""
+
+
+class TaskSettings(Record):
+    """What the user says of a model's answers; each task takes some of it.
+
+    Attributes:
+        head: What a detector's outputs mean: a preset such as "yolov8"; None tells it from the model.
+        output: The output that holds the answers; None leaves it to the model.
+        axis: Its axis along which the classes lie, as the model declares it; it may count from the end.
+        threshold: The score above which an answer is yes, for scores of yes or no instead of classes.
+        characters: A file with the characters that classes stand for, one a line.
+        blank: The class that stands for no character; None means 0, and a negative one counts from the end.
+    """
+
+    head: str | None = None
+    output: str | None = None
+    axis: int | None = None
+    threshold: float | None = None
+    characters: Path | None = None
+    blank: int | None = None
+
+    def only(self, *keys: str) -> bool:
+        """True if one of these is given. Raises BadConfig if anything else is."""
+        own = {key for key in TaskSettings.model_fields if getattr(self, key) is not None}
+        if own - {*keys}:
+            raise BadConfig(f"This task takes no {min(own - {*keys})}.", "Leave it out, or name another task.")
+        return bool(own)
 
 
 @dataclass(frozen=True)
@@ -71,13 +103,39 @@ class Task(Protocol):
     """Defines annotations, answers, metrics, and the display of samples.
 
     To add a task, subclass this class and install it under the entry-point group ``quantkit.tasks``. Only ``name``,
-    ``metrics``, ``decode`` and ``scorer`` are required. Set ``judged_by_sample`` to False if the main metric is no mean
-    over samples, so that two runs are not compared by the samples that are right.
+    ``metrics``, ``decode`` and ``scorer`` are required.
+
+    Attributes:
+        has_answers: False if a sample has no answer that could agree with FP32's.
+        annotated_by_text: True if what a list of labels says of a sample is a text, not a class.
+        judged_by_sample: False if the main metric is no mean over samples, so that two runs are not compared by the
+            samples that are right.
     """
 
     name: str
     metrics: tuple[Metric, ...]
     judged_by_sample: bool = True
+    has_answers: bool = True
+    annotated_by_text: bool = False
+
+    @property
+    def about(self) -> str:
+        """What decides about answers, in a sentence."""
+        told = self.describe_answers()
+        return f"Answers: {told}." if told else f"Task: {self.name}."
+
+    def fitted(self, model: ModelFile, settings: TaskSettings) -> Task:
+        """Return the task for a model, as the user's settings say. Raises BadConfig if they do not fit."""
+        settings.only()
+        return self
+
+    def answers(self, outputs: Outputs, inputs: Mapping[str, npt.NDArray[Any]]) -> Any:
+        """Return the answers in one batch of outputs, for tasks that look at the inputs, too.
+
+        By default this is :meth:`decode`. Inputs have samples along the first axis; those without a batch axis are left
+        out.
+        """
+        return self.decode(outputs)
 
     def decode(self, outputs: Outputs) -> Any:
         """Return the answers in one batch of outputs; None if the outputs are not those of this task."""
@@ -142,6 +200,12 @@ class Task(Protocol):
     def annotation_caption(self, annotations: npt.NDArray[Any], sample: int, classes: Sequence[str]) -> str:
         """Return a stored annotation as the report shows it; empty if the sample has none."""
         return ""
+
+
+def answers_of(task: Task, outputs: Outputs, batch: Batch, dataset: Dataset) -> Any:
+    """Return the answers in the outputs of a batch, with what depends on its samples; None if there are none."""
+    found = task.answers(outputs, batch.by_sample)
+    return None if found is None else task.of_samples(found, dataset, batch.indices)
 
 
 def _count(kept: Kept) -> int:

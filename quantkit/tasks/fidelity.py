@@ -17,6 +17,7 @@ class Fidelity(Task):
     """The task "none". Annotations are ignored; an answer is all floating-point outputs of a sample."""
 
     name = "none"
+    has_answers = False
     metrics = (
         Metric(
             name="cosine",

@@ -5,18 +5,23 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from quantkit.core.errors import BadConfig
 from quantkit.core.figures import Metric, Unit
 from quantkit.tasks.base import Outputs
 
 Function = Callable[[list[Any], list[Any]], Any]
-"""A function of the outputs and annotations of a batch's samples that returns one number per sample.
+"""A function of the outputs and annotations of samples that returns one number per sample, or one for all of them.
+
+One number per sample makes intervals and a paired test, and is asked for batch by batch. A function that returns a
+single number, no array, gets all samples at once; if it cannot be tried on one sample before, it says so by the
+attribute ``of_all = True``.
 
 An output is the sample's array, or a dict of arrays by name if the model has several outputs. An annotation is that of
 the data set, such as a class index, or None. The function may have the attributes ``better`` ("higher" or "lower") and
@@ -30,6 +35,7 @@ class OwnMetric:
 
     metric: Metric
     function: Function
+    of_all_samples: bool = False
 
     @classmethod
     def of(cls, function: Function) -> OwnMetric:
@@ -53,7 +59,17 @@ class OwnMetric:
         return cls(
             Metric(name=name, title=name.replace("_", " "), unit=unit, better=better, hint=hint, interval=True),
             function,
+            bool(getattr(function, "of_all", False)),
         )
+
+    def tried(self, outputs: Outputs, annotations: Sequence[Any]) -> OwnMetric:
+        """Return the metric as it turns out to be on a first batch: of samples, or of all of them together.
+
+        Raises BadConfig if the function fails.
+        """
+        if self.of_all_samples:
+            return self
+        return replace(self, of_all_samples=self._called(samples_of(outputs, len(annotations)), annotations).ndim == 0)
 
     def values(self, outputs: Outputs, annotations: Sequence[Any]) -> Any:
         """Call the function for one batch.
@@ -69,25 +85,46 @@ class OwnMetric:
             BadInput: The function fails, or does not return one number per sample.
         """
         count = len(annotations)
-        alone = next(iter(outputs)) if len(outputs) == 1 else None
-        samples = [outputs[alone][i] if alone else {n: v[i] for n, v in outputs.items()} for i in range(count)]
+        found = self._called(samples_of(outputs, count), annotations)
+        if found.shape != (count,):
+            raise BadConfig(
+                f"The metric {self.metric.name!r} returned shape {found.shape} for {count} samples.",
+                "Return one number for each sample, or one number for all of them.",
+            )
+        self._check_share(found)
+        return found
+
+    def of_all(self, samples: list[Any], annotations: Sequence[Any]) -> float:
+        """Return the function's number for all samples. Raises BadConfig if it fails or returns no number."""
+        found = self._called(samples, annotations)
+        if found.ndim or np.isinf(found):
+            what = f"shape {found.shape}" if found.ndim else f"{found}"
+            raise BadConfig(
+                f"The metric {self.metric.name!r} returned {what} for all samples.", "Return one finite number."
+            )
+        self._check_share(found[None])
+        return float(found)
+
+    def _called(self, samples: list[Any], annotations: Sequence[Any]) -> npt.NDArray[np.float64]:
         try:
-            found = np.atleast_1d(np.asarray(self.function(samples, list(annotations)), np.float64))
+            return np.asarray(self.function(samples, list(annotations)), np.float64)
         except Exception as error:
             raise BadConfig(
                 f"The metric {self.metric.name!r} failed with {type(error).__name__}: {error}.", "Fix its function."
             ) from error
-        if found.shape != (count,):
-            raise BadConfig(
-                f"The metric {self.metric.name!r} returned shape {found.shape} for {count} samples.",
-                "Return one number for each sample.",
-            )
+
+    def _check_share(self, found: npt.NDArray[np.float64]) -> None:
         if self.metric.is_share and ((found < 0) | (found > 1)).any():
             raise BadConfig(
                 f"The metric {self.metric.name!r} is a share, but returned {found[(found < 0) | (found > 1)][0]:g}.",
                 "Return numbers from 0 to 1, or give it no unit.",
             )
-        return found
+
+
+def samples_of(outputs: Outputs, count: int) -> list[Any]:
+    """Return the output of each sample: an array, or a dict of arrays by name if there are several outputs."""
+    alone = next(iter(outputs)) if len(outputs) == 1 else None
+    return [outputs[alone][i] if alone else {n: v[i] for n, v in outputs.items()} for i in range(count)]
 
 
 def load_function(text: str) -> Function:

@@ -21,13 +21,19 @@ class SampleScores:
     """The values of all samples for every metric, and FP32's: sixteen bytes per sample and metric.
 
     A metric whose values are all 0 or 1 is a share of hits, with Wilson's interval and McNemar's exact test. Any other
-    metric is a mean, with Student's interval and Student's paired test. A "max" metric has no interval.
+    metric is a mean, with Student's interval and Student's paired test. A "max" metric has no interval. The values of
+    an "rms" metric are squares; its figure is the root of their mean, and so are the ends of its interval.
     """
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = {metric.name: metric for metric in metrics}
         self._own: dict[str, list[npt.NDArray[np.float64]]] = {}
         self._reference: dict[str, list[npt.NDArray[np.float64]]] = {}
+
+    @property
+    def names(self) -> set[str]:
+        """The metrics that values were added of."""
+        return {*self._own}
 
     def update(self, own: Scores, reference: Scores) -> None:
         """Add one batch of this model's values and FP32's."""
@@ -101,6 +107,10 @@ class SampleScores:
 def _figure(metric: Metric, values: npt.NDArray[np.float64]) -> Interval:
     if metric.over_samples == "max":
         return Interval(value=float(values.max()))
+    if metric.over_samples == "rms":
+        squares = mean_interval(values)
+        low, high = (None if end is None else max(end, 0.0) ** 0.5 for end in (squares.low, squares.high))
+        return Interval(value=squares.value**0.5, low=low, high=high)
     if metric.is_share and _binary(values):
         return wilson_interval(int(values.sum()), values.size)
     return mean_interval(values)

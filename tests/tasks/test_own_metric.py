@@ -198,3 +198,46 @@ def test_a_function_is_called_once_for_each_candidate_and_sample(model_path: Pat
     calibration = package.calibrate(model_path, images)
     compared = package.compare(calibration, images, targets="onnxruntime", metrics=own)
     assert sum(calls) == 18 * len(compared.rows)
+
+
+def test_a_single_number_is_of_all_samples(model_path: Path, images: Path) -> None:
+    def correlation(outputs: list[Any], annotations: list[Any]) -> float:
+        return float(np.mean([scores[label] for scores, label in zip(outputs, annotations, strict=True)]))
+
+    def never_one(outputs: list[Any], annotations: list[Any]) -> float:
+        assert len(outputs) == 18
+        return 0.5
+
+    never_one.of_all = True  # type: ignore[attr-defined]
+    calibration = package.calibrate(model_path, images)
+    compared = package.compare(calibration, images, targets=["onnxruntime"], metrics=[correlation, never_one])
+    fp32, int8 = (next(row for row in compared.rows if row.precision == name) for name in ("fp32", "int8"))
+    assert fp32.metrics["correlation"].low is None
+    assert fp32.metrics["never_one"].value == 0.5
+    assert int8.drop["correlation"] == pytest.approx(
+        fp32.metrics["correlation"].value - int8.metrics["correlation"].value
+    )
+    assert "correlation" not in int8.changes
+
+
+def test_what_is_kept_for_it_is_bounded(model_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from quantkit.tasks import own_scores
+
+    monkeypatch.setattr(own_scores, "MOST_KEPT", 20)
+    calibration = package.calibrate(model_path, images)
+    with pytest.raises(BadConfig, match="needs the outputs of all samples at once"):
+        package.compare(calibration, images, targets=["onnxruntime"], metrics=[lone])
+
+
+def lone(outputs: list[Any], annotations: list[Any]) -> float:
+    return 0.5
+
+
+def nowhere(outputs: list[Any], annotations: list[Any]) -> list[float]:
+    return [np.nan for _ in outputs]
+
+
+def test_nan_everywhere_is_an_error(model_path: Path, images: Path) -> None:
+    calibration = package.calibrate(model_path, images)
+    with pytest.raises(BadConfig, match="The metric 'nowhere' is NaN for every sample"):
+        package.compare(calibration, images, targets=["onnxruntime"], metrics=[nowhere])

@@ -180,6 +180,7 @@ def open_calibration_data(job: Job, progress: Progress = silent) -> OpenedData:
         CANDIDATES * wanted.samples if diverse else wanted.samples,
         wanted.seed,
         config.class_names(),
+        text=config.data.text.beside(job.model.path),
         select="random" if diverse else wanted.select,
     )
     if not diverse or len(opened.indices) <= wanted.samples:

@@ -17,7 +17,7 @@ from quantkit.calibrators.moments import MomentsCollector
 from quantkit.core.errors import BadData
 from quantkit.core.statistics.collected import Collected
 from quantkit.datasets import Sample, stacked
-from quantkit.datasets.stream import BatchAxes
+from quantkit.datasets.stream import BatchAxes, shape_of
 from quantkit.runtime.activations import Activations, Inputs, Runner
 
 ACTIVATION_MEMORY = 256 << 20  # bytes; the limit for the activations of all workers together
@@ -34,9 +34,13 @@ class Group:
 
     @classmethod
     def of(cls, samples: Iterable[Sample], step: int, axes: BatchAxes | None = None) -> Iterator[Group]:
-        """Yield groups of the readable samples whose positions belong to the same ``step`` positions."""
+        """Yield groups of the readable samples whose positions belong to the same ``step`` positions.
+
+        A group ends where the shape changes, too. It never depends on the samples of other groups, and the order stays
+        that of the positions, so that shards and resumed passes run the same groups.
+        """
         first_axis = not any((axes or {}).values())
-        for _, run in groupby(samples, key=lambda sample: sample.position // step):
+        for _, run in groupby(samples, key=lambda sample: (sample.position // step, shape_of(sample.inputs))):
             own = list(run)
             inputs = stacked([*own, *repeat(own[-1], step - len(own))], axes).inputs
             yield cls(own, inputs, step, first_axis)

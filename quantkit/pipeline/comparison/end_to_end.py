@@ -14,8 +14,8 @@ from quantkit.datasets import Sample, Stream, Unreadable, stacked
 from quantkit.measure.latency import Timing
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.comparison.reference import Reference
-from quantkit.tasks import Task
 from quantkit.targets.session import DeviceSession
+from quantkit.tasks import Task
 
 SAMPLES, WARM_UP = 100, 3  # that are timed, and run before
 

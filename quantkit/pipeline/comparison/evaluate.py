@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,15 +16,18 @@ from quantkit.core.errors import BadConfig, NothingEvaluated
 from quantkit.core.predictions import Predictions
 from quantkit.core.progress import Progress, silent
 from quantkit.core.wording import some
-from quantkit.datasets import Batch, Dataset, Stream
+from quantkit.datasets import Batch, Dataset, Stream, Unreadable
+from quantkit.datasets.stream import Sample, Shape, shape_of, stacked
 from quantkit.measure.sqnr import OutputNoise, Parts
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.comparison.reference import Reference
 from quantkit.pipeline.run_files import ABOUT_SAMPLES
 from quantkit.targets import Session
 from quantkit.tasks import Outputs, Result, Scorer, Task
+from quantkit.tasks.base import answers_of
 from quantkit.tasks.own_metric import OwnMetric
-from quantkit.tasks.sample_scores import SampleScores, Scores
+from quantkit.tasks.own_scores import OwnScores, check_defined
+from quantkit.tasks.sample_scores import Scores
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Evaluation:
         sqnr_db: The SQNR of the worst output, by candidate key.
         outputs: The errors of all outputs and their parts, by candidate key; the reference has none.
         predictions: The answers; None if the task stores none.
-        first: The first batch that could be read.
+        common: Samples of the most common shape: a batch, or a single one if shapes differ.
         readable: The indices of all samples that could be read.
         samples: The number of samples that could be read.
         labelled: The number of those with an annotation.
@@ -48,7 +52,7 @@ class Evaluation:
     sqnr_db: dict[str, float | None]
     outputs: dict[str, tuple[OutputError, ...]]
     predictions: Predictions | None
-    first: Batch
+    common: Batch
     readable: list[int]
     samples: int
     labelled: int
@@ -86,6 +90,7 @@ def evaluate(
     dataset = stream.dataset
     first: Batch | None = None
     counts: dict[str, _Count] = {}
+    shapes = _ShapesSeen()
     kept = _Kept(task)
     sessions = {candidate.key: candidate.session for candidate in candidates}
     if reference.key not in sessions:
@@ -93,8 +98,13 @@ def evaluate(
     with progress("evaluating", len(stream.indices), "samples") as advance:
         for batch in stream.batches(step):
             inputs, count = batch.resized(step), len(batch.indices)
+            shapes.note(batch)
             annotations = None if dataset.annotations is None else [dataset.annotations[i] for i in batch.indices]
-            answered = partial(_answered, reference, task, own_metrics, inputs, step, batch, dataset)
+            known = annotations or [None] * count
+            if first is None and own_metrics:
+                found = reference.by_sample(reference.session.infer(inputs), step, count)
+                own_metrics = [one.tried(found, known) for one in own_metrics]
+            answered = partial(_answered, reference, task, own_metrics, batch, step, known, dataset)
             expected = answered(reference.session)
             if first is None:
                 first = batch
@@ -104,16 +114,16 @@ def evaluate(
                     task.check_answers(expected.answers, dataset)
             answers = {}
             for key, session in sessions.items():
-                found = expected if key == reference.key else answered(session)
-                counts[key].update(found, expected, annotations)
-                answers[key] = found.answers
+                own = expected if key == reference.key else answered(session)
+                counts[key].update(own, expected, annotations, count)
+                answers[key] = own.answers
             kept.update(batch.indices, {candidate.key: answers[candidate.key] for candidate in candidates})
             advance(count)
     if first is None:
         raise NothingEvaluated(f"No sample of {dataset.source} could be evaluated.", "Check the files.")
     readable = [index for position, index in enumerate(stream.indices) if position not in stream.skipped]
-    known = dataset.annotations
-    results = {key: count.result() for key, count in counts.items()}
+    results = {key: own.result() for key, own in counts.items()}
+    check_defined(own_metrics, results[reference.key].metrics)
     measured = any(result.metrics for result in results.values())
     return Evaluation(
         results=results,
@@ -121,12 +131,44 @@ def evaluate(
         sqnr_db={key: count.noise.sqnr_db for key, count in counts.items()},
         outputs={key: count.noise.errors() for key, count in counts.items() if key != reference.key},
         predictions=kept.predictions(dataset),
-        first=first,
+        common=shapes.common(stream, first),
         readable=readable,
         samples=len(readable),
-        labelled=sum(known[i] is not None for i in readable) if measured and known is not None else 0,
+        labelled=_labelled(dataset, readable) if measured else 0,
         warnings=_skipped(stream),
     )
+
+
+class _ShapesSeen:
+    """How many samples had each shape, and the first of them."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Shape] = Counter()
+        self._first: dict[Shape, int] = {}
+
+    def note(self, batch: Batch) -> None:
+        """Count a batch, whose samples have one shape."""
+        count = len(batch.indices)
+        shape = shape_of(batch.resized(1))
+        self._counts[shape] += count
+        self._first.setdefault(shape, batch.indices[0])
+
+    def common(self, stream: Stream, first: Batch) -> Batch:
+        """Return samples of the most common shape, the largest of those that are equally common."""
+        if len(self._counts) == 1:
+            return first
+        most = max(self._counts, key=lambda shape: (self._counts[shape], shape))
+        index = self._first[most]
+        try:
+            inputs, _ = stream.dataset.load(index)
+        except Unreadable:  # it was read a while ago
+            return first
+        return stacked([Sample(0, index, inputs)], stream.axes)
+
+
+def _labelled(dataset: Dataset, readable: Sequence[int]) -> int:
+    known = dataset.annotations
+    return 0 if known is None else sum(known[i] is not None for i in readable)
 
 
 @dataclass(frozen=True)
@@ -142,21 +184,16 @@ def _answered(
     reference: Reference,
     task: Task,
     own_metrics: Sequence[OwnMetric],
-    inputs: Mapping[str, npt.NDArray[Any]],
-    step: int,
     batch: Batch,
+    step: int,
+    annotations: Sequence[Any],
     dataset: Dataset,
     session: Session,
 ) -> _Answered:
-    """Run one batch of ``step`` samples, of which those of ``batch`` count."""
-    outputs = reference.by_sample(session.infer(inputs), step, len(batch.indices))
-    known = dataset.annotations
-    annotations = [None if known is None else known[index] for index in batch.indices]
-    own = {one.metric.name: one.values(outputs, annotations) for one in own_metrics}
-    answers = task.decode(outputs)
-    if answers is not None:
-        answers = task.of_samples(answers, dataset, batch.indices)
-    return _Answered(outputs, answers, own)
+    """Run one batch with its annotations, filled up to ``step`` samples."""
+    outputs = reference.by_sample(session.infer(batch.resized(step)), step, len(annotations))
+    own = {one.metric.name: one.values(outputs, annotations) for one in own_metrics if not one.of_all_samples}
+    return _Answered(outputs, answers_of(task, outputs, batch, dataset), own)
 
 
 class _Count:
@@ -165,14 +202,14 @@ class _Count:
     def __init__(self, task: Task, own_metrics: Sequence[OwnMetric], parts: Mapping[str, Parts]) -> None:
         self.noise = OutputNoise(parts)
         self._scorer: Scorer = task.scorer()
-        self._own_scores = SampleScores([one.metric for one in own_metrics])
+        self._own_scores = OwnScores(own_metrics)
 
-    def update(self, own: _Answered, reference: _Answered, annotations: Sequence[Any] | None) -> None:
-        """Count one batch."""
+    def update(self, own: _Answered, reference: _Answered, annotations: Sequence[Any] | None, count: int) -> None:
+        """Count one batch of ``count`` samples."""
         self.noise.update(reference.outputs, own.outputs)
         if own.answers is not None and reference.answers is not None:
             self._scorer.update(own.answers, reference.answers, annotations)
-        self._own_scores.update(own.own, reference.own)
+        self._own_scores.update(own.own, reference.own, own.outputs, annotations or [None] * count)
 
     def result(self) -> Result:
         """Return the task's figures, then those of the user's own metrics."""

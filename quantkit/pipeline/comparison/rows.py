@@ -28,7 +28,7 @@ def rows_of(
     layer_errors: Mapping[str, tuple[LayerError, ...]],
     end_to_end: Mapping[str, EndToEnd],
 ) -> list[Row]:
-    """Make a row for each candidate and batch size.
+    """Make a row for each candidate and feed.
 
     Its outputs are compared with those of FP32 in onnxruntime, its speed with that of FP32 on its own target.
 
@@ -42,15 +42,20 @@ def rows_of(
     Returns:
         The rows, grouped by target.
     """
-    fp32 = {(one.candidate.artifact.target, one.batch): one for one in timed if one.candidate.is_reference}
-    first_batch = timed[0].batch
+    fp32 = {(one.candidate.artifact.target, one.batch, one.shape): one for one in timed if one.candidate.is_reference}
+    first = timed[0].batch, timed[0].shape
     rows = [
-        _row(one, fp32[one.candidate.artifact.target, one.batch], evaluation, metrics, layer_errors, first_batch)
+        _row(
+            one,
+            fp32[one.candidate.artifact.target, one.batch, one.shape],
+            evaluation,
+            metrics,
+            layer_errors if (one.batch, one.shape) == first else {},
+        )
         for one in timed
     ]
     rows = [
-        row.model_copy(update={"end_to_end": end_to_end.get(row.key)}) if row.batch == first_batch else row
-        for row in rows
+        row.model_copy(update={"end_to_end": end_to_end.get(row.key)}) if row.feed == first else row for row in rows
     ]
     targets = [one.candidate.artifact.target for one in timed]
     return sorted(rows, key=lambda row: targets.index(row.target))
@@ -62,7 +67,6 @@ def _row(
     evaluation: Evaluation,
     metrics: Sequence[Metric],
     layer_errors: Mapping[str, tuple[LayerError, ...]],
-    first_batch: int,
 ) -> Row:
     candidate, latency = timed.candidate, timed.timing.latency
     artifact, executed = candidate.artifact, candidate.session.executed_precision
@@ -77,6 +81,7 @@ def _row(
         precision=artifact.precision,
         variant=candidate.variant,
         batch=timed.batch,
+        shape=timed.shape,
         executed_precision=executed,
         metrics=dict(result.metrics),
         drop={
@@ -101,7 +106,7 @@ def _row(
         gpu=timed.load,
         layers=timed.layers,
         runtime=dict(timed.runtime),
-        layer_errors=layer_errors.get(candidate.key, ()) if timed.batch == first_batch else (),
+        layer_errors=layer_errors.get(candidate.key, ()),
         changes={} if candidate.is_reference else dict(result.changes),
         agreement_interval=None if candidate.is_reference else result.agreement,
         outputs=evaluation.outputs.get(candidate.key, ()),

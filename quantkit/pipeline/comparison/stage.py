@@ -18,7 +18,7 @@ from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.figures import ROW_METRICS
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
-from quantkit.datasets import OpenedData, Stream, Unreadable, open_dataset
+from quantkit.datasets import Batch, OpenedData, Stream, Unreadable, open_dataset
 from quantkit.datasets.base import class_indices
 from quantkit.datasets.images import class_folders
 from quantkit.gates.recommendation_words import recommendation_of
@@ -32,14 +32,17 @@ from quantkit.pipeline.comparison.delivered import delivery_warnings
 from quantkit.pipeline.comparison.end_to_end import Pipeline, time_end_to_end
 from quantkit.pipeline.comparison.evaluate import evaluate
 from quantkit.pipeline.comparison.fallbacks import fallback_warnings
+from quantkit.pipeline.comparison.feeds import Feed, check_named, common_feed, named_feed
 from quantkit.pipeline.comparison.layer_errors import LayerSamples, measure_layers
 from quantkit.pipeline.comparison.methods import method_names, sources_of
 from quantkit.pipeline.comparison.reference import Reference
 from quantkit.pipeline.comparison.rows import disturbance_warnings, gpu_of, output_warnings, rows_of, speed_warnings
 from quantkit.pipeline.comparison.timing import time_candidates
 from quantkit.pipeline.export import calibrated_model
-from quantkit.tasks import AUTO, Task, detection_for, task_for
+from quantkit.tasks import AUTO, TASKS, Task, detection_for, task_for, task_named
 from quantkit.tasks.class_outputs import HOW_TO_SAY, said_decision
+from quantkit.tasks.classification import Classification
+from quantkit.tasks.detection import Detection
 from quantkit.tasks.own_metric import OwnMetric, load_function
 
 log = logging.getLogger("quantkit")
@@ -71,6 +74,7 @@ class Prepared:
         step: The batch size at which accuracy is measured.
         sizes: The batch sizes at which latency is measured.
         warnings: Warnings so far.
+        shapes: The shapes at which it is measured instead, in the words of ``--shape``.
     """
 
     model: ModelFile
@@ -81,10 +85,17 @@ class Prepared:
     step: int
     sizes: Sequence[int]
     warnings: tuple[str, ...]
+    shapes: Sequence[str] = ()
 
     def stream(self) -> Stream:
         """Make a stream of the chosen samples."""
         return Stream(self.opened.dataset, [int(i) for i in self.opened.indices], self.model.batch_axes)
+
+    def feeds(self, common: Batch) -> list[Feed]:
+        """Return the inputs to measure latency with, made of samples of the most common shape."""
+        if self.shapes:
+            return [named_feed(self.model, text, common) for text in self.shapes]
+        return [common_feed(self.model, common, size) for size in self.sizes]
 
 
 def compare(
@@ -115,7 +126,7 @@ def compare(
     errors, unmeasured = measure_layers(candidates, prepared.model, samples, progress)
     prepared.model.check_unchanged()  # every candidate, and what layers were measured against, was read from it
     limits = config.compare.rounds, config.compare.seconds
-    timed = time_candidates(candidates, evaluation.first, prepared.sizes, progress, *limits)
+    timed = time_candidates(candidates, prepared.feeds(evaluation.common), progress, *limits)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
     whole: dict[str, EndToEnd] = {}
     if config.compare.end_to_end:
@@ -129,7 +140,7 @@ def compare(
         *unmeasured,
         *evaluation.reference.warnings,
         *output_warnings(rows),
-        *delivery_warnings(candidates, evaluation.first, prepared.model.fixed_batch),
+        *delivery_warnings(candidates, evaluation.common, prepared.model.fixed_batch),
         *fallback_warnings(rows),
         *speed_warnings(rows),
         *disturbance_warnings(rows),
@@ -175,7 +186,11 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
     if model.fixed_batch and any(size not in (1, model.fixed_batch) for size in config.compare.batch_sizes):
         warnings.append(f"The model's batch size is fixed at {model.fixed_batch}; latency is measured at that.")
     sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(config.compare.batch_sizes))
-    check_batches(opened.dataset, [int(i) for i in opened.indices], sizes)
+    indices, shapes = [int(i) for i in opened.indices], list(dict.fromkeys(config.compare.shapes))
+    if shapes:
+        sample = next(Stream(opened.dataset, indices, model.batch_axes).batches(1), None)
+        sizes = check_named(model, shapes, sample)
+    check_batches(opened.dataset, indices, sizes)
     return Prepared(
         model=model,
         opened=opened,
@@ -185,6 +200,7 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
         step=model.fixed_batch or 1,  # the batch may be declared dynamic but fixed inside the graph
         sizes=sizes,
         warnings=tuple(warnings),
+        shapes=shapes,
     )
 
 
@@ -254,6 +270,9 @@ def open_evaluation_data(config: Config, model: ModelFile, data: Any = None) -> 
         config.data.seed,
         config.class_names() or _said_classes(model, data),
         config.data.labels,
+        [output.name for output in model.outputs],
+        config.data.text.beside(model.path),
+        config.task.name in TASKS and TASKS[config.task.name].annotated_by_text,
     )
     return opened, chosen_task(config, model, opened)
 
@@ -286,13 +305,18 @@ def chosen_task(config: Config, model: ModelFile, opened: OpenedData) -> Task:
     """
     annotations, own = opened.dataset.annotations, config.task
     said = said_decision(model.outputs, own.output, own.axis, own.threshold)
-    metadata = {entry.key: entry.value for entry in model.graph_only.metadata_props}
     task: Task | None = None
-    if said is None:
+    if own.name in (AUTO, Detection.name) and said is None:
+        metadata = {entry.key: entry.value for entry in model.graph_only.metadata_props}
         task = detection_for(own.name, own.head, model.inputs, model.outputs, metadata, opened.dataset)
-    if task is None:
+    if task is not None:
+        own.only("head")
+    elif own.name in (AUTO, Classification.name):
+        own.only("output", "axis", "threshold")
         labelled = class_indices(annotations) is not None
         task = task_for(own.name, model.outputs, Graph(model.graph_only.graph), said, labelled)
+    else:
+        task = task_named(own.name).fitted(model, own)
     if annotations is not None:
         task.check(model.outputs, opened.dataset)
     return task
@@ -300,8 +324,6 @@ def chosen_task(config: Config, model: ModelFile, opened: OpenedData) -> Task:
 
 def _about_answers(config: Config, task: Task) -> str:
     """Say what decides about the answers that are compared."""
-    if task.describe_answers():
-        return f"Task: {task.name}. Answers: {task.describe_answers()}."
-    if config.task.name == AUTO:
+    if config.task.name == AUTO and task.name == "none":
         return f"No agreement is measured, for no output is known to hold answers. {HOW_TO_SAY}."
-    return f"Task: {task.name}."
+    return task.about

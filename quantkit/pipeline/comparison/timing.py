@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from quantkit.core.comparison import GpuLoad, Interval, LayerTime
 from quantkit.core.progress import Progress, silent
-from quantkit.datasets import Batch
 from quantkit.measure.disturbance import disturbance, speedup_interval
 from quantkit.measure.gpu import under_load
 from quantkit.measure.latency import ROUNDS, SECONDS, Rounds, Timing, schedule
 from quantkit.pipeline.comparison.candidates import Candidate
+from quantkit.pipeline.comparison.feeds import Feed
 from quantkit.targets.session import DeviceSession, TimedSession
 
 LAYER_REPEATS = 20  # inferences that each layer's mean time is taken from, if there is time
@@ -26,10 +26,10 @@ log = logging.getLogger("quantkit")
 
 @dataclass(frozen=True)
 class Timed:
-    """The timing of one candidate at one batch size; only some runtimes report load, layers and runtime details.
+    """The timing of one candidate on one feed; only some runtimes report load, layers and runtime details.
 
-    ``speedup`` is against FP32 of the same target, with its interval over the rounds; None for FP32 itself, and if
-    there are too few rounds.
+    ``batch`` and ``shape`` are those of the feed. ``speedup`` is against FP32 of the same target, with its interval
+    over the rounds; None for FP32 itself, and if there are too few rounds.
     """
 
     candidate: Candidate
@@ -39,35 +39,34 @@ class Timed:
     load: GpuLoad | None = None
     layers: tuple[LayerTime, ...] = ()
     runtime: Mapping[str, str] = field(default_factory=dict)
+    shape: str = ""
 
 
 def time_candidates(
     candidates: Sequence[Candidate],
-    first: Batch,
-    sizes: Sequence[int],
+    feeds: Sequence[Feed],
     progress: Progress = silent,
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
 ) -> list[Timed]:
-    """Time every candidate at every batch size.
+    """Time every candidate on every feed.
 
     If latencies are disturbed, measuring goes on, for ``LONGEST`` times the planned rounds at most.
 
     Args:
         candidates: The candidates.
-        first: The samples to use, repeated or cut to each size.
-        sizes: The batch sizes; layers are timed at the first of them only.
+        feeds: The inputs; layers are timed on the first of them only.
         progress: Displays the progress.
         rounds: The number of rounds, if there is time for them.
-        seconds: The seconds for each candidate and batch size.
+        seconds: The seconds for each candidate and feed.
 
     Returns:
-        The timings, by batch size and candidate.
+        The timings, by feed and candidate.
     """
     found = []
-    for size in sizes:
-        inputs = first.resized(size)
-        at = f" at batch {size}" if len(sizes) > 1 else ""
+    for feed in feeds:
+        size, inputs = feed.batch, feed.inputs
+        at = f" at {feed.shape or f'batch {size}'}" if len(feeds) > 1 else ""
         sessions = [candidate.session for candidate in candidates]
         plan = schedule(sessions, inputs, rounds, seconds)
         measured = Rounds(sessions, inputs, plan)
@@ -82,8 +81,9 @@ def time_candidates(
         timings = measured.timings(size)
         speedups = _speedups(candidates, timings)
         for candidate, timing, speedup in zip(candidates, timings, speedups, strict=True):
-            repeats = int(np.clip(1e3 * seconds / timing.latency.p50, 1, LAYER_REPEATS)) if size == sizes[0] else 0
-            found.append(replace(_looked_at(candidate, size, timing, inputs, repeats), speedup=speedup))
+            repeats = int(np.clip(1e3 * seconds / timing.latency.p50, 1, LAYER_REPEATS)) if feed is feeds[0] else 0
+            looked_at = _looked_at(candidate, size, timing, inputs, repeats)
+            found.append(replace(looked_at, speedup=speedup, shape=feed.shape))
     return found
 
 

@@ -17,6 +17,7 @@ from quantkit.measure.divergence import divergence
 from quantkit.measure.sqnr import OutputNoise, Parts
 from quantkit.pipeline.comparison.reference import parts_of
 from quantkit.tasks import Outputs, Result, Task
+from quantkit.tasks.base import answers_of
 from quantkit.tasks.classification import ClassAnswers, Classification
 
 
@@ -40,7 +41,7 @@ class Losses:
     def take(self, number: int, expected: Outputs, own: Outputs, batch: Batch) -> None:
         """Count a batch of one case: see :data:`~quantkit.pipeline.simulation.evaluate.Taken`."""
         annotations = self._annotations(batch)
-        answers = self._answers(expected, batch)
+        answers = answers_of(self._task, expected, batch, self._dataset)
         with self._lock:
             if self._parts is None:
                 self._parts = parts_of(self._model, batch, self._model.fixed_batch or 1, expected)
@@ -49,12 +50,8 @@ class Losses:
             case = self._cases[number] = self._cases[number] or _Case(self._task, self._parts)
             if number == 0:
                 self._floating.update(expected, expected, answers, answers, annotations)
-        found = answers if own is expected else self._answers(own, batch)
+        found = answers if own is expected else answers_of(self._task, own, batch, self._dataset)
         case.update(expected, own, answers, found, annotations)
-
-    def _answers(self, outputs: Outputs, batch: Batch) -> Any:
-        answers = self._task.decode(outputs)
-        return None if answers is None else self._task.of_samples(answers, self._dataset, batch.indices)
 
     def _annotations(self, batch: Batch) -> Sequence[Any] | None:
         known = self._dataset.annotations

@@ -136,8 +136,17 @@ def open_samples(
                 "Give other samples with --data.",
             )
         wanted = samples or min(SENSITIVITY_SAMPLES, max(calibration.samples, 1))
-    preprocess = resolved(config.preprocess, model)[0]
-    return open_dataset(data, model.inputs, preprocess, wanted, config.data.seed, config.class_names(), labels)
+    return open_dataset(
+        data,
+        model.inputs,
+        resolved(config.preprocess, model)[0],
+        wanted,
+        config.data.seed,
+        config.class_names(),
+        labels,
+        [output.name for output in model.outputs],
+        config.data.text.beside(model.path),
+    )
 
 
 def _task(config: Config, model: ModelFile, opened: OpenedData) -> tuple[Task, tuple[str, ...]]:

@@ -65,23 +65,25 @@ def evaluate_cases(
     axes = {output.name: output.batch_axis for output in model.outputs}
     numbers = {q: [n for n, case in enumerate(cases) if case.quantized == q] for q in (False, True)}
 
-    def compute(baseline: Baseline, expected: Outputs, batch: Batch, number: int) -> None:
+    def compute(baseline: Baseline, expected: Outputs, batch: Batch, step: int, number: int) -> None:
         found = baseline.variant(cases[number].variant)
-        take(number, expected, by_sample(found, axes, size, len(batch.indices)), batch)
+        take(number, expected, by_sample(found, axes, step, len(batch.indices)), batch)
 
     with (
         ThreadPoolExecutor(_cores(), thread_name_prefix="variants") as pool,
         progress("simulating", len(stream.indices), "samples") as advance,
     ):
         for batch in stream.batches(size):
-            inputs, count = batch.resized(size), len(batch.indices)
+            count = len(batch.indices)
+            step = model.fixed_batch or count  # shapes of few samples make small batches
+            inputs = batch.resized(step)
             baseline = simulation.baseline(inputs, quantized=False)
-            expected = by_sample(baseline.outputs, axes, size, count)
-            _each(pool, partial(compute, baseline, expected, batch), numbers[False])
+            expected = by_sample(baseline.outputs, axes, step, count)
+            _each(pool, partial(compute, baseline, expected, batch, step), numbers[False])
             if numbers[True]:
                 del baseline  # its tensors are of no more use
                 baseline = simulation.baseline(inputs, quantized=True)
-                _each(pool, partial(compute, baseline, expected, batch), numbers[True])
+                _each(pool, partial(compute, baseline, expected, batch, step), numbers[True])
             del baseline
             done += count
             advance(count)
@@ -152,9 +154,11 @@ def _samples_at_once(simulation: Simulation, stream: Stream, model: ModelFile) -
     if size <= 1:
         return 1
     axes = {output.name: output.batch_axis for output in model.outputs}
-    several = next(stream.batches(size), first).resized(size)
+    several = next(stream.batches(size), first)
+    if several.indices[0] != first.indices[0]:  # of another shape
+        alone = simulation.baseline(several.resized(1), quantized=False)
     try:  # a batch may be declared dynamic, but be fixed inside the model, or its samples be mixed
-        together = by_sample(simulation.baseline(several, quantized=False).outputs, axes, size, 1)
+        together = by_sample(simulation.baseline(several.resized(size), quantized=False).outputs, axes, size, 1)
         own = by_sample(alone.outputs, axes, 1, 1)
     except BadModel:
         return 1

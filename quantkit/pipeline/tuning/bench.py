@@ -162,7 +162,7 @@ class Bench:
 
     @property
     def first(self) -> Batch:
-        """The first batch that can be read."""
+        """Samples to time: of the most common shape as soon as accuracy was measured, else the first batch."""
         if self._first is None:
             self._first = next(self.stream.batches(self.model.fixed_batch or 1))
         return self._first
@@ -182,6 +182,7 @@ class Bench:
         candidate = Candidate(self.target, made.artifact, made.session, self.device, "", self.own, self.folder)
         step = self.model.fixed_batch or 1
         found = evaluate([candidate], self.stream, self.task, (), step, self.progress, self._reference)
+        self._first = found.common
         result, main = found.results[candidate.key], next(iter(self.task.metrics), None)
         figure = None if main is None else result.metrics.get(main.name)
         exact = None if main is None else found.reference.metrics.get(main.name)

@@ -97,7 +97,7 @@ class Search:
     def set_goal(self, goal: Goal | None, task: Task, opened: OpenedData) -> None:
         """Take the goal, or one that can be measured in its place."""
         labelled = opened.dataset.annotations is not None and any(not metric.of_fp32 for metric in task.metrics)
-        answers = task.name != "none"
+        answers = task.has_answers
         agreement = DEFAULT_AGREEMENT if goal is None else 1 - goal.bound
         goal = goal or Goal(kind="drop", bound=DEFAULT_DROP)
         if goal.kind in ("drop", "within") and not labelled:

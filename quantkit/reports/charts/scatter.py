@@ -117,8 +117,8 @@ def _axes(axes: Any, points: Sequence[Point], quality: Quality, narrow: bool, pa
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:g}" if value < 100.001 or not quality.metric.is_share else "")
     )
-    batches = sorted({p.row.batch for p in points})
-    at = f", batch {batches[0]}" if len(batches) == 1 else ""
+    feeds = list({p.row.feed: p.row.feed_name for p in points}.values())
+    at = f", {feeds[0]}" if len(feeds) == 1 else ""
     axes.set_xlabel(f"Latency p50, ms{at}  (← faster)", color=palette.ink)
     axes.set_ylabel(f"{quality.title}{', ' * bool(quality.unit)}{quality.unit}  {quality.better}", color=palette.ink)
     decorate(axes, palette)

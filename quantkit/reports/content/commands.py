@@ -79,7 +79,8 @@ def _measured(comparison: Comparison, tuning: Tuning | None) -> list[str]:
     for option, values in (
         ("--target", [row.target for row in rows]),
         ("--precision", [row.precision for row in rows]),
-        ("--batch-size", [str(row.batch) for row in rows]),
+        ("--batch-size", [str(row.batch) for row in rows if not row.shape]),
+        ("--shape", [row.shape for row in rows if row.shape]),
     ):
         found += [part for value in dict.fromkeys(values) for part in (option, value)]
     methods = dict.fromkeys(row.variant.split(", ")[0] for row in rows if row.precision == "int8")
@@ -103,6 +104,6 @@ def clocks(rows: Sequence[Row]) -> list[str]:
         }
         figures = ", ".join(text.format(value) for text, value in parts.items() if value is not None)
         if figures:
-            batch = f", batch {row.batch}" if row.batch != 1 else ""
+            batch = f", {row.feed_name}" if row.feed != (1, "") else ""
             told.append(f"{row.target} {row.precision.upper()}{batch}: {figures}")
     return told

@@ -12,8 +12,8 @@ from quantkit.reports.wording import row_name
 MOST = 0.5  # the share of a pipeline from which on one part is called its bottleneck
 MENDS = {
     "decode": "Read ahead in more threads or processes, or store images smaller; a faster network changes little.",
-    "preprocess": "Prepare images on the device or inside the model: quantkit export --embed-preprocessing puts it into "
-    "OpenVINO's IR.",
+    "preprocess": "Prepare images on the device or inside the model, as OpenVINO's IR does after quantkit export "
+    "--embed-preprocessing.",
     "copies": "Keep inputs in pinned memory, and copy while the device computes.",
     "network": "The network is what is left to make faster.",
     "answer": "Let the model end in fewer candidates, with its non-maximum suppression inside, or raise the threshold.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from quantkit.core.comparison import Comparison, Interval, Row
 from quantkit.core.figures import ROW_METRICS, Metric
+from quantkit.gates.recommendation import first_feed
 from quantkit.reports import wording
 from quantkit.reports.content.verdict import percent_digits
 
@@ -53,14 +54,14 @@ def points_of(comparison: Comparison) -> tuple[list[Point], Quality]:
     """Return the points, and the metric on the y axis.
 
     The metric is the task's main metric; agreement with FP32 if there are no labels; SQNR if there are no answers. Only
-    rows of the smallest batch get a point; others would repeat the same quality at a longer latency.
+    rows of the first shape of the smallest batch get a point; others would repeat the same quality at a longer latency.
     """
     quality = quality_of(comparison)
-    batch = min((row.batch for row in comparison.rows), default=1)
+    first = first_feed(comparison)
     points = []
     for row in comparison.rows:
         figure = _figure(row, quality.metric.name)
-        if row.batch == batch and figure is not None:
+        if row.feed == first and figure is not None:
             low = figure.value if figure.low is None else figure.low
             high = figure.value if figure.high is None else figure.high
             ends = (quality.scale * end for end in (figure.value, low, high))

@@ -118,7 +118,7 @@ def _run(row: Row) -> str:
 
 
 def _precision(row: Row) -> Cell:
-    detail = ", ".join(filter(None, (row.variant, f"batch {row.batch}" if row.batch != 1 else "")))
+    detail = ", ".join(filter(None, (row.variant, row.feed_name if row.feed != (1, "") else "")))
     return Cell(row.precision.upper(), row.precision, detail)
 
 

@@ -14,10 +14,10 @@ import pytest
 import quantkit
 from quantkit.core.artifact import Artifact
 from quantkit.core.recipe import Recipe
-from quantkit.datasets import Batch
 from quantkit.gates import Rule, gate
 from quantkit.pipeline.comparison import stage
 from quantkit.pipeline.comparison.candidates import Candidate
+from quantkit.pipeline.comparison.feeds import Feed
 from quantkit.pipeline.comparison.timing import LONGEST, time_candidates
 from quantkit.targets import Session
 from quantkit.targets.onnxruntime import OnnxRuntime
@@ -85,7 +85,7 @@ def test_a_disturbed_latency_is_measured_longer_and_warned_of(
 
 def test_a_quiet_latency_is_not_measured_longer(model_path: Path, images: Path, tmp_path: Path) -> None:
     recipe = Recipe.of(quantkit.calibrate(model_path, images))
-    sample = Batch({"input": np.zeros((1, 3, 16, 16), np.float32)}, [0])
+    feed = Feed(1, "", {"input": np.zeros((1, 3, 16, 16), np.float32)})
 
     def rounds() -> int:
         candidates = []
@@ -93,6 +93,6 @@ def test_a_quiet_latency_is_not_measured_longer(model_path: Path, images: Path, 
             artifact = Artifact("onnxruntime", precision, (model_path,))
             session = steady(OnnxRuntime().load(artifact, "CPU"))
             candidates.append(Candidate(OnnxRuntime(), artifact, session, "CPU", "", recipe, tmp_path))
-        return len(time_candidates(candidates, sample, [1], rounds=ROUNDS, seconds=1.0)[1].timing.rounds)
+        return len(time_candidates(candidates, [feed], rounds=ROUNDS, seconds=1.0)[1].timing.rounds)
 
     assert any(rounds() == ROUNDS for _ in range(5))  # this machine itself may be busy

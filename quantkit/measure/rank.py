@@ -1,0 +1,99 @@
+"""Rank correlation, with bootstrap intervals over samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.comparison import Change, Interval
+
+Floats = npt.NDArray[np.float64]
+RESAMPLES = 1000
+AT_ONCE = 1 << 20  # values of resamples that are ranked together
+FEWEST = 4  # samples for an interval
+
+
+def spearman(first: Floats, second: Floats) -> float | None:
+    """Return Spearman's rank correlation (1904) of (N,) values, ties by their mean rank; None if one is constant."""
+    found = float(_correlations(first[None], second[None])[0])
+    return found if np.isfinite(found) else None
+
+
+def spearman_interval(values: Floats, scores: Floats) -> Interval | None:
+    """Return the rank correlation with the 95 % interval of a percentile bootstrap over samples (Efron 1979).
+
+    Args:
+        values: The model's values, (N,).
+        scores: What they should be ranked like, (N,).
+
+    Returns:
+        The correlation, with no interval for fewer than FEWEST samples; None if it is not defined.
+    """
+    value = spearman(values, scores)
+    if value is None or len(values) < FEWEST:
+        return None if value is None else Interval(value=value)
+    found = np.concatenate([_correlations(values[rows], scores[rows]) for rows in _resamples(len(values))])
+    low, high = np.nanpercentile(found, [2.5, 97.5])
+    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
+
+
+def spearman_change(values: Floats, reference: Floats, scores: Floats) -> Change | None:
+    """Return the change of the rank correlation from FP32's on the same samples, by a paired bootstrap.
+
+    Args:
+        values: The model's values, (N,).
+        reference: FP32's values, (N,).
+        scores: What both should be ranked like, (N,).
+
+    Returns:
+        The change; ``lost`` and ``won`` count the samples whose rank moved away from and towards that of their score.
+        None if a correlation is not defined, or for fewer than FEWEST samples.
+    """
+    own, exact = spearman(values, scores), spearman(reference, scores)
+    if own is None or exact is None or len(values) < FEWEST:
+        return None
+    parts = (
+        _correlations(reference[rows], scores[rows]) - _correlations(values[rows], scores[rows])
+        for rows in _resamples(len(values))
+    )
+    drops = np.concatenate(list(parts))
+    drops = drops[np.isfinite(drops)]
+    wanted = _ranks(scores[None])[0]
+    far = np.abs(_ranks(values[None])[0] - wanted) - np.abs(_ranks(reference[None])[0] - wanted)
+    low, high = (float(end) for end in np.percentile(drops, [2.5, 97.5]))
+    p_value = min(1.0, 2 * min(float((drops <= 0).mean()), float((drops >= 0).mean())) + 1 / RESAMPLES)
+    return Change(
+        lost=int((far > 0).sum()),
+        won=int((far < 0).sum()),
+        low=min(low, exact - own),
+        high=max(high, exact - own),
+        p_value=p_value if drops.any() else 1.0,
+    )
+
+
+def _resamples(count: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the same resamples every time, some at once: (R, count)."""
+    random = np.random.default_rng(0)
+    left = RESAMPLES
+    while left:
+        rows = min(left, max(1, AT_ONCE // count))
+        yield random.integers(0, count, (rows, count))
+        left -= rows
+
+
+def _correlations(first: Floats, second: Floats) -> Floats:
+    """Return the rank correlation of each row of (R, N) values, (R,); NaN where one is constant."""
+    a, b = _ranks(first), _ranks(second)
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        found: Floats = (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return found
+
+
+def _ranks(values: Floats) -> Floats:
+    from scipy.stats import rankdata
+
+    ranks: Floats = rankdata(values, axis=1)
+    return ranks
