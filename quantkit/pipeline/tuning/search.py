@@ -61,6 +61,7 @@ class Search:
     methods: dict[str, str] = field(default_factory=dict)
     chosen: int = 0
     half: Measured | None = None
+    reserved: float = 0.0  # the seconds that correcting biases takes, once more at the end
 
     def __post_init__(self) -> None:
         self.current, self.judge = self.own, Judge(Goal(kind="sqnr", bound=DEFAULT_SQNR))
@@ -146,13 +147,20 @@ class Search:
                 self.methods = methods
                 return
 
+    def biases_again(self) -> None:
+        """After stage 3: with layers in floating point, the means of those behind them are off by something else."""
+        if self.current.exclude != self.own.exclude:
+            self.biases()
+
     def biases(self) -> None:
         """Stage 2."""
+        begun = time.monotonic()
         step = self.bench.model.fixed_batch or 1
         batches = first_batches(self.bench.stream.batches(step), math.ceil(CORRECTED / step))
         bench = self.bench
         recipe = corrected_biases(bench.target, bench.model, self.current, batches, step, self.progress)
         self._try("biases", "biases corrected on the quantized network", recipe)
+        self.reserved = time.monotonic() - begun
 
     def floats(self) -> None:
         """Stage 3."""
@@ -161,7 +169,7 @@ class Search:
         waiting = sorted(parts, key=lambda part: part.cost) if self.accurate else self._measured_alone(parts)
         tried, refused, size = 0, 0, 1
         while waiting and refused < REFUSALS and not self.done:
-            if self.time_left < 0:
+            if self.time_left < self.reserved:
                 self.notes.append("The time was up before all layers were tried: give a larger --budget.")
                 return
             group, waiting = waiting[:size], waiting[size:]
@@ -246,6 +254,9 @@ class Search:
         accurate = not always and self.accurate  # then time is what is left to gain
         better = always or self._is_faster(figures) or (not accurate and self.judge.is_better(figures, self.figures))
         better = better and not (alone and not self.judge.meets(figures))
+        if better and not always:
+            figures = self.bench.measure_carefully(recipe)
+            better = self._is_faster(figures) or (not accurate and self.judge.is_better(figures, self.figures))
         left = len(recipe.exclude) - len(self.own.exclude)
         seconds = round(time.monotonic() - begun, 2)
         step = TuneStep(stage=stage, title=title, figures=figures, accepted=better, floating=left, seconds=seconds)

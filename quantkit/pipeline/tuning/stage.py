@@ -85,6 +85,7 @@ def search(config: Config, recipe: Recipe, request: TuneRequest, folder: Path, p
         "ranges": state.ranges,
         "biases": state.biases,
         FLOATS: state.floats,
+        "biases once more": state.biases_again,
     }
     for title, stage in stages.items():
         if state.done or (state.accurate and title != FLOATS):  # only layers in floating point make it faster
