@@ -47,13 +47,15 @@ def diverse_choice(features: npt.NDArray[np.float32], wanted: int | None) -> npt
     Returns:
         The indices of the chosen samples, the first chosen one first.
     """
+    if not len(features):
+        return np.zeros(0, np.int64)
     own = features.astype(np.float64)
     own -= own.mean(axis=0)
     own /= np.maximum(own.std(axis=0), 1e-12 + 1e-6 * own.std())
     squares = np.einsum("ij,ij->i", own, own)
     chosen = np.empty(min(len(own), len(own) if wanted is None else wanted), np.int64)
     nearest = np.full(len(own), np.inf)
-    following = int(squares.argmin()) if len(own) else 0
+    following = int(squares.argmin())
     for turn in range(len(chosen)):
         chosen[turn] = following
         distances = squares - 2 * (own @ own[following]) + squares[following]

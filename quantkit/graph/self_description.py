@@ -134,6 +134,8 @@ def _processor(values: Mapping[str, Any], source: str) -> SelfDescription | None
         size = _sides(values.get("size"))
         shorter = _shorter(values.get("size"))
         crop = _sides(values.get("crop_size")) if crops else None
+        if crops and crop is None:
+            return SelfDescription(source, notes=(f"{source} has a crop that is not understood.",))
         if values.get("do_resize", True) is False:
             return SelfDescription(source, notes=(f"{source} asks for images as they are, which is not done here.",))
         if crop is not None:

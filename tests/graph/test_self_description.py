@@ -118,7 +118,7 @@ def test_what_the_user_sets_stands(tmp_path: Path) -> None:
         {"image_mean": "high", "size": 16},
         {"do_resize": True, "size": {"height": "x"}},
         {"do_resize": True, "size": -4},
-        {"image_std": [0, 0, 0], "size": 16},
+        {"do_normalize": True, "image_std": [0, 0, 0], "size": 16},
         {"crop_size": 0, "do_resize": True, "size": 16},
         {"resample": 99, "do_resize": True, "size": 16},
         {"rescale_factor": "NaN", "do_resize": True, "size": 16},
