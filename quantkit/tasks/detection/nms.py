@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BLOCK = 256  # boxes whose overlaps are computed at once, at least
+BLOCK = 64  # boxes whose overlaps are computed at once, at least
 
 
 def intersections(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
