@@ -56,6 +56,7 @@ class BoxReader:
     source: str
     _clipped: list[str] = field(default_factory=list)
     _empty: list[str] = field(default_factory=list)
+    _images: int = 0
     _background: int = 0
 
     def boxes(
@@ -104,6 +105,7 @@ class BoxReader:
             self._clipped.append(name)
         if not kept.all():
             self._empty.append(name)
+        self._images += 1
         self._background += not kept.any()
         edges = edges[kept]
         boxed = (edges[:, 2] - edges[:, 0]) * (edges[:, 3] - edges[:, 1])
@@ -129,10 +131,12 @@ class BoxReader:
                 f"{len(self._empty)} images of {self.source} have boxes without width or height, or outside the "
                 f"image, which are left out: {some(self._empty)}."
             )
+        if self._images and self._background == self._images:
+            found.append(f"{self.source} has no object in any image: nothing but likeness to FP32 can be measured.")
         return tuple(found)
 
     def notes(self) -> tuple[str, ...]:
         """Return how many images have no object."""
-        if not self._background:
+        if not self._background or self._background == self._images:
             return ()
         return (f"{self._background} images have no object: whatever is detected there is wrong.",)

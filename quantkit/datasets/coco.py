@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from quantkit.core.errors import BadData
 from quantkit.core.wording import some
@@ -211,5 +211,5 @@ def _check_names(names: Sequence[Any], file: Path) -> None:
         raise BadData(f"{file} has the image {twice[0][:100]!r} twice.", "Keep one entry for each image.")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and -LARGEST_NUMBER < value < LARGEST_NUMBER

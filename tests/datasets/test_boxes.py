@@ -163,6 +163,12 @@ def test_a_missing_image_is_skipped_later_and_its_size_is_believed(make: Callabl
     assert boxes_of(opened(file))["003.png"].width == WIDTH
 
 
+def test_annotations_without_any_object_are_warned_of(make: Callable[[str], Path]) -> None:
+    file = make("coco")
+    change(file, lambda d: d["annotations"].clear())
+    assert "has no object in any image" in opened(file).warnings[0]
+
+
 def test_crowds_and_masks_areas_are_kept(make: Callable[[str], Path]) -> None:
     file = make("coco")
     change(file, lambda d: first(d).update(iscrowd=1, area=12.5))

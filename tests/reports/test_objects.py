@@ -87,7 +87,7 @@ def test_boxes_are_drawn_with_a_key_and_words_and_names_are_escaped() -> None:
     assert "FP32, solid" in page
     assert "INT8, dashed" in page
     assert 'aria-label="c.png: 0 boxes of FP32, 1 of INT8"' in page
-    assert '<rect class="box-after" x="200.0" y="10.0" width="130.0" height="130.0"/>' in page
+    assert '<rect class="box-after" x="200.0" y="10.0" width="130.0" height="130.0">' in page
     assert "2 of 3 images have other detections than FP32" in page
 
 

@@ -85,7 +85,7 @@ def _mean(values: npt.NDArray[Any]) -> float:
 
 
 def _truth(annotations: Sequence[Boxes], classes: Sequence[int]) -> dict[str, Any]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for image, own in enumerate(annotations):
         for xyxy, number, crowd, area in zip(
             own.xyxy.tolist(), own.classes.tolist(), own.crowd.tolist(), own.area.tolist(), strict=True

@@ -21,7 +21,7 @@ COLUMNS = 7  # of an object: x0, y0, x1, y1, class, crowd, area
 
 
 def keep(answers: Answers) -> Kept:
-    """Return ``boxes`` float32 (N, MOST_KEPT, 4), ``scores`` float16 and ``classes`` int32 (N, MOST_KEPT).
+    """Return ``boxes`` float32 (N, MOST_KEPT, 4), ``scores`` float16 and ``kinds`` int32 (N, MOST_KEPT).
 
     ``sizes`` int32 (N, 2) are the images' heights and widths.
     """
@@ -36,16 +36,16 @@ def keep(answers: Answers) -> Kept:
         scores[sample, :filled] = found.scores[:filled]
         classes[sample, :filled] = found.classes[:filled]
     sizes = np.array([answer.size for answer in answers], np.int32).reshape(count, 2)
-    return {"boxes": boxes, "scores": scores, "classes": classes, "sizes": sizes}
+    return {"boxes": boxes, "scores": scores, "kinds": classes, "sizes": sizes}
 
 
 def kept_found(kept: Kept, sample: int) -> Found:
     """Return the stored detections of a sample."""
-    filled = kept["classes"][sample] >= 0
+    filled = kept["kinds"][sample] >= 0
     return Found(
         kept["boxes"][sample][filled].astype(np.float64),
         kept["scores"][sample][filled].astype(np.float32),
-        kept["classes"][sample][filled].astype(np.int64),
+        kept["kinds"][sample][filled].astype(np.int64),
     )
 
 
@@ -72,7 +72,7 @@ def kept_objects(annotations: npt.NDArray[Any], sample: int) -> tuple[Objects, n
 
 def stored_fault(kept: Kept, annotations: npt.NDArray[Any]) -> str:
     """Return what is wrong with stored arrays of (K, N, ...), in words; empty if nothing is."""
-    shapes = {"boxes": (MOST_KEPT, 4), "scores": (MOST_KEPT,), "classes": (MOST_KEPT,), "sizes": (2,)}
+    shapes = {"boxes": (MOST_KEPT, 4), "scores": (MOST_KEPT,), "kinds": (MOST_KEPT,), "sizes": (2,)}
     if any(name not in kept or kept[name].shape[2:] != shape for name, shape in shapes.items()):
         return "its detections have another shape"
     if annotations.ndim != 3 or annotations.shape[2] != COLUMNS:

@@ -7,19 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BLOCK = 256  # boxes whose overlaps are computed at once, at least
+BLOCK = 64  # boxes whose overlaps are computed at once, at least
 
 
 def intersections(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the common area of each pair of boxes (M, 4) and (N, 4), as x0, y0, x1, y1: (M, N)."""
     width = np.minimum(first[:, None, 2], second[:, 2]) - np.maximum(first[:, None, 0], second[:, 0])
     height = np.minimum(first[:, None, 3], second[:, 3]) - np.maximum(first[:, None, 1], second[:, 1])
-    return np.maximum(width, 0) * np.maximum(height, 0)
+    common: npt.NDArray[Any] = np.maximum(width, 0) * np.maximum(height, 0)
+    return common
 
 
 def areas(xyxy: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the area of each box of (M, 4), (M,)."""
-    return (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+    size: npt.NDArray[Any] = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+    return size
 
 
 def non_maximum_suppression(

@@ -77,7 +77,9 @@ class DetectionScorer:
         if not self._own:
             return Result()
         counts = np.array([[len(own.sure.scores), len(its.sure.scores)] for own, its in self._pairs()], np.float64)
-        metrics, changes, warnings = {}, {}, []
+        metrics: dict[str, Interval] = {}
+        changes: dict[str, Change] = {}
+        warnings = []
         parts: tuple[Part, ...] = ()
         if any(boxes is not None and (~boxes.crowd).any() for boxes in self._boxes):
             metrics, changes, parts = self._against_annotations()

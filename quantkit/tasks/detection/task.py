@@ -184,7 +184,7 @@ class Detection(Task):
 
     def agree(self, first: Kept, second: Kept) -> npt.NDArray[np.bool_]:
         """Return True for images whose detections match one to one, in class and with an IoU of at least 0.5."""
-        pairs = ((storage.kept_found(first, i), storage.kept_found(second, i)) for i in range(len(first["classes"])))
+        pairs = ((storage.kept_found(first, i), storage.kept_found(second, i)) for i in range(len(first["kinds"])))
         return np.array([len(a.scores) == len(b.scores) == common(a, b)[0] for a, b in pairs], np.bool_)
 
     def right(self, kept: Kept, annotations: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
