@@ -116,6 +116,8 @@ class OutputError(Record):
         sqnr_db: 10·log10(Σ ref² / Σ (ref - x)²) against FP32 in onnxruntime over all samples; None if bit-exact, and
             for integers.
         equal: The share of values that are equal to FP32's; None for floating-point numbers.
+        cosine: The cosine of the angle between all values and FP32's; None for parts and integers, and if not finite.
+        largest_error: The largest difference from FP32's values, in their own units; None as above.
         measured: False if no sample could be compared.
         left_out: The number of samples whose output has another size than FP32's, which are not compared.
     """
@@ -126,6 +128,8 @@ class OutputError(Record):
     equal: Share | None = None
     measured: bool = True
     left_out: int = 0
+    cosine: float | None = None
+    largest_error: float | None = None
 
     @property
     def name(self) -> str:

@@ -144,7 +144,7 @@ def _roles(inputs: Sequence[ModelInput]) -> dict[str, str]:
     """Return what each input takes, told by its name; the only input takes the tokens."""
     if len(inputs) == 1:
         return {inputs[0].name: "ids"}
-    found = {}
+    found: dict[str, str] = {}
     for own in inputs:
         name = own.name.lower()
         role = next(

@@ -37,6 +37,8 @@ class _Sums:
 
     signal: float = 0.0
     noise: float = 0.0
+    own: float = 0.0
+    largest: float = 0.0
     values: int = 0
     equal: int = 0
     left_out: int = 0
@@ -56,6 +58,9 @@ class _Sums:
         signal = energy(expected)
         self.signal += signal if np.isfinite(signal) else energy(np.where(np.isfinite(expected), expected, 0))
         self.noise += noise_energy(expected, own)
+        self.own += energy(own)
+        with np.errstate(invalid="ignore", over="ignore"):
+            self.largest = float(np.maximum(self.largest, np.abs(expected - own).max(initial=0.0)))
         if self.parts is not None and expected.shape[1:] == self.parts.labels.shape:
             with np.errstate(invalid="ignore", over="ignore"):
                 wide = expected.astype(np.float64)
@@ -69,7 +74,15 @@ class _Sums:
             return [OutputError(output=output, measured=False, left_out=self.left_out)]
         if self.whole:
             return [OutputError(output=output, equal=self.equal / self.values, left_out=self.left_out)]
-        found = [OutputError(output=output, sqnr_db=decibels(self.signal, self.noise), left_out=self.left_out)]
+        found = [
+            OutputError(
+                output=output,
+                sqnr_db=decibels(self.signal, self.noise),
+                left_out=self.left_out,
+                cosine=self._cosine(),
+                largest_error=self.largest if np.isfinite(self.largest) else None,
+            )
+        ]
         if self.parts is not None and self.of_parts is not None:
             found += [
                 OutputError(output=output, part=name, sqnr_db=decibels(float(signal), float(noise)))
@@ -77,6 +90,12 @@ class _Sums:
                 if signal or noise
             ]
         return found
+
+    def _cosine(self) -> float | None:
+        """Return Σ ab / √(Σ a² Σ b²), from Σ (a - b)²; None if it is not finite, or one is zero."""
+        size = (self.signal * self.own) ** 0.5
+        found = (self.signal + self.own - self.noise) / (2 * size) if size > 0 else np.nan
+        return float(np.clip(found, -1, 1)) if np.isfinite(found) else None
 
 
 class OutputNoise:

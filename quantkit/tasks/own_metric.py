@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -62,30 +62,23 @@ class OwnMetric:
             bool(getattr(function, "of_all", False)),
         )
 
-    def tried(self, outputs: Outputs, annotations: Sequence[Any]) -> OwnMetric:
-        """Return the metric as it turns out to be on a first batch: of samples, or of all of them together.
-
-        Raises BadConfig if the function fails.
-        """
-        if self.of_all_samples:
-            return self
-        return replace(self, of_all_samples=self._called(samples_of(outputs, len(annotations)), annotations).ndim == 0)
-
-    def values(self, outputs: Outputs, annotations: Sequence[Any]) -> Any:
-        """Call the function for one batch.
+    def values(self, outputs: Outputs, annotations: Sequence[Any]) -> npt.NDArray[np.float64] | None:
+        """Call the function for one batch, unless it is known to be of all samples.
 
         Args:
             outputs: The outputs by name.
             annotations: The annotation of each sample.
 
         Returns:
-            One float64 per sample, (N,).
+            One float64 per sample, (N,); None if the function returns one number for all samples.
 
         Raises:
             BadInput: The function fails, or does not return one number per sample.
         """
         count = len(annotations)
-        found = self._called(samples_of(outputs, count), annotations)
+        found = None if self.of_all_samples else self._called(samples_of(outputs, count), annotations)
+        if found is None or found.ndim == 0:
+            return None
         if found.shape != (count,):
             raise BadConfig(
                 f"The metric {self.metric.name!r} returned shape {found.shape} for {count} samples.",

@@ -130,5 +130,5 @@ def _differences(outputs: Outputs, row: int, name: str, target: Any) -> npt.NDAr
             "Give a finite value for each of the output's.",
         )
     with np.errstate(all="ignore"):
-        error = own.reshape(-1).astype(np.float64) - wanted.reshape(-1)
-    return np.where(np.isfinite(error), error, float(np.finfo(np.float32).max))
+        difference = own.reshape(-1).astype(np.float64) - wanted.reshape(-1)
+    return np.where(np.isfinite(difference), difference, float(np.finfo(np.float32).max))

@@ -25,7 +25,7 @@ from quantkit.tasks.sample_scores import SampleScores
 class Regression(Task):
     """An annotation is the number that the model should answer."""
 
-    name = "regression"
+    name = "my_regression"
     metrics = (Metric(name="mae", title="mean absolute error", better="lower", interval=True, hint="Mean |error|"),)
 
     def decode(self, outputs):
@@ -90,7 +90,7 @@ statistic = "pessimistic"
 @pytest.fixture
 def regression(install: Install, tmp_path: Path) -> Path:
     """The task, a model for it and its data; the folder they lie in."""
-    install("regression_task", REGRESSION, "quantkit.tasks", regression="Regression")
+    install("regression_task", REGRESSION, "quantkit.tasks", my_regression="Regression")
     graph = helper.make_graph(
         [
             helper.make_node("Relu", ["x"], ["r"]),
@@ -109,13 +109,13 @@ def regression(install: Install, tmp_path: Path) -> Path:
 
 def test_its_metrics_stand_in_table_report_record_and_gate(regression: Path, invoked: Quantkit) -> None:
     assert invoked("calibrate", "m.onnx", "--data", "data.npz", "-o", "out", "--no-export").returncode == 0
-    settings = '[data]\nevaluation = "data.npz"\n[task]\nname = "regression"\n[compare]\ntargets = ["onnxruntime"]\n'
+    settings = '[data]\nevaluation = "data.npz"\n[task]\nname = "my_regression"\n[compare]\ntargets = ["onnxruntime"]\n'
     (regression / "task.toml").write_text(settings)
     done = invoked("compare", "out", "-c", "task.toml")
     assert done.returncode == 0, done.stderr
     assert "Mean absolute error" in done.stdout
     record = json.loads((regression / "out" / "comparison.json").read_text())
-    assert (record["task"], record["labelled"]) == ("regression", 150)
+    assert (record["task"], record["labelled"]) == ("my_regression", 150)
     assert record["metrics"][0]["name"] == "mae"
     fp32, int8 = (next(row for row in record["rows"] if row["precision"] == name) for name in ("fp32", "int8"))
     assert fp32["metrics"]["mae"]["value"] == pytest.approx(0, abs=1e-6)
@@ -138,7 +138,7 @@ def test_its_metrics_stand_in_table_report_record_and_gate(regression: Path, inv
 
 def test_a_program_names_it_too(regression: Path) -> None:
     calibration = quantkit.calibrate(regression / "m.onnx", X)
-    comparison = quantkit.compare(calibration, zip(X, Y, strict=True), task="regression", targets=["onnxruntime"])
+    comparison = quantkit.compare(calibration, zip(X, Y, strict=True), task="my_regression", targets=["onnxruntime"])
     assert comparison.main_metric == "mae"
     assert comparison.metrics[0].title == "mean absolute error"
 
@@ -146,7 +146,7 @@ def test_a_program_names_it_too(regression: Path) -> None:
 def test_what_it_says_of_the_annotations_is_heard(regression: Path) -> None:
     calibration = quantkit.calibrate(regression / "m.onnx", X)
     with pytest.raises(BadData, match="An annotation is no number"):
-        quantkit.compare(calibration, [(X[0], "seven")], task="regression", targets=["onnxruntime"])
+        quantkit.compare(calibration, [(X[0], "seven")], task="my_regression", targets=["onnxruntime"])
 
 
 COUNTING = """
@@ -191,4 +191,4 @@ def test_one_that_does_not_load_is_named(install: Install) -> None:
         task_named("broken")
     with pytest.raises(BadConfig, match="There is no task 'nosuch'") as refused:
         task_named("nosuch")
-    assert "classification, none, broken" in refused.value.hint
+    assert "ctc, none, broken" in refused.value.hint

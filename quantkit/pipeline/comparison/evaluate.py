@@ -97,17 +97,16 @@ def evaluate(
         sessions = {reference.key: reference.session} | sessions
     with progress("evaluating", len(stream.indices), "samples") as advance:
         for batch in stream.batches(step):
-            inputs, count = batch.resized(step), len(batch.indices)
+            count = len(batch.indices)
             shapes.note(batch)
             annotations = None if dataset.annotations is None else [dataset.annotations[i] for i in batch.indices]
             known = annotations or [None] * count
-            if first is None and own_metrics:
-                found = reference.by_sample(reference.session.infer(inputs), step, count)
-                own_metrics = [one.tried(found, known) for one in own_metrics]
             answered = partial(_answered, reference, task, own_metrics, batch, step, known, dataset)
             expected = answered(reference.session)
             if first is None:
                 first = batch
+                own_metrics = [replace(one, of_all_samples=one.metric.name not in expected.own) for one in own_metrics]
+                answered = partial(_answered, reference, task, own_metrics, batch, step, known)
                 parts = reference.parts(batch, step, expected.outputs)
                 counts = {key: _Count(task, own_metrics, parts) for key in sessions}
                 if annotations is not None and expected.answers is not None:
@@ -192,7 +191,8 @@ def _answered(
 ) -> _Answered:
     """Run one batch with its annotations, filled up to ``step`` samples."""
     outputs = reference.by_sample(session.infer(batch.resized(step)), step, len(annotations))
-    own = {one.metric.name: one.values(outputs, annotations) for one in own_metrics if not one.of_all_samples}
+    values = {one.metric.name: one.values(outputs, annotations) for one in own_metrics}
+    own = {name: found for name, found in values.items() if found is not None}
     return _Answered(outputs, answers_of(task, outputs, batch, dataset), own)
 
 
