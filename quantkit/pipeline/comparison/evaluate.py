@@ -106,7 +106,7 @@ def evaluate(
             if first is None:
                 first = batch
                 own_metrics = [replace(one, of_all_samples=one.metric.name not in expected.own) for one in own_metrics]
-                answered = partial(_answered, reference, task, own_metrics, batch, step, known)
+                answered = partial(_answered, reference, task, own_metrics, batch, step, known, dataset)
                 parts = reference.parts(batch, step, expected.outputs)
                 counts = {key: _Count(task, own_metrics, parts) for key in sessions}
                 if annotations is not None and expected.answers is not None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from quantkit.core.comparison import Change, Interval, Part
 from quantkit.datasets.boxes import Boxes, size_name
+from quantkit.measure.bootstrap import resampled_change, resampled_interval, resamples
 from quantkit.measure.intervals import wilson_interval
 from quantkit.tasks.base import Result
 from quantkit.tasks.detection.answers import SURE, Answer, Answers, common
@@ -19,8 +20,6 @@ from quantkit.tasks.detection.average_precision import NAMES, MatchedImages
 from quantkit.tasks.detection.coco import coco_figures
 from quantkit.tasks.detection.matching import Matches
 
-RESAMPLES = 500
-SEED = 0
 LEAST_MAP = 0.01  # FP32's; with less, something about the setup is probably wrong
 Floats = npt.NDArray[np.float64]
 
@@ -95,7 +94,7 @@ class DetectionScorer:
         for place, name in enumerate(("f1_50", "f1_75")):
             metrics[name] = _f1(same[:, place], counts.sum(axis=1))
         equal = (same[:, 0] == counts[:, 0]) & (same[:, 0] == counts[:, 1])
-        return Result(metrics, changes, wilson_interval(int(equal.sum()), len(equal)), tuple(warnings), parts=parts)
+        return Result(metrics, changes, wilsonresampled_interval(int(equal.sum()), len(equal)), tuple(warnings), parts=parts)
 
     def _pairs(self) -> list[tuple[Answer, Answer]]:
         return list(zip(self._own, self._reference, strict=True))
@@ -110,9 +109,9 @@ class DetectionScorer:
         figures = coco_figures([self._own[place].found for place in known], boxes)
         its = self._resampled.figures(reference, keep=True)
         drawn = self._resampled.figures(own)
-        metrics = {name: _interval(figures.metrics[name], drawn[name]) for name in NAMES}
+        metrics = {name: resampled_interval(figures.metrics[name], drawn[name]) for name in NAMES}
         lost, won = _lost_and_won(own, reference)
-        changes = {name: _change(its[name] - drawn[name], lost, won) for name in NAMES}
+        changes = {name: resampled_change(its[name] - drawn[name], lost, won) for name in NAMES}
         numbers = np.concatenate([one.classes[~one.crowd] for one in boxes])
         parts = [
             Part(kind="class", name=self._name(number), value=value, objects=int((numbers == number).sum()))
@@ -122,32 +121,6 @@ class DetectionScorer:
 
     def _name(self, number: int) -> str:
         return self._names[number] if number < len(self._names) else f"class {number}"
-
-
-def resamples(count: int) -> npt.NDArray[np.float32]:
-    """Return how often each of N images is drawn in each of RESAMPLES draws of N with replacement, (RESAMPLES, N)."""
-    drawn = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    return drawn.astype(np.float32)
-
-
-def _interval(value: float, drawn: Floats) -> Interval:
-    """Return a figure with the percentile interval of its resamples (Efron 1979), which includes it."""
-    drawn = drawn[np.isfinite(drawn)]
-    if drawn.size < RESAMPLES // 2:
-        return Interval(value=value)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
-
-
-def _change(losses: Floats, lost: int, won: int) -> Change:
-    """Return the paired change of a figure, of which ``losses`` are by how much it is worse in each resample."""
-    losses = losses[np.isfinite(losses)]
-    if not losses.size or not losses.any():
-        return Change(lost=lost, won=won, low=0.0, high=0.0, p_value=1.0)
-    low, high = np.percentile(losses, [2.5, 97.5])
-    side = min(int((losses <= 0).sum()), int((losses >= 0).sum()))
-    p_value = min(1.0, 2 * (side + 1) / (len(losses) + 1))
-    return Change(lost=lost, won=won, low=float(low), high=float(high), p_value=p_value)
 
 
 def _lost_and_won(own: Sequence[Matches], reference: Sequence[Matches]) -> tuple[int, int]:
@@ -170,7 +143,7 @@ def _f1(same: Floats, counts: Floats) -> Interval:
     weights = resamples(len(same)).astype(np.float64)
     with np.errstate(invalid="ignore"):
         drawn = 2 * (weights @ same) / (weights @ counts)
-    return _interval(float(2 * same.sum() / counts.sum()), drawn)
+    return resampled_interval(float(2 * same.sum() / counts.sum()), drawn)
 
 
 def _sizes(figures: dict[str, float], boxes: Sequence[Boxes]) -> list[Part]:

@@ -1,0 +1,185 @@
+"""Segmentation masks: a folder of images beside a folder of PNGs whose pixels are class indices.
+
+Pairs of folders: ``images`` and ``masks`` (or ``annotations``, ``labels``), and Pascal VOC's ``JPEGImages`` and
+``SegmentationClass``. A mask has its image's name and size. COCO stuff's pixel maps, Cityscapes' ``labelTrainIds`` and
+ADE20K's annotations are of this form. 255 is no class: such pixels are not judged.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from quantkit.core.errors import BadData
+from quantkit.core.preprocess import Preprocess
+from quantkit.core.reading import LARGEST_IMAGE, check_regular
+from quantkit.core.wording import some
+from quantkit.datasets.annotated import read_text
+from quantkit.datasets.base import Request, Source, Unreadable
+from quantkit.datasets.decode import SUFFIXES, upright_size
+from quantkit.datasets.geometry import Geometry
+from quantkit.datasets.images import ImageFiles, check_one_input, images_source
+
+IGNORED = 255
+PAIRS = (
+    ("images", "masks"),
+    ("images", "annotations"),
+    ("images", "labels"),
+    ("JPEGImages", "SegmentationClass"),
+)
+CLASSES_FILE = "classes.txt"
+MODES = ("1", "L", "P", "I", "I;16")
+CACHED = 32  # masks as the outputs have them, for the other models of a comparison
+HINT = "Save it as a PNG of class indices: grayscale or with a palette."
+Indices = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask on the disk.
+
+    Attributes:
+        path: The PNG.
+        size: (height, width), the same as its image's.
+    """
+
+    path: Path
+    size: tuple[int, int]
+
+    def load(self) -> Indices:
+        """Return the class of each pixel, (height, width); 0 and 1 for a mask of two colours. Raises BadData."""
+        return _read(self.path, self.size)
+
+    def as_output(self, preprocess: Preprocess | None, size: tuple[int, int]) -> Indices:
+        """Return the mask where the model's output has it.
+
+        Args:
+            preprocess: How the image was placed in the input; None if it is not known: the whole image.
+            size: (height, width) of the output.
+
+        Returns:
+            The class of each pixel of the output, by the nearest pixel of the image; IGNORED outside the image.
+        """
+        return _placed(self, preprocess, size)
+
+
+class MaskFolder:
+    """A folder with images and masks."""
+
+    def matches(self, path: Path) -> bool:
+        """True for a folder with one of the pairs of folders, of which the second holds a PNG."""
+        return _folders(path) is not None
+
+    def open(self, request: Request) -> Source:
+        """Open the images. Raises BadData for an image without a mask, or a mask of another size."""
+        found = _folders(request.path)
+        assert found is not None
+        images, masks = found
+        check_one_input(request)
+        if request.labels is not None:
+            raise BadData(f"{request.path} has masks, so the labels file {request.labels} has no use.", "Leave it out.")
+        paths = sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and p.name[0] != ".")
+        if not paths:
+            raise BadData(f"{images} holds no images.", f"Put {', '.join(sorted(SUFFIXES))} files there.")
+        each = [_mask_of(path, images, masks) for path in paths]
+        missing = [path.name for path, mask in zip(paths, each, strict=True) if mask is None]
+        if len(missing) == len(paths):
+            raise BadData(f"No image in {images} has a mask in {masks}.", "Name each mask like its image.")
+        told = tuple([f"{len(missing)} images have no mask: {some(missing)}."] if missing else [])
+        names = [path.relative_to(request.path).as_posix() for path in paths]
+        files = ImageFiles(str(request.path), names, paths, [None] * len(paths), ordered=False, warnings=told)
+        classes = request.classes if request.classes is not None else _classes(request.path)
+        return images_source(files, request, each, classes)
+
+
+def _folders(path: Path) -> tuple[Path, Path] | None:
+    for images, masks in PAIRS:
+        if (path / images).is_dir() and (path / masks).is_dir() and next((path / masks).rglob("*.png"), None):
+            return path / images, path / masks
+    return None
+
+
+def _mask_of(image: Path, images: Path, masks: Path) -> Mask | None:
+    """Return an image's mask; None without one. Raises BadData if it is no mask, or of another size."""
+    path = masks / image.relative_to(images).with_suffix(".png")
+    if not path.is_file():
+        return None
+    check_regular(path, BadData, "mask")
+    try:
+        size = upright_size(image)
+    except Unreadable:
+        return None  # the image is skipped, and said so, when it is read
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG",)) as opened:
+                mode, own = opened.mode, (opened.height, opened.width)
+    except Exception as error:  # Pillow lets through whatever its parsers stumble over
+        raise BadData(f"The mask {path} cannot be read ({error}).", HINT) from error
+    if mode not in MODES:
+        raise BadData(f"The mask {path} holds {mode} colours, not class indices.", HINT)
+    if own != size:
+        raise BadData(
+            f"The mask {path} is {own[1]}x{own[0]} pixels, but its image {size[1]}x{size[0]}.",
+            "Give masks of their images' sizes.",
+        )
+    return Mask(path, size)
+
+
+def _classes(folder: Path) -> Sequence[str]:
+    file = folder / CLASSES_FILE
+    return [line.strip() for line in read_text(file, "classes file").splitlines() if line.strip()] if file.is_file() else ()
+
+
+def _read(path: Path, size: tuple[int, int]) -> Indices:
+    try:
+        if path.stat().st_size > LARGEST_IMAGE:
+            raise BadData(f"The mask {path} is too large.", HINT)
+        with Image.open(path, formats=("PNG",)) as opened:
+            found = np.asarray(opened)
+    except BadData:
+        raise
+    except Exception as error:
+        raise BadData(f"The mask {path} cannot be read ({error}).", HINT) from error
+    if found.shape != size:
+        raise BadData(f"The mask {path} has changed since it was opened.", "Give the command again.")
+    return found.astype(np.uint8 if found.dtype == np.bool_ else np.int32)
+
+
+@functools.lru_cache(maxsize=CACHED)
+def _placed(mask: Mask, preprocess: Preprocess | None, size: tuple[int, int]) -> Indices:
+    own = mask.load()
+    if preprocess is None or preprocess.size is None:
+        rows, inside_rows = _nearest(size[0], own.shape[0], size[0], 0, own.shape[0])
+        columns, inside_columns = _nearest(size[1], own.shape[1], size[1], 0, own.shape[1])
+    else:
+        placed = Geometry.of(preprocess, mask.size)
+        rows, inside_rows = _nearest(size[0], own.shape[0], preprocess.size[0], placed.top, placed.resized[0])
+        columns, inside_columns = _nearest(size[1], own.shape[1], preprocess.size[1], placed.left, placed.resized[1])
+    found = own[rows][:, columns]
+    found[~(inside_rows[:, None] & inside_columns)] = IGNORED
+    found.setflags(write=False)
+    return found
+
+
+def _nearest(
+    output: int, image: int, whole: int, start: int, resized: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Return the pixel of the image that the middle of each pixel of an output lies in, and whether it lies in it.
+
+    Args:
+        output: The pixels of the output along an axis.
+        image: The pixels of the image.
+        whole: The pixels of the input.
+        start: Where in the input the image begins.
+        resized: The pixels that the image has there.
+    """
+    middle = ((np.arange(output) + 0.5) * whole / output - start) * image / resized
+    return np.clip(middle.astype(np.intp), 0, image - 1), (middle >= 0) & (middle < image)
