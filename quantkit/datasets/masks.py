@@ -25,9 +25,9 @@ from quantkit.datasets.annotated import read_text
 from quantkit.datasets.base import Request, Source, Unreadable
 from quantkit.datasets.decode import SUFFIXES, upright_size
 from quantkit.datasets.geometry import Geometry
-from quantkit.datasets.images import ImageFiles, check_one_input, images_source
+from quantkit.datasets.images import ImageFiles, check_one_input, images_below, images_source
 
-IGNORED = 255
+IGNORED, OUTSIDE = 255, -1  # in files, and around an image that does not fill the input
 PAIRS = (
     ("images", "masks"),
     ("images", "annotations"),
@@ -65,7 +65,7 @@ class Mask:
             size: (height, width) of the output.
 
         Returns:
-            The class of each pixel of the output, by the nearest pixel of the image; IGNORED outside the image.
+            The class of each pixel of the output, by the nearest pixel of the image; OUTSIDE around the image.
         """
         return _placed(self, preprocess, size)
 
@@ -85,7 +85,7 @@ class MaskFolder:
         check_one_input(request)
         if request.labels is not None:
             raise BadData(f"{request.path} has masks, so the labels file {request.labels} has no use.", "Leave it out.")
-        paths = sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and p.name[0] != ".")
+        paths = images_below(images)
         if not paths:
             raise BadData(f"{images} holds no images.", f"Put {', '.join(sorted(SUFFIXES))} files there.")
         each = [_mask_of(path, images, masks) for path in paths]
@@ -135,7 +135,8 @@ def _mask_of(image: Path, images: Path, masks: Path) -> Mask | None:
 
 def _classes(folder: Path) -> Sequence[str]:
     file = folder / CLASSES_FILE
-    return [line.strip() for line in read_text(file, "classes file").splitlines() if line.strip()] if file.is_file() else ()
+    lines = read_text(file, "classes file").splitlines() if file.is_file() else ()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _read(path: Path, size: tuple[int, int]) -> Indices:
@@ -150,7 +151,7 @@ def _read(path: Path, size: tuple[int, int]) -> Indices:
         raise BadData(f"The mask {path} cannot be read ({error}).", HINT) from error
     if found.shape != size:
         raise BadData(f"The mask {path} has changed since it was opened.", "Give the command again.")
-    return found.astype(np.uint8 if found.dtype == np.bool_ else np.int32)
+    return found.astype(np.int32)
 
 
 @functools.lru_cache(maxsize=CACHED)
@@ -164,7 +165,7 @@ def _placed(mask: Mask, preprocess: Preprocess | None, size: tuple[int, int]) ->
         rows, inside_rows = _nearest(size[0], own.shape[0], preprocess.size[0], placed.top, placed.resized[0])
         columns, inside_columns = _nearest(size[1], own.shape[1], preprocess.size[1], placed.left, placed.resized[1])
     found = own[rows][:, columns]
-    found[~(inside_rows[:, None] & inside_columns)] = IGNORED
+    found[~(inside_rows[:, None] & inside_columns)] = OUTSIDE
     found.setflags(write=False)
     return found
 

@@ -18,6 +18,7 @@ from quantkit.datasets.base import Dataset, Kind, Request, Source, class_indices
 from quantkit.datasets.coco import CocoJson
 from quantkit.datasets.images import ImageFolder, ImageList
 from quantkit.datasets.iterable import open_iterable
+from quantkit.datasets.masks import MaskFolder
 from quantkit.datasets.sample_files import SampleFolder
 from quantkit.datasets.select import balanced_choice
 from quantkit.datasets.text_settings import TextSettings
@@ -33,6 +34,7 @@ TEXTS = TextTable()  # any other file, for a model that takes tokens
 KINDS: dict[str, Kind] = {
     "arrays": ArrayFile(),
     "coco": CocoJson(),
+    "masks": MaskFolder(),
     "yolo": YoloFolder(),
     "voc": VocFolder(),
     "sample folder": SampleFolder(),

@@ -38,3 +38,9 @@ def student(count: int) -> float:
     from scipy.stats import t
 
     return float(t.ppf((1 + CONFIDENCE) / 2, count - 1))
+
+
+def clipped(interval: Interval) -> Interval:
+    """Return the interval of a share, which ends at 0 and 1."""
+    low = None if interval.low is None else max(interval.low, 0.0)
+    return Interval(value=interval.value, low=low, high=None if interval.high is None else min(interval.high, 1.0))

@@ -24,12 +24,14 @@ from quantkit.tasks.detection.choice import says_detection
 from quantkit.tasks.embedding import Embedding
 from quantkit.tasks.fidelity import Fidelity
 from quantkit.tasks.regression import Regression
+from quantkit.tasks.segmentation import Segmentation
 
 ENTRY_POINT_GROUP = "quantkit.tasks"
 AUTO = "auto"
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "detection": Detection,
+    "segmentation": Segmentation,
     "embedding": Embedding,
     "regression": Regression,
     "ctc": Ctc,

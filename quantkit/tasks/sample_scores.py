@@ -10,7 +10,7 @@ import numpy.typing as npt
 from quantkit.core.comparison import Change, Interval
 from quantkit.core.errors import BadConfig
 from quantkit.core.figures import Metric
-from quantkit.measure.intervals import mean_interval, wilson_interval
+from quantkit.measure.intervals import clipped, mean_interval, wilson_interval
 from quantkit.measure.paired import change, mean_change
 
 Scores = Mapping[str, npt.NDArray[np.float64]]
@@ -113,7 +113,7 @@ def _figure(metric: Metric, values: npt.NDArray[np.float64]) -> Interval:
         return Interval(value=squares.value**0.5, low=low, high=high)
     if metric.is_share and _binary(values):
         return wilson_interval(int(values.sum()), values.size)
-    return mean_interval(values)
+    return clipped(mean_interval(values)) if metric.is_share else mean_interval(values)
 
 
 def _binary(values: npt.NDArray[np.float64]) -> bool:

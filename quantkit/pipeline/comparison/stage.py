@@ -21,6 +21,7 @@ from quantkit.core.recipe import Recipe
 from quantkit.datasets import Batch, OpenedData, Stream, Unreadable, open_dataset
 from quantkit.datasets.base import class_indices
 from quantkit.datasets.images import class_folders
+from quantkit.datasets.masks import Mask
 from quantkit.gates.recommendation_words import recommendation_of
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
@@ -44,6 +45,7 @@ from quantkit.tasks.class_outputs import HOW_TO_SAY, said_decision
 from quantkit.tasks.classification import Classification
 from quantkit.tasks.detection import Detection
 from quantkit.tasks.own_metric import OwnMetric, load_function
+from quantkit.tasks.segmentation import Segmentation
 
 log = logging.getLogger("quantkit")
 
@@ -311,6 +313,8 @@ def chosen_task(config: Config, model: ModelFile, opened: OpenedData) -> Task:
         task = detection_for(own.name, own.head, model.inputs, model.outputs, metadata, opened.dataset)
     if task is not None:
         own.only("head")
+    elif own.name == AUTO and any(isinstance(one, Mask) for one in annotations or ()):
+        task = task_named(Segmentation.name).fitted(model, own)
     elif own.name in (AUTO, Classification.name):
         own.only("output", "axis", "threshold")
         labelled = class_indices(annotations) is not None

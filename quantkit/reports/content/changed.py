@@ -12,10 +12,12 @@ import numpy.typing as npt
 from quantkit.core.comparison import Comparison, Row
 from quantkit.core.errors import BadConfig
 from quantkit.core.predictions import Predictions
+from quantkit.reports.content.maps import MapChanges, map_changes
 from quantkit.reports.content.objects import ObjectChanges, object_changes
 from quantkit.reports.content.verdict import judged_rows
 from quantkit.tasks import Caption, Kept, Task, task_named
 from quantkit.tasks.detection import Detection
+from quantkit.tasks.segmentation import Segmentation
 
 MOST_IMAGES = 24
 MOST_PAIRS = 12
@@ -57,6 +59,7 @@ class Changed:
         classes: The classes with the largest changes.
         labelled: True if any sample has a label.
         objects: The objects that only one model detects, for detectors; then there are no single images.
+        maps: The maps that differ, for segmentation; then there are no single images either.
     """
 
     row: Row
@@ -69,6 +72,7 @@ class Changed:
     classes: tuple[ClassChange, ...]
     labelled: bool
     objects: ObjectChanges | None = None
+    maps: MapChanges | None = None
 
     @property
     def count(self) -> int:
@@ -118,6 +122,10 @@ def changed_between(
     """
     if isinstance(task, Detection):
         return _changed_objects(task, row, predictions, its, mine, other)
+    if isinstance(task, Segmentation):
+        differ = int((~task.agree(predictions.of(its), predictions.of(mine))).sum())
+        maps = map_changes(predictions, its, mine, (other, row))
+        return Changed(row, len(predictions.labels), 0, 0, differ, (), (), (), bool(row.parts), None, maps)
     before, after, labels = predictions.of(its), predictions.of(mine), predictions.labels
     known = task.annotated(labels)
     labelled = bool(known.any())

@@ -62,6 +62,7 @@ def pictures_of(data: str, changed: Iterable[Changed]) -> dict[str, str]:
     parts = list(changed)
     small = dict.fromkeys(flip.name for part in parts for flip in part.images)
     large = dict.fromkeys(picture.name for part in parts if part.objects for picture in part.objects.pictures)
+    large |= dict.fromkeys(picture.name for part in parts if part.maps for picture in part.maps.pictures)
     return make_thumbnails(data, small) | make_thumbnails(data, large, BOXES_SIDE)
 
 

@@ -94,7 +94,7 @@ class DetectionScorer:
         for place, name in enumerate(("f1_50", "f1_75")):
             metrics[name] = _f1(same[:, place], counts.sum(axis=1))
         equal = (same[:, 0] == counts[:, 0]) & (same[:, 0] == counts[:, 1])
-        return Result(metrics, changes, wilsonresampled_interval(int(equal.sum()), len(equal)), tuple(warnings), parts=parts)
+        return Result(metrics, changes, wilson_interval(int(equal.sum()), len(equal)), tuple(warnings), parts=parts)
 
     def _pairs(self) -> list[tuple[Answer, Answer]]:
         return list(zip(self._own, self._reference, strict=True))
