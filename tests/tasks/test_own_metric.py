@@ -75,9 +75,9 @@ def test_the_command_line_names_task_and_metric(
     assert json.loads(invoked(*common, "--json").stdout)["task"] == "classification"  # as before: not remembered
     by_environment = invoked(*common, "--json", QUANTKIT_TASK="none", QUANTKIT_METRIC="mine.py:first")
     assert json.loads(by_environment.stdout)["metrics"] == record["metrics"]
-    refused = invoked(*common, "--task", "detection")
+    refused = invoked(*common, "--task", "nosuch")
     assert refused.returncode == 2
-    assert "There is no task 'detection'" in refused.stderr
+    assert "There is no task 'nosuch'" in refused.stderr
 
 
 def test_a_function_is_handed_over(model_path: Path, images: Path) -> None:
