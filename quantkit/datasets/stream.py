@@ -21,7 +21,8 @@ BatchAxes = Mapping[str, int | None]
 
 MOST_UNREADABLE = 0.05  # share of samples that may be skipped
 WORKERS = min(4, os.cpu_count() or 1)
-MOST_WAITING = 4  # batches of samples that wait for others of their shape
+WAITING = 64  # samples that wait for others of their shape, or two batches
+WAITING_BYTES = 64 << 20  # of their inputs
 
 Shape = tuple[tuple[str, tuple[int, ...]], ...]
 """The name and the shape of every input, sorted by name."""
@@ -100,19 +101,30 @@ class Stream:
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield batches of up to ``size`` readable samples, all of one shape.
 
-        Samples wait for others of their shape. While more than ``MOST_WAITING`` batches' worth of them wait, the shape
-        whose first sample has waited longest is not waited for any longer. Samples of a single shape stay in order.
+        As long as there is a single shape, samples stay in order. As soon as there are several, samples wait, so that
+        those of one shape come one after the other: a runtime may have to compile the model for each change of shape.
+        While as many wait as may, those whose shape has waited longest are not waited for any longer.
         """
         waiting: dict[Shape, list[Sample]] = {}  # the shape that has waited longest comes first
+        first: Shape | None = None
+        mixed, count, held = False, 0, 0
         for sample in self.samples(range(len(self.indices))):
             shape = shape_of(sample.inputs)
+            first = first or shape
+            mixed = mixed or shape != first
             waiting.setdefault(shape, []).append(sample)
-            if len(waiting[shape]) == size:
-                yield stacked(waiting.pop(shape), self.axes)
-            elif sum(map(len, waiting.values())) > MOST_WAITING * size:
-                yield stacked(waiting.pop(next(iter(waiting))), self.axes)
+            count, held = count + 1, held + _size(sample)
+            full = count == size if not mixed else count >= max(WAITING, 2 * size) or held > WAITING_BYTES
+            if full:
+                ready = waiting.pop(next(iter(waiting)))
+                count, held = count - len(ready), held - sum(map(_size, ready))
+                yield from self._divided(ready, size)
         for samples in waiting.values():
-            yield stacked(samples, self.axes)
+            yield from self._divided(samples, size)
+
+    def _divided(self, samples: Sequence[Sample], size: int) -> Iterator[Batch]:
+        for start in range(0, len(samples), size):
+            yield stacked(samples[start : start + size], self.axes)
 
     def samples(self, positions: Sequence[int]) -> Iterator[Sample]:
         """Yield the readable samples at ``positions``, in that order."""
@@ -160,6 +172,10 @@ class Stream:
     def _skip(self, position: int, reason: str) -> None:
         self.skipped[position] = reason
         check_unreadable(self.skipped, self.names, self.dataset.source)
+
+
+def _size(sample: Sample) -> int:
+    return sum(np.asarray(array).nbytes for array in sample.inputs.values())
 
 
 def check_unreadable(skipped: Mapping[int, str], names: Sequence[str], source: str) -> None:

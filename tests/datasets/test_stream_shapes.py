@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantkit.core.preprocess import Preparation
 from quantkit.datasets import Dataset, Inputs, Stream
-from quantkit.datasets.stream import MOST_WAITING
+from quantkit.datasets import stream as own
 from quantkit.pipeline.calibration.workers import Group
 
 
@@ -45,14 +47,29 @@ def test_samples_of_one_shape_stay_in_order() -> None:
     assert found == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-def test_few_samples_wait() -> None:
-    lengths = [*range(1, 200)]
-    for number, batch in enumerate(Stream(Lengths(lengths), range(199)).batches(2)):
-        assert batch.indices == [number]  # the longest waiting
-        if number == 0:
-            break
-    seen = MOST_WAITING * 2 + 1
-    assert seen < 199
+def test_samples_of_one_shape_come_one_after_the_other() -> None:
+    lengths = [1 + number % 5 for number in range(40)]
+    found = [lengths[batch.indices[0]] for batch in Stream(Lengths(lengths), range(40)).batches(1)]
+    changes = sum(before != after for before, after in pairwise(found))
+    assert changes <= 5  # the first sample comes before anything is known of the others
+
+
+def test_few_samples_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[int] = []
+
+    class Watched(Lengths):
+        def load(self, index: int) -> tuple[Inputs, bytes]:
+            loaded.append(index)
+            return super().load(index)
+
+    ahead = 2 * own.WORKERS  # decoded before they are asked for
+    first = next(Stream(Watched([*range(1, 300)]), range(299)).batches(2))
+    assert first.indices == [0]
+    assert len(loaded) <= own.WAITING + ahead
+    loaded.clear()
+    monkeypatch.setattr(own, "WAITING_BYTES", 100)
+    assert next(Stream(Watched([9] * 2 + [8] * 290), range(292)).batches(2)).indices == [0, 1]
+    assert len(loaded) <= 4 + ahead
 
 
 def test_a_fixed_batch_is_filled_with_one_shape() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+import quantkit
 from tests.conftest import Quantkit
 from tests.graphs.sequences import NOUNS, WORDS, line_model, state_model, text_model, write_tokenizer
 from tests.graphs.small import outputs
@@ -153,26 +154,18 @@ def test_a_state_input_and_windows_of_any_length(invoked: Quantkit, tmp_path: Pa
 
 
 def test_the_counts_do_not_depend_on_which_samples_run_together(tmp_path: Path) -> None:
-    import quantkit
-
-    random, model = np.random.default_rng(0), state_model()
-    for dimension in (
-        model.graph.input[0].type.tensor_type.shape.dim[0],
-        model.graph.input[1].type.tensor_type.shape.dim[1],
-    ):
-        dimension.dim_value = 4
-    onnx.save(state_model(), tmp_path / "any.onnx")
+    random, model = np.random.default_rng(0), line_model()
+    onnx.save(model, tmp_path / "any.onnx")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
     onnx.save(model, tmp_path / "four.onnx")
-    folder = tmp_path / "windows"
+    folder = tmp_path / "lines"
     folder.mkdir()
     for number in range(10):
-        length = int(random.choice([4, 8]))
-        np.savez(folder / f"{number}.npz", window=random.normal(size=length), state=random.normal(size=(2, 32)))
-    axes = {"window": 0, "state": 1}
+        np.savez(folder / f"{number}.npz", x=random.normal(size=(1, 8, int(random.choice([16, 24])))))
     alone, together = (
-        quantkit.calibrate(tmp_path / f"{name}.onnx", folder, rounding="nearest", batch_axis=axes).histograms
-        for name in ("any", "four")
+        quantkit.calibrate(tmp_path / f"{name}.onnx", folder, rounding="nearest").histograms for name in ("any", "four")
     )
-    for name in ("window", "active", "mixed"):
+    for name in ("x", "active", "scores", "shares"):
         assert alone[name].total == together[name].total
         assert alone[name].maximum == pytest.approx(together[name].maximum, rel=1e-5)
+    np.testing.assert_array_equal(alone["x"].positive, together["x"].positive)

@@ -129,7 +129,7 @@ def evaluate(
         reference=results[reference.key],
         sqnr_db={key: count.noise.sqnr_db for key, count in counts.items()},
         outputs={key: count.noise.errors() for key, count in counts.items() if key != reference.key},
-        predictions=kept.predictions(dataset),
+        predictions=kept.predictions(dataset, stream.indices),
         common=shapes.common(stream, first),
         readable=readable,
         samples=len(readable),
@@ -247,18 +247,21 @@ class _Kept:
                     )
                 self.parts.setdefault(name, {}).setdefault(key, []).append(values)
 
-    def predictions(self, dataset: Dataset) -> Predictions | None:
-        """Return all answers; None if the task stores none."""
+    def predictions(self, dataset: Dataset, chosen: Sequence[int]) -> Predictions | None:
+        """Return all answers, in the order in which samples were chosen; None if the task stores none."""
         if not self.parts:
             return None
-        annotations = [None if dataset.annotations is None else dataset.annotations[i] for i in self.indices]
+        places = {index: position for position, index in enumerate(chosen)}
+        order = sorted(range(len(self.indices)), key=lambda row: places[self.indices[row]])
+        indices = [self.indices[row] for row in order]
+        annotations = [None if dataset.annotations is None else dataset.annotations[i] for i in indices]
         return Predictions(
-            names=tuple(dataset.names[index] for index in self.indices),
+            names=tuple(dataset.names[index] for index in indices),
             classes=tuple(self.task.class_names(dataset)),
             labels=self.task.keep_annotations(annotations),
             keys=tuple(next(iter(self.parts.values()))),
             kept={
-                name: np.stack([np.concatenate(parts) for parts in by_candidate.values()])
+                name: np.stack([np.concatenate(parts)[order] for parts in by_candidate.values()])
                 for name, by_candidate in self.parts.items()
             },
         )

@@ -22,13 +22,15 @@ from quantkit.targets.session import RequestTimes
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 WARM_UP = 3
+COMPILED_BYTES = 1 << 30  # of weights in the models that are compiled for shapes, and kept
+FEWEST_COMPILED, MOST_COMPILED = 2, 16
 
 
 class OpenVinoSession:
     """An IR file on a device.
 
     A model with dynamic shapes is compiled for each shape that it is run with, or once for all of them, depending on
-    the settings.
+    the settings. Of the compiled models, those of the last few shapes are kept.
 
     Args:
         artifact: The IR file.
@@ -53,6 +55,7 @@ class OpenVinoSession:
         self._adders = bias_adders(self._model) if self._meant else {}
         self._dynamic = any(value.partial_shape.is_dynamic for value in self._model.inputs)
         self._requests: dict[Shapes, Any] = {}
+        self._most = int(np.clip(COMPILED_BYTES // max(artifact.size_bytes, 1), FEWEST_COMPILED, MOST_COMPILED))
         first = self._compiled(self._first_shapes(), self._config)
         self._requests[self._key(self._first_shapes())] = first.create_infer_request()
         self._outputs = [_name_of(output) for output in self._model.outputs]
@@ -169,9 +172,13 @@ class OpenVinoSession:
     def _request(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Any:
         shapes = {name: tuple(array.shape) for name, array in inputs.items()}
         key = self._key(shapes)
-        if key not in self._requests:
-            self._requests[key] = self._compiled(shapes, self._config).create_infer_request()
-        return self._requests[key]
+        request = self._requests.pop(key, None)
+        if request is None:
+            while len(self._requests) >= self._most:
+                del self._requests[next(iter(self._requests))]
+            request = self._compiled(shapes, self._config).create_infer_request()
+        self._requests[key] = request  # the one that was used last comes last
+        return request
 
     def _compiled(self, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Any:
         try:
