@@ -42,7 +42,7 @@ def maps_in(values: npt.NDArray[np.generic], axis: int, threshold: float) -> Map
     """
     if values.dtype.kind in "iub":
         flat = values.reshape(len(values), *values.shape[2:]) if values.ndim == 4 and values.shape[1] == 1 else values
-        return Maps(flat, int(flat.max(initial=0)) + 1) if flat.ndim == 3 else None
+        return Maps(flat.astype(np.int32), int(flat.max(initial=0)) + 1) if flat.ndim == 3 else None
     if values.dtype.kind != "f" or values.ndim not in (3, 4):
         return None
     scores = values[:, None] if values.ndim == 3 else np.moveaxis(values, axis + 1, 1)

@@ -107,7 +107,7 @@ class SegmentationScorer:
         metrics: dict[str, Interval] = dict(self._soft.metrics())
         changes: dict[str, Change] = dict(self._soft.changes())
         parts: list[Part] = []
-        if self._own.filled and sum(int(own.sum()) for own in self._own.true):
+        if self._own.filled and np.array(self._own.true).any():
             own, its = _drawn(self._own), _drawn(self._its)
             lost_and_won = _moved(self._own.shares, self._its.shares)
             for name, place in (("miou", 0), ("pixels", 1)):
