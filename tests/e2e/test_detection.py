@@ -119,7 +119,7 @@ def test_zero_detections_are_said_and_no_agreement(squares: Path, invoked: Quant
     for image in (squares / "imgs").glob("*.png"):
         image.write_bytes(empty)
     calibrated(squares, invoked)
-    document = compared(invoked, "--data", "imgs", "--task", "detection")
+    document = compared(invoked, "--data", "imgs", "--task", "detection", "--precision", "fp32")
     assert all(row["agreement"] is None and "f1_50" not in row["metrics"] for row in document["rows"])
     assert any("Nothing is detected in any image" in warning for warning in document["warnings"])
 
@@ -133,9 +133,9 @@ def test_a_head_that_is_not_certain_must_be_named(squares: Path, invoked: Quantk
     assert "yolov8" in refused.stderr
     refused = invoked("compare", "out", *QUICK, "--data", "imgs/annotations.json", "--task-head", "detr")
     assert refused.returncode == BadConfig.exit_code
-    named = compared(invoked, "--data", "imgs/annotations.json", "--task-head", "yolov8")
+    named = compared(invoked, "--data", "imgs/annotations.json", "--task-head", "yolov8", "--precision", "fp32")
     assert named["rows"][0]["metrics"]["map"]["value"] > 0.4
-    none = compared(invoked, "--data", "imgs/annotations.json", "--task", "none")
+    none = compared(invoked, "--data", "imgs/annotations.json", "--task", "none", "--precision", "fp32")
     assert none["task"] == "none"
 
 

@@ -23,7 +23,8 @@ def _extents(
     """Return the common extent of each pair of intervals, (M, N); in place, because this takes most of the time."""
     found: npt.NDArray[Any] = np.minimum.outer(high, other_high)
     found -= np.maximum.outer(low, other_low)
-    return np.maximum(found, 0, out=found)
+    np.maximum(found, 0, out=found)
+    return found
 
 
 def areas(xyxy: npt.NDArray[Any]) -> npt.NDArray[Any]:
