@@ -139,6 +139,27 @@ def test_a_head_that_is_not_certain_must_be_named(squares: Path, invoked: Quantk
     assert none["task"] == "none"
 
 
+def test_images_and_boxes_from_python(squares: Path) -> None:
+    from PIL import Image
+
+    import quantkit
+    from quantkit.datasets import Boxes, open_dataset
+    from quantkit.graph.model_io import ModelInput
+
+    inputs = [ModelInput("images", (1, 3, 64, 64), "float32")]
+    opened = open_dataset(squares / "imgs" / "annotations.json", inputs, quantkit.Preprocess(preset="yolo"))
+    files = opened.dataset
+    assert files.annotations is not None
+    assert all(isinstance(boxes, Boxes) for boxes in files.annotations)
+    # In the same order, which decides between detections of the same score.
+    pairs = [(Image.open(squares / "imgs" / files.names[i]), files.annotations[i]) for i in opened.indices]
+    calibration = quantkit.calibrate(squares / "squares.onnx", pairs, preprocess="yolo")
+    quick = {"targets": "onnxruntime", "precisions": "fp32", "rounds": 1, "seconds": 0.05}
+    given = quantkit.compare(calibration, pairs, classes=CLASSES, **quick).rows[0].metrics["map"]
+    read = quantkit.compare(calibration, squares / "imgs" / "annotations.json", **quick).rows[0].metrics["map"]
+    assert given.value == pytest.approx(read.value, abs=1e-9)
+
+
 def test_classes_that_are_not_the_models_are_refused(squares: Path, invoked: Quantkit) -> None:
     calibrated(squares, invoked)
     (squares / "yolo" / "data.yaml").write_text("val: images\nnames: [a, b, c, d]\n")
