@@ -7,11 +7,13 @@ May import ``core`` and ``graph``.
 from __future__ import annotations
 
 from quantkit.datasets.base import Dataset, Inputs, Kind, Request, Source, Unreadable
+from quantkit.datasets.boxes import Boxes
 from quantkit.datasets.open import OpenedData, open_dataset
 from quantkit.datasets.stream import Batch, Sample, Stream, stacked
 
 __all__ = [
     "Batch",
+    "Boxes",
     "Dataset",
     "Inputs",
     "Kind",

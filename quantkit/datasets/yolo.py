@@ -150,7 +150,7 @@ def _layout_of(folder: Path) -> Layout | None:
         if any((folder / LABELS).rglob("*.txt")):
             return Layout(folder / IMAGES, folder / LABELS)
     labels = _labels_of(folder)
-    return Layout(folder, labels) if labels is not None and labels.is_dir() else None
+    return Layout(folder, labels) if labels is not None and any(labels.rglob("*.txt")) else None
 
 
 def _labels_of(images: Path) -> Path | None:
@@ -163,8 +163,8 @@ def _labels_of(images: Path) -> Path | None:
 
 
 def _yaml_of(folder: Path) -> Path | None:
-    """Return the data.yaml of a folder, or of one up to three above it."""
-    for above in (folder, *folder.absolute().parents[:3]):
+    """Return the data.yaml of a folder, or of one of the two above it, as for images/train and train/images."""
+    for above in (folder, *folder.absolute().parents[:2]):
         if (above / YAML).is_file():
             return above / YAML
     return None

@@ -119,7 +119,7 @@ def test_zero_detections_are_said_and_no_agreement(squares: Path, invoked: Quant
     for image in (squares / "imgs").glob("*.png"):
         image.write_bytes(empty)
     calibrated(squares, invoked)
-    document = compared(invoked, "--data", "imgs", "--task", "detection")
+    document = compared(invoked, "--data", "imgs", "--task", "detection", "--precision", "fp32")
     assert all(row["agreement"] is None and "f1_50" not in row["metrics"] for row in document["rows"])
     assert any("Nothing is detected in any image" in warning for warning in document["warnings"])
 
@@ -133,10 +133,31 @@ def test_a_head_that_is_not_certain_must_be_named(squares: Path, invoked: Quantk
     assert "yolov8" in refused.stderr
     refused = invoked("compare", "out", *QUICK, "--data", "imgs/annotations.json", "--task-head", "detr")
     assert refused.returncode == BadConfig.exit_code
-    named = compared(invoked, "--data", "imgs/annotations.json", "--task-head", "yolov8")
+    named = compared(invoked, "--data", "imgs/annotations.json", "--task-head", "yolov8", "--precision", "fp32")
     assert named["rows"][0]["metrics"]["map"]["value"] > 0.4
-    none = compared(invoked, "--data", "imgs/annotations.json", "--task", "none")
+    none = compared(invoked, "--data", "imgs/annotations.json", "--task", "none", "--precision", "fp32")
     assert none["task"] == "none"
+
+
+def test_images_and_boxes_from_python(squares: Path) -> None:
+    from PIL import Image
+
+    import quantkit
+    from quantkit.datasets import Boxes, open_dataset
+    from quantkit.graph.model_io import ModelInput
+
+    inputs = [ModelInput("images", (1, 3, 64, 64), "float32")]
+    opened = open_dataset(squares / "imgs" / "annotations.json", inputs, quantkit.Preprocess(preset="yolo"))
+    files = opened.dataset
+    assert files.annotations is not None
+    assert all(isinstance(boxes, Boxes) for boxes in files.annotations)
+    # In the same order, which decides between detections of the same score.
+    pairs = [(Image.open(squares / "imgs" / files.names[i]), files.annotations[i]) for i in opened.indices]
+    calibration = quantkit.calibrate(squares / "squares.onnx", pairs, preprocess="yolo")
+    quick = {"targets": "onnxruntime", "precisions": "fp32", "rounds": 1, "seconds": 0.05}
+    given = quantkit.compare(calibration, pairs, classes=CLASSES, **quick).rows[0].metrics["map"]
+    read = quantkit.compare(calibration, squares / "imgs" / "annotations.json", **quick).rows[0].metrics["map"]
+    assert given.value == pytest.approx(read.value, abs=1e-9)
 
 
 def test_classes_that_are_not_the_models_are_refused(squares: Path, invoked: Quantkit) -> None:

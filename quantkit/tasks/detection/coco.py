@@ -32,6 +32,17 @@ class CocoFigures:
     by_size: dict[str, float]
 
 
+def check_installed() -> None:
+    """Raise BackendMissing if faster-coco-eval cannot be imported."""
+    try:
+        import faster_coco_eval  # noqa: F401
+    except ImportError as error:
+        raise BackendMissing(
+            "Mean average precision needs faster-coco-eval, which is not installed.",
+            "Install it with: pip install 'quantkit[detection]'.",
+        ) from error
+
+
 def coco_figures(images: Sequence[Found], annotations: Sequence[Boxes]) -> CocoFigures:
     """Compute COCO's figures.
 
@@ -45,13 +56,9 @@ def coco_figures(images: Sequence[Found], annotations: Sequence[Boxes]) -> CocoF
     Raises:
         BackendMissing: faster-coco-eval is not installed.
     """
-    try:
-        from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError as error:
-        raise BackendMissing(
-            "Mean average precision needs faster-coco-eval, which is not installed.",
-            "Install it with: pip install 'quantkit[detection]'.",
-        ) from error
+    check_installed()
+    from faster_coco_eval import COCO, COCOeval_faster
+
     classes = sorted({number for own in annotations for number in own.classes[~own.crowd].tolist()})
     known = set(classes)
     truth = COCO(_truth(annotations, classes))

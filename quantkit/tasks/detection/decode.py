@@ -106,13 +106,13 @@ def _detections(head: Head, boxes: Array, scores: Array, classes: Array, size: t
     if len(likely) > most:
         likely = np.sort(likely[np.argpartition(-scores[likely], most)[:most]])
     best = likely[np.argsort(-scores[likely], kind="stable")]
-    xyxy, scores, classes = boxes[best].astype(np.float64), scores[best].astype(np.float32), classes[best]
+    xyxy, scores, classes = boxes[best].astype(np.float32), scores[best].astype(np.float32), classes[best]
     if head.box == "cxcywh":
         half = xyxy[:, 2:] / 2
         xyxy = np.concatenate([xyxy[:, :2] - half, xyxy[:, :2] + half], axis=1)
     if head.normalized and size is not None:
-        xyxy *= [size[1], size[0], size[1], size[0]]
+        xyxy *= np.array([size[1], size[0], size[1], size[0]], np.float32)
     if head.nms_iou is not None:
         kept = non_maximum_suppression(xyxy, scores, classes, head.nms_iou)[:MOST_DETECTIONS]
         xyxy, scores, classes = xyxy[kept], scores[kept], classes[kept]
-    return Found(xyxy, scores, classes.astype(np.int64))
+    return Found(xyxy.astype(np.float64), scores, classes.astype(np.int64))

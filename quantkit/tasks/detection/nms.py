@@ -12,10 +12,19 @@ BLOCK = 64  # boxes whose overlaps are computed at once, at least
 
 def intersections(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the common area of each pair of boxes (M, 4) and (N, 4), as x0, y0, x1, y1: (M, N)."""
-    width = np.minimum(first[:, None, 2], second[:, 2]) - np.maximum(first[:, None, 0], second[:, 0])
-    height = np.minimum(first[:, None, 3], second[:, 3]) - np.maximum(first[:, None, 1], second[:, 1])
-    common: npt.NDArray[Any] = np.maximum(width, 0) * np.maximum(height, 0)
+    common = _extents(first[:, 0], first[:, 2], second[:, 0], second[:, 2])
+    common *= _extents(first[:, 1], first[:, 3], second[:, 1], second[:, 3])
     return common
+
+
+def _extents(
+    low: npt.NDArray[Any], high: npt.NDArray[Any], other_low: npt.NDArray[Any], other_high: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Return the common extent of each pair of intervals, (M, N); in place, because this takes most of the time."""
+    found: npt.NDArray[Any] = np.minimum.outer(high, other_high)
+    found -= np.maximum.outer(low, other_low)
+    np.maximum(found, 0, out=found)
+    return found
 
 
 def areas(xyxy: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -36,7 +45,7 @@ def non_maximum_suppression(
         xyxy: The boxes, (M, 4).
         scores: Their scores, (M,).
         classes: Their classes, (M,).
-        iou: The IoU from which two boxes are one object.
+        iou: The IoU from which two boxes are one object, above 0.
 
     Returns:
         The indices of the kept boxes, best score first.
@@ -56,9 +65,13 @@ def non_maximum_suppression(
 
 def _greedy(xyxy: npt.NDArray[Any], classes: npt.NDArray[np.int64], iou: float) -> npt.NDArray[np.bool_]:
     """Return which boxes are kept; within a class they are in the order of their scores."""
+    if len(xyxy) == 1:
+        return np.ones(1, np.bool_)
     common, size = intersections(xyxy, xyxy), areas(xyxy)
-    above = common > iou * (size[:, None] + size - common)
-    above &= classes[:, None] == classes
+    common *= (1 + iou) / iou  # common / (sum - common) > iou
+    above = common > np.add.outer(size, size)
+    if len(classes) and classes[0] != classes[-1]:
+        above &= classes[:, None] == classes
     suppresses = np.triu(above, 1)
     # Whether a box is kept depends on better ones alone, so that each turn settles at least one more; as a rule, a
     # few turns settle all.

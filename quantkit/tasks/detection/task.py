@@ -21,6 +21,7 @@ from quantkit.tasks.base import Caption, Kept, Outputs, Task
 from quantkit.tasks.detection import kept as storage
 from quantkit.tasks.detection.answers import SURE, Answer, Answers, common
 from quantkit.tasks.detection.choice import certain_head, metadata_names, no_certain_head
+from quantkit.tasks.detection.coco import check_installed
 from quantkit.tasks.detection.decode import decode
 from quantkit.tasks.detection.heads import HEADS, Head, Metadata, head_named
 from quantkit.tasks.detection.matching import Objects, match
@@ -158,13 +159,14 @@ class Detection(Task):
         )
 
     def check(self, outputs: Sequence[ModelInput], dataset: Dataset) -> None:
-        """Raise BadData if an annotation is not boxes."""
+        """Raise BadData if an annotation is not boxes, and BackendMissing if mAP cannot be computed here."""
         for annotation in dataset.annotations or ():
             if annotation is not None and not isinstance(annotation, Boxes):
                 raise BadData(
                     f"The annotation {annotation!r:.40} is not boxes.",
                     "Give a COCO file, a YOLO or a Pascal VOC folder, or name another --task.",
                 )
+        check_installed()
 
     def class_names(self, dataset: Dataset) -> Sequence[str]:
         """Return the names of the model's classes."""

@@ -8,7 +8,10 @@ from contextlib import redirect_stdout
 import numpy as np
 import pytest
 
+from quantkit.core.preprocess import PRESETS
+from quantkit.datasets.base import Dataset, Inputs
 from quantkit.datasets.boxes import Boxes
+from quantkit.tasks.detection import Detection
 from quantkit.tasks.detection.average_precision import NAMES, MatchedImages
 from quantkit.tasks.detection.coco import SIZES, coco_figures
 from quantkit.tasks.detection.decode import Found
@@ -16,6 +19,18 @@ from quantkit.tasks.detection.matching import Objects, match
 from tests.tasks.detection.scenes import random_scenes
 
 pytest.importorskip("faster_coco_eval")
+
+
+class Annotated(Dataset):
+    """Annotations without samples."""
+
+    source, preprocess, names = "annotated", PRESETS["yolo"], ()
+
+    def __init__(self, annotations: list[Boxes]) -> None:
+        self.annotations = annotations
+
+    def load(self, index: int) -> tuple[Inputs, bytes]:
+        raise NotImplementedError
 
 
 def objects_of(boxes: Boxes) -> Objects:
@@ -110,3 +125,5 @@ def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -
     found, boxes = random_scenes(images=2)
     with pytest.raises(BackendMissing, match=r"pip install 'quantkit\[detection\]'"):
         coco_figures(found, boxes)
+    with pytest.raises(BackendMissing):  # before anything is measured
+        Detection().check([], Annotated(boxes))
