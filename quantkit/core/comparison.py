@@ -117,7 +117,7 @@ class OutputError(Record):
             for integers.
         equal: The share of values that are equal to FP32's; None for floating-point numbers.
         cosine: The cosine of the angle between all values and FP32's; None for parts and integers, and if not finite.
-        largest_error: The largest difference from FP32's values, in their own units; None as above.
+        largest_difference: The largest difference from FP32's values, in their own units; None as above.
         measured: False if no sample could be compared.
         left_out: The number of samples whose output has another size than FP32's, which are not compared.
     """
@@ -129,7 +129,7 @@ class OutputError(Record):
     measured: bool = True
     left_out: int = 0
     cosine: float | None = None
-    largest_error: float | None = None
+    largest_difference: float | None = None
 
     @property
     def name(self) -> str:

@@ -128,7 +128,7 @@ def _row(line: int, values: dict[str, Any], settings: TextSettings, path: Path) 
             raise BadData(f"Line {line} of {path} has no text in {name!r}, but {value!r:.40}.", "Write a text there.")
         return value
 
-    pair = column(settings.pair, "text_pair", settings.pairs == "apart")
+    pair = column(settings.pair, "text_pair")
     return TextRow(
         line,
         text(column(settings.column, "text", True), settings.column or "text"),

@@ -82,7 +82,7 @@ def _opened(request: Request) -> Source:
     if tokens.padding == "longest":
         tokens = replace(tokens, max_length=max(1, *(tokens.length(*text) for text in texts)), padding="max")
     annotations, classes = _annotations(rows, request, apart)
-    names = [f"line {row.line}{half}" for row in rows for half in (("a", "b") if apart else ("",))]
+    names = [f"line {row.line}{half}" for row in rows for half in ("ab"[: len(_apart(row))] if apart else ("",))]
     dataset = TextDataset(
         source=source,
         names=names,
@@ -96,18 +96,25 @@ def _opened(request: Request) -> Source:
     warnings = []
     if not any(any(text for text in own) for own in texts):
         warnings.append(f"All texts of {source} are empty.")
+    if apart and annotations is None:
+        warnings.append(f"No line of {source} has a second text: there are no pairs to compare.")
     return Source(dataset, ordered=apart, notes=tuple(notes), warnings=tuple(warnings))
 
 
 def _halves(row: TextRow, apart: bool) -> list[tuple[str, str | None]]:
-    return [(row.text, None), (row.pair or "", None)] if apart else [(row.text, row.pair)]
+    return [(text, None) for text in _apart(row)] if apart else [(row.text, row.pair)]
+
+
+def _apart(row: TextRow) -> list[str]:
+    return [row.text] if row.pair is None else [row.text, row.pair]
 
 
 def _annotations(rows: Sequence[TextRow], request: Request, apart: bool) -> tuple[Sequence[Any] | None, Sequence[str]]:
     """Return the annotation of each sample: a class index, a number, or the half of a pair; and the classes."""
     if apart:
-        halves = [Half(number, row.score) for number, row in enumerate(rows) for _ in range(2)]
-        return halves, tuple(request.classes or ())
+        pairs = (None if row.pair is None else Half(number, row.score) for number, row in enumerate(rows))
+        halves = [half for half, row in zip(pairs, rows, strict=True) for _ in _apart(row)]
+        return None if all(half is None for half in halves) else halves, tuple(request.classes or ())
     indices, classes = index_labels([row.label for row in rows], request.classes, str(request.path), True)
     if indices is not None:
         return indices, classes

@@ -70,7 +70,7 @@ def recommend(comparison: Comparison) -> Choices:
 
 def first_feed(comparison: Comparison) -> tuple[int, str]:
     """Return the batch size and shape that stand for all: the first that was measured of the smallest batch."""
-    return min((row.feed for row in comparison.rows), key=lambda feed: feed[0])
+    return min((row.feed for row in comparison.rows), key=lambda feed: feed[0], default=(1, ""))
 
 
 def _choice(rows: Sequence[Row], comparison: Comparison) -> Choice:

@@ -80,7 +80,7 @@ class _Sums:
                 sqnr_db=decibels(self.signal, self.noise),
                 left_out=self.left_out,
                 cosine=self._cosine(),
-                largest_error=self.largest if np.isfinite(self.largest) else None,
+                largest_difference=self.largest if np.isfinite(self.largest) else None,
             )
         ]
         if self.parts is not None and self.of_parts is not None:

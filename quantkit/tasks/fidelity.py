@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from quantkit.core.figures import Metric
 from quantkit.tasks.base import Outputs, Result, Task
-from quantkit.tasks.sample_scores import SampleScores
+from quantkit.tasks.sample_scores import SampleScores, Scores
 
 
 class Fidelity(Task):
@@ -54,17 +54,22 @@ class FidelityScorer:
 
     def update(self, answers: Outputs, reference: Outputs, annotations: Sequence[Any] | None) -> None:
         """Count one batch of both models' outputs."""
-        shared = [name for name in reference if name in answers and answers[name].shape == reference[name].shape]
-        if not shared:
-            return
-        cosines = np.min([cosine(reference[name], answers[name]) for name in shared], axis=0)
-        errors = np.max([largest_error(reference[name], answers[name]) for name in shared], axis=0)
-        found = {"cosine": cosines, "largest_error": errors}
+        found = fidelity(answers, reference)
         self._scores.update(found, found)
 
     def result(self) -> Result:
         """Return the mean cosine with its interval, and the largest error of all samples."""
         return Result(self._scores.metrics())
+
+
+def fidelity(answers: Outputs, reference: Outputs) -> Scores:
+    """Return the metrics of each sample, over outputs of the same shape in both models; none without such an output."""
+    shared = [name for name in reference if name in answers and answers[name].shape == reference[name].shape]
+    if not shared:
+        return {}
+    cosines = np.min([cosine(reference[name], answers[name]) for name in shared], axis=0)
+    errors = np.max([largest_error(reference[name], answers[name]) for name in shared], axis=0)
+    return {"cosine": cosines, "largest_error": errors}
 
 
 def cosine(reference: npt.NDArray[Any], own: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ from quantkit.graph.model_file import ModelFile
 from quantkit.graph.model_io import ModelInput
 from quantkit.tasks.base import Outputs, Result, Task, TaskSettings
 from quantkit.tasks.class_outputs import said_decision
-from quantkit.tasks.fidelity import Fidelity, cosine, largest_error
+from quantkit.tasks.fidelity import Fidelity, fidelity
 from quantkit.tasks.sample_scores import SampleScores, Scores
 
 
@@ -86,12 +86,8 @@ class RegressionScorer:
         """Count one batch of both models' outputs. Raises BadData for a target of another size than its output."""
         if annotations is not None and any(own is not None for own in annotations):
             self._scores.update(self._errors(answers, annotations), self._errors(reference, annotations))
-        shared = [name for name in reference if name in answers and answers[name].shape == reference[name].shape]
-        if shared:
-            cosines = np.min([cosine(reference[name], answers[name]) for name in shared], axis=0)
-            errors = np.max([largest_error(reference[name], answers[name]) for name in shared], axis=0)
-            found = {"cosine": cosines, "largest_error": errors}
-            self._scores.update(found, found)
+        found = fidelity(answers, reference)
+        self._scores.update(found, found)
 
     def result(self) -> Result:
         """Return errors with Student's intervals, and the change of the mean absolute error."""

@@ -114,6 +114,15 @@ def test_pairs_apart_are_two_samples_with_one_score(tmp_path: Path) -> None:
     assert list(data.names) == ["line 1a", "line 1b", "line 2a", "line 2b"]
 
 
+def test_lone_texts_among_pairs_have_no_annotation(tmp_path: Path) -> None:
+    path = table(tmp_path, {"text": "a cat"}, {"text": "a", "text_pair": "the", "score": 1})
+    data = open_texts(path, pairs="apart").dataset
+    assert data.annotations == [None, Half(1, 1.0), Half(1, 1.0)]
+    alone = open_texts(table(tmp_path, {"text": "a cat"}), pairs="apart")
+    assert alone.dataset.annotations is None
+    assert "there are no pairs to compare" in alone.warnings[0]
+
+
 def test_scores_are_numbers(tmp_path: Path) -> None:
     path = table(tmp_path, {"text": "a", "score": "0.5"}, {"text": "the", "score": None})
     assert open_texts(path).dataset.annotations == [0.5, None]
@@ -134,7 +143,6 @@ def test_another_padding_is_another_sample(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "a"}\n["a"]', {}, "Line 2 of .* is no JSON object"),
         ("a.jsonl", '{"words": "a"}', {}, "Line 1 of .* has no column 'text'; it has words"),
         ("a.jsonl", '{"text": "a"}', {"pair": "other"}, "has no column 'other'"),
-        ("a.jsonl", '{"text": "a"}', {"pairs": "apart"}, "has no column 'text_pair'"),
         ("a.jsonl", '{"text": 5}', {}, "Line 1 of .* has no text in 'text', but 5"),
         ("a.jsonl", '{"text": "a", "score": "high"}', {}, "has the score 'high'"),
         ("a.jsonl", '{"text": "a", "score": Infinity}', {}, "has the score inf"),

@@ -45,6 +45,6 @@ def _cell(error: OutputError | None) -> str:
         text = "not compared"
     else:
         text = f"{wording.sqnr(error.sqnr_db)} dB"
-        if error.cosine is not None and error.largest_error is not None:
-            text += f", cosine {error.cosine:.5f}, error {error.largest_error:.3g} at most"
+        if error.cosine is not None and error.largest_difference is not None:
+            text += f", cosine {error.cosine:.5f}, error {error.largest_difference:.3g} at most"
     return f"{text}, but for {error.left_out} samples of another size" if error.left_out and error.measured else text
