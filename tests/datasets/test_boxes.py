@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from quantkit.core.errors import BadData
-from quantkit.core.preprocess import PRESETS
+from quantkit.core.presets import PRESETS
 from quantkit.datasets import OpenedData, open_dataset
 from quantkit.datasets.boxes import Boxes
 from quantkit.datasets.data_yaml import read_data_yaml

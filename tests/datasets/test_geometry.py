@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quantkit.core.preprocess import PRESETS
+from quantkit.core.presets import PRESETS
 from quantkit.datasets.geometry import Geometry
 from quantkit.datasets.transform import transform
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from quantkit.core.errors import BadData
-from quantkit.core.preprocess import PRESETS
+from quantkit.core.presets import PRESETS
 from quantkit.datasets import OpenedData, Stream, Unreadable, open_dataset
 from quantkit.graph.model_io import ModelInput
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from quantkit.core.errors import BackendMissing, BadData
-from quantkit.core.preprocess import PRESETS, Preparation
+from quantkit.core.preprocess import Preparation
+from quantkit.core.presets import PRESETS
 from quantkit.datasets import OpenedData, open_dataset
 from quantkit.datasets.text_settings import TextSettings
 from quantkit.datasets.texts import Half

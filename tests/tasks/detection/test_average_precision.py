@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 import numpy as np
 import pytest
 
-from quantkit.core.preprocess import PRESETS
+from quantkit.core.presets import PRESETS
 from quantkit.datasets.base import Dataset, Inputs
 from quantkit.datasets.boxes import Boxes
 from quantkit.tasks.detection import Detection

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from quantkit.core.errors import BadConfig, BadData
-from quantkit.core.preprocess import PRESETS, Preparation, Preprocess
+from quantkit.core.preprocess import Preparation, Preprocess
+from quantkit.core.presets import PRESETS
 from quantkit.datasets.base import Dataset, Inputs
 from quantkit.datasets.boxes import Boxes
 from quantkit.graph.model_io import ModelInput
