@@ -182,7 +182,7 @@ def compared(
 
 def rounds_of(everyone: list[Contestant], found: Evaluation) -> list[tuple[float, ...]]:
     """The median latency of each in each round, in ms."""
-    sessions, inputs = [one.session for one in everyone], found.first.resized(1)
+    sessions, inputs = [one.session for one in everyone], found.common.resized(1)
     rounds = Rounds(sessions, inputs, schedule(sessions, inputs, ROUNDS, SECONDS))
     rounds.measure(lambda count: None)
     return [timing.rounds for timing in rounds.timings(1)]
