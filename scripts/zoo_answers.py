@@ -1,9 +1,9 @@
-"""What answers a file of the zoo gives, held against those of the user's model: detections, texts, classes, neighbours."""
+"""What answers a file of the zoo gives, held against those of the user's model: boxes, texts, classes, neighbours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Answers:
     """
 
     task: str
-    settings: TaskSettings = TaskSettings()
+    settings: TaskSettings = field(default_factory=TaskSettings)
 
     def fitted(self, model: Path, feeds: Sequence[Outputs]) -> Task:
         """Return the task for a model. Raises BadConfig if it does not fit."""
