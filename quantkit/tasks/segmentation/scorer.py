@@ -167,8 +167,8 @@ class SegmentationScorer:
         if self._own.filled and self._ignored and len(classes) < 2:
             only = f"only class {classes[0]}" if classes else "no class"
             found.append(
-                f"Besides {IGNORED}, which is not judged, the masks have {only}. If {IGNORED} stands for a foreground in "
-                "them, write its class there."
+                f"Besides {IGNORED}, which is not judged, the masks have {only}. If {IGNORED} stands for a foreground, "
+                "write its class there."
             )
         if not self._bounded:
             found.append(
