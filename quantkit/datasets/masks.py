@@ -68,7 +68,14 @@ class Mask:
         Returns:
             The class of each pixel of the output, by the nearest pixel of the image; OUTSIDE around the image.
         """
-        return _placed(self, preprocess, size)
+        return _placed(self, self._stamp(), preprocess, size)
+
+    def _stamp(self) -> int:
+        """Return the time of the file's last change, in ns; 0 if there is no file."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
 
 
 class MaskFolder:
@@ -160,7 +167,8 @@ def _read(path: Path, size: tuple[int, int]) -> Indices:
 
 
 @functools.lru_cache(maxsize=CACHED)
-def _placed(mask: Mask, preprocess: Preprocess | None, size: tuple[int, int]) -> Indices:
+def _placed(mask: Mask, stamp: int, preprocess: Preprocess | None, size: tuple[int, int]) -> Indices:
+    """Place a mask whose file was last changed at ``stamp``; see :meth:`Mask.as_output`."""
     own = mask.load()
     if preprocess is None or preprocess.size is None:
         rows, inside_rows = _nearest(size[0], own.shape[0], size[0], 0, own.shape[0])
