@@ -116,7 +116,7 @@ def divided(opened: OpenedData, seed: int) -> tuple[list[int], list[int]]:
         indices = _pairs_together(indices, annotations or ())
     if len(indices) < FEWEST:
         raise BadData(
-            f"{opened.location} holds {len(indices)} samples, too few to tune on a half of them.",
+            f"{len(indices)} samples of {opened.location} are too few to tune on a half of them.",
             f"Give {FEWEST} or more; 500 tell a drop of 1 point from chance.",
         )
     half = min(len(indices) // 2, MOST)
