@@ -27,7 +27,9 @@ def test_outputs_are_those_of_prepared_images(
     assert done.returncode == 0, done.stderr
     assert "takes u8 pixels, NHWC" in done.stderr
     folder = tmp_path / "run/artifacts/openvino/fp32"
-    plain, embedded = (openvino.Core().compile_model(folder / file, "CPU") for file in ("model.xml", "model_u8.xml"))
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    files = ("model.xml", "model_u8.xml")
+    plain, embedded = (openvino.Core().compile_model(folder / file, "CPU", exact) for file in files)
     own: Preprocess = preset(name).model_copy(update={"size": (16, 16), "layout": "nchw"})
     image = Image.open(next(images.rglob("*.png"))).convert("RGB")
     wanted = plain({0: transform(image, own)[None]})[0]
@@ -37,7 +39,7 @@ def test_outputs_are_those_of_prepared_images(
         )
         image = Image.fromarray(transform(image, pixels).astype(np.uint8))
     found = embedded({0: np.asarray(image)[None]})[0]
-    assert found == pytest.approx(wanted, rel=1e-3, abs=1e-3)
+    assert found == pytest.approx(wanted, abs=0.005 * float(np.abs(wanted).max()))  # a resized pixel may be off by one
 
 
 def test_it_goes_with_what_it_was_made_from(invoked: Quantkit, tmp_path: Path, model_path: Path, images: Path) -> None:
