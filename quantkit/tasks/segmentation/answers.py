@@ -53,7 +53,7 @@ def maps_in(values: npt.NDArray[np.generic], axis: int, threshold: float) -> Map
     if scores.shape[1] > 1:
         kind = np.uint8 if scores.shape[1] < 256 else np.int32
         return Maps(scores.argmax(axis=1).astype(kind), scores.shape[1])
-    values = np.nan_to_num(scores[:, 0].astype(np.float32))
-    soft = values.clip(0, 1)
-    bounded = bool((np.abs(values - soft) <= ROUNDED).all())
-    return Maps((values > threshold).astype(np.uint8), 2, soft, bounded)
+    front = np.nan_to_num(scores[:, 0].astype(np.float32))
+    soft = front.clip(0, 1)
+    bounded = bool((np.abs(front - soft) <= ROUNDED).all())
+    return Maps((front > threshold).astype(np.uint8), 2, soft, bounded)
