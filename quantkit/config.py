@@ -14,7 +14,7 @@ from quantkit.core.artifact import KNOWN_PRECISIONS, PRECISIONS
 from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import Preprocess
-from quantkit.core.presets import DEFAULT_PRESET, PRESETS, preset
+from quantkit.core.presets import DEFAULT_PRESET, DESCRIBED, PRESETS, preset
 from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.record import Record
 from quantkit.datasets.text_settings import TextSettings
@@ -32,6 +32,7 @@ else:
 
 Axis = Annotated[int, Field(ge=0)] | Literal["none"]
 CONFIG_FILE = "quantkit.toml"
+WHOLE = Preprocess.model_fields.keys() - {"size", "layout"}  # the keys of a [preprocess] that leaves nothing open
 DEFAULT_SAMPLES = 300
 DEFAULT_METHOD = "mse-robust"  # the best SQNR over the models in docs/accuracy.md
 
@@ -219,12 +220,17 @@ class Config(Record):
     @field_validator("preprocess", mode="before")
     @classmethod
     def _from_preset(cls, value: Any) -> Any:
-        """Start from the preset that the table names; the table's other keys change it."""
+        """Start from the preset that the table names; the table's other keys change it.
+
+        What a model says of itself is no such ground: a run's file has all of it, and it is taken as it stands.
+        """
         if isinstance(value, dict):
+            if value.get("preset") in DESCRIBED and value.keys() >= WHOLE:
+                return value
             try:
                 return preset(value.get("preset", DEFAULT_PRESET)).model_dump() | value
             except BadConfig as error:
-                raise ValueError(f"{error.what} {error.hint}") from error
+                raise ValueError(f"{error.what} {error.hint}".removesuffix(".")) from error
         return value
 
     def with_values(self, table: str, source: str = "the command line", **values: Any) -> Config:

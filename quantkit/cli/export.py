@@ -55,8 +55,8 @@ def export(
     calibration = load_calibration(folder)
     with writing_artifacts(calibration, destination):
         artifacts = export_all(settings, Recipe.of(calibration), destination, progress, target, precision)
-    if embed_preprocessing:
-        embed(artifacts, calibration)
+        if embed_preprocessing:
+            embed(artifacts, calibration)
     if tensorrt is not None or placement:  # for build and compare
         with writing_results(calibration):
             remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
@@ -72,8 +72,9 @@ def embed(artifacts: Sequence[Artifact], calibration: Calibration) -> None:
     from quantkit.cli.console import log
     from quantkit.core.errors import BadConfig
     from quantkit.core.preprocess import Preprocess
+    from quantkit.pipeline.artifact_files import further_files
     from quantkit.pipeline.export import calibrated_model
-    from quantkit.targets.openvino.embedded import embed_preprocessing
+    from quantkit.targets.openvino.embedded import EMBEDDED_FILE, embed_preprocessing
 
     own, inputs = calibration.preprocess, calibrated_model(calibration).inputs
     models = [artifact for artifact in artifacts if artifact.target == "openvino"]
@@ -82,8 +83,10 @@ def embed(artifacts: Sequence[Artifact], calibration: Calibration) -> None:
     if not models:
         raise BadConfig("Only OpenVINO's IR can hold preprocessing.", "Add --target openvino.")
     for artifact in models:
-        file, takes = embed_preprocessing(artifact.path, own, inputs[0].name)
-        log.info("%s %s.", file, takes)
+        beside = artifact.path.parent
+        with further_files(beside) as folder:
+            takes = embed_preprocessing(artifact.path, own, inputs[0].name, folder)
+        log.info("%s %s.", beside / EMBEDDED_FILE, takes)
 
 
 def artifact_list(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:

@@ -36,6 +36,7 @@ PRESETS: dict[str, Preprocess] = {
 }
 AUTO_PRESET = "auto"  # what the model says of itself, else imagenet-stretch
 DEFAULT_PRESET = AUTO_PRESET
+DESCRIBED = ("ultralytics", "huggingface", "timm")  # what a model says of itself, by who wrote it; no ground for more
 
 
 def preset(name: str) -> Preprocess:

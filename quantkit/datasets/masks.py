@@ -28,8 +28,9 @@ from quantkit.datasets.geometry import Geometry
 from quantkit.datasets.images import ImageFiles, check_one_input, images_below, images_source
 
 IGNORED, OUTSIDE = 255, -1  # in files, and around an image that does not fill the input
+MASKS = "masks"
 PAIRS = (
-    ("images", "masks"),
+    ("images", MASKS),
     ("images", "annotations"),
     ("images", "labels"),
     ("JPEGImages", "SegmentationClass"),
@@ -67,14 +68,21 @@ class Mask:
         Returns:
             The class of each pixel of the output, by the nearest pixel of the image; OUTSIDE around the image.
         """
-        return _placed(self, preprocess, size)
+        return _placed(self, self._stamp(), preprocess, size)
+
+    def _stamp(self) -> int:
+        """Return the time of the file's last change, in ns; 0 if there is no file."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
 
 
 class MaskFolder:
     """A folder with images and masks."""
 
     def matches(self, path: Path) -> bool:
-        """True for a folder with one of the pairs of folders, of which the second holds a PNG."""
+        """True for a folder with one of the pairs of folders, of which the second holds a PNG or is called masks."""
         return _folders(path) is not None
 
     def open(self, request: Request) -> Source:
@@ -91,7 +99,9 @@ class MaskFolder:
         each = [_mask_of(path, images, masks) for path in paths]
         missing = [path.name for path, mask in zip(paths, each, strict=True) if mask is None]
         if len(missing) == len(paths):
-            raise BadData(f"No image in {images} has a mask in {masks}.", "Name each mask like its image.")
+            raise BadData(
+                f"No image in {images} has a mask in {masks}.", "Save each as a PNG that is named like its image."
+            )
         told = tuple([f"{len(missing)} images have no mask: {some(missing)}."] if missing else [])
         names = [path.relative_to(request.path).as_posix() for path in paths]
         files = ImageFiles(str(request.path), names, paths, [None] * len(paths), ordered=False, warnings=told)
@@ -101,7 +111,9 @@ class MaskFolder:
 
 def _folders(path: Path) -> tuple[Path, Path] | None:
     for images, masks in PAIRS:
-        if (path / images).is_dir() and (path / masks).is_dir() and next((path / masks).rglob("*.png"), None):
+        if not ((path / images).is_dir() and (path / masks).is_dir()):
+            continue
+        if masks == MASKS or next((path / masks).rglob("*.png"), None):
             return path / images, path / masks
     return None
 
@@ -155,7 +167,8 @@ def _read(path: Path, size: tuple[int, int]) -> Indices:
 
 
 @functools.lru_cache(maxsize=CACHED)
-def _placed(mask: Mask, preprocess: Preprocess | None, size: tuple[int, int]) -> Indices:
+def _placed(mask: Mask, stamp: int, preprocess: Preprocess | None, size: tuple[int, int]) -> Indices:
+    """Place a mask whose file was last changed at ``stamp``; see :meth:`Mask.as_output`."""
     own = mask.load()
     if preprocess is None or preprocess.size is None:
         rows, inside_rows = _nearest(size[0], own.shape[0], size[0], 0, own.shape[0])

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from quantkit.core.errors import BadData
-from quantkit.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from quantkit.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, LARGEST_SIDE, Preprocess
 from quantkit.core.presets import AUTO_PRESET, PRESETS
 from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.graph.model_file import ModelFile
@@ -220,14 +220,17 @@ def _literal(text: str) -> Any:
 
 
 def _sides(size: Any) -> tuple[int, int] | None:
-    """Return (height, width) of a number, a pair, or an object with "height" and "width"; None for anything else."""
+    """Return (height, width) of a number, a pair, or an object with "height" and "width"; None for anything else.
+
+    None, too, for sizes that no image is resized to.
+    """
     if isinstance(size, dict):
         size = (size.get("height"), size.get("width"))
     if isinstance(size, int) and not isinstance(size, bool):
         size = (size, size)
     if not isinstance(size, (list, tuple)) or len(size) != 2 or not all(isinstance(side, int) for side in size):
         return None
-    return (size[0], size[1]) if min(size) > 0 else None
+    return (size[0], size[1]) if min(size) > 0 and max(size) <= LARGEST_SIDE else None
 
 
 def _shorter(size: Any) -> int | None:

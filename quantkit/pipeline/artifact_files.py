@@ -15,6 +15,7 @@ from quantkit.core.files import TEMPORARY, atomic_folder, make_folder, sha256_of
 from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.pipeline.run_directory import ARTIFACT_FILE
 
+FURTHER = "further"  # in the record: files made from the artifact, with their digests
 ENGINE_RECORD = "engine.json"
 ENGINE_FILES = ("model.engine", ENGINE_RECORD)  # the record last, so that it never describes a missing file
 log = logging.getLogger("quantkit")
@@ -64,11 +65,42 @@ def _foreign(folder: Path, own: Collection[str]) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name not in known)
 
 
+@contextmanager
+def further_files(folder: Path) -> Iterator[Path]:
+    """Yield a folder for files that are made from an artifact; then put them beside its own, and into its record.
+
+    They are moved and removed with the artifact, so that none outlives what it was made from.
+
+    Raises:
+        BadConfig: A file of the user's has one of their names.
+        BadRun: The artifact has no record.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))
+    try:
+        yield temporary
+        own = recorded_files(folder)
+        if own is None:
+            raise BadRun(f"{folder} has no {ARTIFACT_FILE} that can be read.", "Export again.")
+        made = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
+        if taken := [name for name in made if (folder / name).exists() and name not in own]:
+            raise BadConfig(
+                f"{folder} holds a file that quantkit did not write ({taken[0]}).", "Move it, or give another -o."
+            )
+        record = json.loads(read_file(folder / ARTIFACT_FILE, LARGEST_TEXT, BadRun, "record"))
+        record[FURTHER] = {**record.get(FURTHER, {}), **made}
+        write_text(folder / ARTIFACT_FILE, json.dumps(record, indent=1) + "\n")  # first: no file is without a record
+        for name in made:
+            (temporary / name).replace(folder / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def recorded_files(folder: Path) -> dict[str, str] | None:
     """Return the hex SHA-256 of the files that quantkit recorded for an artifact, by name; None without a record."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         record = json.loads(read_file(folder / ARTIFACT_FILE, LARGEST_TEXT, BadRun, "record"))
         digests = {str(name): str(record["sha256"][name]) for name in record["files"]}
+        digests |= {str(name): str(digest) for name, digest in record.get(FURTHER, {}).items()}
         if all(_is_inside(name) for name in digests):
             return digests
     return None

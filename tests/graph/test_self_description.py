@@ -9,11 +9,15 @@ from typing import Any
 import onnx
 import pytest
 
+import quantkit as qk
+from quantkit.config import parse_config
+from quantkit.core.errors import BadConfig
 from quantkit.core.preprocess import IMAGENET_MEAN, Preprocess
 from quantkit.core.presets import PRESETS, preset
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.graph.self_description import description_of, resolved
-from tests.conftest import tiny_model
+from quantkit.pipeline.run_files import run_config
+from tests.conftest import Quantkit, tiny_model
 
 VIT = {
     "do_normalize": True,
@@ -93,6 +97,39 @@ def test_timms_configuration(tmp_path: Path) -> None:
     assert (own.resize, own.crop_pct, own.interpolation, own.mean) == ("crop", 0.9, "bicubic", IMAGENET_MEAN)
 
 
+ULTRALYTICS = {"author": "Ultralytics", "task": "classify", "imgsz": "[16, 16]", "names": "{0: 'a', 1: 'b', 2: 'c'}"}
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "name"),
+    [
+        ("preprocessor_config.json", CLIP, "huggingface"),
+        ("config.json", TIMM, "timm"),
+        ("", ULTRALYTICS, "ultralytics"),
+    ],
+)
+def test_a_run_goes_on_with_what_its_model_said(
+    invoked: Quantkit, tmp_path: Path, images: Path, file: str, values: dict[str, Any], name: str
+) -> None:
+    """The file of the run is read again by each further verb."""
+    model_in(tmp_path, None if file else values)
+    if file:
+        (tmp_path / file).write_text(json.dumps(values))
+    words = ("calibrate", "m.onnx", "--data", images, "-o", "run", "--no-export")
+    assert invoked(*words).returncode == 0
+    own = run_config(tmp_path / "run").preprocess
+    assert own == qk.load_calibration(tmp_path / "run").preprocess.model_copy(update={"layout": own.layout})
+    assert own.preset == name
+    for further in (["calibrate", "--method", "minmax", "-o", "run", "--no-export"], ["export", "run"]):
+        done = invoked(*further)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_preset_of_a_models_own_words_is_none_for_people() -> None:
+    with pytest.raises(BadConfig, match="no preprocessing preset 'timm'"):
+        parse_config({"preprocess": {"preset": "timm"}}, "a file")
+
+
 def test_labels_of_config_json_go_with_the_processor(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"id2label": {"0": "cat", "1": "dog", "2": "emu"}}))
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(VIT))
@@ -123,6 +160,7 @@ def test_what_the_user_sets_stands(tmp_path: Path) -> None:
         {"resample": 99, "do_resize": True, "size": 16},
         {"rescale_factor": "NaN", "do_resize": True, "size": 16},
         {"do_resize": False},
+        {"do_resize": True, "size": 1_000_000},
     ],
 )
 def test_nonsense_is_noted_and_not_used(values: dict[str, Any], tmp_path: Path) -> None:

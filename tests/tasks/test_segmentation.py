@@ -177,7 +177,7 @@ def test_maps_are_read_from_scores_indices_and_one_channel() -> None:
         assert (found.classes == scores.argmax(axis=1)).all()
     indices = maps_in(scores.argmax(axis=1).astype(np.int64), 0, 0.5)
     assert indices is not None
-    assert indices.count == 5
+    assert indices.count is None
     soft = maps_in(scores[:, :1], 0, 0.5)
     assert soft is not None
     assert soft.soft is not None
@@ -196,6 +196,14 @@ def test_a_mask_of_colours_is_an_error(folder: Path) -> None:
         qk.calibrate(folder / "m.onnx", folder / "data")
 
 
+def test_masks_that_are_no_png_are_no_class_of_images(folder: Path) -> None:
+    for file in (folder / "data" / "masks").iterdir():
+        Image.open(file).save(file.with_suffix(".jpg"))
+        file.unlink()
+    with pytest.raises(BadData, match=r"No image in .*images has a mask in .*masks.* as a PNG"):
+        qk.calibrate(folder / "m.onnx", folder / "data")
+
+
 def test_a_damaged_mask_is_an_error(folder: Path) -> None:
     (folder / "data" / "masks" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"junk" * 10)
     with pytest.raises(BadData, match="cannot be read"):
@@ -208,6 +216,58 @@ def test_a_class_that_the_model_does_not_have_is_an_error(folder: Path) -> None:
     calibration = qk.calibrate(folder / "m.onnx", folder / "data")
     with pytest.raises(BadData, match="has the class 7"):
         qk.compare(calibration, folder / "data", targets="onnxruntime", precisions="int8")
+
+
+def argmaxed() -> onnx.ModelProto:
+    """The segmenter with its classes' indices as its output."""
+    model = segmenter()
+    model.graph.node.append(helper.make_node("ArgMax", ["map"], ["indices"], name="a", axis=1, keepdims=0))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("indices", TensorProto.INT64, ["N", 24, 32]))
+    return model
+
+
+def test_a_map_of_indices_is_judged_as_one_of_scores_is(tmp_path: Path) -> None:
+    """Images in which the model gives other classes than the mask has, or fewer, count like all others."""
+    scenes(tmp_path / "data", 6)
+    gray = Image.fromarray(np.full((48, 64, 3), COLOURS[0], np.uint8))
+    gray.save(tmp_path / "data/images/0.png")  # nothing but class 0 is found, and the mask has all
+    found = []
+    for model in (segmenter(), argmaxed()):
+        onnx.save(model, tmp_path / "m.onnx")
+        calibration = qk.calibrate(tmp_path / "m.onnx", tmp_path / "data", preprocess="zero-to-one")
+        compared = qk.compare(calibration, tmp_path / "data", targets="onnxruntime", precisions="int8")
+        found.append([compared.rows[0].metrics[name].value for name in ("miou", "pixels")])
+    assert found[0] == pytest.approx(found[1])
+
+
+def _warnings(folder: Path, model: onnx.ModelProto) -> str:
+    onnx.save(model, folder / "m.onnx")
+    calibration = qk.calibrate(folder / "m.onnx", folder / "data", preprocess="zero-to-one")
+    return " ".join(qk.compare(calibration, folder / "data", targets="onnxruntime", precisions="int8").warnings)
+
+
+def test_a_class_that_later_masks_have_is_warned_of(folder: Path) -> None:
+    (folder / "data" / "classes.txt").unlink()
+    assert "classes" not in _warnings(folder, segmenter())
+    Image.fromarray(np.full((48, 64), 7, np.uint8)).save(folder / "data" / "masks" / "9.png")
+    assert "such as 7 in 1: these pixels are not judged" in _warnings(folder, segmenter())
+
+
+def test_masks_of_0_and_255_do_for_a_foreground_alone(tmp_path: Path) -> None:
+    scenes(tmp_path / "data", 6)
+    for file in (tmp_path / "data" / "masks").iterdir():
+        Image.fromarray(np.where(np.asarray(Image.open(file)) == 1, 255, 0).astype(np.uint8)).save(file)
+    assert "the masks have only class 0" in _warnings(tmp_path, segmenter(2))
+    assert "255" not in _warnings(tmp_path, segmenter(1))
+
+
+def test_a_foreground_without_a_sigmoid_is_warned_of(tmp_path: Path) -> None:
+    scenes(tmp_path / "data", 6)
+    assert "before a sigmoid" not in _warnings(tmp_path, segmenter(1))
+    model = segmenter(1)
+    del model.graph.node[-1]
+    model.graph.node[-1].output[0] = "map"
+    assert "before a sigmoid" in _warnings(tmp_path, model)
 
 
 def test_no_output_like_a_map_is_an_error(tmp_path: Path, model_path: Path, images: Path) -> None:

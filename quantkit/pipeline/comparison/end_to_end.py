@@ -10,7 +10,7 @@ import numpy as np
 
 from quantkit.core.end_to_end import EndToEnd
 from quantkit.core.progress import Progress, silent
-from quantkit.datasets import Sample, Stream, Unreadable, stacked
+from quantkit.datasets import Batch, Sample, Stream, Unreadable, stacked
 from quantkit.measure.latency import Timing
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.comparison.reference import Reference
@@ -67,7 +67,8 @@ def time_end_to_end(
 
 def _timed(candidate: Candidate, pipeline: Pipeline, timing: Timing) -> EndToEnd:
     parts = list(_one_by_one(candidate, pipeline))
-    decode, preprocess, network, answer = np.median(parts[WARM_UP:] or parts, axis=0)
+    timed = parts[WARM_UP:] or parts
+    decode, preprocess, network, answer = np.median(timed, axis=0)
     copies = 0.0
     if isinstance(candidate.session, DeviceSession) and timing.with_copies is not None:
         copies = min(max(timing.with_copies.p50 - timing.latency.p50, 0.0), float(network))
@@ -78,7 +79,7 @@ def _timed(candidate: Candidate, pipeline: Pipeline, timing: Timing) -> EndToEnd
         network=float(network) - copies,
         answer=float(answer),
         per_second=_per_second(candidate, pipeline),
-        samples=len(parts),
+        samples=len(timed),
     )
 
 
@@ -95,7 +96,7 @@ def _one_by_one(candidate: Candidate, pipeline: Pipeline) -> Iterator[tuple[floa
         start = time.perf_counter()
         outputs = candidate.session.infer(array)
         middle = time.perf_counter()
-        _answer(pipeline, outputs, [index])
+        _answer(pipeline, outputs, batch)
         end = time.perf_counter()
         yield 1e3 * decode, 1e3 * preprocess, 1e3 * (middle - start), 1e3 * (end - middle)
 
@@ -107,11 +108,11 @@ def _per_second(candidate: Candidate, pipeline: Pipeline) -> float:
     count, start = 0, time.perf_counter()
     for batch in stream.batches(pipeline.step):
         outputs = candidate.session.infer(batch.resized(pipeline.step))
-        _answer(pipeline, outputs, batch.indices)
+        _answer(pipeline, outputs, batch)
         count += len(batch.indices)
     return count / max(time.perf_counter() - start, 1e-9)
 
 
-def _answer(pipeline: Pipeline, outputs: Mapping[str, np.ndarray], indices: list[int]) -> None:
-    own = pipeline.reference.by_sample(outputs, pipeline.step, len(indices))
-    pipeline.task.decode(own)
+def _answer(pipeline: Pipeline, outputs: Mapping[str, np.ndarray], batch: Batch) -> None:
+    own = pipeline.reference.by_sample(outputs, pipeline.step, len(batch.indices))
+    pipeline.task.answers(own, batch.by_sample)

@@ -121,8 +121,12 @@ class Bench:
     def _about(self) -> str:
         """A digest of all that figures depend on besides the recipe, so that no others are taken for them."""
         data, config = self.stream.dataset, self.config
-        samples = [(index, data.names[index], data.stamp(index)) for index in self.stream.indices]
-        settings = [config.preprocess, config.task, config.openvino, config.build]
+        known = data.annotations
+        samples = [
+            (index, data.names[index], data.stamp(index), "" if known is None else repr(known[index]))
+            for index in self.stream.indices
+        ]
+        settings = [data.preprocess, config.preprocess, config.task, config.openvino, config.build]
         return digest_of(
             [
                 samples,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from quantkit.core.tuning import Goal
 from quantkit.datasets import OpenedData, Stream
 from quantkit.datasets.base import class_indices
 from quantkit.datasets.select import balanced_choice
+from quantkit.datasets.texts import Half
 from quantkit.pipeline.comparison.stage import open_evaluation_data
 from quantkit.pipeline.export import calibrated_model
 from quantkit.pipeline.sensitivity.stage import simulated_target
@@ -104,18 +106,31 @@ def search(config: Config, recipe: Recipe, request: TuneRequest, folder: Path, p
 def divided(opened: OpenedData, seed: int) -> tuple[list[int], list[int]]:
     """Divide samples into those to tune on and those to report, half each, by a seeded choice with classes in turn.
 
-    Raises BadData if there are too few.
+    Texts of a pair stay together. Raises BadData if there are too few samples.
     """
-    classes = class_indices(opened.dataset.annotations)
+    annotations = opened.dataset.annotations
+    classes = class_indices(annotations)
     chosen = None if classes is None else classes[opened.indices]
     indices = [int(index) for index in opened.indices[balanced_choice(chosen, len(opened.indices), None, seed)]]
+    if any(isinstance(own, Half) for own in annotations or ()):
+        indices = _pairs_together(indices, annotations or ())
     if len(indices) < FEWEST:
         raise BadData(
-            f"{opened.location} holds {len(indices)} samples, too few to tune on a half of them.",
+            f"{len(indices)} samples of {opened.location} are too few to tune on a half of them.",
             f"Give {FEWEST} or more; 500 tell a drop of 1 point from chance.",
         )
     half = min(len(indices) // 2, MOST)
     return indices[:half], indices[half:]
+
+
+def _pairs_together(indices: Sequence[int], annotations: Sequence[Any]) -> list[int]:
+    """Return samples in the same order, but with the second text of each pair right behind the first."""
+    places: dict[int, int] = {}
+    order = {}
+    for place, index in enumerate(indices):
+        own = annotations[index]
+        order[index] = places.setdefault(own.pair, place) if isinstance(own, Half) else place
+    return sorted(indices, key=order.__getitem__)
 
 
 def _device(config: Config, target: Any) -> str:

@@ -5,7 +5,6 @@ Source: https://docs.openvino.ai/2026/openvino-workflow/running-inference/optimi
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +18,18 @@ EMBEDDED_FILE = "model_u8.xml"
 PILLOW = {"bilinear": "RESIZE_BILINEAR_PILLOW", "bicubic": "RESIZE_BICUBIC_PILLOW"}
 
 
-def embed_preprocessing(ir: Path, preprocess: Preprocess, input_name: str) -> tuple[Path, str]:
-    """Write an IR beside another that takes u8 pixels of layout NHWC and does the preprocessing itself.
+def embed_preprocessing(ir: Path, preprocess: Preprocess, input_name: str, folder: Path) -> str:
+    """Write an IR, made from another, that takes u8 pixels of layout NHWC and does the preprocessing itself.
 
     Args:
         ir: The ``model.xml`` to start from.
         preprocess: The preprocessing of images, with its size and layout.
         input_name: The name of the model's input.
+        folder: Gets ``model_u8.xml`` and ``model_u8.bin``.
 
     Returns:
-        The new ``model_u8.xml``, and what it takes, in words. If images are stretched, they may be of any size;
-        otherwise they must have been cropped or letterboxed before, and have the model's size.
+        What the new IR takes, in words. If images are stretched, they may be of any size; otherwise they must have been
+        cropped or letterboxed before, and have the model's size.
 
     Raises:
         TargetRefuses: OpenVINO cannot express it.
@@ -58,11 +58,7 @@ def embed_preprocessing(ir: Path, preprocess: Preprocess, input_name: str) -> tu
         steps.mean([float(preprocess.mean[i % len(preprocess.mean)]) for i in range(preprocess.depth)])
         steps.scale([float(preprocess.std[i % len(preprocess.std)]) for i in range(preprocess.depth)])
         built = processor.build()
-        with tempfile.TemporaryDirectory(prefix=".quantkit-", dir=ir.parent) as temporary:
-            file = Path(temporary) / EMBEDDED_FILE
-            openvino.save_model(built, str(file), compress_to_fp16=False)
-            for part in (file.with_suffix(".bin"), file):
-                part.replace(ir.parent / part.name)
+        openvino.save_model(built, str(folder / EMBEDDED_FILE), compress_to_fp16=False)
     except RuntimeError as error:
         raise TargetRefuses(
             f"OpenVINO cannot put the preprocessing into the model ({error}).", "Leave --embed-preprocessing out."
@@ -70,4 +66,4 @@ def embed_preprocessing(ir: Path, preprocess: Preprocess, input_name: str) -> tu
     height, width = preprocess.size or (0, 0)
     size = "of any size" if resizes else f"of {height}×{width}, cropped or letterboxed as before"
     channels = "gray" if preprocess.depth == 1 else "RGB"
-    return ir.parent / EMBEDDED_FILE, f"takes u8 pixels, NHWC, {channels}, {size}"
+    return f"takes u8 pixels, NHWC, {channels}, {size}"

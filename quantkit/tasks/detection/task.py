@@ -22,7 +22,7 @@ from quantkit.tasks.detection import kept as storage
 from quantkit.tasks.detection.answers import SURE, Answer, Answers, common
 from quantkit.tasks.detection.choice import certain_head, metadata_names, no_certain_head
 from quantkit.tasks.detection.coco import check_installed
-from quantkit.tasks.detection.decode import decode
+from quantkit.tasks.detection.decode import Found, decode
 from quantkit.tasks.detection.heads import HEADS, Head, Metadata, head_named
 from quantkit.tasks.detection.matching import Objects, match
 from quantkit.tasks.detection.scorer import DetectionScorer, Resamples
@@ -122,7 +122,10 @@ class Detection(Task):
         return [Answer(own) for own in decode(self.head, found, self._size)]
 
     def of_samples(self, answers: Answers, dataset: Dataset, indices: Sequence[int]) -> Answers:
-        """Return the detections in the images' own pixels, matched with their objects."""
+        """Return the detections in the images' own pixels, matched with their objects.
+
+        Those that lie wholly outside the image, as in a letterbox's border, are left out.
+        """
         return [self._of_sample(answer, dataset, index) for answer, index in zip(answers, indices, strict=True)]
 
     def _of_sample(self, answer: Answer, dataset: Dataset, index: int) -> Answer:
@@ -131,7 +134,8 @@ class Detection(Task):
         if size is not None and self._preprocess is not None:
             limits = np.array([size[1], size[0], size[1], size[0]], np.float64)
             xyxy = Geometry.of(self._preprocess, size).to_image(answer.found.xyxy).clip(0, limits)
-            answer = Answer(replace(answer.found, xyxy=xyxy), size)
+            inside = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+            answer = Answer(Found(xyxy[inside], answer.found.scores[inside], answer.found.classes[inside]), size)
         if isinstance(boxes, Boxes):
             answer = replace(answer, matches=match(answer.found, self._objects(boxes)))
         return answer

@@ -123,12 +123,12 @@ class Segmentation(Task):
 
     def check_answers(self, answers: Maps, dataset: Dataset) -> None:
         """Raise BadData if a mask has a class that the model does not have."""
-        if answers.soft is not None:
+        if answers.soft is not None or answers.count is None:
             return
         for mask in [own for own in dataset.annotations or () if isinstance(own, Mask)][:8]:
             found = np.unique(mask.load())
-            beyond = found[(found >= max(answers.count, 2)) & (found != 255)]
-            if len(beyond) and answers.classes.dtype.kind != "i":
+            beyond = found[(found >= answers.count) & (found != 255)]
+            if len(beyond):
                 raise BadData(
                     f"The mask {mask.path} has the class {int(beyond[-1])}, but the model's classes are 0 to "
                     f"{answers.count - 1}.",

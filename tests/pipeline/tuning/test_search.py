@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -16,7 +18,8 @@ from quantkit.core.comparison import Interval
 from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.recipe import Recipe
 from quantkit.core.tuning import Goal, Measured
-from quantkit.datasets import open_dataset
+from quantkit.datasets import OpenedData, open_dataset
+from quantkit.datasets.texts import Half
 from quantkit.graph.model_file import open_model
 from quantkit.pipeline.tuning.goals import Judge, goal_of
 from quantkit.pipeline.tuning.stage import TuneRequest, divided, search
@@ -32,7 +35,7 @@ def calibration(tmp_path: Path) -> qk.Calibration:
     return qk.calibrate(tmp_path / "m.onnx", PIXELS)
 
 
-def found(calibration: qk.Calibration, data: np.ndarray, folder: Path, goal: Goal) -> Measured:
+def found(calibration: qk.Calibration, data: Any, folder: Path, goal: Goal) -> Measured:
     folder.mkdir(exist_ok=True)
     request = TuneRequest(goal, "tensorrt", 60.0, data)
     return search(Config(), Recipe.of(calibration), request, folder).tuning.steps[0].figures
@@ -59,6 +62,26 @@ def test_both_halves_have_all_classes_however_the_samples_are_sorted(tmp_path: P
         assert np.bincount(labels[half]).tolist() == [10, 10, 10]
     assert divided(opened, seed=0) == (tuned_on, held_out)
     assert divided(opened, seed=1) != (tuned_on, held_out)
+
+
+def test_figures_by_other_labels_are_not_taken_for_measured(tmp_path: Path) -> None:
+    onnx.save(tiny_model(), tmp_path / "m.onnx")
+    own, goal = qk.calibrate(tmp_path / "m.onnx", PIXELS), Goal(kind="drop", bound=0.0)
+    drops = []
+    for labels in (np.zeros(64, int), np.arange(64) % 3):
+        pairs = list(zip(PIXELS, labels.tolist(), strict=True))
+        drops.append(found(own, pairs, tmp_path / "kept", goal).metric)
+    assert drops[0] != drops[1]
+
+
+def test_the_texts_of_a_pair_stay_in_one_half() -> None:
+    halves = [Half(number // 2, 0.5) for number in range(200)]
+    opened = SimpleNamespace(dataset=SimpleNamespace(annotations=halves), indices=np.arange(200), location="texts")
+    for half in divided(cast("OpenedData", opened), seed=0):
+        assert len(half) == 100
+        assert all(
+            halves[first].pair == halves[second].pair for first, second in zip(half[::2], half[1::2], strict=True)
+        )
 
 
 def test_too_few_samples_are_not_divided(calibration: qk.Calibration, tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ def test_boxes_come_back_in_the_images_own_pixels() -> None:
     assert task is not None
     values = np.zeros((1, 7, 84), np.float32)
     values[0, :, 5] = [30, 36, 20, 20, 0.9, 0, 0]  # 128x64 lies in 64x64 at half size, 16 rows down
+    values[0, :, 6] = [30, 8, 20, 10, 0.8, 0, 0]  # in the border above it
     (answer,) = task.of_samples(task.decode({"output0": values}), data, [0])
     assert answer.found.xyxy.tolist() == [[40, 20, 80, 60]]
     assert answer.matches is not None
