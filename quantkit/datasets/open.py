@@ -34,13 +34,14 @@ TEXTS = TextTable()  # any other file, for a model that takes tokens
 KINDS: dict[str, Kind] = {
     "arrays": ArrayFile(),
     "coco": CocoJson(),
-    "masks": MaskFolder(),
     "yolo": YoloFolder(),
     "voc": VocFolder(),
+    "masks": MaskFolder(),
     "sample folder": SampleFolder(),
     "image folder": ImageFolder(),
     "image list": ImageList(),
 }
+OF_TASK = {"segmentation": "masks"}  # where a folder is of several kinds, such as a whole Pascal VOC
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def open_dataset(
     text: TextSettings | None = None,
     labels_are_texts: bool = False,
     select: str | None = None,
+    task: str = "",
 ) -> OpenedData:
     """Open samples for a model with these ``inputs``.
 
@@ -90,6 +92,7 @@ def open_dataset(
         outputs: The names of the model's outputs.
         text: How texts are read and tokenized.
         labels_are_texts: True if a list of labels holds texts, not classes.
+        task: The name of the task, if the user gives one: a folder that holds boxes and masks is opened for it.
         select: "random" or "balanced", from an ordered source, too; None is balanced but for ordered sources.
 
     Returns:
@@ -105,7 +108,9 @@ def open_dataset(
         return choose(source, samples, seed, source.dataset.source, select)
     if not data.exists():
         raise BadData(f"There is no file or folder {data}.", "Check --data.")
-    kind = next((kind for kind in _kinds().values() if kind.matches(data)), None)
+    kinds = _kinds()
+    wanted = [kinds[OF_TASK[task]]] if task in OF_TASK else []
+    kind = next((kind for kind in (*wanted, *kinds.values()) if kind.matches(data)), None)
     if kind is KINDS["image list"] and takes_tokens(inputs):
         kind = TEXTS
     if kind is None:

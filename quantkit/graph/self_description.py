@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,21 @@ def description_of(model: ModelFile) -> SelfDescription | None:
     folder = model.path.parent
     if folder.name == "onnx" and not (folder / CONFIG_FILE).is_file():  # as Hugging Face's repositories keep exports
         folder = folder.parent
-    described = None
+    described: SelfDescription | None = None
+    damaged = []
     for name, read in ((PROCESSOR_FILE, _processor), (CONFIG_FILE, _timm)):
         values = _json(folder / name)
+        if values is not None and not isinstance(values, dict):
+            damaged.append(f"{name} beside the model is no JSON object; it is not used.")
+            continue
         found = None if values is None else read(values, f"{name} beside it")
         if found is not None and described is not None:  # only config.json names the classes
-            return SelfDescription(described.source, described.preprocess, found.classes, "", described.notes)
-        described = found or described
-    return described
+            described = replace(described, classes=found.classes)
+        described = described or found
+    if not damaged:
+        return described
+    described = described or SelfDescription("the files beside it")
+    return replace(described, notes=(*described.notes, *damaged))
 
 
 def resolved(preprocess: Preprocess, model: ModelFile) -> tuple[Preprocess, tuple[str, ...]]:
@@ -200,13 +207,14 @@ def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
     return () if all(name == f"LABEL_{number}" for number, name in enumerate(names)) else names
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    """Return the object in a JSON file; None if there is none, or it is damaged."""
+def _json(path: Path) -> Any:
+    """Return what is in a JSON file, False if that is no JSON; None if there is no file."""
     try:
-        values = json.loads(read_file(path, LARGEST_TEXT, BadData, "description of the model"))
-    except (OSError, ValueError, BadData, RecursionError):
+        return json.loads(read_file(path, LARGEST_TEXT, BadData, "description of the model"))
+    except OSError:
         return None
-    return values if isinstance(values, dict) else None
+    except (ValueError, BadData, RecursionError):
+        return False
 
 
 def _literal(text: str) -> Any:

@@ -174,7 +174,17 @@ def test_nonsense_is_noted_and_not_used(values: dict[str, Any], tmp_path: Path) 
 def test_damaged_files_are_no_obstacle(text: str, tmp_path: Path) -> None:
     for name in ("preprocessor_config.json", "config.json"):
         (tmp_path / name).write_text(text)
-    assert resolved(PRESETS["auto"], model_in(tmp_path))[0] == PRESETS["imagenet-stretch"]
+    own, notes = resolved(PRESETS["auto"], model_in(tmp_path))
+    assert own == PRESETS["imagenet-stretch"]
+    assert notes
+
+
+def test_a_damaged_file_does_not_hide_the_other(tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text("{")
+    (tmp_path / "config.json").write_text(json.dumps(TIMM))
+    own, notes = resolved(PRESETS["auto"], model_in(tmp_path))
+    assert own.crop_pct == 0.9
+    assert any("preprocessor_config.json beside the model is no JSON object" in note for note in notes)
 
 
 @pytest.mark.parametrize("names", ["{1: 'a', 2: 'b'}", "__import__('os').getcwd()", "{" * 10_000, "7"])

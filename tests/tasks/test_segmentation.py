@@ -273,3 +273,19 @@ def test_a_foreground_without_a_sigmoid_is_warned_of(tmp_path: Path) -> None:
 def test_no_output_like_a_map_is_an_error(tmp_path: Path, model_path: Path, images: Path) -> None:
     with pytest.raises(BadConfig, match="of the shape of a map"):
         qk.compare(qk.calibrate(model_path, images), images, task="segmentation", targets="onnxruntime")
+
+
+def test_a_folder_with_boxes_and_masks_is_opened_for_the_task(folder: Path) -> None:
+    """As a whole Pascal VOC is."""
+    data = folder / "data"
+    (data / "images").rename(data / "JPEGImages")
+    (data / "masks").rename(data / "SegmentationClass")
+    (data / "Annotations").mkdir()
+    for number in range(12):
+        (data / "Annotations" / f"{number}.xml").write_text(
+            f"<annotation><filename>{number}.png</filename><object><name>tree</name><bndbox><xmin>1</xmin>"
+            "<ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"
+        )
+    calibration = qk.calibrate(folder / "m.onnx", data, preprocess="zero-to-one")
+    found = qk.compare(calibration, data, task="segmentation", targets="onnxruntime", precisions="int8")
+    assert found.rows[1].metrics["miou"].value > 0.9

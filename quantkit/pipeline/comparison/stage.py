@@ -275,6 +275,7 @@ def open_evaluation_data(config: Config, model: ModelFile, data: Any = None) -> 
         [output.name for output in model.outputs],
         config.data.text.beside(model.path),
         config.task.name in TASKS and TASKS[config.task.name].annotated_by_text,
+        task=config.task.name,
     )
     return opened, chosen_task(config, model, opened)
 
