@@ -122,7 +122,7 @@ def test_without_labels_agreement_is_the_goal(invoked: Quantkit, run: Path, cali
         (["--budget", "soon"], "The budget 'soon' is no time"),
         (["--budget", "0"], "The budget '0' is no time"),
         (["--target", "nobody"], "There is no target 'nobody'"),
-        (["--samples", "49"], "holds 49 samples, too few"),
+        (["--samples", "49"], "are too few to tune on a half of them"),
         (["--data", "nowhere"], "There is no file or folder"),
         (["-o", "run"], "is the run that is tuned"),
     ],
