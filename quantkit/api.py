@@ -272,8 +272,8 @@ def compare(
     Args:
         calibration: The ranges, or a :class:`Recipe`.
         data: Samples to evaluate on, in any form that :func:`calibrate` takes.
-        task: "classification", "detection", "embedding", "regression", "ctc", "none" (fidelity alone), an installed
-            one, or "auto".
+        task: "classification", "detection", "segmentation", "embedding", "regression", "ctc", "none" (fidelity alone),
+            an installed one, or "auto".
         task_head: What a detector's outputs mean, such as "yolov8"; None tells it from the model.
         task_output: The output that holds class scores; None leaves it to the model.
         task_axis: Its axis along which the classes lie.

@@ -52,8 +52,8 @@ def sensitivity(
             calibration.
         target: The target whose INT8 is simulated; None takes OpenVINO if it is installed, else ONNX Runtime.
         samples: How many are used at most, by a seeded choice.
-        task: "classification", "detection", "embedding", "regression", "ctc", "none" (fidelity alone), an installed
-            one, or "auto".
+        task: "classification", "detection", "segmentation", "embedding", "regression", "ctc", "none" (fidelity alone),
+            an installed one, or "auto".
         task_head: What a detector's outputs mean, such as "yolov8"; None tells it from the model.
         task_output: The output that holds class scores; None leaves it to the model.
         task_axis: Its axis along which the classes lie.
@@ -143,8 +143,8 @@ def tune(
             buy as many dB as it allows.
         budget: The time that may be spent on trying, such as "90s", "20m" or "1h".
         samples: How many are used at most; None means all.
-        task: "classification", "detection", "embedding", "regression", "ctc", "none" (fidelity alone), an installed
-            one, or "auto".
+        task: "classification", "detection", "segmentation", "embedding", "regression", "ctc", "none" (fidelity alone),
+            an installed one, or "auto".
         task_head: What a detector's outputs mean, such as "yolov8"; None tells it from the model.
         task_output: The output that holds class scores; None leaves it to the model.
         task_axis: Its axis along which the classes lie.

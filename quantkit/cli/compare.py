@@ -45,8 +45,8 @@ def compare(
         str | None,
         typer.Option(
             "--task",
-            help="classification, detection, embedding, regression, ctc, none (fidelity alone) or an installed one "
-            r"\[by data and outputs].",
+            help="classification, detection, segmentation, embedding, regression, ctc, none (fidelity alone) or an "
+            "installed one \\[by data and outputs].",
         ),
     ] = None,
     task_head: Annotated[

@@ -92,10 +92,11 @@ def _cached(
     folder = cache_folder("features")
     file = None if folder is None else folder / f"{key}.npy"
     if file is not None and file.is_file():
-        with suppress(OSError, ValueError, EOFError):
+        with suppress(OSError, ValueError, EOFError, IndexError):  # a damaged file is made anew
             known = np.load(file, allow_pickle=False)
-            if known.ndim == 2 and known.dtype == np.float32 and known.shape[1] > 1 and np.isfinite(known).all():
-                return known[:, 0].astype(np.int64), known[:, 1:]
+            positions = known[:, 0].astype(np.int64)
+            if known.dtype == np.float32 and np.isfinite(known).all() and set(positions) <= set(range(len(stamps))):
+                return positions, known[:, 1:]
     positions, features = _computed(stream, model, tensor, progress)
     if file is not None:
         with suppress(OSError, BadData):

@@ -50,12 +50,9 @@ def rows_of(
             fp32[one.candidate.artifact.target, one.batch, one.shape],
             evaluation,
             metrics,
-            layer_errors if (one.batch, one.shape) == first else {},
+            *((layer_errors, end_to_end) if (one.batch, one.shape) == first else ({}, {})),
         )
         for one in timed
-    ]
-    rows = [
-        row.model_copy(update={"end_to_end": end_to_end.get(row.key)}) if row.feed == first else row for row in rows
     ]
     targets = [one.candidate.artifact.target for one in timed]
     return sorted(rows, key=lambda row: targets.index(row.target))
@@ -67,6 +64,7 @@ def _row(
     evaluation: Evaluation,
     metrics: Sequence[Metric],
     layer_errors: Mapping[str, tuple[LayerError, ...]],
+    end_to_end: Mapping[str, EndToEnd],
 ) -> Row:
     candidate, latency = timed.candidate, timed.timing.latency
     artifact, executed = candidate.artifact, candidate.session.executed_precision
@@ -111,6 +109,7 @@ def _row(
         agreement_interval=None if candidate.is_reference else result.agreement,
         outputs=evaluation.outputs.get(candidate.key, ()),
         parts=result.parts,
+        end_to_end=end_to_end.get(candidate.key),
     )
 
 

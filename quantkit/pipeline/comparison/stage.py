@@ -285,7 +285,8 @@ def _said_classes(model: ModelFile, data: Any) -> list[str] | None:
     described = description_of(model)
     if described is None or not described.classes or not isinstance(data, Path) or not data.is_dir():
         return None
-    if not class_folders(data) or not class_folders(data) <= set(described.classes):
+    folders = class_folders(data)
+    if not folders or not folders <= set(described.classes):
         return None
     log.info("The classes are in the order that the model says, in %s.", described.source)
     return list(described.classes)

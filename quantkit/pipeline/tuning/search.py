@@ -48,6 +48,7 @@ class Search:
         methods: The methods of the tensors whose ranges were changed.
         chosen: The index of the step that the search goes on from.
         half: The figures of FP16; None if they are not known.
+        reserved: The seconds that are kept for correcting biases once more at the end.
         current: The recipe that the search goes on from.
         judge: Judges by the goal.
     """
@@ -61,7 +62,7 @@ class Search:
     methods: dict[str, str] = field(default_factory=dict)
     chosen: int = 0
     half: Measured | None = None
-    reserved: float = 0.0  # the seconds that correcting biases takes, once more at the end
+    reserved: float = 0.0
 
     def __post_init__(self) -> None:
         self.current, self.judge = self.own, Judge(Goal(kind="sqnr", bound=DEFAULT_SQNR))
@@ -251,12 +252,10 @@ class Search:
                 raise
             self.notes.append(f"Not tried: {title} ({refusal}).")
             return None
-        accurate = not always and self.accurate  # then time is what is left to gain
-        better = always or self._is_faster(figures) or (not accurate and self.judge.is_better(figures, self.figures))
-        better = better and not (alone and not self.judge.meets(figures))
+        better = always or self._is_gain(figures, alone)
         if better and not always:
             figures = self.bench.measure_carefully(recipe)
-            better = self._is_faster(figures) or (not accurate and self.judge.is_better(figures, self.figures))
+            better = self._is_gain(figures, alone)
         left = len(recipe.exclude) - len(self.own.exclude)
         seconds = round(time.monotonic() - begun, 2)
         step = TuneStep(stage=stage, title=title, figures=figures, accepted=better, floating=left, seconds=seconds)
@@ -267,6 +266,13 @@ class Search:
         else:
             self.bench.drop(recipe)
         return step
+
+    def _is_gain(self, own: Measured, alone: bool) -> bool:
+        """True for figures to go on from; of a layer ``alone``, for those that meet the goal."""
+        if alone and not self.judge.meets(own):
+            return False
+        # With the goal met, time is what is left to gain.
+        return self._is_faster(own) or (not self.accurate and self.judge.is_better(own, self.figures))
 
     def _is_faster(self, own: Measured) -> bool:
         """True if figures are faster than those so far beyond chance, and no farther from the goal."""

@@ -14,7 +14,7 @@ from quantkit.core.figures import Metric
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.base import Dataset
 from quantkit.datasets.geometry import Geometry
-from quantkit.datasets.masks import Mask
+from quantkit.datasets.masks import IGNORED, Mask
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.model_io import ModelInput
 from quantkit.tasks.base import Kept, Outputs, Task, TaskSettings
@@ -127,12 +127,12 @@ class Segmentation(Task):
             return
         for mask in [own for own in dataset.annotations or () if isinstance(own, Mask)][:8]:
             found = np.unique(mask.load())
-            beyond = found[(found >= answers.count) & (found != 255)]
+            beyond = found[(found >= answers.count) & (found != IGNORED)]
             if len(beyond):
                 raise BadData(
                     f"The mask {mask.path} has the class {int(beyond[-1])}, but the model's classes are 0 to "
                     f"{answers.count - 1}.",
-                    "Number classes as the model does; 255 is for pixels that are not judged.",
+                    f"Number classes as the model does; {IGNORED} is for pixels that are not judged.",
                 )
 
     def keep(self, answers: Maps) -> Kept:

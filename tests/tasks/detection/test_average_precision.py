@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from quantkit.core.presets import PRESETS
-from quantkit.datasets.base import Dataset, Inputs
+from quantkit.datasets.base import Dataset, Inputs, Unreadable
 from quantkit.datasets.boxes import Boxes
 from quantkit.tasks.detection import Detection
 from quantkit.tasks.detection.average_precision import NAMES, MatchedImages
@@ -30,7 +30,7 @@ class Annotated(Dataset):
         self.annotations = annotations
 
     def load(self, index: int) -> tuple[Inputs, bytes]:
-        raise NotImplementedError
+        raise Unreadable("it has no pixels")
 
 
 def objects_of(boxes: Boxes) -> Objects:

@@ -10,7 +10,7 @@ import pytest
 from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.presets import PRESETS
-from quantkit.datasets.base import Dataset, Inputs
+from quantkit.datasets.base import Dataset, Inputs, Unreadable
 from quantkit.datasets.boxes import Boxes
 from quantkit.graph.model_io import ModelInput
 from quantkit.tasks import Result, detection_for, known_metrics, task_named
@@ -36,7 +36,7 @@ class Fake(Dataset):
         self.annotations, self.classes = annotations, classes
 
     def load(self, index: int) -> tuple[Inputs, bytes]:
-        raise NotImplementedError
+        raise Unreadable("it has no pixels")
 
 
 def answers_of(found: Sequence[Found], boxes: Sequence[Boxes]) -> list[Answer]:
