@@ -109,9 +109,9 @@ class TaskConfig(TaskSettings):
     """``[task]``: the task of the model, which decides the metrics; and what the task is told.
 
     Attributes:
-        name: A built-in task ("classification", "detection", "segmentation", "embedding", "regression", "ctc", or "none"
-            for fidelity to FP32 alone), an installed one, or "auto": detection or segmentation if the samples are
-            annotated with boxes or masks, classification if an output certainly holds class scores, else none.
+        name: A built-in task ("classification", "detection", "segmentation", "embedding", "regression", "ctc", or
+            "none" for fidelity to FP32 alone), an installed one, or "auto": detection or segmentation if the samples
+            are annotated with boxes or masks, classification if an output certainly holds class scores, else none.
         metrics: Functions of the user, as ``file.py:function`` or ``package.module:function``.
     """
 

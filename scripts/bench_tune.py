@@ -3,10 +3,10 @@
 python scripts/bench_tune.py model.onnx --data CALIB --samples 200 --eval-data EVAL [--eval-samples 2000]
                              [--target openvino] [--slowdown 5 --slowdown 10] [--control] [--json FILE]
 
-"nearest" is the default with weights rounded to the nearest integer (calibrate --rounding nearest). Tuning looks at a part of the evaluation
-images; all rows are of the rest. Latency is of one image, in interleaved rounds with "nearest", whose ratio is what
-counts. --control adds nncf.quantize_with_accuracy_control, on the same images, with a drop of at most half a point.
-Progress and what tuning tries go to stderr.
+"nearest" is the default with weights rounded to the nearest integer (calibrate --rounding nearest). Tuning looks at a
+part of the evaluation images; all rows are of the rest. Latency is of one image, in interleaved rounds with "nearest",
+whose ratio is what counts. --control adds nncf.quantize_with_accuracy_control, on the same images, with a drop of at
+most half a point. Progress and what tuning tries go to stderr.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from quantkit.core.presets import preset
 from quantkit.datasets import open_dataset
 from quantkit.graph.model_file import open_model
-from quantkit.tasks import Task, TaskSettings, detection_for, task_for, task_named
+from quantkit.tasks import Task, TaskSettings
+from quantkit.tasks.choice import choose_task
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 
@@ -33,16 +34,9 @@ class Answers:
     def fitted(self, model: Path, feeds: Sequence[Outputs]) -> Task:
         """Return the task for a model. Raises BadConfig if it does not fit."""
         opened = open_model(model)
-        if self.task == "detection":
-            stacked = {name: np.concatenate([feed[name] for feed in feeds[:2]]) for name in feeds[0]}
-            dataset = open_dataset(stacked, opened.inputs, preset("raw")).dataset
-            metadata = {entry.key: entry.value for entry in opened.graph_only.metadata_props}
-            found = detection_for("detection", self.settings.head, opened.inputs, opened.outputs, metadata, dataset)
-            assert found is not None
-            return found
-        if self.task == "classification":
-            return task_for("classification", opened.outputs)
-        return task_named(self.task).fitted(opened, self.settings)
+        stacked = {name: np.concatenate([feed[name] for feed in feeds[:2]]) for name in feeds[0]}
+        dataset = open_dataset(stacked, opened.inputs, preset("raw")).dataset
+        return choose_task(self.task, self.settings, opened, dataset)
 
 
 def scored(

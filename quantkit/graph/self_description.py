@@ -101,6 +101,15 @@ def resolved(preprocess: Preprocess, model: ModelFile) -> tuple[Preprocess, tupl
     return own.model_copy(update=update), (said, *described.notes)
 
 
+def class_names_in(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the class names that Ultralytics writes into its models; empty if there are none, or not from 0 on."""
+    names = _literal(metadata.get("names", ""))
+    numbered = dict(enumerate(names)) if isinstance(names, list) else names
+    if not isinstance(numbered, dict) or sorted(map(str, numbered)) != sorted(map(str, range(len(numbered)))):
+        return ()
+    return tuple(str(numbered.get(number, numbered.get(str(number)))) for number in range(len(numbered)))
+
+
 def _takes(model: ModelFile, size: tuple[int, int]) -> bool:
     """True if an input of the model takes images of a size."""
     shapes = [own.sample_shape for own in model.inputs if len(own.sample_shape) == 3]
@@ -111,12 +120,7 @@ def _takes(model: ModelFile, size: tuple[int, int]) -> bool:
 def _ultralytics(metadata: Mapping[str, str]) -> SelfDescription:
     task = metadata.get("task", "")
     notes: list[str] = []
-    names = _literal(metadata.get("names", ""))
-    classes: tuple[str, ...] = ()
-    if isinstance(names, (dict, list)):
-        numbered = names if isinstance(names, dict) else dict(enumerate(names))
-        if sorted(map(str, numbered)) == sorted(map(str, range(len(numbered)))):
-            classes = tuple(str(numbered.get(i, numbered.get(str(i)))) for i in range(len(numbered)))
+    classes = class_names_in(metadata)
     if not classes and metadata.get("names"):
         notes.append("The model's metadata has names of classes that are not numbered from 0; they are not used.")
     size = _literal(metadata.get("imgsz", ""))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,7 @@ from quantkit.core.comparison import Change, Interval
 
 RESAMPLES = 500
 SEED = 0
+AT_ONCE = 1 << 20  # rows of draws that are held together
 Floats = npt.NDArray[np.float64]
 
 
@@ -16,6 +19,13 @@ def resamples(count: int) -> npt.NDArray[np.float32]:
     """Return how often each of N samples is drawn in each of RESAMPLES draws of N with replacement, (RESAMPLES, N)."""
     drawn = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES)
     return drawn.astype(np.float32)
+
+
+def resampled_rows(count: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the samples of each of RESAMPLES draws of N with replacement, some draws at once: (R, N)."""
+    random, at_once = np.random.default_rng(SEED), max(1, AT_ONCE // count)
+    for start in range(0, RESAMPLES, at_once):
+        yield random.integers(0, count, (min(at_once, RESAMPLES - start), count))
 
 
 def resampled_interval(value: float, drawn: Floats) -> Interval:

@@ -40,7 +40,7 @@ def student(count: int) -> float:
     return float(t.ppf((1 + CONFIDENCE) / 2, count - 1))
 
 
-def clipped(interval: Interval) -> Interval:
-    """Return the interval of a share, which ends at 0 and 1."""
-    low = None if interval.low is None else max(interval.low, 0.0)
+def clipped(interval: Interval, least: float = 0.0) -> Interval:
+    """Return the interval of a figure that lies between ``least`` and 1, such as a share."""
+    low = None if interval.low is None else max(interval.low, least)
     return Interval(value=interval.value, low=low, high=None if interval.high is None else min(interval.high, 1.0))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.comparison import Change, Interval
+from quantkit.measure.bootstrap import resampled_change, resampled_interval, resampled_rows
 
 Floats = npt.NDArray[np.float64]
-RESAMPLES = 1000
-AT_ONCE = 1 << 20  # values of resamples that are ranked together
 FEWEST = 4  # samples for an interval
 
 
@@ -34,9 +31,8 @@ def spearman_interval(values: Floats, scores: Floats) -> Interval | None:
     value = spearman(values, scores)
     if value is None or len(values) < FEWEST:
         return None if value is None else Interval(value=value)
-    found = np.concatenate([_correlations(values[rows], scores[rows]) for rows in _resamples(len(values))])
-    low, high = np.nanpercentile(found, [2.5, 97.5])
-    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
+    drawn = np.concatenate([_correlations(values[rows], scores[rows]) for rows in resampled_rows(len(values))])
+    return resampled_interval(value, drawn)
 
 
 def spearman_change(values: Floats, reference: Floats, scores: Floats) -> Change | None:
@@ -54,33 +50,13 @@ def spearman_change(values: Floats, reference: Floats, scores: Floats) -> Change
     own, exact = spearman(values, scores), spearman(reference, scores)
     if own is None or exact is None or len(values) < FEWEST:
         return None
-    parts = (
+    losses = [
         _correlations(reference[rows], scores[rows]) - _correlations(values[rows], scores[rows])
-        for rows in _resamples(len(values))
-    )
-    drops = np.concatenate(list(parts))
-    drops = drops[np.isfinite(drops)]
+        for rows in resampled_rows(len(values))
+    ]
     wanted = _ranks(scores[None])[0]
     far = np.abs(_ranks(values[None])[0] - wanted) - np.abs(_ranks(reference[None])[0] - wanted)
-    low, high = (float(end) for end in np.percentile(drops, [2.5, 97.5]))
-    p_value = min(1.0, 2 * min(float((drops <= 0).mean()), float((drops >= 0).mean())) + 1 / RESAMPLES)
-    return Change(
-        lost=int((far > 0).sum()),
-        won=int((far < 0).sum()),
-        low=min(low, exact - own),
-        high=max(high, exact - own),
-        p_value=p_value if drops.any() else 1.0,
-    )
-
-
-def _resamples(count: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the same resamples every time, some at once: (R, count)."""
-    random = np.random.default_rng(0)
-    left = RESAMPLES
-    while left:
-        rows = min(left, max(1, AT_ONCE // count))
-        yield random.integers(0, count, (rows, count))
-        left -= rows
+    return resampled_change(np.concatenate(losses), int((far > 0).sum()), int((far < 0).sum()))
 
 
 def _correlations(first: Floats, second: Floats) -> Floats:

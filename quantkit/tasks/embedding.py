@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.comparison import Change, Interval
+from quantkit.core.comparison import Change
 from quantkit.core.errors import BadConfig
 from quantkit.core.figures import Metric
 from quantkit.datasets.texts import Half
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.model_io import ModelInput
+from quantkit.measure.intervals import clipped
 from quantkit.measure.rank import spearman_change, spearman_interval
 from quantkit.tasks.base import Outputs, Result, Task, TaskSettings
 from quantkit.tasks.class_outputs import said_decision
@@ -170,7 +171,7 @@ class EmbeddingScorer:
             found |= {"nearest": nearest, "neighbours": shared}
         scores = SampleScores(self._metrics)
         scores.update(found, found)
-        metrics = {name: _in_bounds(figure) for name, figure in scores.metrics().items()}
+        metrics = {name: clipped(figure, -1.0) for name, figure in scores.metrics().items()}
         changes: dict[str, Change] = {}
         warnings: tuple[str, ...] = ()
         if self._pairs:
@@ -232,9 +233,3 @@ def _mean(values: Floats, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:
     total = np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
     found: Floats = np.einsum("ntd,nt->nd", tokens, weights) / total
     return found
-
-
-def _in_bounds(figure: Interval) -> Interval:
-    """Return a figure of at most 1 with bounds of at most 1, and not below -1."""
-    low, high = (None if end is None else float(np.clip(end, -1, 1)) for end in (figure.low, figure.high))
-    return Interval(value=figure.value, low=low, high=high)

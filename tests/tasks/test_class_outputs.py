@@ -12,7 +12,8 @@ import pytest
 from quantkit.core.errors import BadConfig
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
-from quantkit.tasks import Decision, task_for
+from quantkit.tasks import Decision
+from quantkit.tasks.choice import classification_for
 from quantkit.tasks.class_outputs import said_decision
 from quantkit.tasks.classification import Classification
 from tests.graphs.shapes import FLOAT, constant, model, node, weight
@@ -82,14 +83,14 @@ def opened(proto: onnx.ModelProto, folder: Path) -> ModelFile:
 def test_what_is_certain(tmp_path: Path, case: str) -> None:
     proto, expected = CASES[case]
     found = opened(proto, tmp_path)
-    task = task_for("auto", found.outputs, Graph(found.graph_only.graph))
+    task = classification_for("auto", found.outputs, Graph(found.graph_only.graph))
     assert (task.decision if isinstance(task, Classification) else None) == expected
 
 
 @pytest.mark.parametrize("case", ["tanh", "an embedding by name", "several sigmoids"])
 def test_labels_tell_that_the_only_vector_holds_scores(tmp_path: Path, case: str) -> None:
     found = opened(CASES[case][0], tmp_path)
-    task = task_for("auto", found.outputs, Graph(found.graph_only.graph), labelled=True)
+    task = classification_for("auto", found.outputs, Graph(found.graph_only.graph), labelled=True)
     assert isinstance(task, Classification)
 
 
@@ -99,10 +100,10 @@ def test_labels_tell_that_the_only_vector_holds_scores(tmp_path: Path, case: str
 )
 def test_outputs_with_several_answers_are_not_guessed(tmp_path: Path, shape: list[Any], outputs: str) -> None:
     found = opened(model([node("Relu", ["x"], ["y"])], [("x", FLOAT, shape)], [("y", FLOAT, shape)]), tmp_path)
-    assert task_for("auto", found.outputs, Graph(found.graph_only.graph)).name == "none", outputs
+    assert classification_for("auto", found.outputs, Graph(found.graph_only.graph)).name == "none", outputs
     with pytest.raises(BadConfig, match="which axis holds classes"):
-        task_for("classification", found.outputs)
-    task = task_for("auto", found.outputs, said=said_decision(found.outputs, None, 1, None))
+        classification_for("classification", found.outputs)
+    task = classification_for("auto", found.outputs, said=said_decision(found.outputs, None, 1, None))
     assert isinstance(task, Classification)
 
 

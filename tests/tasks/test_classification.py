@@ -10,7 +10,8 @@ import pytest
 
 from quantkit.core.errors import BadData
 from quantkit.graph.model_io import ModelInput
-from quantkit.tasks import Result, task_for
+from quantkit.tasks import Result
+from quantkit.tasks.choice import classification_for
 from quantkit.tasks.classification import Classification, best_of, class_scores, labels_of
 
 TASK = Classification()
@@ -95,7 +96,7 @@ def test_what_counts_as_class_scores() -> None:
     ],
 )
 def test_the_task_is_told_from_the_first_outputs_shape(shape: tuple[int | str, ...], name: str) -> None:
-    assert task_for("auto", [ModelInput("y", shape, "float32")]).name == name
+    assert classification_for("auto", [ModelInput("y", shape, "float32")]).name == name
 
 
 @pytest.mark.parametrize("annotation", [0.5, "cat", [1]])

@@ -21,9 +21,7 @@ from quantkit.core.recipe import Recipe
 from quantkit.datasets import Batch, OpenedData, Stream, Unreadable, open_dataset
 from quantkit.datasets.base import class_indices
 from quantkit.datasets.images import class_folders
-from quantkit.datasets.masks import Mask
 from quantkit.gates.recommendation_words import recommendation_of
-from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.self_description import description_of, resolved
 from quantkit.measure.environment import environment
@@ -40,12 +38,10 @@ from quantkit.pipeline.comparison.reference import Reference
 from quantkit.pipeline.comparison.rows import disturbance_warnings, gpu_of, output_warnings, rows_of, speed_warnings
 from quantkit.pipeline.comparison.timing import time_candidates
 from quantkit.pipeline.export import calibrated_model
-from quantkit.tasks import AUTO, TASKS, Task, detection_for, task_for, task_named
-from quantkit.tasks.class_outputs import HOW_TO_SAY, said_decision
-from quantkit.tasks.classification import Classification
-from quantkit.tasks.detection import Detection
+from quantkit.tasks import AUTO, TASKS, Task
+from quantkit.tasks.choice import choose_task
+from quantkit.tasks.class_outputs import HOW_TO_SAY
 from quantkit.tasks.own_metric import OwnMetric, load_function
-from quantkit.tasks.segmentation import Segmentation
 
 log = logging.getLogger("quantkit")
 
@@ -277,7 +273,7 @@ def open_evaluation_data(config: Config, model: ModelFile, data: Any = None) -> 
         config.task.name in TASKS and TASKS[config.task.name].annotated_by_text,
         task=config.task.name,
     )
-    return opened, chosen_task(config, model, opened)
+    return opened, choose_task(config.task.name, config.task, model, opened.dataset)
 
 
 def _said_classes(model: ModelFile, data: Any) -> list[str] | None:
@@ -290,42 +286,6 @@ def _said_classes(model: ModelFile, data: Any) -> list[str] | None:
         return None
     log.info("The classes are in the order that the model says, in %s.", described.source)
     return list(described.classes)
-
-
-def chosen_task(config: Config, model: ModelFile, opened: OpenedData) -> Task:
-    """Choose the task, and check the annotations against the model's outputs.
-
-    Args:
-        config: The effective configuration.
-        model: The model.
-        opened: The samples.
-
-    Returns:
-        The task.
-
-    Raises:
-        BadData: The annotations do not fit the outputs.
-        BadConfig: There is no such task, or what is said of its answers does not fit the model.
-    """
-    annotations, own = opened.dataset.annotations, config.task
-    said = said_decision(model.outputs, own.output, own.axis, own.threshold)
-    task: Task | None = None
-    if own.name in (AUTO, Detection.name) and said is None:
-        metadata = {entry.key: entry.value for entry in model.graph_only.metadata_props}
-        task = detection_for(own.name, own.head, model.inputs, model.outputs, metadata, opened.dataset)
-    if task is not None:
-        own.only("head")
-    elif own.name == AUTO and any(isinstance(one, Mask) for one in annotations or ()):
-        task = task_named(Segmentation.name).fitted(model, own)
-    elif own.name in (AUTO, Classification.name):
-        own.only("output", "axis", "threshold")
-        labelled = class_indices(annotations) is not None
-        task = task_for(own.name, model.outputs, Graph(model.graph_only.graph), said, labelled)
-    else:
-        task = task_named(own.name).fitted(model, own)
-    if annotations is not None:
-        task.check(model.outputs, opened.dataset)
-    return task
 
 
 def _about_answers(config: Config, task: Task) -> str:

@@ -17,13 +17,13 @@ from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.self_description import resolved
 from quantkit.measure.environment import environment
-from quantkit.pipeline.comparison.stage import chosen_task
 from quantkit.pipeline.export import calibrated_model
 from quantkit.pipeline.sensitivity.losses import Losses
 from quantkit.pipeline.simulation.evaluate import Case, evaluate_cases
 from quantkit.pipeline.simulation.simulation import Simulation, Variant
 from quantkit.targets import Target, all_targets, targets_named
 from quantkit.tasks import Task
+from quantkit.tasks.choice import choose_task
 
 log = logging.getLogger("quantkit")
 DEFAULT_TARGETS = ("openvino", "onnxruntime")  # the first that works, if the run names none
@@ -151,7 +151,7 @@ def open_samples(
 
 def _task(config: Config, model: ModelFile, opened: OpenedData) -> tuple[Task, tuple[str, ...]]:
     """Choose the task, and say what cannot be measured without labels."""
-    task = chosen_task(config, model, opened)
+    task = choose_task(config.task.name, config.task, model, opened.dataset)
     if opened.dataset.annotations is None and any(not metric.of_fp32 for metric in task.metrics):
         return task, ("The samples have no labels: layers are judged by SQNR and agreement with FP32.",)
     return task, ()

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Sequence
 
 from quantkit.core.errors import BadConfig
 from quantkit.graph.model_io import ModelInput
+from quantkit.graph.self_description import class_names_in
 from quantkit.tasks.detection.heads import HEADS, Head, Metadata, presets_told, shapes_of
 
 STRIDES = (8, 16, 32)  # of the three feature maps that YOLO predicts on
 ANCHORS = 3  # boxes for each cell of YOLOv5 and YOLOv7
 END_TO_END = 300  # detections of Ultralytics' end-to-end models
-
-
-def metadata_names(metadata: Metadata) -> tuple[str, ...]:
-    """Return the class names that Ultralytics writes into its models; empty if there are none."""
-    try:
-        names = ast.literal_eval(metadata.get("names", "")[: 1 << 20])
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return ()
-    if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
-        names = [names.get(number, names.get(str(number))) for number in range(len(names))]
-    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def says_detection(metadata: Metadata) -> bool:
@@ -60,10 +49,10 @@ def certain_head(
         return HEADS["rtdetr-ultralytics"]
     if metadata.get("end2end") == "True" or (columns == 6 and rows == END_TO_END and says_detection(metadata)):
         return HEADS["yolov10"] if columns == 6 else None
-    count = len(metadata_names(metadata)) or classes
+    count = len(class_names_in(metadata)) or classes
     if not count:
         return None
-    ultralytics = bool(metadata_names(metadata))
+    ultralytics = bool(class_names_in(metadata))
     fitting = []
     if rows == 4 + count and (ultralytics or _is_grid(columns, size, 1)):
         fitting.append(HEADS["yolov8"])

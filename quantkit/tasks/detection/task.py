@@ -17,10 +17,11 @@ from quantkit.datasets.base import Dataset
 from quantkit.datasets.boxes import Boxes
 from quantkit.datasets.geometry import Geometry
 from quantkit.graph.model_io import ModelInput
+from quantkit.graph.self_description import class_names_in
 from quantkit.tasks.base import Caption, Kept, Outputs, Task
 from quantkit.tasks.detection import kept as storage
 from quantkit.tasks.detection.answers import SURE, Answer, Answers, common
-from quantkit.tasks.detection.choice import certain_head, metadata_names, no_certain_head
+from quantkit.tasks.detection.choice import certain_head, no_certain_head
 from quantkit.tasks.detection.coco import check_installed
 from quantkit.tasks.detection.decode import Found, decode
 from quantkit.tasks.detection.heads import HEADS, Head, Metadata, head_named
@@ -107,7 +108,7 @@ class Detection(Task):
             if certain is None or not certain.roles(outputs):
                 raise no_certain_head(outputs, len(dataset.classes) or None)
             chosen = certain
-        names = metadata_names(metadata)
+        names = class_names_in(metadata)
         count = chosen.class_count(outputs)
         if count is not None and len(names) != count:
             names = ()

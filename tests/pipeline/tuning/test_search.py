@@ -21,8 +21,10 @@ from quantkit.core.tuning import Goal, Measured
 from quantkit.datasets import OpenedData, open_dataset
 from quantkit.datasets.texts import Half
 from quantkit.graph.model_file import open_model
+from quantkit.pipeline.tuning.bench import CAREFULLY, Bench
 from quantkit.pipeline.tuning.goals import Judge, goal_of
 from quantkit.pipeline.tuning.stage import TuneRequest, divided, search
+from quantkit.targets import Session
 from tests.conftest import tiny_model
 
 RNG = np.random.default_rng(0)
@@ -87,6 +89,25 @@ def test_the_texts_of_a_pair_stay_in_one_half() -> None:
 def test_too_few_samples_are_not_divided(calibration: qk.Calibration, tmp_path: Path) -> None:
     with pytest.raises(BadData, match="too few"):
         found(calibration, PIXELS[:49], tmp_path / "kept", Goal(kind="sqnr", bound=1.0))
+
+
+def test_a_step_that_only_a_short_measurement_allows_is_not_taken(
+    calibration: qk.Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured briefly nothing is slower; measured carefully, all but the default is."""
+    asked: list[int] = []
+
+    def timed(bench: Bench, session: Session, times: int = 1) -> dict[str, float | Interval]:
+        asked.append(times)
+        slower = 0.5 if times == CAREFULLY else 0.0
+        return {"latency_ms": 1.0 + slower, "slowdown": Interval(value=slower, low=slower, high=slower)}
+
+    monkeypatch.setattr(Bench, "_timed", timed)
+    (tmp_path / "kept").mkdir()
+    request = TuneRequest(Goal(kind="sqnr", bound=250.0, slowdown=0.1), "onnxruntime", 20.0, PIXELS)
+    tuning = search(Config(), Recipe.of(calibration), request, tmp_path / "kept").tuning
+    assert asked.count(CAREFULLY) > 0
+    assert [step.stage for step in tuning.steps if step.accepted] == ["default"]
 
 
 figures = st.builds(

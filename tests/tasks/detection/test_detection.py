@@ -13,7 +13,8 @@ from quantkit.core.presets import PRESETS
 from quantkit.datasets.base import Dataset, Inputs, Unreadable
 from quantkit.datasets.boxes import Boxes
 from quantkit.graph.model_io import ModelInput
-from quantkit.tasks import Result, detection_for, known_metrics, task_named
+from quantkit.tasks import Result, known_metrics, task_named
+from quantkit.tasks.choice import detection_for
 from quantkit.tasks.detection import Detection
 from quantkit.tasks.detection.answers import Answer
 from quantkit.tasks.detection.decode import Found
@@ -168,12 +169,9 @@ def test_detection_is_chosen_by_boxes_and_by_what_the_file_says() -> None:
     assert detection_for("auto", None, INPUTS, HEAD, metadata, plain) is not None
     assert detection_for("auto", None, INPUTS, HEAD, {}, plain) is None
     assert detection_for("auto", None, INPUTS, HEAD, {"task": "detect"}, plain) is None  # its head is not certain
-    assert detection_for("none", None, INPUTS, HEAD, metadata, plain) is None
     assert detection_for("auto", None, INPUTS, HEAD, {}, Fake([boxes_of(0)], ["a", "b", "c"])) is not None
     with pytest.raises(BadConfig, match=r"output0 \(1, 7, 84\) do not show for data of 4 classes"):
         detection_for("auto", None, INPUTS, HEAD, {}, Fake([boxes_of(0)], ["a", "b", "c", "d"]))
-    with pytest.raises(BadConfig, match="The task 'none' takes no head"):
-        detection_for("none", "yolov8", INPUTS, HEAD, {}, plain)
     with pytest.raises(BadData, match="The annotation 3 is not boxes"):
         Detection().check(HEAD, Fake([3], ["a"]))
 

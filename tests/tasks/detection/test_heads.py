@@ -13,7 +13,8 @@ from onnx import helper, numpy_helper
 from quantkit.core.errors import BadConfig
 from quantkit.graph.model_file import open_model
 from quantkit.graph.model_io import ModelInput
-from quantkit.tasks.detection.choice import certain_head, metadata_names
+from quantkit.graph.self_description import class_names_in
+from quantkit.tasks.detection.choice import certain_head
 from quantkit.tasks.detection.decode import Found, decode
 from quantkit.tasks.detection.heads import HEADS, head_named
 
@@ -159,7 +160,7 @@ def test_a_head_that_does_not_fit_is_refused_with_shapes_and_presets() -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "{0: 'a', 2: 'b'}", "__import__('os')", "7", "[" * 500])
 def test_names_that_are_none_are_not_believed(text: str) -> None:
-    assert metadata_names({"names": text}) == ()
+    assert class_names_in({"names": text}) == ()
 
 
 def test_values_that_are_not_finite_are_no_detections() -> None:
