@@ -12,9 +12,10 @@ from typing import Any
 
 from quantkit.core.errors import BadData
 from quantkit.core.preprocess import Preprocess
-from quantkit.core.reading import LARGEST_IMAGE, LARGEST_TEXT, read_file
-from quantkit.datasets.base import Dataset, Inputs, Request, Source, Unreadable
+from quantkit.core.reading import LARGEST_TEXT, read_file
+from quantkit.datasets.base import Inputs, Request, Source, Unreadable
 from quantkit.datasets.decode import SUFFIXES, decode_rgb, is_one_colour, upright_size
+from quantkit.datasets.files import FileDataset, content_of
 from quantkit.datasets.fit import fit
 from quantkit.datasets.labels import index_labels, read_labels, unlabelled_warning
 from quantkit.datasets.transform import transform
@@ -23,7 +24,7 @@ LABELS_FILE = "labels.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageDataset(Dataset):
+class ImageDataset(FileDataset):
     """Image files, each with an optional annotation, preprocessed for the model input ``input_name``."""
 
     source: str
@@ -34,25 +35,7 @@ class ImageDataset(Dataset):
     input_name: str
     preprocess: Preprocess
     dtype: str = field(default="float32")
-
-    def stamp(self, index: int) -> str:
-        """Return the file's size, modification time and status-change time; "missing" if there is no file."""
-        try:
-            status = self.paths[index].stat()
-        except (OSError, ValueError):  # ValueError: a NUL in the name
-            return "missing"
-        return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
-
-    def size(self, index: int) -> int:
-        """Return the bytes of the file; 0 if there is no file."""
-        try:
-            return self.paths[index].stat().st_size
-        except (OSError, ValueError):
-            return 0
-
-    def digest(self, index: int) -> bytes:
-        """Return the SHA-256 of the file. Raises Unreadable."""
-        return hashlib.sha256(self._bytes(index)).digest()
+    what = "image"
 
     def is_constant(self, index: int) -> bool:
         """True if the image is of one colour. Only files that are small enough for such an image are decoded."""
@@ -70,25 +53,17 @@ class ImageDataset(Dataset):
 
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """Decode and preprocess one image. Raises Unreadable."""
-        data = self._bytes(index)
+        data = content_of(self.paths[index], self.what)
         pixels = transform(decode_rgb(data), self.preprocess)
         return {self.input_name: pixels.astype(self.dtype, copy=False)}, hashlib.sha256(data).digest()
 
     def timed_load(self, index: int) -> tuple[Inputs, float, float]:
         """Return the sample, and the seconds of reading and decoding it and of preprocessing it. Raises Unreadable."""
         start = time.perf_counter()
-        image = decode_rgb(self._bytes(index))
+        image = decode_rgb(content_of(self.paths[index], self.what))
         decoded = time.perf_counter()
         pixels = transform(image, self.preprocess).astype(self.dtype, copy=False)
         return {self.input_name: pixels}, decoded - start, time.perf_counter() - decoded
-
-    def _bytes(self, index: int) -> bytes:
-        try:
-            return read_file(self.paths[index], LARGEST_IMAGE, BadData, "image")
-        except BadData as error:
-            raise Unreadable(error.what) from error
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from quantkit.core.errors import BadData
 from quantkit.core.preprocess import Preparation
-from quantkit.core.reading import LARGEST_IMAGE, read_file
+from quantkit.core.reading import LARGEST_IMAGE
 from quantkit.core.wording import some
 from quantkit.datasets.arrays import LABEL_KEYS
-from quantkit.datasets.base import Dataset, Inputs, Request, Source, Unreadable
+from quantkit.datasets.base import Inputs, Request, Source, Unreadable
 from quantkit.datasets.decode import SUFFIXES
+from quantkit.datasets.files import FileDataset, content_of
 from quantkit.graph.model_io import ModelInput
 
 Array = npt.NDArray[Any]
@@ -29,7 +30,7 @@ MOST_TARGETS = 1 << 28  # bytes of all samples' targets, which are kept in memor
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleFiles(Dataset):
+class SampleFiles(FileDataset):
     """Files with an array for each input of the model, and perhaps the sample's target."""
 
     source: str
@@ -40,28 +41,9 @@ class SampleFiles(Dataset):
     classes: Sequence[str] = ()
     annotations: Sequence[Any] | None = None
 
-    def stamp(self, index: int) -> str:
-        """Return the file's size, modification time and status-change time; "missing" if there is no file."""
-        try:
-            status = self.paths[index].stat()
-        except OSError:
-            return "missing"
-        return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
-
-    def size(self, index: int) -> int:
-        """Return the bytes of the file; 0 if there is no file."""
-        try:
-            return self.paths[index].stat().st_size
-        except OSError:
-            return 0
-
-    def digest(self, index: int) -> bytes:
-        """Return the SHA-256 of the file. Raises Unreadable."""
-        return hashlib.sha256(_content(self.paths[index])).digest()
-
     def load(self, index: int) -> tuple[Inputs, bytes]:
         """Return the sample in the model's dtypes, without the batch axis. Raises Unreadable."""
-        data = _content(self.paths[index])
+        data = content_of(self.paths[index], self.what)
         members = _members(data, {own.name for own in self.inputs})
         try:
             sample = sample_of(members, self.inputs, self.names[index])
@@ -153,7 +135,7 @@ def _check_first(paths: Sequence[Path], inputs: Sequence[ModelInput]) -> None:
     """Raise BadData if the first file that can be read does not hold a sample for the model."""
     for path in paths:
         try:
-            members = _members(_content(path), None)
+            members = _members(content_of(path, SampleFiles.what), None)
         except Unreadable:
             continue
         sample_of(members, inputs, str(path))
@@ -169,7 +151,7 @@ def _targets(paths: Sequence[Path], request: Request) -> list[Any]:
     size = 0
     for path in paths:
         try:
-            members = _members(_content(path), {*keys, *outputs})
+            members = _members(content_of(path, SampleFiles.what), {*keys, *outputs})
         except Unreadable:
             found.append(None)
             continue
@@ -188,15 +170,6 @@ def _targets(paths: Sequence[Path], request: Request) -> list[Any]:
 def _plain(label: Array) -> Any:
     """Return the only value of an array as a Python value; an array of several as it is."""
     return label.reshape(-1)[0].item() if label.size == 1 and label.ndim < 2 else label
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return read_file(path, LARGEST_IMAGE, BadData, "sample")
-    except BadData as error:
-        raise Unreadable(error.what) from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
 
 
 def _members(data: bytes, wanted: set[str] | None) -> dict[str, Array]:
