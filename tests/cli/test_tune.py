@@ -107,6 +107,7 @@ def test_without_labels_agreement_is_the_goal(invoked: Quantkit, run: Path, cali
     assert done.returncode == 0, done.stderr
     assert "agreement of at least 99.5 %" in done.stdout  # as much as 0.5 points could be of
     assert "no labels" in done.stdout
+    assert "the result is the same" in done.stdout
     assert "drop" not in done.stdout.splitlines()[0]
 
 

@@ -301,13 +301,18 @@ class Search:
             chosen=self.chosen,
             exclude=self.current.exclude,
             ranges=self.methods if self.current.ranges != self.own.ranges else {},
-            notes=(*self.notes, *self._against_half()),
+            notes=(*self.notes, *self._unchanged(met), *self._against_half()),
             seed=seed,
             seconds=round(seconds, 2),
             environment=environment(),
         )
         samples = bench.looked_at()
         return Result(self.current, tuning, tuple(samples), tuple(dict.fromkeys(samples.values())))
+
+    def _unchanged(self, met: bool) -> Iterator[str]:
+        """Say that the result is what there was, if it is."""
+        if met and self.current is self.own:
+            yield "The run's own INT8 meets the goal, and nothing that is better was found: the result is the same."
 
     def _obstacle(self) -> str:
         if not self.judge.fast_enough(self.figures):
