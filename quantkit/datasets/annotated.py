@@ -14,18 +14,21 @@ from quantkit.datasets.base import Request, Source, Unreadable
 from quantkit.datasets.boxes import Boxes
 from quantkit.datasets.decode import upright_size
 from quantkit.datasets.images import ImageFiles, check_one_input, images_source
+from quantkit.datasets.mask import Mask
 
 LONGEST_NAME = 255  # bytes of one part of a path
 LARGEST_SIDE = 1 << 16  # pixels of an image; what a decoder takes is less
 
 
-def open_annotated(files: ImageFiles, request: Request, boxes: Sequence[Boxes], classes: Sequence[str]) -> Source:
-    """Open images with boxes.
+def open_annotated(
+    files: ImageFiles, request: Request, annotations: Sequence[Boxes | Mask], classes: Sequence[str]
+) -> Source:
+    """Open images with boxes or masks.
 
     Args:
         files: The images.
         request: The model's input and the preprocessing.
-        boxes: The annotation of each image.
+        annotations: That of each image.
         classes: The names of the classes.
 
     Returns:
@@ -39,7 +42,7 @@ def open_annotated(files: ImageFiles, request: Request, boxes: Sequence[Boxes], 
         raise BadData(
             f"{files.source} is annotated already, so the labels file {request.labels} has no use.", "Leave it out."
         )
-    return images_source(files, request, boxes, classes)
+    return images_source(files, request, annotations, classes)
 
 
 def safe_path(folder: Path, name: str, source: Path) -> Path:

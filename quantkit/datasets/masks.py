@@ -7,27 +7,23 @@ ADE20K's annotations are of this form. 255 is no class: such pixels are not judg
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from quantkit.core.errors import BadData
-from quantkit.core.preprocess import Preprocess
 from quantkit.core.reading import LARGEST_IMAGE, check_regular
 from quantkit.core.wording import some
 from quantkit.datasets.annotated import read_text
 from quantkit.datasets.base import Request, Source, Unreadable
 from quantkit.datasets.decode import SUFFIXES, upright_size
-from quantkit.datasets.geometry import Geometry
 from quantkit.datasets.images import ImageFiles, check_one_input, images_below, images_source
+from quantkit.datasets.mask import Indices, Mask
 
-IGNORED, OUTSIDE = 255, -1  # in files, and around an image that does not fill the input
 MASKS = "masks"
 PAIRS = (
     ("images", MASKS),
@@ -37,13 +33,11 @@ PAIRS = (
 )
 CLASSES_FILE = "classes.txt"
 MODES = ("1", "L", "P", "I", "I;16")
-CACHED = 32  # masks as the outputs have them, for the other models of a comparison
 HINT = "Save it as a PNG of class indices: grayscale or with a palette."
-Indices = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
-class Mask:
+class PngMask(Mask):
     """A mask on the disk.
 
     Attributes:
@@ -54,23 +48,16 @@ class Mask:
     path: Path
     size: tuple[int, int]
 
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
     def load(self) -> Indices:
         """Return the class of each pixel, (height, width); 0 and 1 for a mask of two colours. Raises BadData."""
         return _read(self.path, self.size)
 
-    def as_output(self, preprocess: Preprocess | None, size: tuple[int, int]) -> Indices:
-        """Return the mask where the model's output has it.
-
-        Args:
-            preprocess: How the image was placed in the input; None if it is not known: the whole image.
-            size: (height, width) of the output.
-
-        Returns:
-            The class of each pixel of the output, by the nearest pixel of the image; OUTSIDE around the image.
-        """
-        return _placed(self, self._stamp(), preprocess, size)
-
-    def _stamp(self) -> int:
+    def stamp(self) -> int:
         """Return the time of the file's last change, in ns; 0 if there is no file."""
         try:
             return self.path.stat().st_mtime_ns
@@ -118,7 +105,7 @@ def _folders(path: Path) -> tuple[Path, Path] | None:
     return None
 
 
-def _mask_of(image: Path, images: Path, masks: Path) -> Mask | None:
+def _mask_of(image: Path, images: Path, masks: Path) -> PngMask | None:
     """Return an image's mask; None without one. Raises BadData if it is no mask, or of another size."""
     path = masks / image.relative_to(images).with_suffix(".png")
     if not path.is_file():
@@ -142,7 +129,7 @@ def _mask_of(image: Path, images: Path, masks: Path) -> Mask | None:
             f"The mask {path} is {own[1]}x{own[0]} pixels, but its image {size[1]}x{size[0]}.",
             "Give masks of their images' sizes.",
         )
-    return Mask(path, size)
+    return PngMask(path, size)
 
 
 def _classes(folder: Path) -> Sequence[str]:
@@ -164,36 +151,3 @@ def _read(path: Path, size: tuple[int, int]) -> Indices:
     if found.shape != size:
         raise BadData(f"The mask {path} has changed since it was opened.", "Give the command again.")
     return found.astype(np.int32)
-
-
-@functools.lru_cache(maxsize=CACHED)
-def _placed(mask: Mask, stamp: int, preprocess: Preprocess | None, size: tuple[int, int]) -> Indices:
-    """Place a mask whose file was last changed at ``stamp``; see :meth:`Mask.as_output`."""
-    own = mask.load()
-    if preprocess is None or preprocess.size is None:
-        rows, inside_rows = _nearest(size[0], own.shape[0], size[0], 0, own.shape[0])
-        columns, inside_columns = _nearest(size[1], own.shape[1], size[1], 0, own.shape[1])
-    else:
-        placed = Geometry.of(preprocess, mask.size)
-        rows, inside_rows = _nearest(size[0], own.shape[0], preprocess.size[0], placed.top, placed.resized[0])
-        columns, inside_columns = _nearest(size[1], own.shape[1], preprocess.size[1], placed.left, placed.resized[1])
-    found = own[rows][:, columns]
-    found[~(inside_rows[:, None] & inside_columns)] = OUTSIDE
-    found.setflags(write=False)
-    return found
-
-
-def _nearest(
-    output: int, image: int, whole: int, start: int, resized: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Return the pixel of the image that the middle of each pixel of an output lies in, and whether it lies in it.
-
-    Args:
-        output: The pixels of the output along an axis.
-        image: The pixels of the image.
-        whole: The pixels of the input.
-        start: Where in the input the image begins.
-        resized: The pixels that the image has there.
-    """
-    middle = ((np.arange(output) + 0.5) * whole / output - start) * image / resized
-    return np.clip(middle.astype(np.intp), 0, image - 1), (middle >= 0) & (middle < image)

@@ -16,6 +16,7 @@ from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.arrays import ArrayFile
 from quantkit.datasets.base import Dataset, Kind, Request, Source, class_indices
 from quantkit.datasets.coco import CocoJson
+from quantkit.datasets.coco_masks import CocoMasks
 from quantkit.datasets.images import ImageFolder, ImageList
 from quantkit.datasets.iterable import open_iterable
 from quantkit.datasets.masks import MaskFolder
@@ -41,7 +42,8 @@ KINDS: dict[str, Kind] = {
     "image folder": ImageFolder(),
     "image list": ImageList(),
 }
-OF_TASK = {"segmentation": "masks"}  # where a folder is of several kinds, such as a whole Pascal VOC
+# Kinds that come first for a task, where a path is of several, such as a whole Pascal VOC.
+OF_TASK: dict[str, tuple[Kind, ...]] = {"segmentation": (KINDS["masks"], CocoMasks())}
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,7 @@ def open_dataset(
     if not data.exists():
         raise BadData(f"There is no file or folder {data}.", "Check --data.")
     kinds = _kinds()
-    wanted = [kinds[OF_TASK[task]]] if task in OF_TASK else []
-    kind = next((kind for kind in (*wanted, *kinds.values()) if kind.matches(data)), None)
+    kind = next((kind for kind in (*OF_TASK.get(task, ()), *kinds.values()) if kind.matches(data)), None)
     if kind is KINDS["image list"] and takes_tokens(inputs):
         kind = TEXTS
     if kind is None:
@@ -129,7 +130,7 @@ def _opened(kind: Kind, request: Request) -> Source:
     except (QuantkitError, OSError):
         raise
     except Exception as error:
-        if kind in (TEXTS, *KINDS.values()):
+        if kind in (TEXTS, *KINDS.values(), *OF_TASK.get("segmentation", ())):
             raise
         raise BadData(
             f"{request.path} cannot be opened: {type(kind).__name__} failed with {type(error).__name__}: {error}.",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from quantkit.core.errors import BadConfig
 from quantkit.datasets.base import Dataset, class_indices
 from quantkit.datasets.boxes import Boxes
-from quantkit.datasets.masks import Mask
+from quantkit.datasets.mask import Mask
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.model_io import ModelInput

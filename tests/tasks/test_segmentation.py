@@ -14,7 +14,8 @@ from PIL import Image
 import quantkit as qk
 from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.presets import preset
-from quantkit.datasets.masks import OUTSIDE, Mask
+from quantkit.datasets.mask import OUTSIDE
+from quantkit.datasets.masks import PngMask
 from quantkit.tasks.segmentation.answers import maps_in
 from quantkit.tasks.segmentation.scorer import Overlaps
 from tests.conftest import Quantkit
@@ -163,7 +164,7 @@ def test_masks_lie_where_images_lie(resize: str, tmp_path: Path) -> None:
         update={"resize": resize, "size": size, "interpolation": "nearest", "pad": 255, "layout": "nchw"}
     )
     image = transform(Image.fromarray(pixels).convert("RGB"), own)[0]
-    placed = Mask(tmp_path / "m.png", (48, 64)).as_output(own, size)
+    placed = PngMask(tmp_path / "m.png", (48, 64)).as_output(own, size)
     inside = placed != OUTSIDE
     assert (image[~inside] == 255).all()
     assert np.mean(placed[inside] == image[inside]) > 0.99

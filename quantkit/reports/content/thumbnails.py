@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from quantkit.core.upright import upright
-from quantkit.datasets.coco import SUFFIX as COCO_SUFFIX
-from quantkit.datasets.coco import annotation_files, image_folders
+from quantkit.datasets.coco_file import SUFFIX as COCO_SUFFIX
+from quantkit.datasets.coco_file import annotation_files, image_folders
 from quantkit.datasets.yolo import YAML_SUFFIXES
 from quantkit.reports.content.changed import Changed
 

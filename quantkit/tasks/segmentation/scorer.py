@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from quantkit.core.comparison import Change, Interval, Part
 from quantkit.core.figures import Metric
-from quantkit.datasets.masks import IGNORED, Mask
+from quantkit.datasets.mask import IGNORED, Mask
 from quantkit.measure.bootstrap import resampled_change, resampled_interval, resamples
 from quantkit.measure.intervals import clipped, mean_interval
 from quantkit.tasks.base import Result

@@ -14,7 +14,7 @@ from quantkit.core.figures import Metric
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.base import Dataset
 from quantkit.datasets.geometry import Geometry
-from quantkit.datasets.masks import IGNORED, Mask
+from quantkit.datasets.mask import IGNORED, Mask
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.model_io import ModelInput
 from quantkit.tasks.base import Kept, Outputs, Task, TaskSettings
@@ -27,7 +27,7 @@ TEST = "paired bootstrap test over images"
 
 
 class Segmentation(Task):
-    """The segmentation task. An annotation is a :class:`~quantkit.datasets.masks.Mask`.
+    """The segmentation task. An annotation is a :class:`~quantkit.datasets.mask.Mask`.
 
     Args:
         output: The output that holds the map; None means the only one that can.
@@ -130,7 +130,7 @@ class Segmentation(Task):
             beyond = found[(found >= answers.count) & (found != IGNORED)]
             if len(beyond):
                 raise BadData(
-                    f"The mask {mask.path} has the class {int(beyond[-1])}, but the model's classes are 0 to "
+                    f"The mask {mask.name} has the class {int(beyond[-1])}, but the model's classes are 0 to "
                     f"{answers.count - 1}.",
                     f"Number classes as the model does; {IGNORED} is for pixels that are not judged.",
                 )
