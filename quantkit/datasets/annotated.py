@@ -13,8 +13,9 @@ from quantkit.core.reading import LARGEST_JSON, LARGEST_TEXT, read_file
 from quantkit.datasets.base import Request, Source, Unreadable
 from quantkit.datasets.boxes import Boxes
 from quantkit.datasets.decode import upright_size
-from quantkit.datasets.images import ImageFiles, check_one_input, images_source
+from quantkit.datasets.images import ImageFiles, images_source
 from quantkit.datasets.mask import Mask
+from quantkit.datasets.size_inputs import image_input
 
 LONGEST_NAME = 255  # bytes of one part of a path
 LARGEST_SIDE = 1 << 16  # pixels of an image; what a decoder takes is less
@@ -37,7 +38,7 @@ def open_annotated(
     Raises:
         BadData: A labels file is given too, or the images do not fit the model's input.
     """
-    check_one_input(request)
+    image_input(request.inputs)
     if request.labels is not None:
         raise BadData(
             f"{files.source} is annotated already, so the labels file {request.labels} has no use.", "Leave it out."

@@ -18,6 +18,7 @@ from quantkit.datasets.decode import SUFFIXES, decode_rgb, is_one_colour, uprigh
 from quantkit.datasets.files import FileDataset, content_of
 from quantkit.datasets.fit import fit
 from quantkit.datasets.labels import index_labels, read_labels, unlabelled_warning
+from quantkit.datasets.size_inputs import image_input, size_values
 from quantkit.datasets.transform import transform
 
 LABELS_FILE = "labels.csv"
@@ -25,7 +26,10 @@ LABELS_FILE = "labels.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDataset(FileDataset):
-    """Image files, each with an optional annotation, preprocessed for the model input ``input_name``."""
+    """Image files, each with an optional annotation, preprocessed for the model input ``input_name``.
+
+    ``constants`` are the values of the model's other inputs, the same for every image.
+    """
 
     source: str
     names: Sequence[str]
@@ -35,6 +39,7 @@ class ImageDataset(FileDataset):
     input_name: str
     preprocess: Preprocess
     dtype: str = field(default="float32")
+    constants: Inputs = field(default_factory=dict)
     what = "image"
 
     def is_constant(self, index: int) -> bool:
@@ -55,7 +60,7 @@ class ImageDataset(FileDataset):
         """Decode and preprocess one image. Raises Unreadable."""
         data = content_of(self.paths[index], self.what)
         pixels = transform(decode_rgb(data), self.preprocess)
-        return {self.input_name: pixels.astype(self.dtype, copy=False)}, hashlib.sha256(data).digest()
+        return {self.input_name: pixels.astype(self.dtype, copy=False), **self.constants}, hashlib.sha256(data).digest()
 
     def timed_load(self, index: int) -> tuple[Inputs, float, float]:
         """Return the sample, and the seconds of reading and decoding it and of preprocessing it. Raises Unreadable."""
@@ -63,7 +68,7 @@ class ImageDataset(FileDataset):
         image = decode_rgb(content_of(self.paths[index], self.what))
         decoded = time.perf_counter()
         pixels = transform(image, self.preprocess).astype(self.dtype, copy=False)
-        return {self.input_name: pixels}, decoded - start, time.perf_counter() - decoded
+        return {self.input_name: pixels, **self.constants}, decoded - start, time.perf_counter() - decoded
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,7 @@ class ImageList:
 
 def images_of(files: ImageFiles, request: Request) -> Source:
     """Open image files for a model with one image input. Raises BadData if they do not fit it."""
-    check_one_input(request)
+    image_input(request.inputs)
     known: Sequence[str] = ()
     if request.labels_are_texts:
         written = files.class_names if files.labels is not None else [None]
@@ -211,16 +216,6 @@ def images_of(files: ImageFiles, request: Request) -> Source:
         annotations, known = index_labels(files.class_names, request.classes, files.source, files.labels is not None)
     warnings = (*files.warnings, *unlabelled_warning(annotations, files.labels))
     return images_source(replace(files, warnings=warnings), request, annotations, known)
-
-
-def check_one_input(request: Request) -> None:
-    """Raise BadData if the model has another number of inputs than one, which images feed."""
-    inputs = request.inputs
-    if len(inputs) != 1:
-        raise BadData(
-            f"The model has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), but images feed one.",
-            "Give the inputs as an .npz with one array for each.",
-        )
 
 
 def images_source(
@@ -241,14 +236,19 @@ def images_source(
         BadData: They do not fit the model's input.
     """
     notes: list[str] = []
+    own = image_input(request.inputs)
+    preprocess = fit(request.preprocess, own, notes)
+    constants = size_values(request.inputs, preprocess.size or (0, 0))
+    notes += [f"The input {name} is always {', '.join(map(str, value))}." for name, value in constants.items()]
     dataset = ImageDataset(
         source=files.source,
         names=files.names,
         paths=files.paths,
         classes=classes,
         annotations=annotations,
-        input_name=request.inputs[0].name,
-        preprocess=fit(request.preprocess, request.inputs[0], notes),
-        dtype=request.inputs[0].dtype,
+        input_name=own.name,
+        preprocess=preprocess,
+        dtype=own.dtype,
+        constants=constants,
     )
     return Source(dataset, ordered=files.ordered, notes=tuple(notes), warnings=files.warnings)

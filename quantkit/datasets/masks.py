@@ -21,8 +21,9 @@ from quantkit.core.wording import some
 from quantkit.datasets.annotated import read_text
 from quantkit.datasets.base import Request, Source, Unreadable
 from quantkit.datasets.decode import SUFFIXES, upright_size
-from quantkit.datasets.images import ImageFiles, check_one_input, images_below, images_source
+from quantkit.datasets.images import ImageFiles, images_below, images_source
 from quantkit.datasets.mask import Indices, Mask
+from quantkit.datasets.size_inputs import image_input
 
 MASKS = "masks"
 PAIRS = (
@@ -77,7 +78,7 @@ class MaskFolder:
         found = _folders(request.path)
         assert found is not None
         images, masks = found
-        check_one_input(request)
+        image_input(request.inputs)
         if request.labels is not None:
             raise BadData(f"{request.path} has masks, so the labels file {request.labels} has no use.", "Leave it out.")
         paths = images_below(images)

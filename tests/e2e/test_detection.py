@@ -15,6 +15,7 @@ from tests.conftest import Quantkit
 from tests.tasks.detection.scenes import (
     CLASSES,
     square_detector,
+    square_detector_with_lists,
     square_images,
     write_coco,
     write_voc,
@@ -84,6 +85,19 @@ def test_every_kind_of_annotations_gives_the_same_map(squares: Path, invoked: Qu
         for data in ("imgs/annotations.json", "yolo/data.yaml", "voc")
     ]
     assert found == pytest.approx([found[0]] * 3, abs=1e-6)
+
+
+def test_a_model_that_wants_the_images_size_is_given_that_of_its_input(squares: Path, invoked: Quantkit) -> None:
+    """Exports with postprocessing give the same mAP as those without."""
+    calibrated(squares, invoked)
+    options = ("--data", "imgs/annotations.json", "--precision", "fp32")
+    plain = compared(invoked, *options)["rows"][0]["metrics"]["map"]["value"]
+    onnx.save(square_detector_with_lists(), squares / "squares.onnx")
+    calibrated(squares, invoked)
+    document = compared(invoked, *options, "--precision", "int8")
+    found = {row["precision"]: row["metrics"]["map"]["value"] for row in document["rows"]}
+    assert found["fp32"] == pytest.approx(plain, abs=0.02)  # one class a box here, three there
+    assert found["int8"] > plain - 0.1
 
 
 def test_boxes_are_drawn_where_detections_differ(squares: Path, invoked: Quantkit) -> None:

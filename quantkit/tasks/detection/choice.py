@@ -21,11 +21,16 @@ def says_detection(metadata: Metadata) -> bool:
 
 
 def certain_head(
-    outputs: Sequence[ModelInput], metadata: Metadata, size: tuple[int, int] | None, classes: int | None
+    outputs: Sequence[ModelInput],
+    metadata: Metadata,
+    size: tuple[int, int] | None,
+    classes: int | None,
+    takes_size: bool = False,
 ) -> Head | None:
     """Return the head that the outputs certainly have.
 
-    TensorRT's EfficientNMS is known by its outputs' names. One output of three dimensions is a YOLO's if its number
+    TensorRT's EfficientNMS is known by its outputs' names, RT-DETR's postprocessing by these and an input for the
+    image's size. One output of three dimensions is a YOLO's if its number
     of values fits the classes, and the file says that it is Ultralytics' or its number of candidates is that of a
     YOLO's three feature maps.
 
@@ -34,6 +39,7 @@ def certain_head(
         metadata: What the file says of itself.
         size: (height, width) of the input; None if that is not known.
         classes: The number of classes of the data, if it is known; the file's own names come first.
+        takes_size: True if an input wants the image's size.
 
     Returns:
         The head; None if it is not certain.
@@ -41,6 +47,8 @@ def certain_head(
     named = {own.name for own in outputs}
     if {"num_dets", "det_boxes", "det_scores", "det_classes"} <= named:
         return HEADS["efficientnms"]
+    if takes_size and named == {"labels", "boxes", "scores"}:
+        return HEADS["rt-detr-lists"]
     tables = [own for own in outputs if own.dtype.startswith("float") and len(own.sample_shape) == 2]
     if len(tables) != 1:
         return None

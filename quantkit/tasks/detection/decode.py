@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.errors import BadConfig
 from quantkit.tasks.detection.heads import Head
 from quantkit.tasks.detection.nms import non_maximum_suppression
 
@@ -39,19 +40,51 @@ def decode(head: Head, roles: Mapping[str, Array], size: tuple[int, int] | None)
     Args:
         head: The meaning of the outputs.
         roles: The outputs by role, see :meth:`Head.roles`, with samples along the first axis.
-        size: (height, width) of the model's input, for heads with shares of it; None leaves shares as they are.
+        size: (height, width) of the model's input, for heads with shares of it or with strides; None leaves boxes as
+            they are.
 
     Returns:
         The detections of each sample in the pixels of the model's input: at most MOST_DETECTIONS with a score above
         LEAST_SCORE. Boxes that are not finite are left out.
+
+    Raises:
+        BadConfig: There are more or fewer candidates than a head with strides has cells.
     """
     count = len(next(iter(roles.values())))
     candidates = {"joined": _joined, "listed": _listed, "separate": _separate, "lists": _lists}[head.form]
     found = []
+    cells = _cells(head.strides, size)
     for sample in range(count):
-        boxes, scores, classes = candidates(head, {role: values[sample] for role, values in roles.items()})
+        own = {role: values[sample] for role, values in roles.items()}
+        if cells is not None:
+            own["joined"] = _placed(own["joined"], cells)
+        boxes, scores, classes = candidates(head, own)
         found.append(_detections(head, boxes, scores, classes, size))
     return found
+
+
+def _cells(strides: Sequence[int], size: tuple[int, int] | None) -> npt.NDArray[np.float32] | None:
+    """Return column, row and stride of each cell of all feature maps, (candidates, 3); None if there are none."""
+    if not strides or size is None:
+        return None
+    maps = []
+    for stride in strides:
+        rows, columns = np.meshgrid(*(np.arange(side // stride) for side in size), indexing="ij")
+        maps.append(np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, stride)], axis=1))
+    return np.concatenate(maps).astype(np.float32)
+
+
+def _placed(table: Array, cells: npt.NDArray[np.float32]) -> Array:
+    """Return candidates (N, 4 + …) whose boxes are relative to cells, with boxes in pixels of the input."""
+    table = table.reshape(table.shape[-2:])
+    if len(table) != len(cells):
+        raise BadConfig(
+            f"The model gives {len(table)} candidates, but an input of this size has {len(cells)} cells.",
+            "Choose another --task-head.",
+        )
+    with np.errstate(over="ignore"):
+        centres, sides = (table[:, :2] + cells[:, :2]) * cells[:, 2:], np.exp(table[:, 2:4]) * cells[:, 2:]
+    return np.concatenate([centres, sides, table[:, 4:]], axis=1)
 
 
 def _joined(head: Head, values: Mapping[str, Array]) -> tuple[Array, Array, Array]:

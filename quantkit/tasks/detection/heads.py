@@ -33,6 +33,8 @@ class Head:
         box: "xyxy" for edges, "cxcywh" for centre and size.
         normalized: True if coordinates are shares of the input's width and height, False for its pixels.
         channels_first: True if "joined" has shape (4 + classes, candidates).
+        strides: If boxes are relative to the cells of feature maps: the pixels of a cell in each. Centres are counted
+            in cells from the candidate's own, and sides are logarithms of cells.
         objectness: True if a fifth value follows the box, which the class scores are multiplied with.
         activation: What makes scores of logits. "softmax" is over the classes and a last one that means "no object".
         nms_iou: Boxes of one class that overlap by more than this IoU are one object, of which the best score counts;
@@ -46,6 +48,7 @@ class Head:
     box: Literal["xyxy", "cxcywh"] = "xyxy"
     normalized: bool = False
     channels_first: bool = False
+    strides: tuple[int, ...] = ()
     objectness: bool = False
     activation: Literal["none", "sigmoid", "softmax"] = "none"
     nms_iou: float | None = None
@@ -108,6 +111,7 @@ HEADS: dict[str, Head] = {
     head.name: head
     for head in (
         Head("yolov5", "YOLOv5, YOLOv7", "joined", "cxcywh", objectness=True, nms_iou=0.6),
+        Head("yolox", "YOLOX", "joined", "cxcywh", strides=(8, 16, 32), objectness=True, nms_iou=0.65),
         Head("yolov8", "YOLOv8, YOLOv9, YOLO11", "joined", "cxcywh", channels_first=True, nms_iou=0.7),
         Head("yolov10", "YOLOv10, YOLO26 and others that end in (detections, 6)", "listed"),
         Head("rtdetr-ultralytics", "Ultralytics' RT-DETR", "joined", "cxcywh", normalized=True),
@@ -120,6 +124,7 @@ HEADS: dict[str, Head] = {
             normalized=True,
             activation="sigmoid",
         ),
+        Head("rt-detr-lists", "RT-DETR, D-FINE and DEIM exported with their postprocessing", "lists"),
         Head("torchvision", "torchvision's Faster R-CNN, RetinaNet, FCOS and SSD", "lists", first_label=1),
         Head("ssd", "SSD with boxes as shares of the input", "lists", normalized=True, first_label=1),
         Head("efficientnms", "TensorRT's EfficientNMS behind a YOLO", "lists"),

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantkit.core.errors import BadData
+from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.figures import Metric
 from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.base import Dataset
 from quantkit.datasets.boxes import Boxes
 from quantkit.datasets.geometry import Geometry
+from quantkit.datasets.size_inputs import is_size
 from quantkit.graph.model_io import ModelInput
 from quantkit.graph.self_description import class_names_in
 from quantkit.tasks.base import Caption, Kept, Outputs, Task
@@ -104,10 +105,15 @@ class Detection(Task):
         if head is not None:
             chosen = head_named(head, outputs)
         else:
-            certain = certain_head(outputs, metadata, size, len(dataset.classes) or None)
+            certain = certain_head(outputs, metadata, size, len(dataset.classes) or None, any(map(is_size, inputs)))
             if certain is None or not certain.roles(outputs):
                 raise no_certain_head(outputs, len(dataset.classes) or None)
             chosen = certain
+        if chosen.strides and size is None:
+            raise BadConfig(
+                f"The head {chosen.name!r} wants the size of the model's input, which is dynamic.",
+                "Give images, not arrays, or a model of fixed height and width.",
+            )
         names = class_names_in(metadata)
         count = chosen.class_count(outputs)
         if count is not None and len(names) != count:
@@ -227,7 +233,8 @@ def _told(numbers: npt.NDArray[np.int64], classes: Sequence[str]) -> str:
 
 def _fixed_size(inputs: Sequence[ModelInput]) -> tuple[int, int] | None:
     """Return (height, width) of an image input whose size is fixed."""
-    shape = inputs[0].sample_shape if len(inputs) == 1 else ()
+    images = [own for own in inputs if not is_size(own)]
+    shape = images[0].sample_shape if len(images) == 1 else ()
     if len(shape) != 3:
         return None
     height, width = shape[1:] if shape[0] in (1, 3, 4) else shape[:2]

@@ -117,7 +117,7 @@ class Segmentation(Task):
         if wrong is not None:
             raise BadData(
                 f"{dataset.source} is annotated with {type(wrong).__name__}, not with masks.",
-                "Give a folder with images/ and masks/.",
+                "Give a folder with images/ and masks/, or --task segmentation with a COCO file of segmentations.",
             )
         self.names = tuple(dataset.classes)
 

@@ -168,3 +168,38 @@ def write_voc(folder: Path, objects: list[list[tuple[int, tuple[int, int, int, i
         text = f"<annotation><filename>{image:03}.png</filename>{size}{found}</annotation>"
         (folder / "Annotations" / f"{image:03}.xml").write_text(text)
     return folder
+
+
+def square_detector_with_lists() -> onnx.ModelProto:
+    """The same detector as RT-DETR is exported: labels, boxes and scores, in pixels of the size that is an input."""
+    model = square_detector()
+    graph = model.graph
+    edges = np.zeros((4, 4), np.float32)  # makes edges of centres and sides, as shares of the input
+    edges[[0, 1, 0, 1], [0, 1, 2, 3]] = 1 / 64
+    edges[[2, 3], [0, 1]], edges[[2, 3], [2, 3]] = -0.5 / 64, 0.5 / 64
+    centres = next(own for own in graph.initializer if own.name == "boxes")
+    shares = numpy_helper.to_array(centres).transpose(0, 2, 1) @ edges
+    graph.initializer.extend(
+        [numpy_helper.from_array(shares, "box shares"), numpy_helper.from_array(np.array([1]), "one")]
+    )
+    graph.initializer.remove(centres)
+    del graph.node[-1], graph.output[:]
+    graph.node.extend(
+        [
+            helper.make_node("Cast", ["orig_target_sizes"], ["sizes"], name="sizes", to=TensorProto.FLOAT),
+            helper.make_node("Concat", ["sizes", "sizes"], ["sides"], name="sides", axis=1),
+            helper.make_node("Unsqueeze", ["sides", "one"], ["whole"], name="whole"),
+            helper.make_node("Mul", ["box shares", "whole"], ["boxes"], name="found"),
+            helper.make_node("ReduceMax", ["listed"], ["scores"], name="best", axes=[1], keepdims=0),
+            helper.make_node("ArgMax", ["listed"], ["labels"], name="label", axis=1, keepdims=0),
+        ]
+    )
+    graph.input.append(helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, [1, 2]))
+    for name, kind, shape in (
+        ("labels", TensorProto.INT64, [1, 16]),
+        ("boxes", TensorProto.FLOAT, [1, 16, 4]),
+        ("scores", TensorProto.FLOAT, [1, 16]),
+    ):
+        graph.output.append(helper.make_tensor_value_info(name, kind, shape))
+    onnx.checker.check_model(model)
+    return model

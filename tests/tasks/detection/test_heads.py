@@ -49,6 +49,15 @@ def outputs_of(head: str) -> dict[str, np.ndarray]:
         return {"output0": np.concatenate([FOUR, joined_scores()], axis=1).T}
     if head == "yolov5":
         return {"output": np.concatenate([FOUR, [[0.95], [0.95], [0.95], [0.0]], joined_scores() / 0.95], axis=1)}
+    if head == "yolox":  # (12, 25), (6, 12) and (3, 6) cells; the first two boxes stand in cells 20 and 320
+        rows = np.zeros((12 * 25 + 6 * 12 + 3 * 6, 8))
+        for row, (left, top, stride) in {20: (20, 0, 8), 320: (8, 1, 16)}.items():
+            box = FOUR[0] if row == 20 else FOUR[1]
+            rows[row, :2] = box[:2] / stride - (left, top)
+            rows[row, 2:4] = np.log(box[2:] / stride)
+            rows[row, 4] = 0.95
+            rows[row, 5:] = joined_scores()[0 if row == 20 else 1] / 0.95
+        return {"output": rows}
     if head == "rtdetr-ultralytics":
         rows = np.concatenate([CENTRES / EDGES_SHARE, table(0.0, SCORES)[:2]], axis=1)
         return {"output0": np.concatenate([rows, np.zeros((1, 7))])}
@@ -115,6 +124,11 @@ def test_each_head_gives_the_known_detections(name: str, tmp_path: Path) -> None
     assert np.allclose(found.scores[sure], SCORES, atol=1e-5)
     assert found.classes[sure].tolist() == LABELS.tolist()
     assert (np.diff(found.scores) <= 0).all()
+
+
+def test_candidates_of_another_size_are_refused() -> None:
+    with pytest.raises(BadConfig, match="390 cells"):
+        decode(HEADS["yolox"], {"joined": np.zeros((1, 389, 8), np.float32)}, SIZE)
 
 
 def of_shape(*shape: int | str, name: str = "output0") -> ModelInput:
