@@ -287,7 +287,7 @@ def compare(
         preprocess: A preset's name, or what is done to images; None means what the calibration did.
         text: How texts are read and tokenized; None means columns of the usual names, tokenized as for the calibration.
         classes: Names of the outputs, in order; None means the class folders, sorted.
-        labels: A CSV of file,class for a flat folder.
+        labels: A CSV of file,class for a flat folder, or a COCO file for its images.
         batch_sizes: Those that latency is measured at.
         shapes: Shapes that latency is measured at instead, batch included, such as ``"input_ids=1x64"``.
         rounds: The rounds that latency is measured in, alternating between models.

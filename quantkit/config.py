@@ -59,7 +59,8 @@ class DataConfig(Record):
         samples: The largest number of calibration samples.
         eval_samples: The largest number of evaluation samples; None means all.
         classes: The names of the model's outputs in order, as a list or a text file with one name a line.
-        labels: A CSV of file,class for a flat evaluation folder. A labels.csv in the folder is found without it.
+        labels: A CSV of file,class for a flat evaluation folder, or a COCO file for its images. A labels.csv in the
+            folder is found without it.
         text: How texts are read and tokenized.
         seed: The seed for the choice of samples.
         select: How calibration samples are chosen: "random", "balanced" (classes in turn) or "diverse" (far from one

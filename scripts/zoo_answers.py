@@ -15,6 +15,7 @@ from quantkit.datasets import open_dataset
 from quantkit.graph.model_file import open_model
 from quantkit.tasks import Task, TaskSettings
 from quantkit.tasks.choice import choose_task
+from quantkit.tasks.ctc import Ctc
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 
@@ -42,7 +43,7 @@ class Answers:
 def scored(
     task: Task, feeds: Sequence[Outputs], expected: Sequence[Outputs], found: Sequence[Outputs]
 ) -> dict[str, float]:
-    """Return the task's figures of one file against the user's model, without labels.
+    """Return the task's figures of one file against the user's model, whose texts are the right ones.
 
     Args:
         task: The task.
@@ -51,13 +52,15 @@ def scored(
         found: The outputs of the file.
 
     Returns:
-        The figures by name, and ``agreement`` where there are answers.
+        The figures by name, with ``agreement`` where there are answers, and for texts the share of right characters,
+        ``characters``.
     """
     scorer = task.scorer()
     for feed, its, own in zip(feeds, expected, found, strict=True):
         reference, mine = task.answers(its, feed), task.answers(own, feed)
         if reference is not None and mine is not None:
-            scorer.update(mine, reference, None)
+            scorer.update(mine, reference, reference if isinstance(task, Ctc) else None)
     result = scorer.result()
     figures = {name: interval.value for name, interval in result.metrics.items()}
+    figures |= {"characters": 1 - figures["cer"]} if "cer" in figures else {}
     return figures | ({} if result.agreement is None else {"agreement": result.agreement.value})

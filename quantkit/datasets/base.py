@@ -98,6 +98,7 @@ class Request:
         outputs: The names of the model's outputs; arrays of these names are targets.
         text: How texts are read and tokenized.
         labels_are_texts: True if a list of labels holds texts, not classes.
+        images: The folder of the images that annotations at ``path`` name; None if it is to be found.
     """
 
     path: Path
@@ -108,6 +109,7 @@ class Request:
     outputs: Sequence[str] = ()
     text: TextSettings = field(default_factory=TextSettings)
     labels_are_texts: bool = False
+    images: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class CocoJson:
         boxes = [_boxes(reader, image, file) for image in coco.images]
         names = [printable(image.name) for image in coco.images]
         paths = [image.path for image in coco.images]
-        files = ImageFiles(str(path), names, paths, [], ordered=False)
+        files = ImageFiles(str(request.images or path), names, paths, [], ordered=False)
         source = open_annotated(files, request, boxes, coco.classes)
         notes = (*source.notes, *reader.notes())
         return Source(source.dataset, notes=notes, warnings=(*source.warnings, *reader.warnings()))

@@ -123,7 +123,7 @@ def read_coco(file: Path, request: Request) -> CocoFile:
         by_image[annotation["image_id"]].append(annotation)
     used = {categories[annotation["category_id"]] for annotation in annotations}
     order = in_order(list(categories.values()), used, request, file)
-    folder = _image_folder(file, images)
+    folder = _image_folder(file, images, request.images)
     found = []
     for image in images:
         path, own = safe_path(folder, image["file_name"], file), by_image[image["id"]]
@@ -171,15 +171,16 @@ def _categories(document: Mapping[str, Any], annotations: Sequence[Found], file:
     return {one["id"]: one["name"] for one in sorted(kept, key=lambda one: one["id"])}
 
 
-def _image_folder(file: Path, images: Sequence[Found]) -> Path:
-    """Return the folder with the images. Raises BadData if none has any of the first."""
-    folders = image_folders(file)
+def _image_folder(file: Path, images: Sequence[Found], given: Path | None) -> Path:
+    """Return the folder with the images, the one that is given or found. Raises BadData if it has none of the first."""
+    folders = [given] if given is not None else image_folders(file)
     names = [image["file_name"] for image in images[:TRIED]]
     counts = [sum(safe_path(folder, name, file).is_file() for name in names) for folder in folders]
     if not max(counts):
         raise BadData(
             f"The images that {file} names, such as {names[0][:100]}, are not there.",
-            f"Put them into one of {some([str(folder) for folder in folders])}.",
+            f"Put them into one of {some([str(folder) for folder in folders])}, or give their folder as --data and "
+            "this file as --labels.",
         )
     return folders[counts.index(max(counts))]
 

@@ -83,7 +83,7 @@ class CocoMasks:
         background, shift, note = _background(coco.classes)
         masks = [_mask(image, file, background, shift) for image in coco.images]
         names = [printable(image.name) for image in coco.images]
-        files = ImageFiles(str(path), names, [image.path for image in coco.images], [], ordered=False)
+        files = ImageFiles(str(request.images or path), names, [image.path for image in coco.images], [], ordered=False)
         classes = ("background", *coco.classes) if shift else coco.classes
         source = open_annotated(files, request, masks, classes)
         return Source(source.dataset, notes=(*source.notes, note), warnings=source.warnings)

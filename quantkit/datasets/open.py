@@ -16,6 +16,7 @@ from quantkit.core.preprocess import Preprocess
 from quantkit.datasets.arrays import ArrayFile
 from quantkit.datasets.base import Dataset, Kind, Request, Source, class_indices
 from quantkit.datasets.coco import CocoJson
+from quantkit.datasets.coco_file import is_coco
 from quantkit.datasets.coco_masks import CocoMasks
 from quantkit.datasets.images import ImageFolder, ImageList
 from quantkit.datasets.iterable import open_iterable
@@ -90,7 +91,7 @@ def open_dataset(
             a seeded, class-balanced choice is made.
         seed: The seed of that choice.
         classes: The names of the model's outputs, in order.
-        labels: A file of annotations.
+        labels: A file of annotations: a CSV, or a COCO file whose images are in the folder ``data``.
         outputs: The names of the model's outputs.
         text: How texts are read and tokenized.
         labels_are_texts: True if a list of labels holds texts, not classes.
@@ -110,8 +111,9 @@ def open_dataset(
         return choose(source, samples, seed, source.dataset.source, select)
     if not data.exists():
         raise BadData(f"There is no file or folder {data}.", "Check --data.")
-    kinds = _kinds()
-    kind = next((kind for kind in (*OF_TASK.get(task, ()), *kinds.values()) if kind.matches(data)), None)
+    images = data if labels is not None and is_coco(labels) and data.is_dir() else None
+    path = data if images is None or labels is None else labels
+    kind = next((kind for kind in (*OF_TASK.get(task, ()), *_kinds().values()) if kind.matches(path)), None)
     if kind is KINDS["image list"] and takes_tokens(inputs):
         kind = TEXTS
     if kind is None:
@@ -119,7 +121,9 @@ def open_dataset(
             f"{data} is neither a file nor a folder.", "Give a folder of images or .npz, a text list, .npy or .npz."
         )
     told = text or TextSettings()
-    source = _opened(kind, Request(data, inputs, preprocess, classes, labels, outputs, told, labels_are_texts))
+    labels = labels if images is None else None
+    request = Request(path, inputs, preprocess, classes, labels, outputs, told, labels_are_texts, images)
+    source = _opened(kind, request)
     return choose(source, samples, seed, str(Path(source.dataset.source).absolute()), select)
 
 

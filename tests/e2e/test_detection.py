@@ -87,6 +87,17 @@ def test_every_kind_of_annotations_gives_the_same_map(squares: Path, invoked: Qu
     assert found == pytest.approx([found[0]] * 3, abs=1e-6)
 
 
+def test_images_may_lie_elsewhere_than_their_annotations(squares: Path, invoked: Quantkit) -> None:
+    calibrated(squares, invoked)
+    expected = compared(invoked, "--data", "imgs/annotations.json", "--precision", "fp32")["rows"][0]["metrics"]
+    (squares / "imgs" / "annotations.json").rename(squares / "elsewhere.json")
+    done = invoked("compare", "out", *QUICK, "--json", "--data", "elsewhere.json")
+    assert done.returncode != 0
+    assert "--labels" in done.stderr
+    found = compared(invoked, "--data", "imgs", "--labels", "elsewhere.json", "--precision", "fp32")
+    assert found["rows"][0]["metrics"] == expected
+
+
 def test_a_model_that_wants_the_images_size_is_given_that_of_its_input(squares: Path, invoked: Quantkit) -> None:
     """Exports with postprocessing give the same mAP as those without."""
     calibrated(squares, invoked)
