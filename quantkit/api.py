@@ -56,6 +56,7 @@ def calibrate(
     exclude: Names = (),
     seed: int = 0,
     select: str | None = None,
+    device: str = "cpu",
     output: AnyPath | None = None,
     fresh: bool = False,
     progress: Progress = silent,
@@ -82,6 +83,7 @@ def calibrate(
         exclude: Wildcards for nodes and tensors to leave in floating point.
         seed: Of the choice of samples.
         select: "random", "balanced" or "diverse"; None is balanced, but an ordered source is read from its start.
+        device: Where the model runs and its activations are counted: "cpu", or a GPU such as "cuda:0".
         output: A run directory to keep the result in; what it holds of the same work is used again. None keeps
             everything in memory.
         fresh: Use nothing that an earlier run left.
@@ -92,6 +94,7 @@ def calibrate(
 
     Raises:
         BadInput: The model, the data or a setting is wrong; a subclass says which.
+        BackendMissing: The GPU that is asked for, or what using it needs, is not there.
     """
     config = parse_config(
         {
@@ -114,6 +117,7 @@ def calibrate(
                 "tensors": tensors,
                 "rounding": rounding,
                 "exclude": several(exclude),
+                "device": device,
             },
         },
         "the arguments of calibrate()",

@@ -34,6 +34,7 @@ Axis = Annotated[int, Field(ge=0)] | Literal["none"]
 CONFIG_FILE = "quantkit.toml"
 WHOLE = Preprocess.model_fields.keys() - {"size", "layout"}  # the keys of a [preprocess] that leaves nothing open
 DEFAULT_SAMPLES = 300
+CPU = "cpu"
 DEFAULT_METHOD = "mse-robust"  # the best SQNR over the models in docs/accuracy.md
 
 
@@ -90,6 +91,7 @@ class CalibrateConfig(Record):
         rounding: How weights are rounded: "least-squares", by second moments of layers' inputs that the pass
             collects, or "nearest".
         exclude: Wildcards for nodes and tensors that stay in floating point. They are still counted.
+        device: Where the model runs and its activations are counted: "cpu", or a GPU such as "cuda:0".
     """
 
     method: str = DEFAULT_METHOD
@@ -98,6 +100,7 @@ class CalibrateConfig(Record):
     batch_size: int = Field(default=1, gt=0)
     rounding: Literal["least-squares", "nearest"] = "least-squares"
     exclude: list[str] = Field(default_factory=list)
+    device: str = Field(default=CPU, pattern=r"(?i)^(cpu|cuda(:\d{1,3})?)$")
 
     @field_validator("percentile")
     @classmethod

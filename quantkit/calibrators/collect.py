@@ -20,12 +20,13 @@ UNITS_PER_WIDTH = 2.0**20  # resolution of channel means
 
 
 class NotFinite(ValueError):
-    """The tensor named ``tensor`` holds NaN or +Inf (``value``)."""
+    """The tensor named ``tensor`` holds NaN or +Inf (``value``), in sample number ``row`` of those given."""
 
-    def __init__(self, tensor: str, value: float) -> None:
+    def __init__(self, tensor: str, value: float, row: int = 0) -> None:
         super().__init__(f"{tensor} holds {value}")
         self.tensor = tensor
         self.value = value
+        self.row = row
 
 
 def note_maxima(maxima: dict[str, float], tensors: Mapping[str, Floats], clamps: Sequence[Clamp] = ()) -> set[str]:
@@ -44,7 +45,7 @@ def note_maxima(maxima: dict[str, float], tensors: Mapping[str, Floats], clamps:
     Raises:
         NotFinite: An activation is NaN or +Inf.
     """
-    of = _by_source(clamps)
+    of = by_source(clamps)
     masked: set[str] = set()
     for name, array in tensors.items():
         low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)  # NaN propagates
@@ -91,8 +92,8 @@ class Collector:
         self._widths = widths
         self._samples = samples
         self._axes = axes or {}
-        self._clamps = _by_source(clamps)
-        self._tensors: dict[str, _Tensor] = {}
+        self._clamps = by_source(clamps)
+        self._tensors: dict[str, Tally] = {}
 
     def observe(self, tensors: Mapping[str, Floats], position: int = 0) -> None:
         """Count every value of one sample.
@@ -142,13 +143,13 @@ class Collector:
         for clamp in clamps:
             self.observe({clamp.name: values.clip(clamp.low, clamp.high)}, position)
 
-    def _tensor(self, name: str, channels: int) -> _Tensor:
+    def _tensor(self, name: str, channels: int) -> Tally:
         tensor = self._tensors.get(name)
         if tensor is None:
             if name not in self._widths:
                 raise ValueError(f"{name} was not in the first batch")
             width = self._widths[name]
-            tensor = self._tensors[name] = _Tensor(Counter.empty(width, channels, width / UNITS_PER_WIDTH))
+            tensor = self._tensors[name] = Tally(Counter.empty(width, channels, width / UNITS_PER_WIDTH))
         elif channels != len(tensor.counter.total):
             tensor.give_up_channels()
         return tensor
@@ -169,16 +170,29 @@ def default_axis(rank: int) -> int:
 
 
 @dataclass
-class _Tensor:
+class Tally:
+    """What is known of one tensor so far.
+
+    Attributes:
+        counter: Its histogram and channels.
+        minimum: The smallest value.
+        maximum: The largest value.
+        moving: The moving averages of samples' extremes.
+        extent: The samples with the largest values.
+        seen: The number of samples.
+        mixed: True if samples had different numbers of channels, so that there are no channels.
+    """
+
     counter: Counter
     minimum: float = math.inf
     maximum: float = -math.inf
     moving: MovingExtremes = field(default_factory=MovingExtremes)
     extent: Extent = field(default_factory=Extent)
     seen: int = 0
-    mixed: bool = False  # samples had different numbers of channels
+    mixed: bool = False
 
     def add(self, low: float, high: float, position: int, samples: int, weight: float) -> None:
+        """Note the extremes of a sample: its number of so many, and its weight in moving averages."""
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
         self.moving += MovingExtremes.of(low, high, weight)
         # Most samples change nothing, and this runs for every tensor of every sample.
@@ -187,22 +201,26 @@ class _Tensor:
         self.seen += 1
 
     def give_up_channels(self) -> None:
+        """From now on, take the tensor for one of a single channel."""
         if not self.mixed:
             self.counter = self.counter.of_one_channel()
             self.mixed = True
 
     def histogram(self) -> Histogram:
+        """Return the histogram so far."""
         positive, negative = self.counter.settle().copy()
         return Histogram(negative, positive, self.counter.width, self.minimum, self.maximum, self.moving)
 
     def channels(self) -> ChannelStatistics:
+        """Return the statistics of channels so far."""
         counter = self.counter
         arrays = (counter.low.copy(), counter.high.copy(), counter.total.copy())
         statistics = ChannelStatistics(*arrays, counter.unit, self.seen)
         return statistics.none() if self.mixed else statistics
 
 
-def _by_source(clamps: Sequence[Clamp]) -> dict[str, list[Clamp]]:
+def by_source(clamps: Sequence[Clamp]) -> dict[str, list[Clamp]]:
+    """Return the clamps of each tensor."""
     of: dict[str, list[Clamp]] = {}
     for clamp in clamps:
         of.setdefault(clamp.source, []).append(clamp)

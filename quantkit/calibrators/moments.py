@@ -49,8 +49,8 @@ class MomentsCollector:
         self._clamps = {clamp.name: clamp for clamp in clamps}
         wanted = {layer.key: layer for layer in layers if maxima.get(layer.tensor, 0.0) >= SMALLEST_MAX}
         width = widest(list(wanted.values()))
-        self._sites = {
-            key: _Site(layer, maxima[layer.tensor] / LEVELS_OF_MAXIMUM, samples, width)
+        self.sites = {
+            key: Site(layer, maxima[layer.tensor] / LEVELS_OF_MAXIMUM, samples, width)
             for key, layer in wanted.items()
             if width
         }
@@ -62,7 +62,7 @@ class MomentsCollector:
             tensors: The activations by tensor, without clamps.
             position: The number of the run's first sample.
         """
-        for site in self._sites.values():
+        for site in self.sites.values():
             name = site.layer.tensor
             clamp = self._clamps.get(name)
             values = tensors.get(name if clamp is None else clamp.source)
@@ -74,7 +74,7 @@ class MomentsCollector:
 
     def collected(self) -> dict[str, Moments]:
         """Return the moments so far, without layers that gave no row; to be used before more is observed."""
-        found = {key: site.moments() for key, site in self._sites.items()}
+        found = {key: site.moments() for key, site in self.sites.items()}
         return {key: moments for key, moments in found.items() if moments.rows}
 
 
@@ -100,17 +100,28 @@ def _parts(layer: LayerRows, width: int) -> tuple[int, int]:
     return math.ceil(channels / each), each * places
 
 
-class _Site:
-    """The sums of one layer's input."""
+class Site:
+    """The sums of one layer's input.
+
+    Attributes:
+        layer: What the layer reads.
+        unit: What values are rounded to multiples of.
+        count: The number of rows that a sample gives.
+        parts: The number of parts of a row; see ``Moments``.
+        each: The values of a part.
+        products: Their products among one another, float64 (parts, each, each).
+        sums: The values' sums, float64 (parts, each).
+        rows: The number of rows in these.
+    """
 
     def __init__(self, layer: LayerRows, unit: float, samples: int, width: int) -> None:
         self.layer, self.unit, self.rows = layer, unit, 0
-        self._parts, each = _parts(layer, width)
-        wanted = max(FEWEST_ROWS, ROWS_A_VALUE * each)
+        self.parts, self.each = _parts(layer, width)
+        wanted = max(FEWEST_ROWS, ROWS_A_VALUE * self.each)
         self.count = min(max(1, math.ceil(wanted / max(samples, 1))), ROWS)
-        self._products = np.zeros((self._parts, each, each))
-        self._sums = np.zeros((self._parts, each))
-        self._waiting = np.zeros((ROWS, self._parts * each), np.int16)
+        self.products = np.zeros((self.parts, self.each, self.each))
+        self.sums = np.zeros((self.parts, self.each))
+        self._waiting = np.zeros((ROWS, self.parts * self.each), np.int16)
         self._filled = 0
         self._lock = threading.Lock()
 
@@ -129,13 +140,13 @@ class _Site:
         """Return the sums so far, in the memory that further rows are added to."""
         with self._lock:
             self._settle()
-            return Moments(self._products, self._sums, self.rows, self.unit)
+            return Moments(self.products, self.sums, self.rows, self.unit)
 
     def _settle(self) -> None:
         if self._filled:
             waiting = self._waiting[: self._filled].astype(np.float32)
-            rows = waiting.reshape(self._filled, self._parts, -1).transpose(1, 0, 2)
-            self._products += np.matmul(rows.transpose(0, 2, 1), rows)
-            self._sums += rows.sum(axis=1, dtype=np.float64)
+            rows = waiting.reshape(self._filled, self.parts, -1).transpose(1, 0, 2)
+            self.products += np.matmul(rows.transpose(0, 2, 1), rows)
+            self.sums += rows.sum(axis=1, dtype=np.float64)
         self.rows += self._filled
         self._filled = 0

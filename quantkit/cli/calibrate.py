@@ -83,6 +83,10 @@ def calibrate(
         str | None,
         typer.Option("--tensors", help="all, or quantizable: without what only exists inside a fused kernel \\[all]."),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="Where the model runs and is counted: cpu, or a GPU such as cuda:0 \\[cpu]."),
+    ] = None,
     placement: Placements = None,
     shard: Annotated[
         str | None,
@@ -138,6 +142,7 @@ def calibrate(
         rounding=rounding,
         batch_size=batch_size,
         exclude=exclude or None,
+        device=device,
     )
     settings = settings.with_values("openvino", placement=placement or None)
     if dump_config:

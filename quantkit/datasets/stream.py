@@ -84,10 +84,13 @@ class Stream:
         dataset: The data set.
         indices: The indices of the chosen samples.
         axes: The batch axis of each model input, None for one without; 0 for one that is not named.
+        workers: The number of threads that read and prepare samples.
     """
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int], axes: BatchAxes | None = None) -> None:
-        self.dataset = dataset
+    def __init__(
+        self, dataset: Dataset, indices: Sequence[int], axes: BatchAxes | None = None, workers: int = WORKERS
+    ) -> None:
+        self.dataset, self.workers = dataset, workers
         self.axes: BatchAxes = axes or {}
         self.indices = [int(index) for index in indices]
         self.skipped: dict[int, str] = {}
@@ -130,10 +133,10 @@ class Stream:
         """Yield the readable samples at ``positions``, in that order."""
         waiting = deque(positions)
         ahead: deque[tuple[int, Future[tuple[Inputs, bytes]]]] = deque()
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="decode") as pool:
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="decode") as pool:
             try:
                 while waiting or ahead:
-                    while waiting and len(ahead) < 2 * WORKERS:
+                    while waiting and len(ahead) < 2 * self.workers:
                         position = waiting.popleft()
                         ahead.append((position, pool.submit(self.dataset.load, self.indices[position])))
                     position, future = ahead.popleft()

@@ -17,6 +17,21 @@ Indices = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where the values of rows lie in a flat input: value d of row r is at base[r] + d // K · step + under[r, d % K].
+
+    Attributes:
+        base: int64 (R,).
+        under: int32 (R, K), negative where the value is a zero of the padding.
+        step: The distance of channels.
+    """
+
+    base: npt.NDArray[np.int64]
+    under: npt.NDArray[np.int32]
+    step: int
+
+
+@dataclass(frozen=True)
 class LayerRows:
     """What a layer's rows are made of.
 
@@ -81,6 +96,22 @@ class LayerRows:
         if not inside.all():
             taken = np.where(inside[:, None, :], taken, np.float32(0))
         return taken.reshape(len(chosen), self.width * self.groups)
+
+    def places(self, shape: Sequence[int], count: int, turn: int) -> Places | None:
+        """Return where the rows lie that :meth:`taken` takes of an input of this shape; None if it takes none."""
+        if not self.kernel:
+            if not shape or shape[-1] != self.width:
+                return None
+            tokens = _spread(math.prod(shape[:-1]), count, turn)
+            return Places(tokens.astype(np.int64) * self.width, np.zeros((len(tokens), 1), np.int32), 1)
+        if len(shape) != len(self.kernel) + 2 or shape[1] * math.prod(self.kernel) != self.width * self.groups:
+            return None
+        outputs = self._outputs(shape[2:])
+        sample, place = np.divmod(_spread(shape[0] * math.prod(outputs), count, turn), max(math.prod(outputs), 1))
+        indices, inside = self._under_kernel(shape[2:], outputs, place)
+        size = math.prod(shape[2:])
+        under = np.where(inside, indices, -1).astype(np.int32)
+        return Places(sample.astype(np.int64) * shape[1] * size, under, size)
 
     def _outputs(self, size: Sequence[int]) -> list[int]:
         """Return the number of places of the kernel along each axis."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
-from quantkit.config import Config
+from quantkit.config import CPU, Config
 from quantkit.core.errors import BadRun
 from quantkit.core.files import digest_of, make_folder, write_text
 from quantkit.core.reading import LARGEST_TEXT, read_file
@@ -34,6 +34,7 @@ class Manifest(Record):
         stamp: The digest of the samples' stamps, such as modification times; it may differ for a copy on another
             machine.
         shard: The part of the samples that was counted.
+        device: Where it was counted. A GPU's activations differ from a CPU's in their last places, and so do counts.
     """
 
     schema_version: Literal[1] = 1
@@ -46,6 +47,7 @@ class Manifest(Record):
     samples: str
     stamp: str
     shard: str = str(WHOLE)
+    device: str = CPU
 
     def same_settings(self, other: Manifest) -> bool:
         """True if both have the same model, data and settings, though perhaps different shards."""
@@ -76,7 +78,7 @@ def new_manifest(
     """
     settings = [
         COUNTING,
-        version("onnxruntime"),  # another version may compute different activations
+        onnxruntime_version(),  # another version may compute different activations
         model_sha256,
         config.model.batch_axis,
         config.data.samples,
@@ -88,6 +90,7 @@ def new_manifest(
         # Otherwise everything is counted, whatever is excluded from the artifacts.
         config.calibrate.exclude if config.calibrate.tensors == "quantizable" else [],
         *([config.data.text.of_samples] if config.data.text != TextSettings() else []),
+        *([config.calibrate.device] if config.calibrate.device != CPU else []),
     ]
     return Manifest(
         started=now(),
@@ -98,7 +101,18 @@ def new_manifest(
         samples=digest_of([(name, size) for name, size, _ in samples]),
         stamp=digest_of([stamp for _, _, stamp in samples]),
         shard=str(shard),
+        device=config.calibrate.device,
     )
+
+
+def onnxruntime_version() -> str:
+    """Return the version of onnxruntime, whichever of its packages is installed."""
+    try:
+        return version("onnxruntime")
+    except PackageNotFoundError:
+        from onnxruntime import __version__
+
+        return str(__version__)
 
 
 def now() -> str:

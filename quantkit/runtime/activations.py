@@ -19,7 +19,7 @@ from quantkit.core.files import NO_SPACE
 from quantkit.graph.clamps import clamps_of
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
-from quantkit.runtime.session import cpu_session, failed_on, give_back_memory
+from quantkit.runtime.session import cpu_session, failed_on, give_back_memory, gpu_session
 
 SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
 MOST_SHAPES = 64  # of inputs whose outputs' shapes are remembered; texts may have hundreds of lengths
@@ -33,7 +33,7 @@ Activations = dict[str, npt.NDArray[np.float32]]
 
 
 class ActivationSession:
-    """A model in FP32 on the CPU, with its float activations as outputs, except clamps.
+    """A model in FP32, with its float activations as outputs, except clamps.
 
     Activations are the graph's inputs and every node output that depends on one; tensors computed from weights alone
     are not included. ``clamps`` are the activations that follow from others, and ``names`` holds all of them in graph
@@ -44,9 +44,11 @@ class ActivationSession:
         keep: True for the names of activations to include.
         threads: The number of threads that compute one run together; None means one for every core.
         apart: True for the names of tensors that no clamp may be derived from.
+        gpu: The number of the GPU to run on instead of the CPU, for a :class:`~quantkit.runtime.on_gpu.GpuRunner`.
 
     Raises:
         BadModel: ``keep`` leaves no activation.
+        BackendMissing: onnxruntime cannot use the GPU.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class ActivationSession:
         keep: Callable[[str], bool] = lambda name: True,
         threads: int | None = None,
         apart: Callable[[str], bool] = lambda name: False,
+        gpu: int | None = None,
     ) -> None:
         self.float_inputs = [i.name for i in model.inputs if i.dtype.startswith("float") and keep(i.name)]
         graph = Graph(model.graph_only.graph)
@@ -66,7 +69,8 @@ class ActivationSession:
         asked = [name for name in wanted if name not in cut]
         more = [name for name in asked if name not in graph.outputs]
         with with_outputs(model.source, model.is_external, more) as source:
-            self.session = cpu_session(source, model.source.parent if model.is_external else None, threads)
+            folder = model.source.parent if model.is_external else None
+            self.session = cpu_session(source, folder, threads) if gpu is None else gpu_session(source, folder, gpu)
         give_back_memory()
         floats = {o.name for o in self.session.get_outputs() if o.type in FLOAT_TYPES}
         self.fetched = [name for name in asked if name in floats]

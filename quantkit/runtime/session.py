@@ -1,4 +1,4 @@
-"""Makes onnxruntime sessions on the CPU, for models with or without external weights."""
+"""Makes onnxruntime sessions on the CPU or a GPU, for models with or without external weights."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 import numpy.typing as npt
 import onnxruntime as ort
 
-from quantkit.core.errors import BadModel
+from quantkit.core.errors import BackendMissing, BadModel
 from quantkit.core.wording import line_of
 
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 ALLOW_SPINNING = "session.intra_op.allow_spinning"
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 FATAL_ONLY = 4  # a logged error is also raised, with the same text
 
 
@@ -52,9 +53,42 @@ def cpu_session(
     options.enable_cpu_mem_arena = arena
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    source = str(model) if isinstance(model, Path) else model
+    return _loaded(model, options, [CPU])
+
+
+def gpu_session(model: bytes | Path, weights_folder: Path | None, number: int) -> ort.InferenceSession:
+    """Make a session on a GPU that computes in FP32, without TF32; what has no kernel there runs on the CPU.
+
+    Args:
+        model: A file, or a serialized model.
+        weights_folder: The folder of a serialized model's external weights.
+        number: The number of the GPU.
+
+    Raises:
+        BackendMissing: onnxruntime's CUDA provider is not there.
+        BadModel: onnxruntime cannot load the model.
+    """
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # CUDA and cuDNN as pip installs them
+    hint = "Install onnxruntime-gpu in place of onnxruntime, with the CUDA and cuDNN that it names."
+    if CUDA not in ort.get_available_providers():
+        raise BackendMissing("This onnxruntime has no CUDA.", hint)
+    options = ort.SessionOptions()
+    options.log_severity_level = FATAL_ONLY
+    if weights_folder is not None:
+        options.add_session_config_entry(EXTERNAL_FOLDER, str(weights_folder.resolve()))
+    own = {"device_id": str(number), "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    session = _loaded(model, options, [(CUDA, own), CPU])
+    if CUDA not in session.get_providers():
+        raise BackendMissing("onnxruntime cannot load its CUDA provider.", hint)
+    return session
+
+
+def _loaded(
+    model: bytes | Path, options: ort.SessionOptions, providers: list[str | tuple[str, dict[str, str]]]
+) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(model) if isinstance(model, Path) else model, options, providers=providers)
     except Exception as error:
         raise BadModel(
             f"onnxruntime cannot load the model ({line_of(error)}).", "Check that it runs in onnxruntime."

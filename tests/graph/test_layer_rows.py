@@ -83,3 +83,19 @@ def test_foreign_operators_and_computed_weights_have_no_rows(tmp_path: Path) -> 
     node = helper.make_node("Conv", ["x", "w"], ["y"], domain="com.example")
     graph = onnx.helper.make_graph([node], "g", [], [])
     assert layer_rows(Graph(graph), node) is None
+
+
+@pytest.mark.parametrize("kernel", [(), (3, 3), (1, 1)])
+def test_places_are_where_the_rows_lie(kernel: tuple[int, ...]) -> None:
+    values = np.random.default_rng(2).normal(size=(3, 4, 9, 8)).astype(np.float32)
+    padded = (1, 1, 1, 1) if kernel == (3, 3) else (0, 0, 0, 0)
+    rows = LayerRows("x", width=8)
+    if kernel:
+        rows = LayerRows("x", kernel, (2, 1), padded, (1, 1), 1, 4 * kernel[0] * kernel[1])
+    places, flat = rows.places(values.shape, 20, 5), values.reshape(-1)
+    expected = rows.taken(values, 20, 5)
+    assert places is not None and expected is not None
+    channel, under = np.divmod(np.arange(rows.width), places.under.shape[1])
+    index = places.base[:, None] + channel * places.step + places.under[:, under]
+    np.testing.assert_array_equal(np.where(places.under[:, under] < 0, 0, flat[index]), expected)
+    assert rows.places((3, 5), 20, 5) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quantkit.calibrators import calibrators
-from quantkit.config import Config
+from quantkit.config import CPU, Config
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadConfig, BadInput
 from quantkit.core.progress import Progress, silent
@@ -17,7 +17,7 @@ from quantkit.core.shard import WHOLE, Shard
 from quantkit.core.wildcards import matches
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.datasets.checks import warnings_before
-from quantkit.datasets.stream import stacked
+from quantkit.datasets.stream import WORKERS, stacked
 from quantkit.graph.fused import fused_outputs
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
@@ -27,6 +27,7 @@ from quantkit.pipeline.calibration.features import CANDIDATES, diverse_samples
 from quantkit.pipeline.calibration.one_pass import Counting, collect
 from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint, keep, solved_tensors
 from quantkit.pipeline.calibration.warnings import idle_patterns
+from quantkit.pipeline.calibration.workers import usable_cores
 from quantkit.pipeline.keeping import take_back
 from quantkit.pipeline.manifest import Manifest, new_manifest, now, read_manifest
 from quantkit.pipeline.replacement import replacing
@@ -206,13 +207,20 @@ def count(
 
     Raises:
         BadInput: An activation is not finite, or too many samples are unreadable.
+        BackendMissing: The GPU that is asked for, or what using it needs, is not there.
     """
+    device = job.config.calibrate.device
+    if device != CPU:
+        from quantkit.pipeline.calibration.pass_on_gpu import collect_on_gpu
+
+        stream = chosen(opened, job.model, usable_cores())
+        return collect_on_gpu(job.counting(), stream, shard, folder, manifest, progress, device)
     return collect(job.counting(), chosen(opened, job.model), shard, folder, manifest, progress)
 
 
-def chosen(opened: OpenedData, model: ModelFile) -> Stream:
-    """Make a stream of the chosen samples, as the model takes them."""
-    return Stream(opened.dataset, [int(i) for i in opened.indices], model.batch_axes)
+def chosen(opened: OpenedData, model: ModelFile, workers: int = WORKERS) -> Stream:
+    """Make a stream of the chosen samples, as the model takes them, read by so many threads."""
+    return Stream(opened.dataset, [int(i) for i in opened.indices], model.batch_axes, workers)
 
 
 def first_sample(job: Job, opened: OpenedData) -> dict[str, Any] | None:
