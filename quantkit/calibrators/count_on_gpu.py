@@ -149,9 +149,9 @@ class GpuCollector:
 
         Args:
             tensors: The activations.
-            positions: The numbers of the samples to count, which are the run's first.
-            rows: The number of samples in the run, with those that only fill it up. A tensor that has as many rows is
-                counted sample by sample; any other as the first one's.
+            positions: The numbers of the run's samples.
+            rows: The number of rows that a tensor has if it has one for each sample. Any other tensor is counted as
+                the first sample's; 1 if all are.
 
         Raises:
             NotFinite: An activation is NaN or +Inf. The collector must not be used afterwards.

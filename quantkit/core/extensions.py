@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
 
 from quantkit.core.errors import BadConfig
+
+ONNXRUNTIME = "onnxruntime"  # onnxruntime-gpu holds the same module
 
 
 def installed(group: str) -> dict[str, EntryPoint]:
@@ -34,3 +36,15 @@ def loaded(point: EntryPoint, kind: str, make: bool = False) -> Any:
         raise BadConfig(
             f"The {kind} {point.name!r} ({point.value}) does not load: {error}.", "Fix or uninstall its package."
         ) from error
+
+
+def package_version(name: str) -> str:
+    """Return the version of an installed package; of onnxruntime, whichever of its packages it is."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        if name != ONNXRUNTIME:
+            raise
+        from onnxruntime import __version__
+
+        return str(__version__)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from quantkit.config import CPU, Config
 from quantkit.core.errors import BadRun
+from quantkit.core.extensions import ONNXRUNTIME, package_version
 from quantkit.core.files import digest_of, make_folder, write_text
 from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.record import Record
@@ -78,7 +78,7 @@ def new_manifest(
     """
     settings = [
         COUNTING,
-        onnxruntime_version(),  # another version may compute different activations
+        package_version(ONNXRUNTIME),  # another version may compute different activations
         model_sha256,
         config.model.batch_axis,
         config.data.samples,
@@ -103,16 +103,6 @@ def new_manifest(
         shard=str(shard),
         device=config.calibrate.device,
     )
-
-
-def onnxruntime_version() -> str:
-    """Return the version of onnxruntime, whichever of its packages is installed."""
-    try:
-        return version("onnxruntime")
-    except PackageNotFoundError:
-        from onnxruntime import __version__
-
-        return str(__version__)
 
 
 def now() -> str:

@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 
 from quantkit.graph.graph import Graph
-from quantkit.graph.layer_rows import layer_rows
+from quantkit.graph.layer_rows import LayerRows, layer_rows
 from tests.graphs.small import network, outputs, weights
 
 CONVS = [

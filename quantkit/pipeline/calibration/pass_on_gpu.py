@@ -119,10 +119,14 @@ class _Pass:
 
     def count(self, group: Group, positions: Sequence[int]) -> None:
         """Run the model on a group, and count its activations."""
+        own, rows = [sample.position for sample in group.samples], self._rows(group)
         activations = self._runner.run(group.inputs)
-        own = [sample.position for sample in group.samples]
+        if 1 < rows != len(own):  # without the rows that only fill up the run
+            filled = {name: tensor for name, tensor in activations.items() if tensor.shape[:1] == (rows,)}
+            activations |= {n: replace(t, shape=(len(own), *t.shape[1:])) for n, t in filled.items()}
+            rows = len(own)
         try:
-            self._collector.observe(activations, own, self._rows(group))
+            self._collector.observe(activations, own, rows)
         except NotFinite as error:
             with finite(group.samples[min(error.row, len(own) - 1)], self._stream.dataset.names):
                 raise

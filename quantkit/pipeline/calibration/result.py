@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from quantkit.config import Config
 from quantkit.core.artifact import PRECISIONS
 from quantkit.core.calibration import Calibration, DataRef, ModelRef, TensorCalibration
 from quantkit.core.errors import BadData
+from quantkit.core.extensions import ONNXRUNTIME, package_version
 from quantkit.core.files import remove_folder
 from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.record import Record
@@ -76,7 +76,7 @@ def finish(
         log.warning("%s", warning)
     calibration = Calibration(
         created=now(),
-        versions={name: version(name) for name in ("numpy", "onnx", "onnxruntime")} | {"quantkit": __version__},
+        versions={name: package_version(name) for name in ("numpy", "onnx", ONNXRUNTIME)} | {"quantkit": __version__},
         model=ModelRef(path=manifest.model, sha256=manifest.model_sha256, batch_axis=config.model.batch_axis),
         data=DataRef(
             path=source.data,
