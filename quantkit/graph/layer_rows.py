@@ -138,8 +138,8 @@ class LayerRows:
 
 
 def layer_rows(graph: Graph, node: onnx.NodeProto) -> LayerRows | None:
-    """Return the rows of a layer whose weight is an initializer; None for any other node."""
-    weight = graph.initializers.get(operand(node, 1))
+    """Return the rows of a layer whose weight is a constant; None for any other node."""
+    weight = graph.constants.get(operand(node, 1))
     if weight is None or not is_default_domain(node) or not operand(node, 0):
         return None
     shape = tuple(weight.dims)

@@ -85,6 +85,18 @@ def test_foreign_operators_and_computed_weights_have_no_rows(tmp_path: Path) -> 
     assert layer_rows(Graph(graph), node) is None
 
 
+def test_weights_may_be_constant_nodes() -> None:
+    """Paddle2ONNX writes all of them so."""
+    model = network("(float[1, 4, 8, 8] x) => (float[N] y) { y = Conv (x, w) }", {"w": weights(2, 4, 3, 3)})
+    graph = model.graph
+    held = helper.make_node("Constant", [], ["w"], value=graph.initializer[0])
+    del graph.initializer[:]
+    nodes = [held, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    assert layer_rows(Graph(graph), graph.node[1]) == LayerRows("x", (3, 3), (1, 1), (0,) * 4, (1, 1), 1, 36)
+
+
 @pytest.mark.parametrize("kernel", [(), (3, 3), (1, 1)])
 def test_places_are_where_the_rows_lie(kernel: tuple[int, ...]) -> None:
     values = np.random.default_rng(2).normal(size=(3, 4, 9, 8)).astype(np.float32)
