@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 # Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (2018),
 # https://arxiv.org/abs/1712.05877, section 3.1, average ranges like this; 0.01 is the averaging constant of PyTorch's
@@ -27,7 +28,7 @@ class MovingExtremes:
     @classmethod
     def of(cls, minimum: float, maximum: float, weight: float) -> MovingExtremes:
         """Return the contribution of one image, with the weight from :func:`weight_of`."""
-        return cls(_fixed(weight * minimum), _fixed(weight * maximum), _fixed(weight))
+        return cls(_fixed(weight * minimum), _fixed(weight * maximum), _fixed_weight(weight))
 
     def __add__(self, other: MovingExtremes) -> MovingExtremes:
         return MovingExtremes(self.low + other.low, self.high + other.high, self.weight + other.weight)
@@ -46,6 +47,12 @@ class MovingExtremes:
 def weight_of(position: int, samples: int) -> float:
     """Return the weight of image number ``position`` of ``samples`` in the average."""
     return (1 - AVERAGING) ** (samples - 1 - position) * (AVERAGING if position else 1.0)
+
+
+@lru_cache(maxsize=1 << 10)
+def _fixed_weight(weight: float) -> int:
+    """An image has one weight for all of its tensors."""
+    return _fixed(weight)
 
 
 def _fixed(value: float) -> int:
