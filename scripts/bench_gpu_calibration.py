@@ -19,7 +19,6 @@ import numpy as np
 import quantkit
 from quantkit.core.calibration import Calibration
 
-
 FEW = 64
 
 
