@@ -36,7 +36,7 @@ from quantkit.pipeline.writing import writing_artifacts, writing_results
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.base import Engine
 from quantkit.targets.openvino import OpenVinoSettings
-from quantkit.targets.tensorrt import DEFAULT_VERSION, TensorRTSettings
+from quantkit.targets.tensorrt import TensorRTSettings
 from quantkit.tasks import AUTO
 
 
@@ -147,7 +147,7 @@ def export(
     *,
     precisions: Names = ("int8",),
     output: AnyPath | None = None,
-    tensorrt: str = DEFAULT_VERSION,
+    tensorrt: str | None = None,
     openvino: OpenVinoSettings | None = None,
     settings: Settings | None = None,
 ) -> list[Artifact]:
@@ -158,7 +158,7 @@ def export(
         target: One name or several; None means every target that can be exported here.
         precisions: "fp32", "fp16" or "int8".
         output: The folder; None means the run's ``artifacts``.
-        tensorrt: The version that stands in the calibration cache.
+        tensorrt: The version of TensorRT that will read the files; None writes those of 8.6 to 11.
         openvino: How IR is made.
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
 

@@ -28,6 +28,7 @@ from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import ModelFile
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
+from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import DeviceSession, LayerOutputs
 from quantkit.targets.tensorrt.engine import cuda, library
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
@@ -43,11 +44,11 @@ class TensorRTSettings(Record):
     """The settings of the target.
 
     Attributes:
-        version: ``[export] tensorrt``, the version in the first line of the calibration cache.
+        version: ``[export] tensorrt``, the version that will read the files; None writes what 8.6 to 11 read.
         build: ``[build]``.
     """
 
-    version: str = DEFAULT_VERSION
+    version: str | None = None
     build: BuildSettings = Field(default_factory=BuildSettings)
 
 
@@ -72,6 +73,12 @@ class TensorRT(Target):
         """Always true, because exporting does not need TensorRT."""
         return True
 
+    def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
+        """Ask the parsers of TensorRT and of TensorRT for RTX, and the table of opsets."""
+        from quantkit.targets.tensorrt.check import parsings_of
+
+        return parsings_of(path, proto, self.settings.version)
+
     def devices(self) -> tuple[str, ...]:
         """Return the GPUs as ``cuda:0`` and so on; empty if engines cannot run here."""
         if not self.availability().works:
@@ -82,7 +89,7 @@ class TensorRT(Target):
         """Return the version in the calibration cache, and that of onnxruntime, whose converter makes FP16."""
         from onnxruntime import __version__
 
-        return f"TensorRT {self.settings.version}, onnxruntime {__version__}"
+        return f"TensorRT {self.settings.version or 'any'}, onnxruntime {__version__}"
 
     def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
         """Write the files for one precision.
@@ -116,7 +123,7 @@ class TensorRT(Target):
         files, notes, layers = _int8_models(model, self.quantized(model, recipe), folder)
         amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
-        write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version, algorithm))
+        write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version or DEFAULT_VERSION, algorithm))
         write_text(folder / RANGES_FILE, ranges_text(amax))
         notes += _lacking(model, recipe)
         return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes, layers=layers)
