@@ -25,7 +25,9 @@ def export(
     ] = None,
     tensorrt: Annotated[
         str | None,
-        typer.Option("--tensorrt", help="Version in the calibration cache [8.6.0]."),
+        typer.Option(
+            "--tensorrt", help="Version that will read the files, such as 8.6.1 or 10.3 \\[those of 8.6 to 11]."
+        ),
     ] = None,
     placement: Placements = None,
     embed_preprocessing: Annotated[

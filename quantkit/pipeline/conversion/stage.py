@@ -16,6 +16,7 @@ from quantkit.core.files import atomic_file, normalized, sha256_of, write_text
 from quantkit.core.overwriting import check_overwrite
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
+from quantkit.core.releases import release_of
 from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.imported import DEAD_AMAX, Imported
@@ -34,6 +35,7 @@ from quantkit.pipeline.run_directory import PARTIAL, is_run
 from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.pipeline.writing import own_folder
 from quantkit.targets.tensorrt import DEFAULT_VERSION, quantized_model
+from quantkit.targets.tensorrt.engine.plan import FIRST_ONLY_STRONG
 from quantkit.version import __version__
 
 FORMS = ("qdq", "ranges", "cache", "json", "tensors-data")
@@ -127,6 +129,8 @@ def _check_arguments(
         raise BadConfig(f"There is no algorithm {algorithm!r}.", f"Choose one of: {', '.join(ALGORITHMS)}.")
     if version is not None:
         version_number(version)
+        if to == "cache" and release_of(version) >= FIRST_ONLY_STRONG:
+            raise BadConfig(f"TensorRT {version} reads no calibration cache.", "Convert --to qdq for it.")
     if to in ("qdq", "json") and (model_path is None or output is None):
         lacking = "--model with the floating-point ONNX model" if model_path is None else "-o"
         raise BadConfig(f"--to {to} needs {'a model' if model_path is None else 'an output'}.", f"Give {lacking}.")

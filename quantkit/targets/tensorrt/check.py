@@ -7,12 +7,11 @@ from pathlib import Path
 
 import onnx
 
-from quantkit.core.releases import release_of
 from quantkit.graph.graph import label
 from quantkit.graph.model_file import opset_of
 from quantkit.targets.parsing import Fault, Parsing, advice, nodes_by_operator
 from quantkit.targets.tensorrt.engine import library
-from quantkit.targets.tensorrt.opsets import first_reader, newest_opset
+from quantkit.targets.tensorrt.opsets import Reads, first_reader
 from quantkit.targets.tensorrt.parsers import Refusal, first_installed, parse
 from quantkit.targets.tensorrt.rtx_parser import PACKAGES
 
@@ -47,7 +46,8 @@ def _opset(proto: onnx.ModelProto, version: str | None) -> Parsing:
         since = "no release that quantkit knows" if first is None else f"TensorRT {first[0]}.{first[1]} and newer"
         hint = f"Give --tensorrt VERSION: {since} reads opset {opset}."
         return Parsing("TensorRT's opsets", unchecked="no version is named", hint=hint)
-    newest = newest_opset(release_of(version))
+    newest = Reads(version).newest_opset
+    assert newest is not None
     parser = f"TensorRT {version}'s opsets"
     if opset <= newest:
         return Parsing(parser)

@@ -32,12 +32,14 @@ from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import DeviceSession, LayerOutputs
 from quantkit.targets.tensorrt.engine import cuda, library
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
+from quantkit.targets.tensorrt.opsets import Reads
 from quantkit.transforms.equalized import Equalized
 
 log = logging.getLogger("quantkit")
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
 CACHE_FILE = "calibration.cache"
 RANGES_FILE = "dynamic_ranges.txt"
+FLOAT_FILE = "fp32.onnx"  # the user's model in an opset that the named version reads
 
 
 class TensorRTSettings(Record):
@@ -94,8 +96,10 @@ class TensorRT(Target):
     def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
         """Write the files for one precision.
 
-        For INT8 these are a Q/DQ ``model.onnx`` (TensorRT 8.6 to 10) and ``strongly_typed.onnx`` (10 and 11),
+        For INT8 these are a Q/DQ ``model.onnx`` (TensorRT 8.6 to 11) and ``strongly_typed.onnx`` (10 and 11),
         ``calibration.cache`` and ``dynamic_ranges.txt`` (8 to 10). For FP16 it is an FP16 ``model.onnx`` (10 and 11).
+        If the settings name a version, what it has no use for is left out, and its newest opset is kept to; a model of
+        a newer one also comes as ``fp32.onnx``, for the modes that build from the model itself.
 
         Args:
             model: The user's model.
@@ -108,19 +112,31 @@ class TensorRT(Target):
             The artifact.
 
         Raises:
-            TargetRefuses: The model cannot be prepared for Q/DQ or converted to FP16. If only ``strongly_typed.onnx``
-                cannot be made, a note says so instead.
+            TargetRefuses: The model cannot be prepared for Q/DQ or converted to FP16, or to an opset that the version
+                reads. If only ``strongly_typed.onnx`` cannot be made, a note says so instead.
+            BadConfig: The version is not one.
         """
         from quantkit.graph.save import MODEL_FILE, save_model
+        from quantkit.targets.tensorrt.readable import readable
         from quantkit.targets.tensorrt.rtx_parser import notes_on
         from quantkit.transforms.half_precision import half_precision
 
+        reads = Reads(self.settings.version)
+        made = readable(model, reads, recipe.calibration.sample)
+        told = () if made is model else (f"Opset {model.opset} was converted to {made.opset} for {reads.name}.",)
         if precision == "fp16":
-            half = half_precision(model, strongly_typed=True, ranges=recipe.ranges)
+            half = half_precision(made, strongly_typed=True, ranges=recipe.ranges)
             save_model(half.proto, folder)
-            notes = half.notes + notes_on([folder / MODEL_FILE], model.source)
+            notes = told + half.notes + notes_on([folder / MODEL_FILE], made.source)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
-        files, notes, layers = _int8_models(model, self.quantized(model, recipe), folder)
+        files, notes, layers = _int8_models(made, self.quantized(made, recipe), folder, reads)
+        if made is not model:
+            save_model(made.load(), folder, FLOAT_FILE)
+            files += tuple(sorted(folder.glob(f"{FLOAT_FILE}*")))
+        notes = told + notes
+        if not reads.implicit:
+            notes += (f"{CACHE_FILE} and {RANGES_FILE} were not written: {reads.name} has no implicit INT8.",)
+            return Artifact(self.name, precision, files, notes, layers=layers)
         amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
         write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version or DEFAULT_VERSION, algorithm))
@@ -239,7 +255,9 @@ def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude
     return with_float_matrices(quantized_for_tensorrt(model, ranges, exclude).proto)
 
 
-def _int8_models(model: ModelFile, made: Quantized, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...], Layers]:
+def _int8_models(
+    model: ModelFile, made: Quantized, folder: Path, reads: Reads
+) -> tuple[tuple[Path, ...], tuple[str, ...], Layers]:
     """Write both Q/DQ models; return their files, those of the FP32 one first, notes, and what became of the layers."""
     from quantkit.graph.save import MODEL_FILE, save_model
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
@@ -251,6 +269,8 @@ def _int8_models(model: ModelFile, made: Quantized, folder: Path) -> tuple[tuple
     save_model(with_float_matrices(fold_zero_points(quantized)), folder)
     notes: tuple[str, ...] = ()
     try:
+        if not reads.strong:
+            raise TargetRefuses(f"{reads.name} has no strongly typed networks.", "Name TensorRT 10 or 11.")
         typed = quantized_half_precision(quantized)
         save_model(typed.proto, folder, STRONG_FILE)
         notes = tuple(f"{STRONG_FILE}: {note}" for note in beyond_scales(typed))
