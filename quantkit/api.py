@@ -30,6 +30,7 @@ from quantkit.pipeline.calibration.stage import calibrate as run_calibration
 from quantkit.pipeline.comparison.stage import FromPython
 from quantkit.pipeline.comparison.stage import compare as run_comparison
 from quantkit.pipeline.export import export as run_export
+from quantkit.pipeline.handoff import hand_off
 from quantkit.pipeline.run import Outcome, run_all
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.writing import writing_artifacts, writing_results
@@ -179,7 +180,9 @@ def export(
     recipe = recipe_of(calibration)
     artifacts = _artifacts_of(recipe, output)
     with writing_artifacts(recipe.calibration, artifacts):
-        return run_export(recipe, targets, several(precisions), artifacts)
+        made = run_export(recipe, targets, several(precisions), artifacts)
+        hand_off(recipe, targets, artifacts, [1])
+        return made
 
 
 def build(

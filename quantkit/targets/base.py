@@ -19,6 +19,7 @@ from quantkit.core.record import Record
 from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
 from quantkit.qdq.layers import Quantized
+from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import LayerOutputs, Session
 from quantkit.transforms.equalized import Equalized
@@ -187,6 +188,10 @@ class Target(Protocol):
     def can_export(self) -> bool:
         """True if the target's files can be written on this machine; some targets need no vendor library for that."""
         return self.availability().works
+
+    def hand_off(self, request: HandOffRequest) -> HandOff | None:
+        """Return what whoever deploys the files needs to know; None, the default, if there is nothing to say."""
+        return None
 
     def variants(self, precision: str) -> tuple[str, ...]:
         """Return the variants of a precision that the settings ask for; ("",) if there is only one."""

@@ -22,6 +22,7 @@ from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Target, canonical_device, failed_on, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
+from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import LayerOutputs, Session
 from quantkit.transforms.equalized import Equalized
@@ -61,6 +62,12 @@ class OnnxRuntime(Target):
         from quantkit.targets.onnxruntime.parser import parsing_of
 
         return [parsing_of(path, proto)]
+
+    def hand_off(self, request: HandOffRequest) -> HandOff:
+        """Return how the files are computed, timed and served."""
+        from quantkit.targets.onnxruntime.handoff import hand_off
+
+        return hand_off(request)
 
     def is_users_own(self, precision: str) -> bool:
         """True for FP32, which is the user's file."""

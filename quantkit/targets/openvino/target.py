@@ -24,6 +24,7 @@ from quantkit.graph.model_file import ModelFile
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Target, canonical_device
 from quantkit.targets.cpu import saturates_u8s8
+from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.openvino import devices, library
 from quantkit.targets.openvino.bisection import offending
 from quantkit.targets.openvino.delivery import delivered
@@ -69,6 +70,12 @@ class OpenVino(Target):
     def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
         """Read the model with OpenVINO's ONNX frontend."""
         return [parsing_of(path, proto)]
+
+    def hand_off(self, request: HandOffRequest) -> HandOff:
+        """Return ``benchmark_app`` lines, and how the files are served."""
+        from quantkit.targets.openvino.handoff import hand_off
+
+        return hand_off(request)
 
     def variants(self, precision: str) -> tuple[str, ...]:
         """Return the placements for INT8; other precisions have one variant."""

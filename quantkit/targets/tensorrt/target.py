@@ -28,18 +28,17 @@ from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import ModelFile
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
+from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import DeviceSession, LayerOutputs
 from quantkit.targets.tensorrt.engine import cuda, library
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
+from quantkit.targets.tensorrt.handoff import CACHE_FILE, FLOAT_FILE, RANGES_FILE, hand_off
 from quantkit.targets.tensorrt.opsets import Reads
 from quantkit.transforms.equalized import Equalized
 
 log = logging.getLogger("quantkit")
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
-CACHE_FILE = "calibration.cache"
-RANGES_FILE = "dynamic_ranges.txt"
-FLOAT_FILE = "fp32.onnx"  # the user's model in an opset that the named version reads
 
 
 class TensorRTSettings(Record):
@@ -143,6 +142,10 @@ class TensorRT(Target):
         write_text(folder / RANGES_FILE, ranges_text(amax))
         notes += _lacking(model, recipe)
         return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes, layers=layers)
+
+    def hand_off(self, request: HandOffRequest) -> HandOff:
+        """Return ``trtexec`` lines for the version that the settings name, or for 8.6 to 11."""
+        return hand_off(request, Reads(self.settings.version), self.settings.build.shapes)
 
     def reuse(self, folder: Path, earlier: Path) -> None:
         """Copy the timing cache, with which an engine of a similar model is built in a fraction of the time."""
