@@ -34,6 +34,8 @@ from quantkit.pipeline.replacement import replacing
 from quantkit.pipeline.run_directory import PARTIAL, is_run
 from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.pipeline.writing import own_folder
+from quantkit.qdq.carried import quantized_weights
+from quantkit.qdq.reader import QDQ_MODEL
 from quantkit.targets.tensorrt import DEFAULT_VERSION, quantized_model
 from quantkit.targets.tensorrt.engine.plan import FIRST_ONLY_STRONG
 from quantkit.version import __version__
@@ -111,7 +113,10 @@ def convert(
         return Conversion(imported, ranges, matched, tuple(notes), text, output)
     ranges = {name: ranges[name] for name in matched.tensors if name in ranges}
     if to == "qdq":
-        proto = quantized_model(model, ranges, imported.exclude)
+        weights = quantized_weights(file) if imported.form == QDQ_MODEL else {}
+        proto, others = quantized_model(model, ranges, imported.exclude, weights)
+        if others:
+            notes.append(f"{source} has other weights than {model.path} in {some(others)}: these are rounded anew.")
         helper.set_model_props(proto, {entry.key: entry.value for entry in proto.metadata_props} | {CONVERTED: "qdq"})
         check_overwrite(output, CONVERTED.encode(), force)
         _write_model(proto, output)

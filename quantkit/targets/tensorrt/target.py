@@ -26,6 +26,7 @@ from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import ModelFile
+from quantkit.qdq.carried import QuantizedWeight, carry_weights
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
 from quantkit.targets.handoff import HandOff, HandOffRequest
@@ -238,16 +239,23 @@ class TensorRT(Target):
         return self.floating(model, recipe).factors
 
 
-def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude: Sequence[str]) -> onnx.ModelProto:
-    """Make the Q/DQ model that TensorRT 8.6 to 10 parse, from ranges alone, with all zero-points 0.
+def quantized_model(
+    model: ModelFile,
+    ranges: Mapping[str, TensorRange],
+    exclude: Sequence[str],
+    weights: Mapping[str, QuantizedWeight] | None = None,
+) -> tuple[onnx.ModelProto, list[str]]:
+    """Make the Q/DQ model that TensorRT 8.6 to 11 parse, from ranges alone, with all zero-points 0.
 
     Args:
         model: The user's model.
         ranges: The ranges by tensor.
         exclude: Wildcards; nodes whose name or output matches one stay in floating point.
+        weights: Integers and scales of weights by layer, as training may have learned them; other layers' weights are
+            rounded.
 
     Returns:
-        The quantized copy.
+        The quantized copy, and the layers whose weights were rounded although ``weights`` has others for them.
 
     Raises:
         TargetRefuses: The model cannot be prepared for Q/DQ.
@@ -255,7 +263,9 @@ def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude
     from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
 
-    return with_float_matrices(quantized_for_tensorrt(model, ranges, exclude).proto)
+    made = quantized_for_tensorrt(model, ranges, exclude).proto
+    others = carry_weights(made, weights or {})
+    return with_float_matrices(made), others
 
 
 def _int8_models(
