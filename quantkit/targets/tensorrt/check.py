@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -71,7 +72,7 @@ def _faults(refusals: Sequence[Refusal], name: str, proto: onnx.ModelProto) -> t
     """Return a fault for each operator and reason, with all its nodes."""
     places = nodes_by_operator(proto)
     grouped: dict[tuple[str, str], list[str]] = {}
-    for refusal in refusals:
+    for refusal in (_with_names(own, proto) for own in refusals):
         operator = _qualified(refusal, places)
         nodes = grouped.setdefault((operator, refusal.reason), [])
         if _is_unknown(refusal.reason):  # everywhere, also where the parser did not come to
@@ -82,6 +83,14 @@ def _faults(refusals: Sequence[Refusal], name: str, proto: onnx.ModelProto) -> t
         Fault(operator, tuple(nodes), _what(operator, reason, name), _hint(operator, opset_of(proto)))
         for (operator, reason), nodes in grouped.items()
     )
+
+
+def _with_names(refusal: Refusal, proto: onnx.ModelProto) -> Refusal:
+    """Return a refusal with its operator and node, of which TensorRT 8 tells the position alone."""
+    if refusal.operator or not 0 <= refusal.index < len(proto.graph.node):
+        return refusal
+    node = proto.graph.node[refusal.index]
+    return replace(refusal, operator=node.op_type, node=label(node))
 
 
 def _qualified(refusal: Refusal, places: Mapping[str, Sequence[onnx.NodeProto]]) -> str:

@@ -27,11 +27,13 @@ class Refusal:
         operator: The node's operator, without its domain; empty if it is not a node that is refused.
         node: The node's name, which may be empty.
         reason: What the parser says.
+        index: The node's position in the graph; negative if it is not known.
     """
 
     operator: str
     node: str
     reason: str
+    index: int = -1
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,16 @@ def parse(package: str, file: Path) -> Answer:
         package: The package: "tensorrt", "tensorrt_rtx" or "tensorrt_rtx_bindings".
         file: An ONNX file.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", f"from {__name__} import main; main()", package, str(file)],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", f"from {__name__} import main; main()", package, str(file)],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Answer("", refusals=(Refusal("", "", f"its parser did not end within {SECONDS} s"),))
     told = [json.loads(line.removeprefix(MARK)) for line in done.stdout.splitlines() if line.startswith(MARK)]
     version, started, errors = (*told, *[None] * 3)[:3]
     if not started:
@@ -80,7 +85,7 @@ def parse(package: str, file: Path) -> Answer:
 def main() -> None:
     """Parse the file named by the second argument with the package named by the first.
 
-    Prints three lines of JSON: the package's version, that it started, and a list of operator, node and reason.
+    Prints three lines of JSON: the package's version, that it started, and a list of operator, node, reason and index.
     """
     package, file = sys.argv[1:3]
     trt: Any = importlib.import_module(package)
@@ -98,8 +103,8 @@ def main() -> None:
             error = parser.get_error(number)
             # Before TensorRT 10 an error knows the number of its node alone.
             operator, node = (str(getattr(error, name, str)()) for name in ("node_operator", "node_name"))
-            errors.append((operator, node, " ".join(error.desc().split())[:LONGEST]))
-        errors = errors or [("", "", "it gives no reason")]
+            errors.append((operator, node, " ".join(error.desc().split())[:LONGEST], int(error.node())))
+        errors = errors or [("", "", "it gives no reason", -1)]
     _tell(errors)
 
 
