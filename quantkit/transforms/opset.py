@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from onnx import helper, version_converter
 
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.wording import line_of, some
-from quantkit.graph.graph import Graph, attribute, graphs_of, operand
+from quantkit.graph.graph import Graph, attribute, graphs_of, operand, values_of
 from quantkit.graph.model_file import ModelFile, Rewritten, opset_of, without_weights
 from quantkit.graph.operators import is_default_domain
 
@@ -104,12 +105,13 @@ def use_older_forms(proto: onnx.ModelProto, newest: int) -> None:
     """Write what has an older form in that form, in place: constant axes of reductions, and even splits."""
     if newest >= max(AXES_AS_INPUT, NUM_OUTPUTS):
         return
-    for graph in graphs_of(proto.graph):
-        view = Graph(graph)
-        for node in graph.node:
-            if is_default_domain(node) and node.op_type.startswith("Reduce") and node.op_type != "ReduceSum":
-                _axes_as_attribute(node, view)
-    splits = [node for node in proto.graph.node if node.op_type == "Split" and attribute(node, "num_outputs", 0)]
+    graphs = list(graphs_of(proto.graph))
+    constants = {name: tensor for graph in graphs for name, tensor in Graph(graph).constants.items()}
+    nodes = [node for graph in graphs for node in graph.node if is_default_domain(node)]
+    for node in nodes:
+        if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum":
+            _axes_as_attribute(node, constants)
+    splits = [node for node in nodes if node.op_type == "Split" and attribute(node, "num_outputs", 0)]
     shapes = _shapes(proto) if splits else {}
     for node in splits:
         dims, axis = shapes.get(operand(node, 0), []), attribute(node, "axis", 0)
@@ -117,10 +119,12 @@ def use_older_forms(proto: onnx.ModelProto, newest: int) -> None:
             _drop(node, "num_outputs")
 
 
-def _axes_as_attribute(node: onnx.NodeProto, view: Graph) -> None:
+def _axes_as_attribute(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> None:
     if len(node.input) < len(("data", "axes")):
         return
-    axes = view.array(operand(node, 1)) if operand(node, 1) else np.zeros(0, np.int64)
+    name = operand(node, 1)
+    held = values_of(constants[name], name) if name in constants else None
+    axes = held if name else np.zeros(0, np.int64)
     if axes is None or (not axes.size and attribute(node, "noop_with_empty_axes", 0)):
         return
     del node.input[1:]
@@ -138,7 +142,7 @@ def _drop(node: onnx.NodeProto, name: str) -> None:
 def _shapes(proto: onnx.ModelProto) -> dict[str, list[int]]:
     """Return the shapes that ONNX infers; a dynamic dimension is 0."""
     inferred = onnx.shape_inference.infer_shapes(without_weights(proto)).graph
-    values = (*inferred.value_info, *inferred.input, *inferred.output)
+    values = [value for graph in graphs_of(inferred) for value in (*graph.value_info, *graph.input, *graph.output)]
     return {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
 
 
