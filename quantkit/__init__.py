@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from quantkit.core.tuning import Goal, Measured, TuneStep, Tuning
     from quantkit.datasets.text_settings import TextSettings
     from quantkit.gates import GateResult, Rule
-    from quantkit.interchange import convert, lint
+    from quantkit.interchange import check, convert, lint
     from quantkit.results import gate, load_calibration, load_comparison, report, show
     from quantkit.tuning import sensitivity, tune
 
@@ -50,6 +50,7 @@ _HOMES = {
         "run",
     ),
     "quantkit.interchange": (
+        "check",
         "convert",
         "lint",
     ),
@@ -139,6 +140,7 @@ __all__ = [
     "__version__",
     "build",
     "calibrate",
+    "check",
     "compare",
     "convert",
     "export",

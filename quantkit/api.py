@@ -30,13 +30,14 @@ from quantkit.pipeline.calibration.stage import calibrate as run_calibration
 from quantkit.pipeline.comparison.stage import FromPython
 from quantkit.pipeline.comparison.stage import compare as run_comparison
 from quantkit.pipeline.export import export as run_export
+from quantkit.pipeline.handoff import hand_off
 from quantkit.pipeline.run import Outcome, run_all
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.writing import writing_artifacts, writing_results
 from quantkit.targets import all_targets, targets_named
 from quantkit.targets.base import Engine
 from quantkit.targets.openvino import OpenVinoSettings
-from quantkit.targets.tensorrt import DEFAULT_VERSION, TensorRTSettings
+from quantkit.targets.tensorrt import TensorRTSettings
 from quantkit.tasks import AUTO
 
 
@@ -151,7 +152,7 @@ def export(
     *,
     precisions: Names = ("int8",),
     output: AnyPath | None = None,
-    tensorrt: str = DEFAULT_VERSION,
+    tensorrt: str | None = None,
     openvino: OpenVinoSettings | None = None,
     settings: Settings | None = None,
 ) -> list[Artifact]:
@@ -162,7 +163,7 @@ def export(
         target: One name or several; None means every target that can be exported here.
         precisions: "fp32", "fp16" or "int8".
         output: The folder; None means the run's ``artifacts``.
-        tensorrt: The version that stands in the calibration cache.
+        tensorrt: The version of TensorRT that will read the files; None writes those of 8.6 to 11.
         openvino: How IR is made.
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
 
@@ -183,7 +184,9 @@ def export(
     recipe = recipe_of(calibration)
     artifacts = _artifacts_of(recipe, output)
     with writing_artifacts(recipe.calibration, artifacts):
-        return run_export(recipe, targets, several(precisions), artifacts)
+        made = run_export(recipe, targets, several(precisions), artifacts)
+        hand_off(recipe, targets, artifacts, [1])
+        return made
 
 
 def build(

@@ -22,7 +22,7 @@ from quantkit.gates import Rule
 from quantkit.measure.latency import ROUNDS, SECONDS
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.tensorrt.engine.plan import BuildSettings
-from quantkit.targets.tensorrt.target import DEFAULT_VERSION, TensorRTSettings
+from quantkit.targets.tensorrt.target import TensorRTSettings
 from quantkit.tasks.base import TaskSettings
 
 if sys.version_info >= (3, 11):
@@ -185,10 +185,11 @@ class ExportConfig(Record):
     """``[export]``: the exported files.
 
     Attributes:
-        tensorrt: The TensorRT version in the first line of the calibration cache; TensorRT refuses any other version.
+        tensorrt: The version of TensorRT that will read the files: the only one that takes the calibration cache, and
+            the one whose opsets and modes they keep to. None writes the files of 8.6 to 11, with a cache of 8.6.0.
     """
 
-    tensorrt: str = DEFAULT_VERSION
+    tensorrt: str | None = None
 
 
 class ReportConfig(Record):

@@ -1,14 +1,37 @@
-"""What works on other tools' files: ``convert`` and ``lint``, as Python functions."""
+"""What works on other tools' files: ``check``, ``convert`` and ``lint``, as Python functions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from quantkit.arguments import AnyPath
+from quantkit.arguments import AnyPath, Names, several
+from quantkit.pipeline.check import check_model
 from quantkit.pipeline.conversion.stage import Conversion
 from quantkit.pipeline.conversion.stage import convert as run_conversion
+from quantkit.targets import all_targets, targets_named
+from quantkit.targets.parsing import Parsing
+from quantkit.targets.tensorrt import TensorRTSettings
 from quantkit.targets.tensorrt.lint import lint_file
 from quantkit.targets.tensorrt.lint.finding import Finding
+
+
+def check(model: AnyPath, target: Names | None = None, *, tensorrt: str | None = None) -> dict[str, list[Parsing]]:
+    """Let each target's own parsers read a model as it stands, before any work is done on it.
+
+    Args:
+        model: An ONNX file.
+        target: One name or several; None means every target.
+        tensorrt: The version of TensorRT that will read the model, whose opsets are known; None compares none.
+
+    Returns:
+        What each parser refuses, by target; one that is not installed is unchecked.
+
+    Raises:
+        BadInput: The file cannot be read, or there is no such target.
+    """
+    settings = {"tensorrt": TensorRTSettings(version=tensorrt)}
+    targets = list(all_targets(settings).values()) if target is None else targets_named(several(target), settings)
+    return check_model(Path(model), targets)
 
 
 def convert(

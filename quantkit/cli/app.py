@@ -6,6 +6,7 @@ import typer
 
 from quantkit.cli.build import build
 from quantkit.cli.calibrate import calibrate
+from quantkit.cli.check import check
 from quantkit.cli.compare import compare
 from quantkit.cli.convert import convert
 from quantkit.cli.demo import demo
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
+    check,
     calibrate,
     merge,
     export,

@@ -206,7 +206,7 @@ def finish_calibration(
                     name: {"amax": t.amax, "low": t.low, "high": t.high, "method": t.method}
                     for name, t in calibration.tensors.items()
                 },
-                "artifacts": artifact_list(artifacts),
+                "artifacts": artifact_list(artifacts, folder / ARTIFACTS),
                 "warnings": list(calibration.warnings),
             }
         )

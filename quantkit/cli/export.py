@@ -25,7 +25,9 @@ def export(
     ] = None,
     tensorrt: Annotated[
         str | None,
-        typer.Option("--tensorrt", help="Version in the calibration cache [8.6.0]."),
+        typer.Option(
+            "--tensorrt", help="Version that will read the files, such as 8.6.1 or 10.3 \\[those of 8.6 to 11]."
+        ),
     ] = None,
     placement: Placements = None,
     embed_preprocessing: Annotated[
@@ -39,7 +41,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a calibrated run's artifacts: Q/DQ ONNX, TensorRT cache and ranges, OpenVINO IR."""
-    from quantkit.cli.console import configure, print_json
+    from quantkit.cli.console import configure, log, print_json
     from quantkit.cli.settings import with_environment
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.export import export_all
@@ -62,9 +64,11 @@ def export(
             remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
             write_config(folder, remembered.with_values("openvino", placement=placement or None))
     if as_json:
-        print_json(artifact_list(artifacts))
+        print_json(artifact_list(artifacts, destination))
         return
     print_artifacts(artifacts)
+    for commands in commands_of(artifacts, destination).values():
+        log.info("How to run and serve them: %s", commands)
 
 
 def embed(artifacts: Sequence[Artifact], calibration: Calibration) -> None:
@@ -89,8 +93,9 @@ def embed(artifacts: Sequence[Artifact], calibration: Calibration) -> None:
         log.info("%s %s.", beside / EMBEDDED_FILE, takes)
 
 
-def artifact_list(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """Describe artifacts for JSON."""
+def artifact_list(artifacts: Sequence[Artifact], output: Path) -> list[dict[str, Any]]:
+    """Describe artifacts, which are in ``output``, for JSON."""
+    commands = commands_of(artifacts, output)
     return [
         {
             "target": a.target,
@@ -98,9 +103,18 @@ def artifact_list(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
             "files": list(map(str, a.files)),
             "layers": None if a.layers is None else a.layers.to_dict(),
             "notes": list(a.notes),
+            "commands": None if a.target not in commands else str(commands[a.target]),
         }
         for a in artifacts
     ]
+
+
+def commands_of(artifacts: Sequence[Artifact], output: Path) -> dict[str, Path]:
+    """Return the file with the commands of each target that has one."""
+    from quantkit.pipeline.handoff import COMMANDS_FILE
+
+    places = {artifact.target: output / artifact.target / COMMANDS_FILE for artifact in artifacts}
+    return {target: place for target, place in places.items() if place.is_file()}
 
 
 def print_artifacts(artifacts: Sequence[Artifact]) -> None:

@@ -58,6 +58,8 @@ def _show_model(model: ModelFile, as_json: bool) -> None:
         markup=False,
     )
     stdout.print(", ".join(f"{count} {name}" for name, count in summary.operators.items()), markup=False)
+    if summary.sparsity.layers:
+        stdout.print(summary.sparsity.describe(), markup=False)
     if summary.rewritten:
         stdout.print(f"Rewritten on opening: {', '.join(summary.rewritten)}.", markup=False)
     for line in summary.said:

@@ -175,7 +175,7 @@ def open_model(path: Path, batch_axis: BatchAxis = None, quantized_too: bool = F
     proto = read_graph(path)
     opset = opset_of(proto)
     check_model(proto, path, opset)
-    external = _external_files(path, proto)
+    external = external_files_of(path, proto)
     if 0 < opset < OLDEST_OPSET:
         raise BadModel(f"{path} has opset {opset}, older than {OLDEST_OPSET}.", "Export it with a newer opset.")
     quantization = quantization_of(proto)
@@ -281,7 +281,8 @@ def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     return bare
 
 
-def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[Path, ...]:
+def external_files_of(path: Path, proto: onnx.ModelProto) -> tuple[Path, ...]:
+    """Return the files of a model's external weights. Raises BadModel if one is missing or outside the folder."""
     external = (tensor for tensor in _tensors(proto.graph) if uses_external_data(tensor))
     return tuple(sorted({external_file_of(tensor, path.parent) for tensor in external}))
 

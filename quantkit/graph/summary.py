@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantkit.graph.graph import Graph, activation_names
-from quantkit.graph.model_file import ModelFile
+from quantkit.graph.model_file import ModelFile, read_graph
 from quantkit.graph.model_io import ModelInput
 from quantkit.graph.quantized import Quantization, graphs_of, quantization_of
 from quantkit.graph.self_description import description_of
+from quantkit.graph.sparsity import Sparsity, sparsity_of
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Summary:
         parameters: The number of values in all initializers and Constant nodes, those of subgraphs included.
         operators: The number of nodes by operator, most frequent first, those of subgraphs included.
         quantization: How the model is quantized; None if it computes in floating point.
+        sparsity: How sparse its weights are.
     """
 
     model: ModelFile
     parameters: int
     operators: dict[str, int]
     quantization: Quantization | None
+    sparsity: Sparsity
 
     @property
     def rewritten(self) -> tuple[str, ...]:
@@ -64,6 +67,7 @@ class Summary:
             "operators": self.operators,
             "rewritten": list(self.rewritten),
             "says": list(self.said),
+            "sparsity": self.sparsity.to_dict(),
             "quantized": None if self.quantization is None else self.quantization.to_dict(),
         }
 
@@ -73,10 +77,11 @@ def _described(own: ModelInput) -> dict[str, Any]:
 
 
 def summarize(model: ModelFile) -> Summary:
-    """Count a model's parameters and operators."""
+    """Count a model's parameters, operators and zeros."""
     parameters, operators = 0, Counter[str]()
     for graph in graphs_of(model.graph_only):
         view = Graph(graph)
         parameters += sum(math.prod(tensor.dims) for tensor in view.constants.values())
         operators.update(node.op_type for node in view.nodes)
-    return Summary(model, parameters, dict(operators.most_common()), quantization_of(model.graph_only))
+    sparsity = sparsity_of(read_graph(model.path), model.path.parent)
+    return Summary(model, parameters, dict(operators.most_common()), quantization_of(model.graph_only), sparsity)

@@ -19,6 +19,7 @@ from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.pipeline.artifact_files import new_artifact, recorded_files
 from quantkit.pipeline.artifact_record import read_artifact
+from quantkit.pipeline.handoff import hand_off
 from quantkit.pipeline.run_directory import ARTIFACT_FILE
 from quantkit.pipeline.self_check import SelfCheck
 from quantkit.targets import Target, all_targets, targets_named
@@ -111,7 +112,7 @@ def export_all(
     targets: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,
 ) -> list[Artifact]:
-    """Export to targets by name.
+    """Export to targets by name, with the commands for whoever deploys the files.
 
     Args:
         config: The effective configuration.
@@ -131,7 +132,9 @@ def export_all(
         chosen = targets_named(targets, config.target_settings())
     else:
         chosen = [target for target in all_targets(config.target_settings()).values() if target.can_export()]
-    return export(recipe, chosen, precisions or None, output, progress, lenient=not targets)
+    made = export(recipe, chosen, precisions or None, output, progress, lenient=not targets)
+    hand_off(recipe, chosen, output, config.compare.batch_sizes)
+    return made
 
 
 def prepare_request(

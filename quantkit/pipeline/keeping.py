@@ -26,6 +26,7 @@ from quantkit.pipeline.artifact_files import (
     remove_artifact,
     same_record,
 )
+from quantkit.pipeline.handoff import forget_commands
 from quantkit.pipeline.run_directory import ARTIFACT_FILE, ARTIFACTS
 
 METHODS = "methods"
@@ -74,6 +75,7 @@ def keep_results(run: Path, method: str, precisions: Sequence[str]) -> None:
         else:  # a report of the ranges alone
             (run / name).unlink(missing_ok=True)
     for target in folders_in(run / ARTIFACTS):
+        forget_commands(target)
         own = destination / ARTIFACTS / target.name
         for artifact in _of(precisions, target, ARTIFACT_FILE):
             if not same_record(own / artifact.name, artifact):  # else an interrupted move of it is gone on with
@@ -116,6 +118,7 @@ def forget_results(folder: Path, precisions: Sequence[str]) -> None:
     for name in RESULTS:
         (folder / name).unlink(missing_ok=True)
     for target in folders_in(folder / ARTIFACTS):
+        forget_commands(target)
         for artifact in _of(precisions, target, ARTIFACT_FILE):
             remove_artifact(artifact)
         for engine in _of(precisions, target / "engines", ENGINE_RECORD):

@@ -31,6 +31,7 @@ LIMITS = {
     TensorProto.UINT16: (0, 65535),
     TensorProto.FLOAT8E4M3FN: (-448, 448),
 }
+QDQ_MODEL = "Q/DQ model"  # the form of what is read from one
 SAME_VALUES = {"Cast", "Identity"}
 LONGEST_CHAIN = 64  # names in a chain that is followed; a damaged graph may have cycles
 
@@ -67,7 +68,7 @@ def read_qdq(model: onnx.ModelProto, source: str, folder: Path, known: Container
             f"{source} is an ONNX model in which no QuantizeLinear takes an activation.",
             "Give a Q/DQ model; quantkit calibrate makes ranges for a floating-point one.",
         )
-    return from_bounds("Q/DQ model", bounds, source, frozenset(bounds) - reading.two_sided, notes=reading.notes())
+    return from_bounds(QDQ_MODEL, bounds, source, frozenset(bounds) - reading.two_sided, notes=reading.notes())
 
 
 class _Reading:

@@ -22,6 +22,7 @@ from quantkit.core.statistics.moments import Moments
 from quantkit.graph.channel_axes import channel_axes
 from quantkit.graph.graph import Graph
 from quantkit.graph.layer_rows import LayerRows, layer_rows
+from quantkit.graph.sparsity import is_sparse
 from quantkit.qdq.placement import SMALLEST_SCALE
 
 DAMPINGS = (1e-3, 1e-2, 0.1, 1.0, 10.0)  # of the mean variance, added to each until there is a factor; the first
@@ -113,7 +114,7 @@ class Rounder:
             return nearest(exact, self.levels).astype(np.int8)
         key = (node, hashlib.sha256(weight.tobytes() + scale.tobytes()).digest())
         if key not in self._known:
-            self._known[key] = self._least_squares(rows, exact, axis)
+            self._known[key] = self._least_squares(rows, exact, axis, is_sparse(weight, axis))
         return self._known[key]
 
     def values(self, node: str, weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
@@ -121,7 +122,7 @@ class Rounder:
         scale = weight_scale(weight, axis, self.levels)
         return self(node, weight, scale, axis) * scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
 
-    def _least_squares(self, rows: LayerRows, exact: Floats, axis: int) -> npt.NDArray[np.int8]:
+    def _least_squares(self, rows: LayerRows, exact: Floats, axis: int, keep_zeros: bool) -> npt.NDArray[np.int8]:
         moments = self._moments[rows.key]
         covariance = self._scaled(rows, moments)
         matrix = np.moveaxis(exact, axis, 0)
@@ -133,7 +134,7 @@ class Rounder:
             padded = np.zeros((len(flat), parts * each))
             padded[:, : flat.shape[1]] = flat
             own = padded.reshape(len(flat), parts, each).transpose(1, 0, 2)
-        rounded = least_squares(own, covariance, self.levels)
+        rounded = least_squares(own, covariance, self.levels, keep_zeros)
         if rows.groups > 1:
             found = rounded.reshape(flat.shape)
         else:
@@ -155,7 +156,7 @@ class Rounder:
         return covariance * own[:, :, None] * own[:, None, :]
 
 
-def least_squares(weight: Floats, covariance: Floats, levels: int) -> Floats:
+def least_squares(weight: Floats, covariance: Floats, levels: int, keep_zeros: bool = False) -> Floats:
     """Round weights so that the variance of the output's error is small.
 
     With the covariance factored as (1 + U) D (1 + U)ᵀ, U strictly upper triangular, the weight of input k is rounded
@@ -167,6 +168,7 @@ def least_squares(weight: Floats, covariance: Floats, levels: int) -> Floats:
         weight: In units of its scale, (B, O, d): B problems of their own, O outputs each.
         covariance: Of the d inputs, (B, d, d).
         levels: The largest magnitude of an integer.
+        keep_zeros: True to leave zeros as they are, because sparse kernels count on them.
 
     Returns:
         Whole numbers, (B, O, d).
@@ -188,6 +190,8 @@ def least_squares(weight: Floats, covariance: Floats, levels: int) -> Floats:
             if own > start:
                 value = value + np.matmul(feedback[:, own : own + 1, start:own], errors[:, start:own])[:, 0]
             rounded[:, own] = nearest(value, levels)
+            if keep_zeros:
+                rounded[:, own][exact[:, own] == 0] = 0
             errors[:, own] = exact[:, own] - rounded[:, own]
     back = np.argsort(order, axis=1, kind="stable")
     return np.take_along_axis(rounded, back[:, :, None], axis=1).transpose(0, 2, 1)

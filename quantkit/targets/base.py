@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from quantkit.core.artifact import Artifact
 from quantkit.core.errors import BadInput, TargetRefuses
@@ -18,6 +19,8 @@ from quantkit.core.record import Record
 from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
 from quantkit.qdq.layers import Quantized
+from quantkit.targets.handoff import HandOff, HandOffRequest
+from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import LayerOutputs, Session
 from quantkit.transforms.equalized import Equalized
 
@@ -170,9 +173,25 @@ class Target(Protocol):
         session = self.load(artifact, devices[0])
         return None if sample is None else session.infer(sample)
 
+    def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
+        """Let the target's own parsers read a model, and say what they refuse; by default, none is asked.
+
+        Args:
+            path: The user's ONNX file.
+            proto: The model in it, without external data.
+
+        Returns:
+            What each parser says; one that is not installed is unchecked.
+        """
+        return [Parsing(self.name, unchecked="it has no parser that quantkit knows", hint="Export, and load it.")]
+
     def can_export(self) -> bool:
         """True if the target's files can be written on this machine; some targets need no vendor library for that."""
         return self.availability().works
+
+    def hand_off(self, request: HandOffRequest) -> HandOff | None:
+        """Return what whoever deploys the files needs to know; None, the default, if there is nothing to say."""
+        return None
 
     def variants(self, precision: str) -> tuple[str, ...]:
         """Return the variants of a precision that the settings ask for; ("",) if there is only one."""

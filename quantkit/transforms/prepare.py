@@ -6,14 +6,13 @@ import onnx
 from onnx import version_converter
 
 from quantkit.core.errors import TargetRefuses
-from quantkit.graph.graph import graphs_of, held_tensor, unique_name
-from quantkit.graph.model_file import ModelFile, without_weights
-from quantkit.graph.operators import is_default_domain
+from quantkit.graph.graph import held_tensor, unique_name
+from quantkit.graph.model_file import ModelFile
 from quantkit.transforms.folding import fold_arithmetic, fold_batch_norms, plain_gemms
+from quantkit.transforms.opset import state_opset
 
 QDQ_OPSET = 13  # the first opset with per-channel QuantizeLinear
-QDQ_NEWEST_OPSET = 21
-NEW_MEANING = {"Mod"}  # of newer versions: a float remainder may have the divisor's sign since opset 28
+QDQ_NEWEST_OPSET = 21  # whose Q/DQ every runtime knows
 FREE_INITIALIZERS = 4  # the first IR version whose initializers need not be inputs
 
 
@@ -33,7 +32,7 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
                 f"{model.path} has opset {model.opset} and cannot be upgraded to {QDQ_OPSET} ({error}).",
                 f"Export it with opset {QDQ_OPSET} or newer.",
             ) from error
-    lower_opset(proto)
+    state_opset(proto, QDQ_NEWEST_OPSET)
     constants_to_initializers(proto.graph)
     drop_constant_inputs(proto)
     proto.ir_version = max(proto.ir_version, FREE_INITIALIZERS)
@@ -47,34 +46,6 @@ def name_own_domain(proto: onnx.ModelProto) -> None:
     """Give a model that uses none of ONNX's own operators their version, because some will be added."""
     if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
         proto.opset_import.append(onnx.helper.make_opsetid("", QDQ_OPSET))
-
-
-def lower_opset(proto: onnx.ModelProto) -> None:
-    """State the newest opset whose Q/DQ every runtime knows, if all nodes are the same in it.
-
-    ONNX gives operators a new version for every new type, and runtimes follow years later.
-    """
-    nodes = [node for graph in graphs_of(proto.graph) for node in graph.node if is_default_domain(node)]
-    for entry in proto.opset_import:
-        newer = entry.domain in ("", "ai.onnx") and entry.version > QDQ_NEWEST_OPSET
-        if newer and all(_is_known(node, QDQ_NEWEST_OPSET) for node in nodes):
-            stated, entry.version = entry.version, QDQ_NEWEST_OPSET
-            try:  # an operator may have had fewer types then
-                onnx.shape_inference.infer_shapes(without_weights(proto), check_type=True, strict_mode=True)
-            except Exception:  # noqa: BLE001  (whatever it says, the model stays as it was)
-                entry.version = stated
-
-
-def _is_known(node: onnx.NodeProto, opset: int) -> bool:
-    """True if a node's operator has all inputs, outputs and attributes of the node in an opset."""
-    try:
-        schema = onnx.defs.get_schema(node.op_type, opset)
-    except onnx.defs.SchemaError:
-        return False
-    if node.op_type in NEW_MEANING:
-        return False
-    named = {own.name for own in node.attribute} <= set(schema.attributes)
-    return named and len(node.input) <= schema.max_input and len(node.output) <= schema.max_output
 
 
 def ensure_names(graph: onnx.GraphProto) -> None:

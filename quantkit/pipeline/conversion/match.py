@@ -13,6 +13,7 @@ from quantkit.graph.fused import fused_outputs
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import never_negative
+from quantkit.qdq.reader import QDQ_MODEL
 
 PARSERS_OWN = re.compile(r"\(Unnamed (Layer|ITensor)\* \d+\)")  # names that TensorRT's ONNX parser makes up
 ENOUGH = 0.5  # share of common names; with fewer, the ranges belong to another model
@@ -67,7 +68,7 @@ def match(imported: Imported, model: ModelFile, source: str) -> Match:
     found = known - set(lacking)
     # A Q/DQ model may leave many tensors in floating point, so only the names that it has must be in the model.
     wanted = set(needed_tensors(graph, tensors)) or known
-    if imported.form == "Q/DQ model":
+    if imported.form == QDQ_MODEL:
         wanted = set(imported.ranges) - {*parsers_own, *constants}
     have = len(wanted & (found | set(fused)))
     if not found or have < ENOUGH * len(wanted):

@@ -16,6 +16,7 @@ from quantkit.core.files import atomic_file, normalized, sha256_of, write_text
 from quantkit.core.overwriting import check_overwrite
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
+from quantkit.core.releases import release_of
 from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.imported import DEAD_AMAX, Imported
@@ -33,7 +34,10 @@ from quantkit.pipeline.replacement import replacing
 from quantkit.pipeline.run_directory import PARTIAL, is_run
 from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.pipeline.writing import own_folder
+from quantkit.qdq.carried import quantized_weights
+from quantkit.qdq.reader import QDQ_MODEL
 from quantkit.targets.tensorrt import DEFAULT_VERSION, quantized_model
+from quantkit.targets.tensorrt.engine.plan import FIRST_ONLY_STRONG
 from quantkit.version import __version__
 
 FORMS = ("qdq", "ranges", "cache", "json", "tensors-data")
@@ -109,7 +113,10 @@ def convert(
         return Conversion(imported, ranges, matched, tuple(notes), text, output)
     ranges = {name: ranges[name] for name in matched.tensors if name in ranges}
     if to == "qdq":
-        proto = quantized_model(model, ranges, imported.exclude)
+        weights = quantized_weights(file) if imported.form == QDQ_MODEL else {}
+        proto, others = quantized_model(model, ranges, imported.exclude, weights)
+        if others:
+            notes.append(f"{source} has other weights than {model.path} in {some(others)}: these are rounded anew.")
         helper.set_model_props(proto, {entry.key: entry.value for entry in proto.metadata_props} | {CONVERTED: "qdq"})
         check_overwrite(output, CONVERTED.encode(), force)
         _write_model(proto, output)
@@ -127,6 +134,8 @@ def _check_arguments(
         raise BadConfig(f"There is no algorithm {algorithm!r}.", f"Choose one of: {', '.join(ALGORITHMS)}.")
     if version is not None:
         version_number(version)
+        if to == "cache" and release_of(version) >= FIRST_ONLY_STRONG:
+            raise BadConfig(f"TensorRT {version} reads no calibration cache.", "Convert --to qdq for it.")
     if to in ("qdq", "json") and (model_path is None or output is None):
         lacking = "--model with the floating-point ONNX model" if model_path is None else "-o"
         raise BadConfig(f"--to {to} needs {'a model' if model_path is None else 'an output'}.", f"Give {lacking}.")

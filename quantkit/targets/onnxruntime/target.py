@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.errors import BackendMissing, TargetRefuses
@@ -21,6 +22,8 @@ from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Target, canonical_device, failed_on, summarize_precisions
 from quantkit.targets.cpu import saturates_u8s8
+from quantkit.targets.handoff import HandOff, HandOffRequest
+from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import LayerOutputs, Session
 from quantkit.transforms.equalized import Equalized
 
@@ -53,6 +56,18 @@ class OnnxRuntime(Target):
         from onnxruntime import __version__
 
         return f"onnxruntime {__version__}" + (", 7-bit weights" if precision == "int8" and saturates_u8s8() else "")
+
+    def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
+        """Make a session of the model."""
+        from quantkit.targets.onnxruntime.parser import parsing_of
+
+        return [parsing_of(path, proto)]
+
+    def hand_off(self, request: HandOffRequest) -> HandOff:
+        """Return how the files are computed, timed and served."""
+        from quantkit.targets.onnxruntime.handoff import hand_off
+
+        return hand_off(request)
 
     def is_users_own(self, precision: str) -> bool:
         """True for FP32, which is the user's file."""
@@ -152,7 +167,6 @@ class _Session:
 
 
 def _executed_precision(optimized: Path) -> str:
-    import onnx
     from onnx import TensorProto
 
     graph = onnx.load(str(optimized), load_external_data=False).graph

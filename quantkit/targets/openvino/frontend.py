@@ -6,9 +6,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.wording import some
 from quantkit.targets.openvino import library
+from quantkit.targets.parsing import Fault, Parsing, refused_operators
+
+WITHOUT = (
+    "Load an extension that implements it (openvino.Core.add_extension), export the model without it, or leave "
+    "--target openvino out."
+)
 
 
 def read_onnx(path: Path) -> Any:
@@ -26,9 +34,36 @@ def read_onnx(path: Path) -> Any:
                 f"OpenVINO has no operator for {some(unknown)}, which {path} uses.",
                 "Export the model without it, or leave --target openvino out.",
             ) from error
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = next((line for line in lines if "onnx" in line.lower()), lines[-1] if lines else "no reason given")
-        raise TargetRefuses(f"OpenVINO cannot read {path} ({reason[:300]}).", "Leave --target openvino out.") from error
+        raise TargetRefuses(
+            f"OpenVINO cannot read {path} ({_reason(error)}).", "Leave --target openvino out."
+        ) from error
+
+
+def parsing_of(path: Path, proto: onnx.ModelProto) -> Parsing:
+    """Read an ONNX file, and name all operators that OpenVINO cannot convert.
+
+    Args:
+        path: The file.
+        proto: The model in it, without external data.
+    """
+    state = library.availability()
+    if not state.works:
+        return Parsing("OpenVINO", unchecked=state.reason, hint=state.hint)
+    parser = f"OpenVINO {state.version}"
+    try:
+        library.core().read_model(str(path))
+    except RuntimeError as error:
+        # The frontend adds the opset to an operator of ONNX's own: "Det-17".
+        unknown = [re.sub(r"-\d+$", "", name) for name in unsupported_operators(str(error))]
+        if unknown:
+            return Parsing(parser, refused_operators(proto, unknown, "OpenVINO", WITHOUT))
+        return Parsing(parser, (Fault("", (), f"OpenVINO says: {_reason(error)}", "Leave --target openvino out."),))
+    return Parsing(parser)
+
+
+def _reason(error: RuntimeError) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "onnx" in line.lower()), lines[-1] if lines else "no reason given")[:300]
 
 
 def unsupported_operators(message: str) -> list[str]:

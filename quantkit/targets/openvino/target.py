@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.errors import TargetRefuses
@@ -23,12 +24,14 @@ from quantkit.graph.model_file import ModelFile
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Target, canonical_device
 from quantkit.targets.cpu import saturates_u8s8
+from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.openvino import devices, library
 from quantkit.targets.openvino.bisection import offending
 from quantkit.targets.openvino.delivery import delivered
-from quantkit.targets.openvino.frontend import read_onnx
+from quantkit.targets.openvino.frontend import parsing_of, read_onnx
 from quantkit.targets.openvino.settings import OpenVinoSettings
 from quantkit.targets.openvino.workarounds import misfused
+from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import LayerOutputs, TimedSession
 from quantkit.transforms.equalized import Equalized
 
@@ -63,6 +66,16 @@ class OpenVino(Target):
     def devices(self) -> tuple[str, ...]:
         """Return the CPU, followed by the other devices that OpenVINO finds."""
         return devices.present() if self.availability().works else ()
+
+    def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
+        """Read the model with OpenVINO's ONNX frontend."""
+        return [parsing_of(path, proto)]
+
+    def hand_off(self, request: HandOffRequest) -> HandOff:
+        """Return ``benchmark_app`` lines, and how the files are served."""
+        from quantkit.targets.openvino.handoff import hand_off
+
+        return hand_off(request)
 
     def variants(self, precision: str) -> tuple[str, ...]:
         """Return the placements for INT8; other precisions have one variant."""

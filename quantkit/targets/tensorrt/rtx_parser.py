@@ -1,28 +1,19 @@
-"""TensorRT for RTX's parser, which needs no GPU and takes strongly typed models: what does it say of a file?
-
-It runs in a process of its own, because it ends its process on some models that it does not support.
-"""
+"""TensorRT for RTX's parser, which needs no GPU and takes strongly typed models: what does it say of a file?"""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from quantkit.core.errors import TargetRefuses
+from quantkit.targets.tensorrt.parsers import first_installed, parse
 
 PACKAGES = ("tensorrt_rtx", "tensorrt_rtx_bindings")  # the whole package, and the bindings alone
-SECONDS = 300
 
 
 def is_installed() -> bool:
     """True if the parser can be used here."""
-    return any(importlib.util.find_spec(name) is not None for name in PACKAGES)
+    return first_installed(PACKAGES) is not None
 
 
 def notes_on(files: Sequence[Path], original: Path) -> tuple[str, ...]:
@@ -54,30 +45,9 @@ def notes_on(files: Sequence[Path], original: Path) -> tuple[str, ...]:
 
 def _fault(file: Path) -> str:
     """Return what the parser says against a file; empty if it takes it."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"from {__name__} import main; main()", str(file)],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    try:
-        return str(json.loads(done.stdout.splitlines()[-1]))
-    except (ValueError, IndexError):
-        return f"its parser ended with exit status {done.returncode}"
-
-
-def main() -> None:
-    """Parse the file named by the first argument, and print what is wrong with it as a JSON string."""
-    name = next(name for name in PACKAGES if importlib.util.find_spec(name) is not None)
-    trt: Any = importlib.import_module(name)
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, logger)
-    fault = ""
-    if not parser.parse_from_file(sys.argv[1]):
-        error = parser.get_error(0)
-        words = " ".join(str(error.desc()).split())
-        fault = f"{error.node_operator()} {error.node_name()!r}: {words}"[:300]
-    sys.stdout.write(json.dumps(fault) + "\n")
+    package = first_installed(PACKAGES)
+    refusals = parse(package, file).refusals if package else ()
+    if not refusals:
+        return ""
+    first = refusals[0]
+    return f"{first.operator} {first.node!r}: {first.reason}" if first.operator else first.reason

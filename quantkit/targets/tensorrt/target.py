@@ -26,28 +26,31 @@ from quantkit.core.wording import some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import ModelFile
+from quantkit.qdq.carried import QuantizedWeight, carry_weights
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
+from quantkit.targets.handoff import HandOff, HandOffRequest
+from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import DeviceSession, LayerOutputs
 from quantkit.targets.tensorrt.engine import cuda, library
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
+from quantkit.targets.tensorrt.handoff import CACHE_FILE, FLOAT_FILE, RANGES_FILE, hand_off
+from quantkit.targets.tensorrt.opsets import Reads
 from quantkit.transforms.equalized import Equalized
 
 log = logging.getLogger("quantkit")
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
-CACHE_FILE = "calibration.cache"
-RANGES_FILE = "dynamic_ranges.txt"
 
 
 class TensorRTSettings(Record):
     """The settings of the target.
 
     Attributes:
-        version: ``[export] tensorrt``, the version in the first line of the calibration cache.
+        version: ``[export] tensorrt``, the version that will read the files; None writes what 8.6 to 11 read.
         build: ``[build]``.
     """
 
-    version: str = DEFAULT_VERSION
+    version: str | None = None
     build: BuildSettings = Field(default_factory=BuildSettings)
 
 
@@ -72,6 +75,12 @@ class TensorRT(Target):
         """Always true, because exporting does not need TensorRT."""
         return True
 
+    def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
+        """Ask the parsers of TensorRT and of TensorRT for RTX, and the table of opsets."""
+        from quantkit.targets.tensorrt.check import parsings_of
+
+        return parsings_of(path, proto, self.settings.version)
+
     def devices(self) -> tuple[str, ...]:
         """Return the GPUs as ``cuda:0`` and so on; empty if engines cannot run here."""
         if not self.availability().works:
@@ -82,13 +91,15 @@ class TensorRT(Target):
         """Return the version in the calibration cache, and that of onnxruntime, whose converter makes FP16."""
         from onnxruntime import __version__
 
-        return f"TensorRT {self.settings.version}, onnxruntime {__version__}"
+        return f"TensorRT {self.settings.version or 'any'}, onnxruntime {__version__}"
 
     def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
         """Write the files for one precision.
 
-        For INT8 these are a Q/DQ ``model.onnx`` (TensorRT 8.6 to 10) and ``strongly_typed.onnx`` (10 and 11),
+        For INT8 these are a Q/DQ ``model.onnx`` (TensorRT 8.6 to 11) and ``strongly_typed.onnx`` (10 and 11),
         ``calibration.cache`` and ``dynamic_ranges.txt`` (8 to 10). For FP16 it is an FP16 ``model.onnx`` (10 and 11).
+        If the settings name a version, what it has no use for is left out, and its newest opset is kept to; a model of
+        a newer one also comes as ``fp32.onnx``, for the modes that build from the model itself.
 
         Args:
             model: The user's model.
@@ -101,25 +112,41 @@ class TensorRT(Target):
             The artifact.
 
         Raises:
-            TargetRefuses: The model cannot be prepared for Q/DQ or converted to FP16. If only ``strongly_typed.onnx``
-                cannot be made, a note says so instead.
+            TargetRefuses: The model cannot be prepared for Q/DQ or converted to FP16, or to an opset that the version
+                reads. If only ``strongly_typed.onnx`` cannot be made, a note says so instead.
+            BadConfig: The version is not one.
         """
         from quantkit.graph.save import MODEL_FILE, save_model
+        from quantkit.targets.tensorrt.readable import readable
         from quantkit.targets.tensorrt.rtx_parser import notes_on
         from quantkit.transforms.half_precision import half_precision
 
+        reads = Reads(self.settings.version)
+        made = readable(model, reads, recipe.calibration.sample)
+        told = () if made is model else (f"Opset {model.opset} was converted to {made.opset} for {reads.name}.",)
         if precision == "fp16":
-            half = half_precision(model, strongly_typed=True, ranges=recipe.ranges)
+            half = half_precision(made, strongly_typed=True, ranges=recipe.ranges)
             save_model(half.proto, folder)
-            notes = half.notes + notes_on([folder / MODEL_FILE], model.source)
+            notes = told + half.notes + notes_on([folder / MODEL_FILE], made.source)
             return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
-        files, notes, layers = _int8_models(model, self.quantized(model, recipe), folder)
+        files, notes, layers = _int8_models(made, self.quantized(made, recipe), folder, reads)
+        if made is not model:
+            save_model(made.load(), folder, FLOAT_FILE)
+            files += tuple(sorted(folder.glob(f"{FLOAT_FILE}*")))
+        notes = told + notes
+        if not reads.implicit:
+            notes += (f"{CACHE_FILE} and {RANGES_FILE} were not written: {reads.name} has no implicit INT8.",)
+            return Artifact(self.name, precision, files, notes, layers=layers)
         amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
-        write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version, algorithm))
+        write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version or DEFAULT_VERSION, algorithm))
         write_text(folder / RANGES_FILE, ranges_text(amax))
         notes += _lacking(model, recipe)
         return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes, layers=layers)
+
+    def hand_off(self, request: HandOffRequest) -> HandOff:
+        """Return ``trtexec`` lines for the version that the settings name, or for 8.6 to 11."""
+        return hand_off(request, Reads(self.settings.version), self.settings.build.shapes)
 
     def reuse(self, folder: Path, earlier: Path) -> None:
         """Copy the timing cache, with which an engine of a similar model is built in a fraction of the time."""
@@ -212,16 +239,23 @@ class TensorRT(Target):
         return self.floating(model, recipe).factors
 
 
-def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude: Sequence[str]) -> onnx.ModelProto:
-    """Make the Q/DQ model that TensorRT 8.6 to 10 parse, from ranges alone, with all zero-points 0.
+def quantized_model(
+    model: ModelFile,
+    ranges: Mapping[str, TensorRange],
+    exclude: Sequence[str],
+    weights: Mapping[str, QuantizedWeight] | None = None,
+) -> tuple[onnx.ModelProto, list[str]]:
+    """Make the Q/DQ model that TensorRT 8.6 to 11 parse, from ranges alone, with all zero-points 0.
 
     Args:
         model: The user's model.
         ranges: The ranges by tensor.
         exclude: Wildcards; nodes whose name or output matches one stay in floating point.
+        weights: Integers and scales of weights by layer, as training may have learned them; other layers' weights are
+            rounded.
 
     Returns:
-        The quantized copy.
+        The quantized copy, and the layers whose weights were rounded although ``weights`` has others for them.
 
     Raises:
         TargetRefuses: The model cannot be prepared for Q/DQ.
@@ -229,10 +263,14 @@ def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude
     from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
 
-    return with_float_matrices(quantized_for_tensorrt(model, ranges, exclude).proto)
+    made = quantized_for_tensorrt(model, ranges, exclude).proto
+    others = carry_weights(made, weights or {})
+    return with_float_matrices(made), others
 
 
-def _int8_models(model: ModelFile, made: Quantized, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...], Layers]:
+def _int8_models(
+    model: ModelFile, made: Quantized, folder: Path, reads: Reads
+) -> tuple[tuple[Path, ...], tuple[str, ...], Layers]:
     """Write both Q/DQ models; return their files, those of the FP32 one first, notes, and what became of the layers."""
     from quantkit.graph.save import MODEL_FILE, save_model
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
@@ -244,6 +282,8 @@ def _int8_models(model: ModelFile, made: Quantized, folder: Path) -> tuple[tuple
     save_model(with_float_matrices(fold_zero_points(quantized)), folder)
     notes: tuple[str, ...] = ()
     try:
+        if not reads.strong:
+            raise TargetRefuses(f"{reads.name} has no strongly typed networks.", "Name TensorRT 10 or 11.")
         typed = quantized_half_precision(quantized)
         save_model(typed.proto, folder, STRONG_FILE)
         notes = tuple(f"{STRONG_FILE}: {note}" for note in beyond_scales(typed))

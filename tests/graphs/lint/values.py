@@ -176,3 +176,22 @@ def fp8(g: Builder) -> str:
     zero = g.constants["x_q_zero"]
     zero.CopyFrom(helper.make_tensor(zero.name, TensorProto.FLOAT8E4M3FN, [], [0.0]))
     return out
+
+
+@case(("sparse-weights", "out"))
+def two_of_four_are_zero(g: Builder) -> str:
+    return _with_zeros(g, broken=0)
+
+
+@case(("nearly-sparse", "out"))
+def one_group_of_four_lacks_its_zeros(g: Builder) -> str:
+    return _with_zeros(g, broken=1)
+
+
+def _with_zeros(g: Builder, broken: int) -> str:
+    out = g.conv(g.pair("x"), "out")
+    values = np.full((16, 16, 1, 1), 100)
+    values[:, ::2] = 0
+    values[:broken, :4] = 100
+    g.constant("w_out_q", values, np.int8)
+    return out

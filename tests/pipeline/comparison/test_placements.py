@@ -40,7 +40,7 @@ def test_the_first_placement_goes_to_int8_and_another_beside_it(model_path: Path
         output = tmp_path / "-".join(placement)
         artifacts = export(calibration, "openvino", output=output, openvino=OpenVinoSettings(placement=placement))
         assert [artifact.variant for artifact in artifacts] == placement
-        assert {folder.name for folder in (output / "openvino").iterdir()} == folders
+        assert {own.name for own in (output / "openvino").iterdir() if own.is_dir()} == folders
 
 
 def test_a_placement_is_remembered_and_replaces_files_of_another(

@@ -337,6 +337,7 @@ def test_what_stands_in_the_way(invoked: Quantkit, cache: Path, model_path: Path
     check(invoked("convert", cache, "--to", "engine"), "no form 'engine'", "tensors-data")
     check(invoked("convert", cache, "--to", "cache", "--algorithm", "max"), "no algorithm 'max'", "minmax")
     check(invoked("convert", cache, "--to", "cache", "--tensorrt", "ten"), "not a TensorRT version")
+    check(invoked("convert", cache, "--to", "cache", "--tensorrt", "11.0"), "reads no calibration cache")
     check(invoked("convert", cache, "--to", "cache", "--json"), "Give a file with -o")
     check(invoked("convert", cache, "--to", "qdq", "-o", "q.onnx"), "--model")
     check(invoked("convert", cache, "--to", "qdq", "--model", model_path), "-o")

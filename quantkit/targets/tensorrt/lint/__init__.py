@@ -17,6 +17,7 @@ from quantkit.targets.tensorrt.lint.fusions import fusions
 from quantkit.targets.tensorrt.lint.layers import layers
 from quantkit.targets.tensorrt.lint.pairs import INTEGER_OPERATORS, pairs
 from quantkit.targets.tensorrt.lint.read import read_quantized
+from quantkit.targets.tensorrt.lint.sparsity import sparsity
 from quantkit.targets.tensorrt.lint.values import values
 from quantkit.targets.tensorrt.lint.view import View
 
@@ -48,5 +49,6 @@ def lint(model: onnx.ModelProto) -> list[Finding]:
             "Give a model with Q/DQ pairs, such as artifacts/tensorrt/int8/model.onnx.",
         )
     found = [finding for rules in (values, pairs, fusions, layers) for finding in rules(view)]
+    found += sparsity(model)
     order = list(RULES)
     return sorted(found, key=lambda finding: order.index(finding.rule))

@@ -47,6 +47,8 @@ RULES: dict[str, tuple[Severity, str]] = {
     "quantized-port": ("note", "Quantize and dequantize inside the model for FP32 inputs and outputs."),
     "block-quantized": ("note", "For older ones quantize per tensor or per channel."),
     "newer-type": ("note", "Use INT8 for TensorRT 8."),
+    "sparse-weights": ("note", "Let TensorRT use it: trtexec --sparsity=enable."),
+    "nearly-sparse": ("note", "Prune again behind what changed the weights, if they are meant to be 2:4 sparse."),
     "newer-opset": ("note", "For TensorRT 8 export it with opset 13 to 17, and with FP32 scales."),
 }
 

@@ -100,5 +100,6 @@ def test_everything_for_tensorrt_is_exported_all_the_same(quantkit: Quantkit, ru
     folder = run / "artifacts" / "tensorrt"
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix != ".json"} == {
         *("fp16", "fp16/model.onnx", "int8"),
+        *("COMMANDS.md", "config.pbtxt"),
         *(f"int8/{name}" for name in ("model.onnx", "strongly_typed.onnx", "calibration.cache", "dynamic_ranges.txt")),
     }

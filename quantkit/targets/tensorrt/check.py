@@ -1,0 +1,119 @@
+"""What TensorRT's parsers, and the opsets that its releases read, say of a user's model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+
+from quantkit.graph.graph import label
+from quantkit.graph.model_file import opset_of
+from quantkit.targets.parsing import Fault, Parsing, advice, nodes_by_operator
+from quantkit.targets.tensorrt.engine import library
+from quantkit.targets.tensorrt.opsets import Reads, first_reader
+from quantkit.targets.tensorrt.parsers import Refusal, first_installed, parse
+from quantkit.targets.tensorrt.rtx_parser import PACKAGES
+
+WITHOUT = (
+    "Build and load with a plugin that implements it (trtexec --dynamicPlugins=LIB.so), leave it to fallback "
+    "(onnxruntime's TensorRT provider runs such nodes on the CPU or CUDA), or export the model without it."
+)
+RTX_INSTALL = "pip install tensorrt-rtx-cu13-bindings tensorrt-rtx-cu13-libs"
+NO_PLUGIN = "Plugin not found"
+
+
+def parsings_of(path: Path, proto: onnx.ModelProto, version: str | None) -> list[Parsing]:
+    """Ask what is installed of TensorRT and TensorRT for RTX, whose parser needs no GPU.
+
+    Args:
+        path: The file.
+        proto: The model in it, without external data.
+        version: The release of TensorRT that will read the model; None if the user did not say.
+    """
+    return [
+        _opset(proto, version),
+        _asked("TensorRT", ("tensorrt",), f"Run: {library.install_command()}", path, proto),
+        _asked("TensorRT for RTX", PACKAGES, f"Run: {RTX_INSTALL}", path, proto),
+    ]
+
+
+def _opset(proto: onnx.ModelProto, version: str | None) -> Parsing:
+    """Compare the model's opset with those that releases read, which needs no parser."""
+    opset = opset_of(proto)
+    if version is None:
+        first = first_reader(opset)
+        since = "no release that quantkit knows" if first is None else f"TensorRT {first[0]}.{first[1]} and newer"
+        hint = f"Give --tensorrt VERSION: {since} reads opset {opset}."
+        return Parsing("TensorRT's opsets", unchecked="no version is named", hint=hint)
+    newest = Reads(version).newest_opset
+    assert newest is not None
+    parser = f"TensorRT {version}'s opsets"
+    if opset <= newest:
+        return Parsing(parser)
+    what = f"TensorRT {version} reads up to opset {newest}, and the model states {opset}."
+    hint = f"Export it with opset {newest}; quantkit export --tensorrt {version} converts it where ONNX can."
+    return Parsing(parser, (Fault("", (), what, hint),))
+
+
+def _asked(name: str, packages: tuple[str, ...], install: str, path: Path, proto: onnx.ModelProto) -> Parsing:
+    package = first_installed(packages)
+    if package is None:
+        return Parsing(name, unchecked="it is not installed", hint=install)
+    answer = parse(package, path)
+    parser = f"{name} {answer.version}".strip()
+    if not answer.started:
+        return Parsing(parser, unchecked="it does not start on this machine", hint="Check its GPU with nvidia-smi.")
+    return Parsing(parser, _faults(answer.refusals, name, proto))
+
+
+def _faults(refusals: Sequence[Refusal], name: str, proto: onnx.ModelProto) -> tuple[Fault, ...]:
+    """Return a fault for each operator and reason, with all its nodes."""
+    places = nodes_by_operator(proto)
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for refusal in (_with_names(own, proto) for own in refusals):
+        operator = _qualified(refusal, places)
+        nodes = grouped.setdefault((operator, refusal.reason), [])
+        if _is_unknown(refusal.reason):  # everywhere, also where the parser did not come to
+            nodes[:] = map(label, places.get(operator, ()))
+        elif refusal.node:
+            nodes.append(refusal.node)
+    return tuple(
+        Fault(operator, tuple(nodes), _what(operator, reason, name), _hint(operator, opset_of(proto)))
+        for (operator, reason), nodes in grouped.items()
+    )
+
+
+def _with_names(refusal: Refusal, proto: onnx.ModelProto) -> Refusal:
+    """Return a refusal with its operator and node, of which TensorRT 8 tells the position alone."""
+    if refusal.operator or not 0 <= refusal.index < len(proto.graph.node):
+        return refusal
+    node = proto.graph.node[refusal.index]
+    return replace(refusal, operator=node.op_type, node=label(node))
+
+
+def _qualified(refusal: Refusal, places: Mapping[str, Sequence[onnx.NodeProto]]) -> str:
+    """Return the operator of a refused node with its domain, which the parser does not tell."""
+    same = [operator for operator, nodes in places.items() if nodes[0].op_type == refusal.operator]
+    named = [own for own in same if any(label(node) == refusal.node for node in places[own])]
+    return next(iter([*named, *same]), refusal.operator)
+
+
+def _is_unknown(reason: str) -> bool:
+    """True if the parser has nothing for an operator: no plugin, or for one of ONNX's own a bare "false"."""
+    return NO_PLUGIN in reason or reason == "false"
+
+
+def _what(operator: str, reason: str, name: str) -> str:
+    if not operator:
+        return f"{name} says: {reason}"
+    if _is_unknown(reason):
+        return f"{name} has no operator {operator}."
+    return f"{name} refuses {operator}: {reason}"
+
+
+def _hint(operator: str, opset: int) -> str:
+    if not operator:
+        return "Export the model with float inputs and ONNX's own operators, or leave the target out."
+    return advice(operator, opset, WITHOUT)

@@ -1,0 +1,58 @@
+"""The user's model in an opset that a version of TensorRT reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantkit.core.errors import TargetRefuses
+from quantkit.graph.model_file import ModelFile
+from quantkit.runtime.session import ReferenceSession
+from quantkit.targets.tensorrt.opsets import Reads
+from quantkit.transforms.opset import at_opset
+
+TOLERANCE = 1e-5  # of the largest value: the same operators in the same order, perhaps by another kernel
+
+
+def readable(model: ModelFile, reads: Reads, sample: Mapping[str, npt.NDArray[Any]] | None) -> ModelFile:
+    """Return the model in an opset that a version reads.
+
+    Args:
+        model: The user's model.
+        reads: What the version reads.
+        sample: One run's inputs, on which a converted model has to compute the same; None computes nothing.
+
+    Returns:
+        The model itself if its opset is read, or no version is named; else a temporary copy that computes the same.
+
+    Raises:
+        TargetRefuses: There is no such copy.
+    """
+    newest = reads.newest_opset
+    if newest is None:
+        return model
+    made = at_opset(model, newest, reads.name)
+    if made is not model and sample is not None:
+        given, found = (ReferenceSession(own.source).infer(sample) for own in (model, made))
+        wrong = [name for name in given if not _equal(given[name], found.get(name))]
+        if wrong:
+            raise TargetRefuses(
+                f"{reads.name} reads up to opset {newest}; {model.path} has {model.opset}, and computes another "
+                f"{wrong[0]!r} after ONNX's conversion.",
+                f"Export it with opset {newest} or older.",
+            )
+    return made
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
+        return type(one) is type(other)  # a sequence of tensors
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if one.dtype.kind != "f":
+        return bool(np.array_equal(one, other))
+    largest = float(np.abs(one[np.isfinite(one)]).max(initial=0.0))
+    return bool(np.allclose(one, other, rtol=0, atol=TOLERANCE * largest, equal_nan=True))
