@@ -266,7 +266,8 @@ def compare(
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
     end_to_end: bool = False,
-    device: str | None = None,
+    device: Names = (),
+    streams: Sequence[int] = (),
     openvino: OpenVinoSettings | None = None,
     settings: Settings | None = None,
     progress: Progress = silent,
@@ -301,7 +302,8 @@ def compare(
         seconds: What latency may take for each model and batch size; a model that is too slow for it is run three
             times.
         end_to_end: Time the way from files to answers, too: decoding, preprocessing, the network, answers.
-        device: Where; None means each target's first.
+        device: One or several, with rows for each; none means each target's first.
+        streams: The numbers of requests under way with which each model is measured as a server; none measures that.
         openvino: How IR is made and run; of several placements in it each is measured.
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
         progress: Told how far it is; silent by default.
@@ -343,7 +345,8 @@ def compare(
                 "seconds": seconds,
                 "end_to_end": end_to_end,
                 "methods": several(methods),
-                "device": device,
+                "device": several(device),
+                "streams": list(streams),
             },
             "openvino": openvino or OpenVinoSettings(),
             "targets": settings or {},

@@ -35,6 +35,7 @@ CONFIG_FILE = "quantkit.toml"
 WHOLE = Preprocess.model_fields.keys() - {"size", "layout"}  # the keys of a [preprocess] that leaves nothing open
 DEFAULT_SAMPLES = 300
 CPU = "cpu"
+MOST_STREAMS = 256
 DEFAULT_METHOD = "mse-robust"  # the best SQNR over the models in docs/accuracy.md
 
 
@@ -151,7 +152,7 @@ class CompareConfig(Record):
     Attributes:
         targets: The targets; empty means all that work on this machine.
         precisions: The precisions.
-        device: The device; None means each target's first.
+        device: The devices, with rows for each; empty means each target's first. A single name will do, too.
         batch_sizes: The batch sizes at which latency is measured, with a row for each; of a model whose shapes depend
             on the data, at the data's most common shape.
         shapes: The shapes at which latency is measured instead, as for ``--shape``.
@@ -159,18 +160,26 @@ class CompareConfig(Record):
         seconds: The seconds that latency may take for each model and batch size; a model that is too slow for it is run
             three times.
         end_to_end: True to time the way from files to answers, too: decoding, preprocessing, the network, answers.
+        streams: The numbers of requests under way at a time with which each model is measured as a server; empty means
+            none.
         methods: The calibration methods whose INT8 is measured side by side; empty means the run's own.
     """
 
     targets: list[str] = Field(default_factory=list)
     precisions: list[str] = Field(default_factory=lambda: list(PRECISIONS))
-    device: str | None = None
+    device: list[str] = Field(default_factory=list)
     batch_sizes: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [1], min_length=1)
     shapes: list[str] = Field(default_factory=list)
     rounds: int = Field(default=ROUNDS, gt=0)
     seconds: float = Field(default=SECONDS, gt=0)
     end_to_end: bool = False
+    streams: list[Annotated[int, Field(gt=0, le=MOST_STREAMS)]] = Field(default_factory=list)
     methods: list[str] = Field(default_factory=list)
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else [] if value is None else value
 
     @field_validator("precisions")
     @classmethod

@@ -102,8 +102,16 @@ def compare(
         typer.Option("--seconds", help="Seconds that latency may take for each model and batch size \\[5]."),
     ] = None,
     device: Annotated[
-        str | None,
-        typer.Option("--device", help="CPU, GPU, NPU, AUTO, cuda:0 …: one that the target sees [its first]."),
+        list[str] | None,
+        typer.Option(
+            "--device", help="CPU, GPU, NPU, AUTO, cuda:0 …: one that the target sees; may be repeated [its first]."
+        ),
+    ] = None,
+    streams: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--streams", min=1, help="Measure each model as a server with so many requests under way; may be repeated."
+        ),
     ] = None,
     placement: Placements = None,
     hint: Annotated[
@@ -171,7 +179,8 @@ def compare(
         precisions=precision or None,
         batch_sizes=batch_size or None,
         shapes=shape or None,
-        device=device,
+        device=device or None,
+        streams=streams or None,
         rounds=rounds,
         seconds=seconds,
         end_to_end=end_to_end,
@@ -232,6 +241,7 @@ def print_comparison(comparison: Comparison) -> None:
     gpu = f"; {machine.gpu}: p50 of the network alone, by CUDA events" if machine.gpu else ""
     if any(row.end_to_end for row in comparison.rows):
         print_end_to_end(comparison)
+    print_serving(comparison)
     slow = "".join(f"; {told}" for told in slow_rows(comparison))
     stdout.print(
         f"{comparison.samples} samples, {comparison.labelled} labelled; {at}{machine.cpu}, {machine.cores} cores{gpu}"
@@ -258,6 +268,20 @@ def print_end_to_end(comparison: Comparison) -> None:
     heads = ["file to answer, ms", *PARTS, "in all", "samples/s, reading ahead", "most of it"]
     print_table(heads, rows, left=1)
     for sentence in advice(comparison.rows):
+        stdout.print(sentence, markup=False)
+
+
+def print_serving(comparison: Comparison) -> None:
+    """Print what each model gives as a server, if that was measured."""
+    from quantkit.cli.console import print_table, stdout
+    from quantkit.reports.content.serving import knees, served_models, serving_table
+
+    served = served_models(comparison)
+    if not served:
+        return
+    titles, rows = serving_table(served)
+    print_table(["as a server", *titles], rows, left=1)
+    for sentence in knees(served):
         stdout.print(sentence, markup=False)
 
 

@@ -34,6 +34,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_PRECISION": ("compare", "precisions"),
     "QUANTKIT_DEVICE": ("compare", "device"),
     "QUANTKIT_LATENCY_BATCH": ("compare", "batch_sizes"),
+    "QUANTKIT_STREAMS": ("compare", "streams"),
     "QUANTKIT_TENSORRT": ("export", "tensorrt"),
     "QUANTKIT_PLACEMENT": ("openvino", "placement"),
     "QUANTKIT_HINT": ("openvino", "hint"),
@@ -47,7 +48,7 @@ OF_COMPARISONS: dict[str, tuple[str, ...]] = {
     "openvino": (),
     "report": (),
 }
-LISTS = {"exclude", "metrics", "targets", "precisions", "batch_sizes", "placement"}  # written with commas
+LISTS = {"exclude", "metrics", "targets", "precisions", "batch_sizes", "placement", "streams"}  # written with commas
 PATHS = {"path", "calibration", "evaluation", "classes", "labels"}
 
 

@@ -12,6 +12,7 @@ from quantkit.core.end_to_end import EndToEnd
 from quantkit.core.figures import ROW_METRICS, Metric
 from quantkit.core.predictions import Predictions
 from quantkit.core.record import Record
+from quantkit.core.serving import Serving, Together
 
 COMPARISON_FILE = "comparison.json"
 CLASSIFICATION = "classification"  # the task of files that do not name one
@@ -193,6 +194,8 @@ class Row(Record):
         size_bytes: The size of the files.
         end_to_end: The time of one sample from its file to its answer, in the rows of the first batch size; None if it
             was not measured.
+        serving: Requests a second with several under way, in the rows of the first batch size; None if it was not
+            measured.
         latency_with_copies_ms: On a GPU, the latency with copies between host and device through pinned memory.
         latency_graph_ms: On a GPU, the latency of the network alone, launched as one CUDA graph if possible.
         layers: The layers' times, in the rows of the first batch size; empty if unknown.
@@ -232,6 +235,7 @@ class Row(Record):
     rounds_ms: tuple[PositiveFloat, ...] = ()
     path: str = ""
     end_to_end: EndToEnd | None = None
+    serving: Serving | None = None
     parts: tuple[Part, ...] = ()
     shape: str = ""
 
@@ -343,6 +347,7 @@ class Comparison(Record):
         answers: What decides about the answers that agreement compares, in words; empty if there are none.
         metrics: The metrics of the rows, the main one first.
         predictions_sha256: The digest of the ``predictions.npz`` that belongs to this comparison.
+        together: What models give that answered on several devices at the same time.
         recommendation: What follows from the rows, for readers of the file; the gate and the report derive it anew.
         predictions: The contents of that file; None if there is none.
         source: The run directory that it can be loaded from, or the file if it has another name; None if it is only in
@@ -363,6 +368,7 @@ class Comparison(Record):
     task: str = CLASSIFICATION
     metrics: tuple[Metric, ...] = ()
     answers: str = ""
+    together: tuple[Together, ...] = ()
     recommendation: Recommendation | None = None
 
     predictions: Predictions | None = Field(default=None, exclude=True, repr=False)

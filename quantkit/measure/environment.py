@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
 from quantkit.core.comparison import Environment
-from quantkit.targets.cpu import cpu_name
+from quantkit.targets.cpu import cpu_name, usable_cores
 from quantkit.version import __version__
 
 PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "nncf", "tensorrt", "cuda-bindings")
@@ -22,7 +21,7 @@ def environment(gpu: str = "") -> Environment:
         python=platform.python_version(),
         platform=platform.platform(),
         cpu=cpu_name(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=usable_cores(),
         packages=installed(PACKAGES),
         gpu=gpu,
         measured=datetime.now(timezone.utc).isoformat(timespec="seconds"),

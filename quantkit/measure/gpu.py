@@ -51,6 +51,22 @@ def driver() -> str:
     return version.decode() if isinstance(version, bytes) else str(version)
 
 
+def energy_joules(bus: str) -> float | None:
+    """Return the energy that a GPU has taken since its driver was loaded; None if NVML does not report it.
+
+    Args:
+        bus: Its PCI address, such as "0000:65:00.0".
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(bus.encode())
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
+    except Exception:  # noqa: BLE001 - see driver()
+        return None
+
+
 class _Watch:
     """Samples one GPU in a thread while the ``with`` block runs."""
 

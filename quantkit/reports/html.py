@@ -15,7 +15,9 @@ from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult
 from quantkit.reports.charts.depth import depth_svg
 from quantkit.reports.charts.scatter import MARKERS, scatter_svg
+from quantkit.reports.charts.serving import serving_svg
 from quantkit.reports.charts.tuning import tuning_svg
+from quantkit.reports.content import serving as servers
 from quantkit.reports.content.changed import changes_of
 from quantkit.reports.content.commands import clocks, reproduce
 from quantkit.reports.content.culprits import culprits, named, summary
@@ -73,6 +75,7 @@ def html_report(
     targets = target_order(rows)
     series = series_of(rows)
     found = culprits(sensitivity) if sensitivity else []
+    served = servers.served_models(comparison) if comparison else []
     entries = layer_entries(series, tensor_entries(calibration) if calibration else [], found)
     changed = changes_of(comparison) if comparison else []
     return page(
@@ -93,6 +96,12 @@ def html_report(
         breakdowns=breakdowns(rows),
         pipelines=pipelines(rows),
         pipeline_advice=advice(rows),
+        served=served,
+        serving_table=servers.serving_table(served),
+        serving_knees=servers.knees(served),
+        serving_note=servers.footnote(),
+        serving_picture=Markup(serving_svg(served, targets)),
+        narrow_serving_picture=Markup(serving_svg(served, targets, narrow=True)),
         outputs=output_table(rows),
         changed=changed,
         thumbnails=pictures_of(comparison.data, changed) if comparison and thumbnails else {},

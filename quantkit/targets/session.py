@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -154,6 +157,60 @@ class DeviceSession(Session, Protocol):
         Returns:
             The mean milliseconds of every layer, in execution order.
         """
+
+
+@dataclass(frozen=True)
+class Served:
+    """The requests that were answered in a stretch of time.
+
+    Attributes:
+        latency: The milliseconds of each request, from when it was handed over to its answer.
+        seconds: The time from the first request to the last answer.
+    """
+
+    latency: Sequence[float]
+    seconds: float
+
+
+@runtime_checkable
+class ServingSession(Session, Protocol):
+    """A session that answers several requests at a time."""
+
+    def serve(self, inputs: Mapping[str, npt.NDArray[Any]], streams: int, seconds: float) -> Served:
+        """Answer requests without a pause, so many at a time; as soon as one is answered, the next is handed over.
+
+        Args:
+            inputs: The arrays of one request, by input.
+            streams: The number of requests under way.
+            seconds: For how long requests are handed over.
+
+        Returns:
+            The requests' times.
+
+        Raises:
+            BackendMissing: The device has not enough memory for so many.
+        """
+
+
+def served_in_threads(run: Callable[[], object], streams: int, seconds: float) -> Served:
+    """Call a function from so many threads for some seconds; see :meth:`ServingSession.serve`."""
+    barrier = threading.Barrier(streams + 1)
+    taken: list[list[float]] = [[] for _ in range(streams)]
+
+    def work(own: list[float]) -> None:
+        barrier.wait()
+        end = time.perf_counter() + seconds
+        while (start := time.perf_counter()) < end:
+            run()
+            own.append((time.perf_counter() - start) * 1e3)
+
+    with ThreadPoolExecutor(streams, thread_name_prefix="request") as pool:
+        futures = [pool.submit(work, own) for own in taken]
+        barrier.wait()
+        start = time.perf_counter()
+        for future in futures:
+            future.result()
+    return Served([ms for own in taken for ms in own], time.perf_counter() - start)
 
 
 class LayerOutputs(Protocol):

@@ -25,10 +25,11 @@ from quantkit.graph.graph import Graph
 from quantkit.graph.layer_rows import LayerRows, layer_rows
 from quantkit.graph.model_file import ModelFile
 from quantkit.pipeline.calibration.checkpoint import Checkpoint, resumable
-from quantkit.pipeline.calibration.workers import FirstBatch, Group, Worker, division, first_maxima, usable_cores
+from quantkit.pipeline.calibration.workers import FirstBatch, Group, Worker, division, first_maxima
 from quantkit.pipeline.manifest import Manifest
 from quantkit.pipeline.run_directory import PARTIAL
 from quantkit.runtime.activations import Activations, ActivationSession, Runner
+from quantkit.targets.cpu import usable_cores
 
 CHECKPOINT_SECONDS = 20
 

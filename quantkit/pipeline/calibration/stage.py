@@ -27,13 +27,13 @@ from quantkit.pipeline.calibration.features import CANDIDATES, diverse_samples
 from quantkit.pipeline.calibration.one_pass import Counting, collect
 from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint, keep, solved_tensors
 from quantkit.pipeline.calibration.warnings import idle_patterns
-from quantkit.pipeline.calibration.workers import usable_cores
 from quantkit.pipeline.keeping import take_back
 from quantkit.pipeline.manifest import Manifest, new_manifest, now, read_manifest
 from quantkit.pipeline.replacement import replacing
 from quantkit.pipeline.run_directory import choose_folder, find_same_work, is_run
 from quantkit.pipeline.run_files import load_calibration, save_calibration, write_config
 from quantkit.pipeline.writing import own_folder
+from quantkit.targets.cpu import usable_cores
 
 log = logging.getLogger("quantkit")
 CountAll = Callable[["Job", OpenedData, Manifest, "Path | None", Progress], Checkpoint]

@@ -48,6 +48,11 @@ class Candidate:
         return model_key(self.artifact.target, self.device, self.artifact.precision, self.variant)
 
     @property
+    def place(self) -> tuple[str, str]:
+        """The target and the device, within which speeds are compared."""
+        return self.artifact.target, self.device
+
+    @property
     def is_reference(self) -> bool:
         """True for FP32, which the target's other candidates are compared with."""
         return self.artifact.precision == "fp32"
@@ -114,8 +119,7 @@ def candidates_of(
     batches = list(dict.fromkeys((1, *sizes)))  # accuracy is measured at batch 1
     model = calibrated_model(sources[0].recipe.calibration)
     candidates: list[Candidate] = []
-    for target in targets:
-        device = canonical_device(config.compare.device or target.devices()[0])
+    for target, device in _placed(config, targets):
         if lenient and target.on_accelerator and device not in target.devices():
             continue  # --device names a device of another target
         found: list[Candidate] = []
@@ -131,6 +135,15 @@ def candidates_of(
     if not candidates:
         raise NothingEvaluated("No target here can run the model.", "See the warnings above; name one with --target.")
     return candidates
+
+
+def _placed(config: Config, targets: Sequence[Target]) -> list[tuple[Target, str]]:
+    """Return each target with each device that is asked for, or with its first."""
+    return [
+        (target, device)
+        for target in targets
+        for device in dict.fromkeys(map(canonical_device, config.compare.device or target.devices()[:1]))
+    ]
 
 
 def _loaded(

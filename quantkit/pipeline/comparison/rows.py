@@ -8,6 +8,7 @@ from quantkit.core.comparison import LayerError, Row
 from quantkit.core.decibels import FAR_DB, NOISE_DB, NOT_FINITE_DB
 from quantkit.core.end_to_end import EndToEnd
 from quantkit.core.figures import Metric
+from quantkit.core.serving import Serving
 from quantkit.core.wording import MOST_NAMED, some
 from quantkit.gates.speed import not_faster
 from quantkit.measure.disturbance import disturbance
@@ -27,6 +28,7 @@ def rows_of(
     metrics: Sequence[Metric],
     layer_errors: Mapping[str, tuple[LayerError, ...]],
     end_to_end: Mapping[str, EndToEnd],
+    serving: Mapping[str, Serving],
 ) -> list[Row]:
     """Make a row for each candidate and feed.
 
@@ -38,19 +40,20 @@ def rows_of(
         metrics: The metrics of the task and of the user.
         layer_errors: The layers' errors by candidate key.
         end_to_end: The times from files to answers by candidate key, as far as they were measured.
+        serving: What candidates give as servers, likewise.
 
     Returns:
         The rows, grouped by target.
     """
-    fp32 = {(one.candidate.artifact.target, one.batch, one.shape): one for one in timed if one.candidate.is_reference}
+    fp32 = {(one.candidate.place, one.batch, one.shape): one for one in timed if one.candidate.is_reference}
     first = timed[0].batch, timed[0].shape
     rows = [
         _row(
             one,
-            fp32[one.candidate.artifact.target, one.batch, one.shape],
+            fp32[one.candidate.place, one.batch, one.shape],
             evaluation,
             metrics,
-            *((layer_errors, end_to_end) if (one.batch, one.shape) == first else ({}, {})),
+            *((layer_errors, end_to_end, serving) if (one.batch, one.shape) == first else ({}, {}, {})),
         )
         for one in timed
     ]
@@ -65,6 +68,7 @@ def _row(
     metrics: Sequence[Metric],
     layer_errors: Mapping[str, tuple[LayerError, ...]],
     end_to_end: Mapping[str, EndToEnd],
+    serving: Mapping[str, Serving],
 ) -> Row:
     candidate, latency = timed.candidate, timed.timing.latency
     artifact, executed = candidate.artifact, candidate.session.executed_precision
@@ -110,6 +114,7 @@ def _row(
         outputs=evaluation.outputs.get(candidate.key, ()),
         parts=result.parts,
         end_to_end=end_to_end.get(candidate.key),
+        serving=serving.get(candidate.key),
     )
 
 

@@ -36,6 +36,7 @@ from quantkit.pipeline.comparison.layer_errors import LayerSamples, measure_laye
 from quantkit.pipeline.comparison.methods import method_names, sources_of
 from quantkit.pipeline.comparison.reference import Reference
 from quantkit.pipeline.comparison.rows import disturbance_warnings, gpu_of, output_warnings, rows_of, speed_warnings
+from quantkit.pipeline.comparison.serving import serve_candidates
 from quantkit.pipeline.comparison.timing import time_candidates
 from quantkit.pipeline.export import calibrated_model
 from quantkit.tasks import AUTO, TASKS, Task
@@ -124,14 +125,16 @@ def compare(
     errors, unmeasured = measure_layers(candidates, prepared.model, samples, progress)
     prepared.model.check_unchanged()  # every candidate, and what layers were measured against, was read from it
     limits = config.compare.rounds, config.compare.seconds
-    timed = time_candidates(candidates, prepared.feeds(evaluation.common), progress, *limits)
+    feeds = prepared.feeds(evaluation.common)
+    timed = time_candidates(candidates, feeds, progress, *limits)
+    serving, together = serve_candidates(candidates, feeds[0], config.compare.streams, progress)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
     whole: dict[str, EndToEnd] = {}
     if config.compare.end_to_end:
         pipeline = Pipeline(prepared.stream(), reference, prepared.task, prepared.step)
         timings = {one.candidate.key: one.timing for one in reversed(timed)}  # those of the first batch size
         whole = time_end_to_end(candidates, pipeline, timings, progress)
-    rows = rows_of(timed, evaluation, metrics, errors, whole)
+    rows = rows_of(timed, evaluation, metrics, errors, whole, serving)
     warnings = [
         *prepared.warnings,
         *evaluation.warnings,
@@ -158,6 +161,7 @@ def compare(
         task=prepared.task.name,
         answers=prepared.task.describe_answers(),
         metrics=metrics,
+        together=together,
         predictions=evaluation.predictions,
     )
     run = None if recipe.changes else recipe.calibration.folder

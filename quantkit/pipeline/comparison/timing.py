@@ -94,11 +94,11 @@ def _disturbed(candidates: Sequence[Candidate], timings: Sequence[Timing]) -> bo
 
 
 def _speedups(candidates: Sequence[Candidate], timings: Sequence[Timing]) -> list[Interval | None]:
-    """Return each candidate's speed-up against FP32 of its target; None for FP32."""
-    fp32 = {c.artifact.target: timing for c, timing in zip(candidates, timings, strict=True) if c.is_reference}
+    """Return each candidate's speed-up against FP32 of its target and device; None for FP32."""
+    fp32 = {c.place: timing for c, timing in zip(candidates, timings, strict=True) if c.is_reference}
     found = []
     for candidate, timing in zip(candidates, timings, strict=True):
-        other = fp32[candidate.artifact.target]
+        other = fp32[candidate.place]
         speedup = other.latency.p50 / timing.latency.p50
         found.append(None if candidate.is_reference else speedup_interval(other.rounds, timing.rounds, speedup))
     return found

@@ -136,4 +136,4 @@ def _pairs_together(indices: Sequence[int], annotations: Sequence[Any]) -> list[
 def _device(config: Config, target: Any) -> str:
     """Return the device to measure on; empty if the target does not run here."""
     devices = target.devices() if target.availability().works else ()
-    return canonical_device(config.compare.device or devices[0]) if devices else ""
+    return canonical_device(next(iter(config.compare.device), devices[0])) if devices else ""

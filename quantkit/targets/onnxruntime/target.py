@@ -21,13 +21,14 @@ from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Target, canonical_device, failed_on, summarize_precisions
-from quantkit.targets.cpu import saturates_u8s8
+from quantkit.targets.cpu import saturates_u8s8, usable_cores
 from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.parsing import Parsing
-from quantkit.targets.session import LayerOutputs, Session
+from quantkit.targets.session import LayerOutputs, Served, Session, served_in_threads
 from quantkit.transforms.equalized import Equalized
 
 FLOATING = WEIGHTED | {"FusedConv", "FusedGemm", "FusedMatMul"}
+WARM_UP = 3
 INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 
 
@@ -157,6 +158,20 @@ class _Session:
                 ) from error
             self.executed_precision = _executed_precision(optimized)
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self._path = artifact.path
+
+    def serve(self, inputs: Mapping[str, npt.NDArray[Any]], streams: int, seconds: float) -> Served:
+        """Answer requests in so many threads, among whose runs the cores are divided."""
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = max(1, usable_cores() // streams)
+        session = ort.InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
+        feeds = dict(inputs)
+        for _ in range(WARM_UP):
+            session.run(None, feeds)
+        return served_in_threads(lambda: session.run(None, feeds), streams, seconds)
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """Run one batch; return the outputs by name."""

@@ -18,7 +18,7 @@ from quantkit.targets.openvino import library
 from quantkit.targets.openvino.devices import configuration, runtime_of
 from quantkit.targets.openvino.layers import bias_adders, executed_layers, executed_precision, meant_int8
 from quantkit.targets.openvino.settings import OpenVinoSettings
-from quantkit.targets.session import RequestTimes
+from quantkit.targets.session import RequestTimes, Served
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 WARM_UP = 3
@@ -126,6 +126,29 @@ class OpenVinoSession:
         queue.wait_all()
         pace = (time.perf_counter() - start) * 1e3 / count
         return RequestTimes(latencies + [queue[number].latency for number in started], pace)
+
+    def serve(self, inputs: Mapping[str, npt.NDArray[Any]], streams: int, seconds: float) -> Served:
+        """Answer requests through OpenVINO's asynchronous queue, compiled with its hint for throughput."""
+        import time
+
+        shapes = {name: tuple(array.shape) for name, array in inputs.items()}
+        config = dict(self._config) | {"PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": streams}
+        queue = library.openvino().AsyncInferQueue(self._compiled(shapes, config), streams)
+        for request in queue:
+            _fill(request, inputs)
+            request.infer()
+        latencies: list[float] = []
+        started: set[int] = set()
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            number = queue.get_idle_request_id()  # waits; a callback would make every request wait for Python
+            if number in started:
+                latencies.append(queue[number].latency)
+            started.add(number)
+            queue.start_async()
+        queue.wait_all()
+        elapsed = time.perf_counter() - start
+        return Served(latencies + [queue[number].latency for number in started], elapsed)
 
     def layer_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> tuple[LayerTime, ...]:
         """Measure every layer that runs.
