@@ -17,7 +17,6 @@ from pydantic import Field
 from quantkit.core.artifact import Artifact
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.files import make_folder, write_text
-from quantkit.core.layers import Layers
 from quantkit.core.ranges import TensorRange
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
@@ -29,7 +28,8 @@ from quantkit.graph.model_file import ModelFile
 from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
 from quantkit.targets.session import DeviceSession, LayerOutputs
-from quantkit.targets.tensorrt.engine import cuda, library
+from quantkit.targets.tensorrt.engine import cuda
+from quantkit.targets.tensorrt.engine.library import TENSORRT
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
 from quantkit.transforms.equalized import Equalized
 
@@ -66,7 +66,7 @@ class TensorRT(Target):
 
     def availability(self) -> Availability:
         """Tell if engines can be built and run on this machine."""
-        return library.availability()
+        return TENSORRT.availability()
 
     def can_export(self) -> bool:
         """Always true, because exporting does not need TensorRT."""
@@ -104,26 +104,20 @@ class TensorRT(Target):
             TargetRefuses: The model cannot be prepared for Q/DQ or converted to FP16. If only ``strongly_typed.onnx``
                 cannot be made, a note says so instead.
         """
-        from quantkit.graph.save import MODEL_FILE, save_model
-        from quantkit.targets.tensorrt.rtx_parser import notes_on
-        from quantkit.transforms.half_precision import half_precision
-
         if precision == "fp16":
-            half = half_precision(model, strongly_typed=True, ranges=recipe.ranges)
-            save_model(half.proto, folder)
-            notes = half.notes + notes_on([folder / MODEL_FILE], model.source)
-            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
-        files, notes, layers = _int8_models(model, self.quantized(model, recipe), folder)
+            return fp16_artifact(self.name, model, recipe, folder)
+        typed = int8_artifact(self.name, model, self.quantized(model, recipe), folder)
         amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
         write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version, algorithm))
         write_text(folder / RANGES_FILE, ranges_text(amax))
-        notes += _lacking(model, recipe)
-        return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes, layers=layers)
+        files = (*typed.files, folder / CACHE_FILE, folder / RANGES_FILE)
+        return replace(typed, files=files, notes=typed.notes + _lacking(model, recipe))
 
     def reuse(self, folder: Path, earlier: Path) -> None:
         """Copy the timing cache, with which an engine of a similar model is built in a fraction of the time."""
-        from quantkit.targets.tensorrt.engine.build import ENGINES, TIMING_CACHE
+        from quantkit.targets.tensorrt.engine.build import ENGINES
+        from quantkit.targets.tensorrt.engine.child import TIMING_CACHE
 
         cache = earlier / ENGINES / TIMING_CACHE
         if cache.is_file():
@@ -232,8 +226,20 @@ def quantized_model(model: ModelFile, ranges: Mapping[str, TensorRange], exclude
     return with_float_matrices(quantized_for_tensorrt(model, ranges, exclude).proto)
 
 
-def _int8_models(model: ModelFile, made: Quantized, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...], Layers]:
-    """Write both Q/DQ models; return their files, those of the FP32 one first, notes, and what became of the layers."""
+def fp16_artifact(target: str, model: ModelFile, recipe: Recipe, folder: Path) -> Artifact:
+    """Write the FP16 model that strongly typed engines are built from; see :meth:`TensorRT.export`."""
+    from quantkit.graph.save import MODEL_FILE, save_model
+    from quantkit.targets.tensorrt.rtx_parser import notes_on
+    from quantkit.transforms.half_precision import half_precision
+
+    half = half_precision(model, strongly_typed=True, ranges=recipe.ranges)
+    save_model(half.proto, folder)
+    notes = half.notes + notes_on([folder / MODEL_FILE], model.source)
+    return Artifact(target, "fp16", tuple(sorted(folder.iterdir())), notes)
+
+
+def int8_artifact(target: str, model: ModelFile, made: Quantized, folder: Path) -> Artifact:
+    """Write both Q/DQ models, over FP32 and over FP16; see :meth:`TensorRT.export`. The FP32 one is loaded first."""
     from quantkit.graph.save import MODEL_FILE, save_model
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
     from quantkit.targets.tensorrt.qdq.strongly_typed import beyond_scales, quantized_half_precision
@@ -253,7 +259,7 @@ def _int8_models(model: ModelFile, made: Quantized, folder: Path) -> tuple[tuple
             file.unlink()
         notes = (f"{STRONG_FILE} was not written: {refusal.what}",)
     files = sorted(folder.iterdir(), key=lambda file: (not file.name.startswith(MODEL_FILE), file.name))
-    return tuple(files), notes, made.layers
+    return Artifact(target, "int8", tuple(files), notes, layers=made.layers)
 
 
 def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from quantkit.core.errors import TargetRefuses
-from quantkit.targets.tensorrt.engine import library
+from quantkit.targets.tensorrt.engine.library import TENSORRT, Library
 
 
-def parsed(builder: Any, source: Path, strong: bool) -> tuple[Any, Any]:
+def parsed(builder: Any, source: Path, strong: bool, library: Library = TENSORRT) -> tuple[Any, Any]:
     """Parse an ONNX file.
 
     Args:
         builder: TensorRT's builder.
         source: The ONNX file.
         strong: True for a strongly typed network.
+        library: The library of the builder.
 
     Returns:
         The network, and the parser, which must outlive it.
@@ -34,15 +35,17 @@ def parsed(builder: Any, source: Path, strong: bool) -> tuple[Any, Any]:
     parser = trt.OnnxParser(network, library.messages())
     # The file is parsed by its path, not as bytes, because external weights are beside it.
     if not parser.parse_from_file(str(source)):
-        raise _refusal(parser, source)
+        raise _refusal(parser, source, library)
     return network, parser
 
 
-def _refusal(parser: Any, source: Path) -> TargetRefuses:
+def _refusal(parser: Any, source: Path, library: Library) -> TargetRefuses:
     import onnx
 
     if not parser.num_errors:
-        return TargetRefuses(f"TensorRT cannot parse {source} ({library.last_error()}).", "Export it to ONNX again.")
+        return TargetRefuses(
+            f"{library.title} cannot parse {source} ({library.last_error()}).", "Export it to ONNX again."
+        )
     error = parser.get_error(parser.num_errors - 1)
     graph = onnx.load(str(source), load_external_data=False).graph
     number = error.node()
@@ -52,6 +55,6 @@ def _refusal(parser: Any, source: Path) -> TargetRefuses:
         where = f" at node {node.name or number!r} ({node.op_type})"
     reason = " ".join(str(error.desc()).split())[:300]
     return TargetRefuses(
-        f"TensorRT cannot parse {source}{where}: {reason}.",
+        f"{library.title} cannot parse {source}{where}: {reason}.",
         "Replace that operator in the model, or use another release of TensorRT.",
     )
