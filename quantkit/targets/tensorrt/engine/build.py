@@ -134,7 +134,8 @@ def _build_all(request: PrepareRequest, settings: BuildSettings, site: Callable[
     records = {place: record for place, record in found.items() if record is not None}
     missing = [place for place in places if place not in records]
     if missing:
-        log.info("Building %s with %s; this may take minutes.", ", ".join(p.plan.folder for p in missing), own.where)
+        names = ", ".join(place.plan.folder for place in missing)
+        log.info("Building %s with %s%s.", names, own.where, "" if own.library.ahead else "; this may take minutes")
         records |= _built(missing, own, profiles, request, settings)
     return [_engine(place, records[place], request, own) for place in places]
 

@@ -126,7 +126,8 @@ class _Running:
 
         ours, theirs = Pipe()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
-        arguments = [CODE.format(child.__name__), str(theirs.fileno()), str(os.getpid()), *(entry or str(Path.cwd()) for entry in sys.path)]
+        paths = [path or str(Path.cwd()) for path in sys.path]
+        arguments = [CODE.format(child.__name__), str(theirs.fileno()), str(os.getpid()), *paths]
         process = subprocess.Popen(
             [sys.executable, "-X", "faulthandler", "-c", *arguments],
             pass_fds=[theirs.fileno()],
