@@ -178,15 +178,15 @@ class _Running:
         self.errors.seek(0)
         said = self.errors.read().decode("utf-8", "replace").strip()
         log.debug("The process that built %s said: %s", job.plan.folder, said)
-        what = f"{job.library.title} {{}} while it built {job.plan.folder} from {job.source}"
+        doing = f"while it built {job.plan.folder} from {job.source}"
         if status == -signal.SIGKILL:
             return BackendMissing(
-                f"{what.format('was killed')}, as a system does that runs out of memory.",
+                f"{job.library.title} was killed, as a system does that runs out of memory, {doing}.",
                 "Free some, use smaller shapes, or build fewer precisions at a time.",
             )
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return TargetRefuses(
-            f"{what.format('crashed')} ({how}).",
+            f"{job.library.title} crashed ({how}) {doing}.",
             "Leave that precision out with --precision, or use another release; -vv shows what it said.",
         )
 
