@@ -5,24 +5,16 @@ It runs in a process of its own, because it ends its process on some models that
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from quantkit.core.errors import TargetRefuses
+from quantkit.targets.tensorrt.engine.library import RTX
 
-PACKAGES = ("tensorrt_rtx", "tensorrt_rtx_bindings")  # the whole package, and the bindings alone
 SECONDS = 300
-
-
-def is_installed() -> bool:
-    """True if the parser can be used here."""
-    return any(importlib.util.find_spec(name) is not None for name in PACKAGES)
 
 
 def notes_on(files: Sequence[Path], original: Path) -> tuple[str, ...]:
@@ -38,7 +30,7 @@ def notes_on(files: Sequence[Path], original: Path) -> tuple[str, ...]:
     Raises:
         TargetRefuses: The parser refuses one, although it takes the original.
     """
-    if not files or not is_installed():
+    if not files or not RTX.is_installed():
         return ()
     faults = {file: fault for file in files if (fault := _fault(file))}
     if faults and not _fault(original):
@@ -69,8 +61,7 @@ def _fault(file: Path) -> str:
 
 def main() -> None:
     """Parse the file named by the first argument, and print what is wrong with it as a JSON string."""
-    name = next(name for name in PACKAGES if importlib.util.find_spec(name) is not None)
-    trt: Any = importlib.import_module(name)
+    trt = RTX.tensorrt()
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
     network = builder.create_network(0)

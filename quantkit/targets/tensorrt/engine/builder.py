@@ -84,6 +84,7 @@ def build(job: Job, progress: Progress = silent) -> Built:
     with library.starting():
         builder = trt.Builder(library.messages())
     network, parser = parsed(builder, job.source, plan.strong, library)
+    _check_inputs(network, job)
     config = builder.create_builder_config()
     without: list[str] = []
     if plan.half or plan.int8:
@@ -112,6 +113,17 @@ def build(job: Job, progress: Progress = silent) -> Built:
     if serialized is None:
         raise _failure(job)
     return Built(bytes(serialized), tuple(without), b"" if cache is None else bytes(cache.serialize()))
+
+
+def _check_inputs(network: Any, job: Job) -> None:
+    """Refuse a model that returns an input as it is: the parser renames the input, because outputs keep their names."""
+    names = {network.get_input(number).name for number in range(network.num_inputs)}
+    for name in job.profiles[0] if job.profiles else ():
+        if name not in names and f"__{name}" in names:
+            raise TargetRefuses(
+                f"{job.library.title} has another name for the input {name!r}, because it is an output, too.",
+                "Remove that output from the model; what it returns is known.",
+            )
 
 
 def _failure(job: Job) -> TargetRefuses | BackendMissing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import onnx
@@ -9,7 +10,11 @@ import pytest
 
 import quantkit as qk
 from quantkit.core.calibration import Calibration
+from quantkit.targets.tensorrt.engine.library import RTX
 from tests.conftest import tiny_model, write_images
+
+if os.environ.get("QUANTKIT_NEEDS_RTX") and not RTX.is_installed():
+    raise RuntimeError("TensorRT for RTX is not installed here, where its tests must not be skipped")
 
 
 @pytest.fixture(scope="module")

@@ -169,6 +169,13 @@ def test_a_refused_operator_is_named_with_its_node(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_an_input_that_is_an_output_is_refused_by_its_name(tmp_path: Path) -> None:
+    model = network("(float[N,4] x) => (float[N,4] y, float[N,4] x) { y = Relu(x) }")
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(TargetRefuses, match=r"another name for the input 'x', because it is an output, too\."):
+        lone(tmp_path / "m.onnx", tmp_path)
+
+
 def test_a_library_that_times_keeps_its_timing_cache_and_is_told_what_is_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
