@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from quantkit.core.recipe import Recipe
 from quantkit.demo.digits import load_split, upscale
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import open_model
+from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.targets.tensorrt import TensorRT
 from quantkit.targets.tensorrt.engine import builder, cuda
@@ -32,6 +35,7 @@ from quantkit.targets.tensorrt.engine.shapes import profiles_for
 from tests.conftest import Quantkit
 from tests.gpu.calibrator import engine_of_a_calibrator
 from tests.gpu.conftest import built
+from tests.targets.tensorrt.building import building, is_running
 
 FAST = {"optimization_level": 1}
 LEVELS, MEAN, STD = 255, np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -245,6 +249,22 @@ class TestBadInput:
             pytest.skip("this TensorRT has it")
         with pytest.raises(TargetRefuses, match="no strongly typed networks"):
             built(digits, ["int8"], mode="strong")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_build_within_two_seconds(digits: Calibration, number: signal.Signals) -> None:
+    assert digits.folder is not None
+    engines = digits.folder / ARTIFACTS / "tensorrt" / "engines"
+    before = {path: path.stat().st_mtime_ns for path in engines.rglob("*")}
+    options = ("--fresh", "--precision", "int8", *(o for n in range(1, 9) for o in ("--batch-size", str(n))))
+    with building(digits.folder, *options, "--optimization-level", "5", seconds=5) as (process, builders):
+        start = time.monotonic()
+        process.send_signal(number)
+        process.communicate(timeout=30)
+        assert time.monotonic() - start < 2
+    assert process.returncode == 128 + number
+    assert not any(is_running(one) for one in builders)
+    assert {path: path.stat().st_mtime_ns for path in engines.rglob("*")} == before
 
 
 def test_the_fp16_artifact_is_a_model_that_tensorrt_parses(digits: Calibration, tmp_path: Path) -> None:

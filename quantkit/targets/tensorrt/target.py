@@ -135,13 +135,13 @@ class TensorRT(Target):
 
         If the request is lenient, an engine that cannot be built is left out with a warning.
         """
+        if not request.lenient:
+            return [engine.artifact for engine in self.engines(request)]
         made = []
         for precision in request.precisions:
             try:
                 made += [engine.artifact for engine in self.engines(replace(request, precisions=[precision]))]
             except (BadInput, BackendMissing) as refusal:
-                if not request.lenient:
-                    raise
                 log.warning("No %s engine for %s: %s", precision, self.name, refusal)
         return made
 

@@ -19,7 +19,7 @@ from quantkit.targets.tensorrt.engine import cuda
 
 log = logging.getLogger("quantkit")
 NO_CUDA = "CUDA initialization failure"
-OLD_DRIVER = "driver version is insufficient"  # CUDA's words; TensorRT for RTX gives them as an error
+OLD_DRIVER = "driver version is insufficient"  # CUDA's words for a driver that is too old, or missing
 KEPT_MESSAGES = 20  # the number of TensorRT's last error messages to keep, which explain a failure
 
 

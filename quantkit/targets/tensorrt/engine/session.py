@@ -19,7 +19,7 @@ from quantkit.targets.base import failed_on
 from quantkit.targets.session import DeviceTimes
 from quantkit.targets.tensorrt.engine import cuda
 from quantkit.targets.tensorrt.engine.layers import OTHER_PROFILE, engine_layers, executed_precision
-from quantkit.targets.tensorrt.engine.library import TENSORRT, Library
+from quantkit.targets.tensorrt.engine.library import OLD_DRIVER, TENSORRT, Library
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineLayer, EngineRecord, Where
 
 log = logging.getLogger("quantkit")
@@ -92,6 +92,11 @@ class EngineSession:
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             reason = f"{library.last_error()}{'; ' + differences if differences else ''}"
+            if OLD_DRIVER in reason:
+                raise BackendMissing(
+                    f"The NVIDIA driver is missing, or too old for {library.title} {library.version()} ({reason}).",
+                    "Install a newer one; nvidia-smi shows which is here.",
+                )
             if "memory" in reason.lower():
                 raise BackendMissing(f"The GPU has not enough memory to load {name} ({reason}).", "Free some.")
             raise TargetRefuses(f"{library.title} cannot load {name} ({reason}).", "Build it here with quantkit build.")

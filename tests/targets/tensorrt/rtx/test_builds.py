@@ -22,6 +22,7 @@ from quantkit.targets.tensorrt.engine.library import RTX
 from quantkit.targets.tensorrt.engine.plan import BuildSettings, Plan
 from quantkit.targets.tensorrt.engine.process import Finished, Wanted, run_builds
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, AheadOfTime, EngineRecord
+from quantkit.targets.tensorrt.engine.session import EngineSession
 from quantkit.targets.tensorrt.engine.shapes import profiles_for
 from tests.conftest import Quantkit
 from tests.graphs.small import network, opened
@@ -206,3 +207,5 @@ def test_an_engine_is_loaded_only_where_a_gpu_is(calibration: Calibration, tmp_p
     (engine,) = build(calibration, tmp_path, "8.6")
     with pytest.raises(BackendMissing, match="TensorRT for RTX cannot be used here"):
         TensorRTForRTX().load(engine.artifact, "cuda:0")
+    with pytest.raises(BackendMissing, match="The NVIDIA driver is missing, or too old for TensorRT for RTX"):
+        EngineSession(engine.artifact.path.read_bytes(), "it", library=RTX)

@@ -4,61 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from quantkit.core.files import TEMPORARY
-from quantkit.targets.tensorrt.engine import child
 from quantkit.targets.tensorrt.engine.library import RTX
+from tests.targets.tensorrt.building import building, is_running
 
 if not RTX.is_installed():
     pytest.skip("TensorRT for RTX is not installed", allow_module_level=True)
 
 PROFILES = [option for batch in range(1, 400) for option in ("--batch-size", str(batch))]  # a build of many seconds
-BUILDING_S = 1.5  # from the start of a build's process until it is sure to be in the library
-
-
-@contextmanager
-def building(run: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """``quantkit build`` in the midst of building two engines; and the processes that build."""
-    command = [sys.executable, "-m", "quantkit", "build", str(run), "--target", "tensorrt-rtx", *PROFILES]
-    process = subprocess.Popen(
-        [*command, "--precision", "fp32", "--precision", "int8"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        end = time.monotonic() + 60
-        while not builders_of(process.pid) and time.monotonic() < end:
-            time.sleep(0.05)
-        time.sleep(BUILDING_S)
-        builders = builders_of(process.pid)
-        assert builders
-        yield process, builders
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def builders_of(parent: int) -> list[int]:
-    """The processes that build, in the order of their start; those that only parse an exported file are none."""
-    own = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(one) for one in own if child.__name__.encode() in Path(f"/proc/{one}/cmdline").read_bytes()]
-
-
-def is_running(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+OPTIONS = ("--target", "tensorrt-rtx", "--precision", "fp32", "--precision", "int8", *PROFILES)
+BUILDING_S = 1.5
 
 
 def left(run: Path) -> list[str]:
@@ -68,7 +28,7 @@ def left(run: Path) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_build_within_two_seconds(made: Path, number: signal.Signals) -> None:
-    with building(made / "run") as (process, builders):
+    with building(made / "run", *OPTIONS, seconds=BUILDING_S) as (process, builders):
         start = time.monotonic()
         process.send_signal(number)
         _, said = process.communicate(timeout=10)
@@ -80,7 +40,7 @@ def test_a_signal_ends_a_build_within_two_seconds(made: Path, number: signal.Sig
 
 
 def test_the_processes_die_with_quantkit(made: Path) -> None:
-    with building(made / "run") as (process, builders):
+    with building(made / "run", *OPTIONS, seconds=BUILDING_S) as (process, builders):
         process.kill()
         process.wait()
         end = time.monotonic() + 2
@@ -101,7 +61,7 @@ def test_the_processes_die_with_quantkit(made: Path) -> None:
     ],
 )
 def test_a_process_that_dies_is_an_error(made: Path, number: signal.Signals, code: int, words: str) -> None:
-    with building(made / "run") as (process, builders):
+    with building(made / "run", *OPTIONS, seconds=BUILDING_S) as (process, builders):
         os.kill(builders[0], number)
         _, said = process.communicate(timeout=10)
     assert process.returncode == code
