@@ -122,12 +122,10 @@ class _Running:
     @classmethod
     def start(cls, wanted: Wanted) -> _Running:
         """Start the process. It is in a session of its own, so that Ctrl-C comes to this process alone."""
-        from quantkit.targets.tensorrt.engine import child
-
         ours, theirs = Pipe()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         paths = [path or str(Path.cwd()) for path in sys.path]
-        arguments = [CODE.format(child.__name__), str(theirs.fileno()), str(os.getpid()), *paths]
+        arguments = [CODE.format(Task.__module__), str(theirs.fileno()), str(os.getpid()), *paths]
         process = subprocess.Popen(
             [sys.executable, "-X", "faulthandler", "-c", *arguments],
             pass_fds=[theirs.fileno()],
