@@ -83,7 +83,7 @@ def build(job: Job, progress: Progress = silent) -> Built:
     trt = library.tensorrt()
     with library.starting():
         builder = trt.Builder(library.messages())
-    network, parser = parsed(builder, job.source, plan.strong, library)
+    network, parser = parsed(builder, job.source, plan.strong, library, job.profiles)
     _check_inputs(network, job)
     config = builder.create_builder_config()
     without: list[str] = []

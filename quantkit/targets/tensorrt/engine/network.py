@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from quantkit.core.errors import TargetRefuses
+from quantkit.targets.tensorrt.engine.dimension_names import without_false_names
 from quantkit.targets.tensorrt.engine.library import TENSORRT, Library
+from quantkit.targets.tensorrt.engine.shapes import Profile
 
 
-def parsed(builder: Any, source: Path, strong: bool, library: Library = TENSORRT) -> tuple[Any, Any]:
+def parsed(
+    builder: Any, source: Path, strong: bool, library: Library = TENSORRT, profiles: Sequence[Profile] = ()
+) -> tuple[Any, Any]:
     """Parse an ONNX file.
 
     Args:
@@ -17,6 +22,7 @@ def parsed(builder: Any, source: Path, strong: bool, library: Library = TENSORRT
         source: The ONNX file.
         strong: True for a strongly typed network.
         library: The library of the builder.
+        profiles: The optimization profiles, by which dimensions that share a name by mistake are found.
 
     Returns:
         The network, and the parser, which must outlive it.
@@ -33,8 +39,10 @@ def parsed(builder: Any, source: Path, strong: bool, library: Library = TENSORRT
         flags |= 1 << int(creation.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, library.messages())
+    mended = without_false_names(source, profiles)
     # The file is parsed by its path, not as bytes, because external weights are beside it.
-    if not parser.parse_from_file(str(source)):
+    done = parser.parse_from_file(str(source)) if mended is None else parser.parse(mended, str(source))
+    if not done:
         raise _refusal(parser, source, library)
     return network, parser
 

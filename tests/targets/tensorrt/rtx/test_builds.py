@@ -23,9 +23,9 @@ from quantkit.targets.tensorrt.engine.plan import BuildSettings, Plan
 from quantkit.targets.tensorrt.engine.process import Finished, Wanted, run_builds
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, AheadOfTime, EngineRecord
 from quantkit.targets.tensorrt.engine.session import EngineSession
-from quantkit.targets.tensorrt.engine.shapes import profiles_for
+from quantkit.targets.tensorrt.engine.shapes import ShapeRange, profiles_for
 from tests.conftest import Quantkit
-from tests.graphs.small import network, opened
+from tests.graphs.small import network, opened, weights
 
 if not RTX.is_installed():
     pytest.skip("TensorRT for RTX is not installed", allow_module_level=True)
@@ -153,9 +153,10 @@ def test_comparing_says_that_it_needs_an_rtx_gpu(quantkit: Quantkit, made: Path)
 
 def lone(source: Path, tmp_path: Path, **options: Any) -> Finished:
     """Build one engine in a process of its own."""
-    seen = {"x": (1, 4)}
     job = Job(source, Plan("fp32", "", "model", strong=True), [], BuildSettings(), library=RTX, capabilities=("8.6",))
-    job = replace(job, profiles=profiles_for(opened(onnx.load(source), tmp_path), [], [1], seen), **options)
+    if "profiles" not in options:
+        options["profiles"] = profiles_for(opened(onnx.load(source), tmp_path), [], [1])
+    job = replace(job, **options)
     (tmp_path / "out").mkdir()
     (finished,) = run_builds([Wanted(job, tmp_path / "out")], 1, Shown())
     return finished
@@ -168,6 +169,19 @@ def test_a_refused_operator_is_named_with_its_node(tmp_path: Path) -> None:
     with pytest.raises(TargetRefuses, match=r"TensorRT for RTX cannot parse .* at node 'dice' \(Bernoulli\)"):
         lone(tmp_path / "m.onnx", tmp_path)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_dimensions_that_share_a_name_may_differ_in_size(tmp_path: Path) -> None:
+    """TensorRT takes them for equal; PaddlePaddle's exporter calls every one "?"."""
+    model = network("(float[N,3,H,H] x) => (float[N,4,H,H] y) { c = Conv <kernel_shape = [1, 1]> (x, w)  y = Relu(c) }",
+                    {"w": weights(4, 3, 1, 1)})  # fmt: skip
+    for value in (*model.graph.input, *model.graph.output):
+        for dimension in value.type.tensor_type.shape.dim[2:]:
+            dimension.dim_param = "?"
+    onnx.save(model, tmp_path / "m.onnx")
+    shapes = ShapeRange(*[(1, 3, 8, 16)] * 3)
+    assert lone(tmp_path / "m.onnx", tmp_path, profiles=[{"x": shapes}]).seconds > 0
+    assert onnx.load(tmp_path / "m.onnx").graph.input[0].type.tensor_type.shape.dim[3].dim_param == "?"
 
 
 def test_an_input_that_is_an_output_is_refused_by_its_name(tmp_path: Path) -> None:
