@@ -178,7 +178,7 @@ def export(
     if openvino is not None:
         own["openvino"] = openvino
     if target is None:
-        targets = [t for t in all_targets(own).values() if t.can_export()]
+        targets = [t for t in all_targets(own).values() if t.can_export() and not t.only_by_name]
     else:
         targets = targets_named(several(target), own)
     recipe = recipe_of(calibration)
@@ -199,6 +199,7 @@ def build(
     batch_sizes: Sequence[int] = (1,),
     workspace_mb: int | None = None,
     optimization_level: int | None = None,
+    compute_capabilities: Names = (),
     settings: Settings | None = None,
     device: str = "cuda:0",
     output: AnyPath | None = None,
@@ -216,8 +217,9 @@ def build(
         batch_sizes: Without ``shapes``, a profile for each of these.
         workspace_mb: MiB of scratch memory at most; None means all there is.
         optimization_level: 0 builds fastest, 5 runs fastest; None means TensorRT's 3.
+        compute_capabilities: The GPUs that "tensorrt-rtx" builds for, such as "8.6"; without any, 8.0 and later.
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
-        device: The GPU.
+        device: The GPU, for "tensorrt".
         output: The folder that artifacts lie in; None means the run's ``artifacts``.
         fresh: Build anew what is there and still fits.
         progress: Told how far it is; silent by default.
@@ -234,6 +236,7 @@ def build(
         "shapes": several(shapes),
         "workspace_mb": workspace_mb,
         "optimization_level": optimization_level,
+        "compute_capabilities": several(compute_capabilities),
     }
     config = parse_config({"build": given, "targets": settings or {}}, "the arguments of build()")
     recipe = recipe_of(calibration)

@@ -270,6 +270,7 @@ class Config(Record):
         built_in: dict[str, Record | dict[str, Any]] = {
             "openvino": self.openvino,
             "tensorrt": TensorRTSettings(version=self.export.tensorrt, build=self.build),
+            "tensorrt-rtx": TensorRTSettings(version=self.export.tensorrt, build=self.build),
         }
         return built_in | self.targets
 

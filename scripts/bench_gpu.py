@@ -255,10 +255,10 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="use nothing that is there")
     arguments = parser.parse_args()
     from quantkit.core.errors import QuantkitError
-    from quantkit.targets.tensorrt.engine import library
+    from quantkit.targets.tensorrt.engine.library import TENSORRT
 
     try:
-        library.require()
+        TENSORRT.require()
     except QuantkitError as error:
         sys.exit(str(error))
     bench = Bench(arguments)

@@ -1,4 +1,4 @@
-"""Checks that every TensorRT name which quantkit uses exists in the Python bindings of TensorRT 10 and 11.
+"""Checks that every TensorRT name which quantkit uses exists in the Python bindings of TensorRT 10 and 11, and for RTX.
 
 python scripts/check_tensorrt_api.py [--wheel FILE ...]
 
@@ -12,6 +12,7 @@ the names come from the adapter's own source. The bindings are one binary, so th
   quantkit's own classes nor Python's and numpy's types have. So ``tensor.name`` and ``tensor.shape`` are not checked.
 - A name behind ``hasattr(..., "NAME")`` may be missing. implicit.py holds what TensorRT 11 removed, progress.py what 10
   added: bindings of other releases are not asked for theirs. With ``--wheel``, those of 8.6 can be checked, too.
+- TensorRT for RTX has TensorRT 11's names, and those in capabilities.py, which no other has.
 
 Exits 1 with the names that are missing.
 """
@@ -34,10 +35,11 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAPTER = ROOT / "quantkit" / "targets" / "tensorrt" / "engine"
-FILES = ("library.py", "network.py", "builder.py", "session.py", "progress.py", "implicit.py")
+FILES = ("library.py", "network.py", "builder.py", "session.py", "progress.py", "implicit.py", "capabilities.py")
 REMOVED_IN_11 = ("implicit.py",)
 ADDED_IN_10 = ("progress.py",)
-BINDINGS = ("tensorrt_cu12_bindings==10.16.*", "tensorrt_cu13_bindings==11.4.*")
+FOR_RTX = ("capabilities.py",)
+BINDINGS = ("tensorrt_cu12_bindings==10.16.*", "tensorrt_cu13_bindings==11.4.*", "tensorrt_rtx_cu13_bindings==1.7.*")
 PYTHON = (str, bytes, int, float, list, tuple, dict, set, type, Path, re.Pattern, Exception, OSError, np.ndarray)
 PYTHON_NAMES = {name for kind in (*PYTHON, logging.Logger, os.stat_result) for name in dir(kind)}
 
@@ -74,9 +76,12 @@ def used_names(file: Path) -> Used:
     return used
 
 
-def files_for(major: int) -> tuple[str, ...]:
-    """The files that are used with this release."""
-    left_out = (REMOVED_IN_11 if major >= 11 else ()) + (ADDED_IN_10 if major < 10 else ())
+def files_for(major: int, rtx: bool = False) -> tuple[str, ...]:
+    """The files that are used with this release, or with TensorRT for RTX."""
+    if rtx:
+        left_out = REMOVED_IN_11
+    else:
+        left_out = FOR_RTX + (REMOVED_IN_11 if major >= 11 else ()) + (ADDED_IN_10 if major < 10 else ())
     return tuple(file for file in FILES if file not in left_out)
 
 
@@ -197,13 +202,15 @@ def _downloaded(folder: Path) -> list[Path]:
 def main() -> int:
     """Check each wheel, print what was found, and return 1 when a name is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--wheel", type=Path, action="append", help="bindings; without it: those of 10.16 and 11.4")
+    parser.add_argument(
+        "--wheel", type=Path, action="append", help="bindings; without it: those of 10.16, 11.4 and RTX 1.7"
+    )
     wheels: list[Path] = parser.parse_args().wheel or []
     with tempfile.TemporaryDirectory() as folder:
         failed = False
         for wheel in wheels or _downloaded(Path(folder)):
             package, version, *_ = wheel.name.split("-")
-            files = files_for(int(version.split(".")[0]))
+            files = files_for(int(version.split(".")[0]), "rtx" in package)
             missing = missing_names(wheel, files)
             count = len(set().union(*(used_names(ADAPTER / file).names for file in files)))
             lacking = [f"{file}: {', '.join(names)}" for file, names in missing.items() if names]

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def build(
     run: Run = None,
-    target: Annotated[str, typer.Option("--target", help="tensorrt: the target that has engines.")] = "tensorrt",
+    target: Annotated[
+        str, typer.Option("--target", help="tensorrt, or tensorrt-rtx, which needs no GPU.")
+    ] = "tensorrt",
     precision: Precisions = None,
     mode: Annotated[
         str | None,
@@ -38,13 +40,23 @@ def build(
         int | None,
         typer.Option("--optimization-level", min=0, max=5, help="0 builds fastest, 5 runs fastest [TensorRT's: 3]."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="The GPU.")] = "cuda:0",
+    compute_capability: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compute-capability",
+            help="A GPU to build for with tensorrt-rtx, such as 8.6; may be repeated \\[8.0 and later].",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="The GPU, for tensorrt.")] = "cuda:0",
     fresh: Fresh = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Build a calibrated run's TensorRT engines on this machine's GPU, each with a JSON of what it was built with."""
+    """Build a calibrated run's TensorRT engines, each with a JSON of what it was built with.
+
+    TensorRT builds for this machine's GPU, TensorRT for RTX for GPUs that need not be here.
+    """
     from quantkit.cli.console import configure, print_json
     from quantkit.cli.settings import with_environment
     from quantkit.core.artifact import PRECISIONS
@@ -58,12 +70,18 @@ def build(
     progress = configure(verbose, quiet)
     if shape and batch_size:
         raise BadConfig("Both --shape and --batch-size are given.", "Give the batches in --shape, or leave it out.")
+    if compute_capability and target == "tensorrt":
+        raise BadConfig(
+            "--compute-capability is given, but TensorRT builds for the GPU that is here.",
+            "Use --target tensorrt-rtx, or leave it out.",
+        )
     folder = find_run(run)
     given: dict[str, Any] = {
         "mode": mode,
         "shapes": shape or ([] if batch_size else None),  # batch sizes replace earlier shapes
         "workspace_mb": workspace,
         "optimization_level": optimization_level,
+        "compute_capabilities": compute_capability or None,
     }
     settings = with_environment(run_config(folder)).with_values("build", **given)
     wanted = EngineRequest(

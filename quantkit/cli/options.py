@@ -44,7 +44,7 @@ Output = Annotated[
 ]
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", help="onnxruntime, openvino or tensorrt; may be repeated."),
+    typer.Option("--target", help="onnxruntime, openvino, tensorrt, tensorrt-rtx (only if named); may be repeated."),
 ]
 Precisions = Annotated[
     list[str] | None,

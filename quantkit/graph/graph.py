@@ -237,8 +237,11 @@ def drop_unused_constants(graph: onnx.GraphProto) -> None:
 
 
 def names_in(graph: onnx.GraphProto) -> set[str]:
-    """Return the names of all tensors in a graph and its subgraphs, which share one namespace."""
-    names = {value.name for value in (*graph.input, *graph.initializer, *graph.output)}
+    """Return the names of all tensors in a graph and its subgraphs, which share one namespace.
+
+    A tensor that is gone may have left its type and shape behind, so that another of its name would contradict them.
+    """
+    names = {value.name for value in (*graph.input, *graph.initializer, *graph.output, *graph.value_info)}
     for node in graph.node:
         names |= {*node.input, *node.output}
         for inner in subgraphs(node):

@@ -11,7 +11,16 @@ from quantkit.core.comparison import Environment
 from quantkit.targets.cpu import cpu_name, usable_cores
 from quantkit.version import __version__
 
-PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "nncf", "tensorrt", "cuda-bindings")
+PACKAGES = (
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "tensorrt",
+    "tensorrt-rtx-cu13-bindings",
+    "cuda-bindings",
+)
 
 
 def environment(gpu: str = "") -> Environment:

@@ -51,7 +51,8 @@ def build_engines(
     (chosen,) = targets_named([wanted.target], config.target_settings())
     if not isinstance(chosen, BuildsEngines):
         raise BadConfig(
-            f"There are no engines to build for {wanted.target!r}.", "Use --target tensorrt, or quantkit export."
+            f"There are no engines to build for {wanted.target!r}.",
+            "Use --target tensorrt or tensorrt-rtx, or quantkit export.",
         )
     model = calibrated_model(recipe.calibration)
     request = prepare_request(chosen, model, recipe, artifacts, wanted.precisions, progress=progress)

@@ -131,7 +131,8 @@ def export_all(
     if targets:
         chosen = targets_named(targets, config.target_settings())
     else:
-        chosen = [target for target in all_targets(config.target_settings()).values() if target.can_export()]
+        every = all_targets(config.target_settings()).values()
+        chosen = [target for target in every if target.can_export() and not target.only_by_name]
     made = export(recipe, chosen, precisions or None, output, progress, lenient=not targets)
     hand_off(recipe, chosen, output, config.compare.batch_sizes)
     return made

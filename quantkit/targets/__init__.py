@@ -19,13 +19,14 @@ from quantkit.targets.base import Availability, Target
 from quantkit.targets.onnxruntime import OnnxRuntime
 from quantkit.targets.openvino import OpenVino
 from quantkit.targets.session import LayerOutputs, Session
-from quantkit.targets.tensorrt import TensorRT
+from quantkit.targets.tensorrt import TensorRT, TensorRTForRTX
 
 ENTRY_POINT_GROUP = "quantkit.targets"
 TARGETS: dict[str, type[Target]] = {
     "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
     "tensorrt": TensorRT,
+    "tensorrt-rtx": TensorRTForRTX,
 }
 
 TargetSettings = Mapping[str, Record | Mapping[str, Any]]

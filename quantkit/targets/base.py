@@ -97,6 +97,7 @@ class Target(Protocol):
         Settings: The record of the target's settings.
         on_accelerator: True if the target's devices may be absent, so that the target may be left out if the user did
             not ask for it by name.
+        only_by_name: True if the target is left out unless the user asks for it by name.
         is_reference: True for the runtime whose FP32 all targets are compared with.
         reformats: True if a layer in floating point between layers in INT8 costs conversions, so that tuning leaves out
             whole families of layers.
@@ -108,6 +109,7 @@ class Target(Protocol):
     precisions: tuple[str, ...]
     Settings: type[Record] = Record
     on_accelerator: bool = False
+    only_by_name: bool = False
     is_reference: bool = False
     layers_from_export: bool = False
     reformats: bool = False

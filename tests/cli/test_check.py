@@ -10,11 +10,12 @@ import onnx
 import pytest
 
 import quantkit
-from quantkit.targets.tensorrt import rtx_parser
+from quantkit.targets.tensorrt.engine.library import RTX as RTX_LIBRARY
+from quantkit.targets.tensorrt.engine.library import TENSORRT
 from tests.conftest import Quantkit
 from tests.graphs.refused import custom, newer, unknown
 
-RTX = pytest.mark.skipif(not rtx_parser.is_installed(), reason="TensorRT for RTX is not installed")
+RTX = pytest.mark.skipif(not RTX_LIBRARY.is_installed(), reason="TensorRT for RTX is not installed")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def faults(document: dict[str, Any], target: str, parser: str) -> dict[str, dict
 PARSERS = [
     pytest.param("onnxruntime", "onnxruntime", id="onnxruntime"),
     pytest.param("openvino", "OpenVINO", id="openvino"),
-    pytest.param("tensorrt", "TensorRT for RTX", id="rtx", marks=RTX),
+    pytest.param("tensorrt-rtx", "TensorRT for RTX", id="rtx", marks=RTX),
 ]
 
 
@@ -89,14 +90,12 @@ def test_the_opset_to_export_with_is_told(invoked: Quantkit, folder: Path) -> No
     assert "ONNX knows no NoSuchOperator" in invoked("check", "unknown.onnx", "--target", "onnxruntime").stdout
 
 
-def test_a_parser_that_is_not_installed_is_said_to_be_unchecked(
-    invoked: Quantkit, model_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("quantkit.targets.tensorrt.check.PACKAGES", ("tensorrt_rtx_of_another_name",))
+@pytest.mark.skipif(TENSORRT.is_installed(), reason="TensorRT is installed")
+def test_a_parser_that_is_not_installed_is_said_to_be_unchecked(invoked: Quantkit, model_path: Path) -> None:
     done = invoked("check", model_path, "--target", "tensorrt")
     assert done.returncode == 0
-    assert "unchecked by TensorRT for RTX, because it is not installed" in done.stdout
-    assert "pip install tensorrt-rtx-cu13-bindings" in done.stdout
+    assert "unchecked by TensorRT, because it is not installed" in done.stdout
+    assert "pip install 'tensorrt>=8.6,<12'" in done.stdout
 
 
 def test_what_is_no_model_is_bad_input(invoked: Quantkit, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from quantkit.core.calibration import Calibration
 from quantkit.formats.tensorrt_cache import MINMAX
 from quantkit.graph.model_file import open_model
-from quantkit.targets.tensorrt.engine import library
+from quantkit.targets.tensorrt.engine.library import TENSORRT
 from quantkit.targets.tensorrt.engine.network import parsed
 from quantkit.targets.tensorrt.engine.shapes import profiles_for
 
@@ -20,7 +20,7 @@ def engine_of_a_calibrator(
 
     ``timing`` is a timing cache to start with.
     """
-    trt = library.tensorrt()
+    trt = TENSORRT.tensorrt()
     base = trt.IInt8MinMaxCalibrator if algorithm == MINMAX else trt.IInt8EntropyCalibrator2
     asked: list[int] = []
 
@@ -41,7 +41,7 @@ def engine_of_a_calibrator(
             pass
 
     model = open_model(Path(calibration.model.path))
-    builder = trt.Builder(library.messages())
+    builder = trt.Builder(TENSORRT.messages())
     network, parser = parsed(builder, model.path, strong=False)
     config = builder.create_builder_config()
     config.set_flag(trt.BuilderFlag.INT8)

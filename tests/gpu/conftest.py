@@ -17,14 +17,14 @@ from quantkit.demo.write import write_demo
 from quantkit.pipeline.build import EngineRequest, build_engines
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.targets.base import Engine
-from quantkit.targets.tensorrt.engine import library
+from quantkit.targets.tensorrt.engine.library import TENSORRT
 
 SHARED = Path(__file__).parents[3] / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark all of this folder's tests, and skip them where no engine can run."""
-    state = library.availability()
+    state = TENSORRT.availability()
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.gpu)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,15 @@ from onnx import TensorProto, helper
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.recipe import Recipe
-from quantkit.core.releases import release_of
 from quantkit.demo.digits import load_split, upscale
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, cache_text
 from quantkit.graph.model_file import open_model
+from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.targets.tensorrt import TensorRT
-from quantkit.targets.tensorrt.engine import builder, cuda, library
+from quantkit.targets.tensorrt.engine import builder, cuda
+from quantkit.targets.tensorrt.engine.builder import Job
+from quantkit.targets.tensorrt.engine.library import TENSORRT
 from quantkit.targets.tensorrt.engine.network import parsed
 from quantkit.targets.tensorrt.engine.plan import BuildSettings, Plan, plan_for
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineRecord
@@ -31,6 +35,7 @@ from quantkit.targets.tensorrt.engine.shapes import profiles_for
 from tests.conftest import Quantkit
 from tests.gpu.calibrator import engine_of_a_calibrator
 from tests.gpu.conftest import built
+from tests.targets.tensorrt.building import building, is_running
 
 FAST = {"optimization_level": 1}
 LEVELS, MEAN, STD = 255, np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -109,7 +114,7 @@ class TestCache:
     @pytest.mark.parametrize("algorithm", [ENTROPY, MINMAX])
     def test_is_accepted_without_recalibration(self, digits: Calibration, algorithm: str) -> None:
         amax = {name: tensor.amax for name, tensor in digits.ranges.items()}
-        text = cache_text(amax, library.tensorrt().__version__, algorithm)
+        text = cache_text(amax, TENSORRT.version(), algorithm)
         plan, asked = engine_of_a_calibrator(digits, algorithm, text, level=0)
         assert plan is not None
         assert not asked
@@ -207,13 +212,13 @@ class TestBadInput:
     def test_a_damaged_timing_cache_is_made_anew(self, digits: Calibration, tmp_path: Path) -> None:
         (tmp_path / "timing.cache").write_bytes(b"no timing cache" * 99)
         model = open_model(Path(digits.model.path))
-        plan = plan_for("fp16", "auto", release_of(library.tensorrt().__version__))
+        plan = plan_for("fp16", "auto", TENSORRT.interface())
         settings = BuildSettings(optimization_level=0)
-        made = builder.build(
-            model.path, plan, profiles_for(model, [], [1]), settings, {}, (), tmp_path / "timing.cache"
-        )
+        profiles = profiles_for(model, [], [1])
+        made = builder.build(Job(model.path, plan, profiles, settings, timing_cache=tmp_path / "timing.cache"))
         assert made.plan
-        assert not (tmp_path / "timing.cache").read_bytes().startswith(b"no timing")
+        assert made.timing_cache
+        assert not made.timing_cache.startswith(b"no timing")
 
     def test_an_unsupported_operator_is_named_with_its_node(self, tmp_path: Path) -> None:
         nodes = [
@@ -226,7 +231,7 @@ class TestBadInput:
             helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), tmp_path / "m.onnx"
         )
         with pytest.raises(TargetRefuses, match=r"at node 'dice' \(Bernoulli\)"):
-            parsed(library.tensorrt().Builder(library.messages()), tmp_path / "m.onnx", strong=False)
+            parsed(TENSORRT.tensorrt().Builder(TENSORRT.messages()), tmp_path / "m.onnx", strong=False)
 
     def test_too_little_memory(self) -> None:
         with pytest.raises(BackendMissing, match="not enough memory"):
@@ -240,24 +245,38 @@ class TestBadInput:
                 TensorRT().load(engine.artifact, device)
 
     def test_strong_typing_before_it_was_there(self, digits: Calibration) -> None:
-        if release_of(library.tensorrt().__version__) >= (10, 0):
+        if TENSORRT.interface() >= (10, 0):
             pytest.skip("this TensorRT has it")
         with pytest.raises(TargetRefuses, match="no strongly typed networks"):
             built(digits, ["int8"], mode="strong")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_build_within_two_seconds(digits: Calibration, number: signal.Signals) -> None:
+    assert digits.folder is not None
+    engines = digits.folder / ARTIFACTS / "tensorrt" / "engines"
+    before = {path: path.stat().st_mtime_ns for path in engines.rglob("*")}
+    options = ("--fresh", "--precision", "int8", *(o for n in range(1, 9) for o in ("--batch-size", str(n))))
+    with building(digits.folder, *options, "--optimization-level", "5", seconds=5) as (process, builders):
+        start = time.monotonic()
+        process.send_signal(number)
+        process.communicate(timeout=30)
+        assert time.monotonic() - start < 2
+    assert process.returncode == 128 + number
+    assert not any(is_running(one) for one in builders)
+    assert {path: path.stat().st_mtime_ns for path in engines.rglob("*")} == before
 
 
 def test_the_fp16_artifact_is_a_model_that_tensorrt_parses(digits: Calibration, tmp_path: Path) -> None:
     """The file that strongly typed engines come from; TensorRT 8.6 has FP16 by flag, and the types in the network."""
     model = open_model(Path(digits.model.path))
     TensorRT().export(model, Recipe.of(digits), "fp16", tmp_path)
-    network, parser = parsed(library.tensorrt().Builder(library.messages()), tmp_path / "model.onnx", strong=False)
-    assert network.get_input(0).dtype == network.get_output(0).dtype == library.tensorrt().float32
+    network, parser = parsed(TENSORRT.tensorrt().Builder(TENSORRT.messages()), tmp_path / "model.onnx", strong=False)
+    assert network.get_input(0).dtype == network.get_output(0).dtype == TENSORRT.tensorrt().float32
     del parser
     profiles = profiles_for(model, [], [1])
     plan = Plan("fp16", "", "fp16", half=True)
-    made = builder.build(
-        tmp_path / "model.onnx", plan, profiles, BuildSettings(optimization_level=1), {}, (), tmp_path / "timing.cache"
-    )
+    made = builder.build(Job(tmp_path / "model.onnx", plan, profiles, BuildSettings(optimization_level=1)))
     session = EngineSession(made.plan, "typed")
     session.layers = session.inspect()
     assert "f16" in session.executed_precision

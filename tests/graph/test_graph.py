@@ -237,3 +237,9 @@ def test_a_new_name_is_none_of_the_graphs_nor_its_subgraphs() -> None:
     assert taken == set("xcywabitskedz") | {"unused", "own"}
     assert unique_name(taken, "new") == "new"
     assert unique_name({"d", "d_"}, "d") == "d__"
+
+
+def test_the_name_of_a_tensor_that_is_gone_is_taken_while_its_shape_is_declared() -> None:
+    graph = graph_of(BRANCHES)
+    graph.value_info.append(helper.make_tensor_value_info("gone", TensorProto.FLOAT, [1, 4]))
+    assert "gone" in names_in(graph)

@@ -84,8 +84,8 @@ def working_targets(config: Config) -> list[Target]:
         availability = target.availability()
         if not availability.works:
             raise BackendMissing(f"{target.name} cannot be measured here: {availability.reason}.", availability.hint)
-    every = all_targets(config.target_settings())
-    return asked or [target for target in every.values() if target.availability().works]
+    every = all_targets(config.target_settings()).values()
+    return asked or [target for target in every if not target.only_by_name and target.availability().works]
 
 
 def candidates_of(

@@ -11,32 +11,26 @@ import onnx
 from quantkit.graph.graph import label
 from quantkit.graph.model_file import opset_of
 from quantkit.targets.parsing import Fault, Parsing, advice, nodes_by_operator
-from quantkit.targets.tensorrt.engine import library
+from quantkit.targets.tensorrt.engine.library import TENSORRT, Library
 from quantkit.targets.tensorrt.opsets import Reads, first_reader
-from quantkit.targets.tensorrt.parsers import Refusal, first_installed, parse
-from quantkit.targets.tensorrt.rtx_parser import PACKAGES
+from quantkit.targets.tensorrt.parsers import Refusal, parse
 
 WITHOUT = (
     "Build and load with a plugin that implements it (trtexec --dynamicPlugins=LIB.so), leave it to fallback "
     "(onnxruntime's TensorRT provider runs such nodes on the CPU or CUDA), or export the model without it."
 )
-RTX_INSTALL = "pip install tensorrt-rtx-cu13-bindings tensorrt-rtx-cu13-libs"
 NO_PLUGIN = "Plugin not found"
 
 
 def parsings_of(path: Path, proto: onnx.ModelProto, version: str | None) -> list[Parsing]:
-    """Ask what is installed of TensorRT and TensorRT for RTX, whose parser needs no GPU.
+    """Ask TensorRT's parser, and say what its releases' opsets have to do with the model.
 
     Args:
         path: The file.
         proto: The model in it, without external data.
         version: The release of TensorRT that will read the model; None if the user did not say.
     """
-    return [
-        _opset(proto, version),
-        _asked("TensorRT", ("tensorrt",), f"Run: {library.install_command()}", path, proto),
-        _asked("TensorRT for RTX", PACKAGES, f"Run: {RTX_INSTALL}", path, proto),
-    ]
+    return [_opset(proto, version), asked(TENSORRT, path, proto)]
 
 
 def _opset(proto: onnx.ModelProto, version: str | None) -> Parsing:
@@ -57,15 +51,21 @@ def _opset(proto: onnx.ModelProto, version: str | None) -> Parsing:
     return Parsing(parser, (Fault("", (), what, hint),))
 
 
-def _asked(name: str, packages: tuple[str, ...], install: str, path: Path, proto: onnx.ModelProto) -> Parsing:
-    package = first_installed(packages)
-    if package is None:
-        return Parsing(name, unchecked="it is not installed", hint=install)
-    answer = parse(package, path)
-    parser = f"{name} {answer.version}".strip()
+def asked(library: Library, path: Path, proto: onnx.ModelProto) -> Parsing:
+    """Ask a library's parser, if it is installed.
+
+    Args:
+        library: The library.
+        path: The file.
+        proto: The model in it, without external data.
+    """
+    if not library.is_installed():
+        return Parsing(library.title, unchecked="it is not installed", hint=f"Run: {library.install_command()}")
+    answer = parse(library, path)
+    parser = f"{library.title} {answer.version}".strip()
     if not answer.started:
         return Parsing(parser, unchecked="it does not start on this machine", hint="Check its GPU with nvidia-smi.")
-    return Parsing(parser, _faults(answer.refusals, name, proto))
+    return Parsing(parser, _faults(answer.refusals, library.title, proto))
 
 
 def _faults(refusals: Sequence[Refusal], name: str, proto: onnx.ModelProto) -> tuple[Fault, ...]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from quantkit.targets.tensorrt.engine.library import Library
+
 SECONDS = 300
 LONGEST = 300  # characters of a reason
 MARK = "quantkit: "  # before each line of ours: TensorRT writes to stdout, too
@@ -51,21 +53,16 @@ class Answer:
     refusals: tuple[Refusal, ...] = ()
 
 
-def first_installed(packages: tuple[str, ...]) -> str | None:
-    """Return the first of these packages that is installed; None if none is."""
-    return next((name for name in packages if importlib.util.find_spec(name) is not None), None)
-
-
-def parse(package: str, file: Path) -> Answer:
-    """Let a package's parser read a file.
+def parse(library: Library, file: Path) -> Answer:
+    """Let a library's parser read a file.
 
     Args:
-        package: The package: "tensorrt", "tensorrt_rtx" or "tensorrt_rtx_bindings".
+        library: The library, which is installed.
         file: An ONNX file.
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-c", f"from {__name__} import main; main()", package, str(file)],
+            [sys.executable, "-c", f"from {__name__} import main; main()", _module(library), str(file)],
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -80,6 +77,11 @@ def parse(package: str, file: Path) -> Answer:
     if errors is None:
         return Answer(version, refusals=(Refusal("", "", f"its parser ended with exit status {done.returncode}"),))
     return Answer(version, refusals=tuple(Refusal(*error) for error in errors))
+
+
+def _module(library: Library) -> str:
+    """Return the first of a library's modules that is installed."""
+    return next(name for name in library.modules if importlib.util.find_spec(name) is not None)
 
 
 def main() -> None:

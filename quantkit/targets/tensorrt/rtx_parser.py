@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantkit.core.errors import TargetRefuses
-from quantkit.targets.tensorrt.parsers import first_installed, parse
-
-PACKAGES = ("tensorrt_rtx", "tensorrt_rtx_bindings")  # the whole package, and the bindings alone
-
-
-def is_installed() -> bool:
-    """True if the parser can be used here."""
-    return first_installed(PACKAGES) is not None
+from quantkit.targets.tensorrt.engine.library import RTX
+from quantkit.targets.tensorrt.parsers import parse
 
 
 def notes_on(files: Sequence[Path], original: Path) -> tuple[str, ...]:
@@ -29,7 +23,7 @@ def notes_on(files: Sequence[Path], original: Path) -> tuple[str, ...]:
     Raises:
         TargetRefuses: The parser refuses one, although it takes the original.
     """
-    if not files or not is_installed():
+    if not files or not RTX.is_installed():
         return ()
     faults = {file: fault for file in files if (fault := _fault(file))}
     if faults and not _fault(original):
@@ -45,8 +39,7 @@ def notes_on(files: Sequence[Path], original: Path) -> tuple[str, ...]:
 
 def _fault(file: Path) -> str:
     """Return what the parser says against a file; empty if it takes it."""
-    package = first_installed(PACKAGES)
-    refusals = parse(package, file).refusals if package else ()
+    refusals = parse(RTX, file).refusals
     if not refusals:
         return ""
     first = refusals[0]

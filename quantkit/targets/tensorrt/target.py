@@ -17,7 +17,6 @@ from pydantic import Field
 from quantkit.core.artifact import Artifact
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.files import make_folder, write_text
-from quantkit.core.layers import Layers
 from quantkit.core.ranges import TensorRange
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
@@ -32,7 +31,8 @@ from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
 from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import DeviceSession, LayerOutputs
-from quantkit.targets.tensorrt.engine import cuda, library
+from quantkit.targets.tensorrt.engine import cuda
+from quantkit.targets.tensorrt.engine.library import TENSORRT
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
 from quantkit.targets.tensorrt.handoff import CACHE_FILE, FLOAT_FILE, RANGES_FILE, hand_off
 from quantkit.targets.tensorrt.opsets import Reads
@@ -69,14 +69,14 @@ class TensorRT(Target):
 
     def availability(self) -> Availability:
         """Tell if engines can be built and run on this machine."""
-        return library.availability()
+        return TENSORRT.availability()
 
     def can_export(self) -> bool:
         """Always true, because exporting does not need TensorRT."""
         return True
 
     def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
-        """Ask the parsers of TensorRT and of TensorRT for RTX, and the table of opsets."""
+        """Ask TensorRT's parser, and the table of the opsets that its releases read."""
         from quantkit.targets.tensorrt.check import parsings_of
 
         return parsings_of(path, proto, self.settings.version)
@@ -116,41 +116,39 @@ class TensorRT(Target):
                 reads. If only ``strongly_typed.onnx`` cannot be made, a note says so instead.
             BadConfig: The version is not one.
         """
-        from quantkit.graph.save import MODEL_FILE, save_model
+        from quantkit.graph.save import save_model
         from quantkit.targets.tensorrt.readable import readable
-        from quantkit.targets.tensorrt.rtx_parser import notes_on
-        from quantkit.transforms.half_precision import half_precision
 
         reads = Reads(self.settings.version)
         made = readable(model, reads, recipe.calibration.sample)
         told = () if made is model else (f"Opset {model.opset} was converted to {made.opset} for {reads.name}.",)
         if precision == "fp16":
-            half = half_precision(made, strongly_typed=True, ranges=recipe.ranges)
-            save_model(half.proto, folder)
-            notes = told + half.notes + notes_on([folder / MODEL_FILE], made.source)
-            return Artifact(self.name, precision, tuple(sorted(folder.iterdir())), notes)
-        files, notes, layers = _int8_models(made, self.quantized(made, recipe), folder, reads)
+            half = fp16_artifact(self.name, made, recipe, folder)
+            return replace(half, notes=told + half.notes)
+        without = "" if reads.strong else f"{reads.name} has no strongly typed networks."
+        typed = int8_artifact(self.name, made, self.quantized(made, recipe), folder, without)
+        files, notes = typed.files, told + typed.notes
         if made is not model:
             save_model(made.load(), folder, FLOAT_FILE)
             files += tuple(sorted(folder.glob(f"{FLOAT_FILE}*")))
-        notes = told + notes
         if not reads.implicit:
             notes += (f"{CACHE_FILE} and {RANGES_FILE} were not written: {reads.name} has no implicit INT8.",)
-            return Artifact(self.name, precision, files, notes, layers=layers)
+            return replace(typed, files=files, notes=notes)
         amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
         write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version or DEFAULT_VERSION, algorithm))
         write_text(folder / RANGES_FILE, ranges_text(amax))
-        notes += _lacking(model, recipe)
-        return Artifact(self.name, precision, (*files, folder / CACHE_FILE, folder / RANGES_FILE), notes, layers=layers)
+        files = (*files, folder / CACHE_FILE, folder / RANGES_FILE)
+        return replace(typed, files=files, notes=notes + _lacking(model, recipe))
 
-    def hand_off(self, request: HandOffRequest) -> HandOff:
+    def hand_off(self, request: HandOffRequest) -> HandOff | None:
         """Return ``trtexec`` lines for the version that the settings name, or for 8.6 to 11."""
         return hand_off(request, Reads(self.settings.version), self.settings.build.shapes)
 
     def reuse(self, folder: Path, earlier: Path) -> None:
         """Copy the timing cache, with which an engine of a similar model is built in a fraction of the time."""
-        from quantkit.targets.tensorrt.engine.build import ENGINES, TIMING_CACHE
+        from quantkit.targets.tensorrt.engine.build import ENGINES
+        from quantkit.targets.tensorrt.engine.child import TIMING_CACHE
 
         cache = earlier / ENGINES / TIMING_CACHE
         if cache.is_file():
@@ -168,13 +166,13 @@ class TensorRT(Target):
 
         If the request is lenient, an engine that cannot be built is left out with a warning.
         """
+        if not request.lenient:
+            return [engine.artifact for engine in self.engines(request)]
         made = []
         for precision in request.precisions:
             try:
                 made += [engine.artifact for engine in self.engines(replace(request, precisions=[precision]))]
             except (BadInput, BackendMissing) as refusal:
-                if not request.lenient:
-                    raise
                 log.warning("No %s engine for %s: %s", precision, self.name, refusal)
         return made
 
@@ -268,10 +266,23 @@ def quantized_model(
     return with_float_matrices(made), others
 
 
-def _int8_models(
-    model: ModelFile, made: Quantized, folder: Path, reads: Reads
-) -> tuple[tuple[Path, ...], tuple[str, ...], Layers]:
-    """Write both Q/DQ models; return their files, those of the FP32 one first, notes, and what became of the layers."""
+def fp16_artifact(target: str, model: ModelFile, recipe: Recipe, folder: Path) -> Artifact:
+    """Write the FP16 model that strongly typed engines are built from; see :meth:`TensorRT.export`."""
+    from quantkit.graph.save import MODEL_FILE, save_model
+    from quantkit.targets.tensorrt.rtx_parser import notes_on
+    from quantkit.transforms.half_precision import half_precision
+
+    half = half_precision(model, strongly_typed=True, ranges=recipe.ranges)
+    save_model(half.proto, folder)
+    notes = half.notes + notes_on([folder / MODEL_FILE], model.source)
+    return Artifact(target, "fp16", tuple(sorted(folder.iterdir())), notes)
+
+
+def int8_artifact(target: str, model: ModelFile, made: Quantized, folder: Path, without: str = "") -> Artifact:
+    """Write both Q/DQ models, over FP32 and over FP16, unless there is a reason for one without the other.
+
+    See :meth:`TensorRT.export`. The FP32 one is loaded first.
+    """
     from quantkit.graph.save import MODEL_FILE, save_model
     from quantkit.targets.tensorrt.qdq.matrix_weights import with_float_matrices
     from quantkit.targets.tensorrt.qdq.strongly_typed import beyond_scales, quantized_half_precision
@@ -282,8 +293,8 @@ def _int8_models(
     save_model(with_float_matrices(fold_zero_points(quantized)), folder)
     notes: tuple[str, ...] = ()
     try:
-        if not reads.strong:
-            raise TargetRefuses(f"{reads.name} has no strongly typed networks.", "Name TensorRT 10 or 11.")
+        if without:
+            raise TargetRefuses(without, "Name TensorRT 10 or 11.")
         typed = quantized_half_precision(quantized)
         save_model(typed.proto, folder, STRONG_FILE)
         notes = tuple(f"{STRONG_FILE}: {note}" for note in beyond_scales(typed))
@@ -293,7 +304,7 @@ def _int8_models(
             file.unlink()
         notes = (f"{STRONG_FILE} was not written: {refusal.what}",)
     files = sorted(folder.iterdir(), key=lambda file: (not file.name.startswith(MODEL_FILE), file.name))
-    return tuple(files), notes, made.layers
+    return Artifact(target, "int8", tuple(files), notes, layers=made.layers)
 
 
 def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:

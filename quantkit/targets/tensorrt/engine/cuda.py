@@ -64,8 +64,13 @@ def select(device: str) -> int:
     if not name.startswith(DEVICE_PREFIX) or not number.isdigit() or int(number) >= device_count():
         there = ", ".join(f"{DEVICE_PREFIX}{i}" for i in range(device_count())) or "none"
         raise BackendMissing(f"TensorRT has no device {device!r} here.", f"Use --device with one of: {there}.")
-    checked(runtime().cudaSetDevice(int(number)), f"choosing {device}")
+    make_current(int(number))
     return int(number)
+
+
+def make_current(number: int) -> None:
+    """Make a GPU the current device."""
+    checked(runtime().cudaSetDevice(number), f"choosing {DEVICE_PREFIX}{number}")
 
 
 def gpu_name(number: int) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quantkit.core.wildcards import matches
-from quantkit.targets.tensorrt.engine import library
 from quantkit.targets.tensorrt.engine.derived_ranges import ParsedLayer, derived_ranges
+from quantkit.targets.tensorrt.engine.library import TENSORRT as library
 
 
 def set_precisions(config: Any, half: bool, int8: bool) -> None:

@@ -1,71 +1,173 @@
-"""The ``tensorrt`` package: its availability, its version and its messages."""
+"""TensorRT's libraries, TensorRT itself and TensorRT for RTX: their availability, version and messages."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 from quantkit.core.errors import BackendMissing
-from quantkit.core.releases import release_of
+from quantkit.core.releases import Release, release_of
 from quantkit.targets.base import Availability
 from quantkit.targets.tensorrt.engine import cuda
 
 log = logging.getLogger("quantkit")
-OLDEST = (8, 6)
-FIRST_UNSUPPORTED = 12
-PACKAGES = "'tensorrt>=8.6,<12' 'cuda-bindings>=12.6' nvidia-ml-py"
 NO_CUDA = "CUDA initialization failure"
+OLD_DRIVER = "driver version is insufficient"  # CUDA's words for a driver that is too old, or missing
 KEPT_MESSAGES = 20  # the number of TensorRT's last error messages to keep, which explain a failure
 
 
-def install_command() -> str:
-    """Return the command that installs TensorRT for this Python."""
-    return f"python{sys.version_info.major}.{sys.version_info.minor} -m pip install {PACKAGES}"
+@dataclass(frozen=True)
+class Library:
+    """A library of TensorRT's.
+
+    Attributes:
+        title: Its name for people.
+        modules: The modules that may hold it, the first that is installed counts.
+        package: The package that brings it.
+        requirements: What pip installs to run engines here.
+        oldest: The oldest release that quantkit drives.
+        beyond: The first major release that it does not.
+        generation: The release of TensorRT whose interface it has; None for its own.
+        ahead: True if it builds for GPUs that are not here, without any, and times nothing.
+    """
+
+    title: str
+    modules: tuple[str, ...]
+    package: str
+    requirements: str
+    oldest: Release
+    beyond: int
+    generation: Release | None = None
+    ahead: bool = False
+
+    def install_command(self) -> str:
+        """Return the command that installs the library for this Python."""
+        return f"python{sys.version_info.major}.{sys.version_info.minor} -m pip install {self.requirements}"
+
+    def is_installed(self) -> bool:
+        """True if a module of the library can be found."""
+        return any(find_spec(module) is not None for module in self.modules)
+
+    def builds(self) -> Availability:
+        """Tell if the library itself is here, in a version that quantkit supports."""
+        hint = self.install_command()
+        if not self.is_installed():
+            return Availability(False, reason=f"the package {self.package} is not installed", hint=hint)
+        try:
+            found = self.version()
+        except (ImportError, OSError, AttributeError, RuntimeError) as error:
+            return Availability(False, reason=f"{self.title} does not import ({error})", hint=hint)
+        if not self.oldest <= release_of(found) < (self.beyond,):
+            return Availability(False, found, f"{self.title} {found} is not one that quantkit drives", hint)
+        return Availability(True, found)
+
+    def availability(self) -> Availability:
+        """Tell if engines can be run here, which takes the library, CUDA's bindings and a GPU."""
+        state = self.builds()
+        if not state.works:
+            return state
+        if find_spec("cuda") is None:
+            reason = "the package cuda-bindings is not installed"
+            return Availability(False, state.version, reason, self.install_command())
+        try:
+            cuda.runtime()
+        except (ImportError, OSError, AttributeError, RuntimeError) as error:
+            reason = f"cuda-bindings does not import ({error})"
+            return Availability(False, state.version, reason, self.install_command())
+        if not cuda.device_count():
+            reason = "there is no NVIDIA GPU, or no driver for it"
+            return Availability(False, state.version, reason, "Check it with nvidia-smi.")
+        return state
+
+    def require(self) -> None:
+        """Raise BackendMissing, with a hint, if engines cannot be built and run."""
+        self._demand(self.availability())
+
+    def require_builder(self) -> None:
+        """Raise BackendMissing, with a hint, if the library itself is missing."""
+        self._demand(self.builds())
+
+    def _demand(self, state: Availability) -> None:
+        if not state.works:
+            hint = f"Run: {state.hint}" if state.hint == self.install_command() else state.hint
+            raise BackendMissing(f"{self.title} cannot be used here: {state.reason}.", hint)
+
+    def tensorrt(self) -> Any:
+        """Import the library's module."""
+        return _imported(next((name for name in self.modules if find_spec(name) is not None), self.modules[0]))
+
+    def version(self) -> str:
+        """Return the library's version, such as "8.6.0"."""
+        return str(self.tensorrt().__version__)
+
+    def interface(self) -> Release:
+        """Return the release of TensorRT, as (major, minor), whose interface the library has."""
+        return self.generation or release_of(self.version())
+
+    def messages(self) -> Any:
+        """Return TensorRT's logger, one for the process, which keeps the last errors and logs all messages for -vv."""
+        return _messages(self)
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Run a block that makes a Builder or Runtime.
+
+        If TensorRT cannot start CUDA, its bindings get a null pointer there. A driver that is too old for this TensorRT
+        shows here first.
+
+        Raises:
+            BackendMissing: TensorRT cannot start CUDA.
+        """
+        self.messages().kept.clear()
+        try:
+            yield
+        except TypeError as error:
+            raise BackendMissing(
+                f"{self.title} does not start on this GPU ({self.last_error() or error}).",
+                "Check with nvidia-smi that the driver is new enough for this TensorRT, and that memory is free.",
+            ) from error
+
+    def last_error(self) -> str:
+        """Return the last error of TensorRT in one line; empty if there was none."""
+        kept = self.messages().kept
+        return " ".join(kept[-1].split())[:400] if kept else ""
 
 
-def availability() -> Availability:
-    """Tell if engines can be built and run here, with the packages, a version that quantkit supports, and a GPU."""
-    for package, module in (("tensorrt", "tensorrt"), ("cuda-bindings", "cuda")):
-        if find_spec(module) is None:
-            return Availability(False, reason=f"the package {package} is not installed", hint=install_command())
-    try:
-        trt = tensorrt()
-        cuda.runtime()
-    except (ImportError, OSError, AttributeError, RuntimeError) as error:
-        return Availability(False, reason=f"TensorRT does not import ({error})", hint=install_command())
-    found: str = trt.__version__
-    if not OLDEST <= release_of(found) < (FIRST_UNSUPPORTED,):
-        return Availability(False, found, f"TensorRT {found} is not one that quantkit drives", install_command())
-    if not cuda.device_count():
-        return Availability(False, found, "there is no NVIDIA GPU, or no driver for it", "Check it with nvidia-smi.")
-    return Availability(True, found)
-
-
-def require() -> None:
-    """Raise BackendMissing, with a hint, if engines cannot be built and run."""
-    state = availability()
-    if not state.works:
-        hint = f"Run: {state.hint}" if state.hint == install_command() else state.hint
-        raise BackendMissing(f"TensorRT cannot be used here: {state.reason}.", hint)
+TENSORRT = Library(
+    title="TensorRT",
+    modules=("tensorrt",),
+    package="tensorrt",
+    requirements="'tensorrt>=8.6,<12' 'cuda-bindings>=12.6' nvidia-ml-py",
+    oldest=(8, 6),
+    beyond=12,
+)
+RTX = Library(
+    title="TensorRT for RTX",
+    modules=("tensorrt_rtx", "tensorrt_rtx_bindings"),  # the whole package, and the bindings alone
+    package="tensorrt-rtx-cu13-bindings",
+    requirements="'quantkit[tensorrt-rtx]'",
+    oldest=(1, 7),
+    beyond=2,
+    generation=(11, 0),
+    ahead=True,
+)
 
 
 @cache
-def tensorrt() -> Any:
-    """Import the ``tensorrt`` package."""
-    import tensorrt as trt
-
-    return trt
+def _imported(module: str) -> Any:
+    return importlib.import_module(module)
 
 
 @cache
-def messages() -> Any:
-    """Return TensorRT's logger, one for the process, which keeps the last errors and logs all messages for -vv."""
-    trt = tensorrt()
+def _messages(library: Library) -> Any:
+    trt = library.tensorrt()
 
     class Messages(trt.ILogger):  # type: ignore[misc, name-defined, unused-ignore]
         def __init__(self) -> None:
@@ -77,32 +179,6 @@ def messages() -> Any:
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR) or message.startswith(NO_CUDA):
                 self.kept = [*self.kept[-KEPT_MESSAGES + 1 :], message]
             if severity != trt.ILogger.VERBOSE:
-                log.debug("TensorRT: %s", message)
+                log.debug("%s: %s", library.title, message)
 
     return Messages()
-
-
-@contextmanager
-def starting() -> Iterator[None]:
-    """Run a block that makes a Builder or Runtime.
-
-    If TensorRT cannot start CUDA, its bindings get a null pointer there. A driver that is too old for this TensorRT
-    shows here first.
-
-    Raises:
-        BackendMissing: TensorRT cannot start CUDA.
-    """
-    messages().kept.clear()
-    try:
-        yield
-    except TypeError as error:
-        raise BackendMissing(
-            f"TensorRT does not start on this GPU ({last_error() or error}).",
-            "Check with nvidia-smi that the driver is new enough for this TensorRT, and that memory is free.",
-        ) from error
-
-
-def last_error() -> str:
-    """Return the last error of TensorRT in one line; empty if there was none."""
-    kept = messages().kept
-    return " ".join(kept[-1].split())[:400] if kept else ""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from quantkit.core.errors import TargetRefuses
-from quantkit.targets.tensorrt.engine import library
+from quantkit.targets.tensorrt.engine.dimension_names import without_false_names
+from quantkit.targets.tensorrt.engine.library import TENSORRT, Library
+from quantkit.targets.tensorrt.engine.shapes import Profile
 
 
-def parsed(builder: Any, source: Path, strong: bool) -> tuple[Any, Any]:
+def parsed(
+    builder: Any, source: Path, strong: bool, library: Library = TENSORRT, profiles: Sequence[Profile] = ()
+) -> tuple[Any, Any]:
     """Parse an ONNX file.
 
     Args:
         builder: TensorRT's builder.
         source: The ONNX file.
         strong: True for a strongly typed network.
+        library: The library of the builder.
+        profiles: The optimization profiles, by which dimensions that share a name by mistake are found.
 
     Returns:
         The network, and the parser, which must outlive it.
@@ -32,17 +39,21 @@ def parsed(builder: Any, source: Path, strong: bool) -> tuple[Any, Any]:
         flags |= 1 << int(creation.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, library.messages())
+    mended = without_false_names(source, profiles)
     # The file is parsed by its path, not as bytes, because external weights are beside it.
-    if not parser.parse_from_file(str(source)):
-        raise _refusal(parser, source)
+    done = parser.parse_from_file(str(source)) if mended is None else parser.parse(mended, str(source))
+    if not done:
+        raise _refusal(parser, source, library)
     return network, parser
 
 
-def _refusal(parser: Any, source: Path) -> TargetRefuses:
+def _refusal(parser: Any, source: Path, library: Library) -> TargetRefuses:
     import onnx
 
     if not parser.num_errors:
-        return TargetRefuses(f"TensorRT cannot parse {source} ({library.last_error()}).", "Export it to ONNX again.")
+        return TargetRefuses(
+            f"{library.title} cannot parse {source} ({library.last_error()}).", "Export it to ONNX again."
+        )
     error = parser.get_error(parser.num_errors - 1)
     graph = onnx.load(str(source), load_external_data=False).graph
     number = error.node()
@@ -52,6 +63,6 @@ def _refusal(parser: Any, source: Path) -> TargetRefuses:
         where = f" at node {node.name or number!r} ({node.op_type})"
     reason = " ".join(str(error.desc()).split())[:300]
     return TargetRefuses(
-        f"TensorRT cannot parse {source}{where}: {reason}.",
+        f"{library.title} cannot parse {source}{where}: {reason}.",
         "Replace that operator in the model, or use another release of TensorRT.",
     )

@@ -27,12 +27,15 @@ class BuildSettings(Record):
         workspace_mb: The largest scratch memory of the builder and the engine in MiB; None means TensorRT's default,
             all there is.
         optimization_level: 0 (fast to build) to 5; None means TensorRT's default, 3.
+        compute_capabilities: The GPUs that TensorRT for RTX builds for, such as "8.6"; without any, all that it knows
+            from 8.0 on.
     """
 
     mode: Mode = "auto"
     shapes: list[str] = Field(default_factory=list)
     workspace_mb: int | None = Field(default=None, gt=0)
     optimization_level: int | None = Field(default=None, ge=0, le=5)
+    compute_capabilities: list[str] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,14 @@ class Plan:
         return f"{self.precision}-{self.mode}" if self.mode else self.precision
 
 
-def plan_for(precision: str, mode: Mode, release: tuple[int, int]) -> Plan:
+def plan_for(precision: str, mode: Mode, release: tuple[int, int], title: str = "") -> Plan:
     """Make the plan for one precision.
 
     Args:
         precision: The precision.
         mode: Where INT8 comes from.
-        release: The version of TensorRT, as (major, minor).
+        release: The version of TensorRT, as (major, minor), whose interface the library has.
+        title: The library's name and version for people; TensorRT and its release if it is not given.
 
     Returns:
         The plan.
@@ -83,14 +87,12 @@ def plan_for(precision: str, mode: Mode, release: tuple[int, int]) -> Plan:
     """
     if mode == "auto":
         mode = "strong" if release >= FIRST_ONLY_STRONG else "explicit"
-    text = ".".join(map(str, release))
+    title = title or f"TensorRT {release[0]}.{release[1]}"
     if mode == "strong" and release < FIRST_STRONG:
-        raise TargetRefuses(
-            f"TensorRT {text} has no strongly typed networks.", "Use --mode explicit, or TensorRT 10 or 11."
-        )
+        raise TargetRefuses(f"{title} has no strongly typed networks.", "Use --mode explicit, or TensorRT 10 or 11.")
     if mode != "strong" and release >= FIRST_ONLY_STRONG:
         raise TargetRefuses(
-            f"TensorRT {text} builds strongly typed networks only; {mode} INT8 was removed.",
+            f"{title} builds strongly typed networks only; {mode} INT8 was removed.",
             "Use --mode strong, or TensorRT 8.6 to 10.",
         )
     strong = mode == "strong"

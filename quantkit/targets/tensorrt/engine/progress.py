@@ -7,14 +7,15 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from quantkit.core.progress import Advance, Progress
-from quantkit.targets.tensorrt.engine import library
+from quantkit.targets.tensorrt.engine.library import Library
 
 
 @contextmanager
-def monitored(config: Any, name: str, progress: Progress) -> Iterator[None]:
+def monitored(library: Library, config: Any, name: str, progress: Progress) -> Iterator[None]:
     """Show each outermost phase of a build as a separate progress during the block.
 
     Args:
+        library: The library of the builder.
         config: The builder's configuration.
         name: The name of the engine.
         progress: Receives the progress.

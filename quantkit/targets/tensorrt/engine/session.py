@@ -17,17 +17,18 @@ from quantkit.core.errors import BackendMissing, BadData, BadModel, BadRun, Targ
 from quantkit.core.record import read_record
 from quantkit.targets.base import failed_on
 from quantkit.targets.session import DeviceTimes
-from quantkit.targets.tensorrt.engine import cuda, library
+from quantkit.targets.tensorrt.engine import cuda
 from quantkit.targets.tensorrt.engine.layers import OTHER_PROFILE, engine_layers, executed_precision
+from quantkit.targets.tensorrt.engine.library import OLD_DRIVER, TENSORRT, Library
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineLayer, EngineRecord, Where
 
 log = logging.getLogger("quantkit")
 
 
-def here(device: int) -> Where:
-    """Return what an engine that is built now is bound to."""
+def here(device: int, library: Library = TENSORRT) -> Where:
+    """Return the library and GPU that are here."""
     return Where(
-        tensorrt=library.tensorrt().__version__,
+        tensorrt=library.version(),
         gpu=cuda.gpu_name(device),
         compute_capability=cuda.compute_capability(device),
         driver=cuda.driver_version(),
@@ -37,12 +38,13 @@ def here(device: int) -> Where:
 REBUILD = "Make it again with quantkit build."
 
 
-def load_engine(path: Path, device: str) -> EngineSession:
+def load_engine(path: Path, device: str, library: Library = TENSORRT) -> EngineSession:
     """Load ``model.engine``, as described by the ``engine.json`` beside it.
 
     Args:
         path: The engine.
         device: The GPU, such as "cuda:0".
+        library: The library that runs it.
 
     Returns:
         The session.
@@ -61,7 +63,7 @@ def load_engine(path: Path, device: str) -> EngineSession:
         raise BadRun(f"The engine {path} cannot be read ({error.strerror}).", "Make it with quantkit build.") from error
     if hashlib.sha256(plan).hexdigest() != record.engine_sha256:
         raise BadRun(f"{path} is not the engine that {ENGINE_RECORD} describes.", REBUILD)
-    now = here(number)
+    now = here(number, library)
     differences = "; ".join(record.where.differences(now))
     if not record.where.serves(now):
         raise TargetRefuses(
@@ -70,7 +72,7 @@ def load_engine(path: Path, device: str) -> EngineSession:
     if differences:
         log.info("%s was built elsewhere (%s).", path, differences)
     with cuda.memory_taken() as taken:
-        session = EngineSession(plan, str(path), number, differences)
+        session = EngineSession(plan, str(path), number, differences, library)
         session.layers = record.layers
         session.make_contexts()
     session.memory_bytes = taken[0]
@@ -80,16 +82,24 @@ def load_engine(path: Path, device: str) -> EngineSession:
 class EngineSession:
     """An engine with an execution context for each of its profiles. It runs synchronously."""
 
-    def __init__(self, plan: bytes, name: str, device: int = 0, differences: str = "") -> None:
+    def __init__(
+        self, plan: bytes, name: str, device: int = 0, differences: str = "", library: Library = TENSORRT
+    ) -> None:
         trt = library.tensorrt()
+        self._library = library
         with library.starting():
             self._runtime = trt.Runtime(library.messages())
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             reason = f"{library.last_error()}{'; ' + differences if differences else ''}"
+            if OLD_DRIVER in reason:
+                raise BackendMissing(
+                    f"The NVIDIA driver is missing, or too old for {library.title} {library.version()} ({reason}).",
+                    "Install a newer one; nvidia-smi shows which is here.",
+                )
             if "memory" in reason.lower():
                 raise BackendMissing(f"The GPU has not enough memory to load {name} ({reason}).", "Free some.")
-            raise TargetRefuses(f"TensorRT cannot load {name} ({reason}).", "Build it here with quantkit build.")
+            raise TargetRefuses(f"{library.title} cannot load {name} ({reason}).", "Build it here with quantkit build.")
         self._name = name
         self._stream = cuda.CudaStream()
         self._events = [cuda.Event() for _ in range(4)]
@@ -117,7 +127,7 @@ class EngineSession:
 
     def inspect(self) -> tuple[EngineLayer, ...]:
         """Return the engine's layers for its first profile, as the engine inspector reports them."""
-        trt = library.tensorrt()
+        trt = self._library.tensorrt()
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context(0)
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
@@ -196,7 +206,7 @@ class EngineSession:
         Returns:
             The mean milliseconds of every layer, in execution order.
         """
-        trt = library.tensorrt()
+        trt = self._library.tensorrt()
         context, shapes = self._prepare(inputs)
         taken: dict[str, float] = {}
 
@@ -254,7 +264,7 @@ class EngineSession:
             context = self._engine.create_execution_context()
             if context is None:
                 raise BackendMissing(
-                    f"The GPU has not enough memory to run {self._name} ({library.last_error()}).",
+                    f"The GPU has not enough memory to run {self._name} ({self._library.last_error()}).",
                     "Use a smaller batch, or free some.",
                 )
             context.set_optimization_profile_async(number, self._stream.handle)
@@ -265,7 +275,7 @@ class EngineSession:
     def _bind(self, context: Any, inputs: Mapping[str, npt.NDArray[Any]], shapes: dict[str, tuple[int, ...]]) -> None:
         for name in self._inputs:
             if not context.set_input_shape(name, inputs[name].shape):
-                raise failed_on(inputs, "TensorRT", RuntimeError(library.last_error()))
+                raise failed_on(inputs, self._library.title, RuntimeError(self._library.last_error()))
         for name in (*self._inputs, *self._outputs):
             shapes[name] = tuple(context.get_tensor_shape(name))
             if min(shapes[name], default=1) < 0:
@@ -290,4 +300,6 @@ class EngineSession:
 
     def _enqueue(self, context: Any) -> None:
         if not context.execute_async_v3(self._stream.handle):
-            raise BackendMissing(f"TensorRT failed to run {self._name} ({library.last_error()}).", "Build it again.")
+            raise BackendMissing(
+                f"{self._library.title} failed to run {self._name} ({self._library.last_error()}).", "Build it again."
+            )

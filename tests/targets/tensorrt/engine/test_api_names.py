@@ -28,6 +28,7 @@ def test_every_file_that_uses_tensorrt_is_checked() -> None:
         ("builder.py", {"Builder", "build_serialized_network", "set_shape", "TF32", "serialize", "progress_monitor"}),
         ("session.py", {"set_input_shape", "execute_async_v3", "nptype", "report_layer_time", "profiler", "JSON"}),
         ("progress.py", {"IProgressMonitor", "phase_start", "step_complete", "phase_finish"}),
+        ("capabilities.py", {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}),
         ("implicit.py", {"set_dynamic_range", "FP16", "INT8", "precision", "IPoolingLayer", "weights"}),
     ],
 )
@@ -53,9 +54,17 @@ def test_guards_are_found() -> None:
     assert USED["builder.py"].guarded == {"IProgressMonitor", "progress_monitor"}
 
 
-@pytest.mark.parametrize(("major", "absent"), [(8, {"progress.py"}), (10, set()), (11, {"implicit.py"})])
-def test_files_are_asked_of_the_releases_that_use_them(major: int, absent: set[str]) -> None:
-    assert set(check.FILES) - set(check.files_for(major)) == absent
+@pytest.mark.parametrize(
+    ("major", "rtx", "absent"),
+    [
+        (8, False, {"progress.py", "capabilities.py"}),
+        (10, False, {"capabilities.py"}),
+        (11, False, {"implicit.py", "capabilities.py"}),
+        (1, True, {"implicit.py"}),
+    ],
+)
+def test_files_are_asked_of_the_releases_that_use_them(major: int, rtx: bool, absent: set[str]) -> None:
+    assert set(check.FILES) - set(check.files_for(major, rtx)) == absent
 
 
 def bindings(path: Path, names: set[str]) -> Path:

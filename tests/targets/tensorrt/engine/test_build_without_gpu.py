@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import quantkit as qk
-from quantkit.targets.tensorrt.engine import library
+from quantkit.targets.tensorrt.engine.library import TENSORRT
 from tests.conftest import Quantkit, tiny_model, write_images
 
 pytestmark = pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is installed here")
@@ -90,7 +90,7 @@ def test_doctor_tells_reason_and_command(quantkit: Quantkit) -> None:
     state = json.loads(done.stdout)["targets"]["tensorrt"]
     assert (state["works"], state["exports"], state["devices"]) == (False, True, [])
     assert state["reason"] == "the package tensorrt is not installed"
-    assert state["hint"] == library.install_command()
+    assert state["hint"] == TENSORRT.install_command()
     assert state["hint"].startswith(COMMAND)
     assert "the package tensorrt is not installed" in " ".join(quantkit("doctor").stdout.split())
 

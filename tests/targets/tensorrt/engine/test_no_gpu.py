@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 
 from quantkit.core.errors import BackendMissing
-from quantkit.core.releases import release_of
-from quantkit.targets.tensorrt.engine import builder, library
+from quantkit.targets.tensorrt.engine import builder
+from quantkit.targets.tensorrt.engine.builder import Job
+from quantkit.targets.tensorrt.engine.library import TENSORRT
 from quantkit.targets.tensorrt.engine.plan import BuildSettings, plan_for
 
 pytest.importorskip("tensorrt", reason="TensorRT is not installed")
-pytestmark = pytest.mark.skipif(library.availability().works, reason="there is a GPU here")
+pytestmark = pytest.mark.skipif(TENSORRT.availability().works, reason="there is a GPU here")
 
 
 def test_a_cuda_that_does_not_start_is_told(model_path: Path, tmp_path: Path) -> None:
-    plan = plan_for("fp32", "auto", release_of(library.tensorrt().__version__))
+    plan = plan_for("fp32", "auto", TENSORRT.interface())
     with pytest.raises(BackendMissing, match=r"TensorRT does not start .*CUDA initialization failure"):
-        builder.build(model_path, plan, [], BuildSettings(), {}, (), tmp_path / "timing.cache")
+        builder.build(Job(model_path, plan, [], BuildSettings(), timing_cache=tmp_path / "timing.cache"))
 
 
 def test_it_is_told_that_there_is_no_gpu() -> None:
-    assert library.availability().reason == "there is no NVIDIA GPU, or no driver for it"
+    assert TENSORRT.availability().reason == "there is no NVIDIA GPU, or no driver for it"

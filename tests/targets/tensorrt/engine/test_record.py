@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from quantkit.core.errors import BadInput
 from quantkit.core.record import read_record
-from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineLayer, EngineRecord, Where
+from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, AheadOfTime, EngineLayer, EngineRecord, Where
 
 BUILT = Where(tensorrt="8.6.0", gpu="NVIDIA H200", compute_capability="9.0", driver="13.0")
 
@@ -54,6 +54,25 @@ def test_differences_in_words(changed: dict[str, str], words: list[str]) -> None
 )
 def test_an_engine_serves_the_same_tensorrt_and_gpu(changed: dict[str, str], serves: bool) -> None:
     assert BUILT.serves(BUILT.model_copy(update=changed)) == serves
+
+
+AHEAD = AheadOfTime(tensorrt_rtx="1.7.1.116", compute_capabilities=("8.6", "8.9"))
+
+
+@pytest.mark.parametrize(
+    ("version", "capability", "words"),
+    [
+        ("1.7.1.116", "8.9", []),
+        ("1.7.1.116", "12.0", ["compute capability 8.6, 8.9, here 12.0"]),
+        ("1.8.0", "8.6", ["TensorRT for RTX 1.7.1.116, here 1.8.0"]),
+    ],
+)
+def test_an_engine_built_ahead_serves_the_capabilities_that_it_is_for(
+    version: str, capability: str, words: list[str]
+) -> None:
+    here = Where(tensorrt=version, gpu="a GPU", compute_capability=capability, driver="13.0")
+    assert AHEAD.differences(here) == words
+    assert AHEAD.serves(here) == (not words)
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 from tests.conftest import tiny_model
 from tests.graphs.blocks import block
 from tests.graphs.quantized import X, dequantized_inputs, initializer, quantized_block, ranges_of
+from tests.graphs.small import calibrated, network, paired, quantized, weights
 
 
 def test_tensorrt_places_pairs_by_its_rules(tiny: tuple) -> None:
@@ -216,3 +217,18 @@ def test_bias_correction_keeps_every_channels_mean(tmp_path: Path, groups: int) 
     plain, corrected = (quantized_for_tensorrt(model, ranges, (), c).proto for c in (None, {"input": channels}))
     assert np.abs(mean_errors(plain)).max() > 1e-2
     assert np.abs(mean_errors(corrected)).max() < 1e-6
+
+
+def test_a_folded_tensor_may_have_the_name_of_a_scale(tmp_path: Path) -> None:
+    """Its declared shape, which is not a scale's, stays behind."""
+    text = """(float[N,16,4,4] x) => (float[N,16,4,4] y) {
+        m = Relu(x)  m_scale = Conv <kernel_shape = [1, 1]> (m, w)  y = BatchNormalization(m_scale, g, b, a, v)
+    }"""
+    constants = {"w": weights(16, 16, 1, 1), **{name: np.full(16, 0.5, np.float32) for name in "gbav"}}
+    model = onnx.shape_inference.infer_shapes(network(text, constants))
+    calibration = calibrated(
+        model, {"x": np.random.default_rng(0).standard_normal((8, 16, 4, 4), np.float32)}, tmp_path
+    )
+    proto = quantized(calibration, "tensorrt").proto
+    onnx.checker.check_model(proto, full_check=True)
+    assert "m" in paired(proto)

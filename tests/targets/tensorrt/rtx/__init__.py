@@ -1,0 +1,1 @@
+"""TensorRT for RTX, whose parser and builder need no GPU; skipped where it is not installed."""
