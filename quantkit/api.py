@@ -199,6 +199,8 @@ def build(
     batch_sizes: Sequence[int] = (1,),
     workspace_mb: int | None = None,
     optimization_level: int | None = None,
+    sparse: bool = False,
+    plugins: Sequence[AnyPath] = (),
     compute_capabilities: Names = (),
     settings: Settings | None = None,
     device: str = "cuda:0",
@@ -217,6 +219,8 @@ def build(
         batch_sizes: Without ``shapes``, a profile for each of these.
         workspace_mb: MiB of scratch memory at most; None means all there is.
         optimization_level: 0 builds fastest, 5 runs fastest; None means TensorRT's 3.
+        sparse: Let TensorRT choose kernels for weights that are 2:4 sparse.
+        plugins: Libraries of TensorRT plugins, for building and running.
         compute_capabilities: The GPUs that "tensorrt-rtx" builds for, such as "8.6"; without any, 8.0 and later.
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
         device: The GPU, for "tensorrt".
@@ -236,6 +240,8 @@ def build(
         "shapes": several(shapes),
         "workspace_mb": workspace_mb,
         "optimization_level": optimization_level,
+        "sparse": sparse,
+        "plugins": [normalized(Path(file)) for file in plugins],
         "compute_capabilities": several(compute_capabilities),
     }
     config = parse_config({"build": given, "targets": settings or {}}, "the arguments of build()")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,6 +37,14 @@ def build(
         int | None,
         typer.Option("--workspace", min=1, help="MiB of scratch memory at most."),
     ] = None,
+    sparse: Annotated[
+        bool | None,
+        typer.Option("--sparse/--dense", help="Let TensorRT choose kernels for weights that are 2:4 sparse [dense]."),
+    ] = None,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option("--plugin", help="Library of TensorRT plugins, for building and running; may be repeated."),
+    ] = None,
     optimization_level: Annotated[
         int | None,
         typer.Option("--optimization-level", min=0, max=5, help="0 builds fastest, 5 runs fastest [TensorRT's: 3]."),
@@ -58,7 +67,7 @@ def build(
     TensorRT builds for this machine's GPU, TensorRT for RTX for GPUs that need not be here.
     """
     from quantkit.cli.console import configure, print_json
-    from quantkit.cli.settings import with_environment
+    from quantkit.cli.settings import absolute, with_environment
     from quantkit.core.artifact import PRECISIONS
     from quantkit.core.errors import BadConfig
     from quantkit.core.recipe import Recipe
@@ -81,6 +90,8 @@ def build(
         "shapes": shape or ([] if batch_size else None),  # batch sizes replace earlier shapes
         "workspace_mb": workspace,
         "optimization_level": optimization_level,
+        "sparse": sparse,
+        "plugins": [absolute(file) for file in plugin] if plugin else None,
         "compute_capabilities": compute_capability or None,
     }
     settings = with_environment(run_config(folder)).with_values("build", **given)

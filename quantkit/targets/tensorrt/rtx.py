@@ -104,7 +104,7 @@ class TensorRTForRTX(TensorRT):
         """
         from quantkit.targets.tensorrt.engine.session import load_engine
 
-        return load_engine(artifact.path, device, RTX)
+        return load_engine(artifact.path, device, RTX, self.settings.build.plugins)
 
 
 def _gpus() -> list[int]:

@@ -186,7 +186,7 @@ class TensorRT(Target):
         """
         from quantkit.targets.tensorrt.engine.session import load_engine
 
-        return load_engine(artifact.path, device)
+        return load_engine(artifact.path, device, plugins=self.settings.build.plugins)
 
     def check(
         self, artifact: Artifact, sample: Mapping[str, npt.NDArray[Any]] | None

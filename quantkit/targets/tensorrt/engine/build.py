@@ -282,7 +282,7 @@ def _texts(profiles: Sequence[Profile]) -> list[dict[str, str]]:
 def _fingerprint(recipe: Recipe, plan: Plan, settings: BuildSettings) -> str:
     """Return a digest of everything that an engine depends on, except its profiles and what it is built for."""
     int8 = plan.precision == "int8"
-    chosen = settings.model_dump(include={"workspace_mb", "optimization_level"})
+    chosen = settings.model_dump(mode="json", include={"workspace_mb", "optimization_level", "sparse", "plugins"})
     return digest_of([__version__, recipe.digest(int8), plan.folder, chosen])
 
 

@@ -15,9 +15,11 @@ from quantkit.targets.tensorrt.engine import capabilities, implicit
 from quantkit.targets.tensorrt.engine.library import TENSORRT, Library
 from quantkit.targets.tensorrt.engine.network import parsed
 from quantkit.targets.tensorrt.engine.plan import BuildSettings, Plan
+from quantkit.targets.tensorrt.engine.plugins import load_plugins
 from quantkit.targets.tensorrt.engine.shapes import Profile
 
 log = logging.getLogger("quantkit")
+SHARES_PROFILES = (10, 0)  # the first in which a profile serves several contexts by itself
 LARGEST_TIMING_CACHE = 1 << 28  # bytes
 
 
@@ -81,6 +83,7 @@ def build(job: Job, progress: Progress = silent) -> Built:
     """
     library, plan, settings = job.library, job.plan, job.settings
     trt = library.tensorrt()
+    load_plugins(library, settings.plugins)
     with library.starting():
         builder = trt.Builder(library.messages())
     network, parser = parsed(builder, job.source, plan.strong, library, job.profiles)
@@ -98,6 +101,11 @@ def build(job: Job, progress: Progress = silent) -> Built:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mb << 20)
     if settings.optimization_level is not None:
         config.builder_optimization_level = settings.optimization_level
+    if settings.sparse:
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+    if library.interface() < SHARES_PROFILES and hasattr(trt, "PreviewFeature"):
+        # Several requests at a time need several contexts of one profile.
+        config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the inspector, and layer times
     for profile in job.profiles:
         optimization = builder.create_optimization_profile()

@@ -69,7 +69,7 @@ def select(device: str) -> int:
 
 
 def make_current(number: int) -> None:
-    """Make a GPU the current device."""
+    """Make a GPU this thread's current one: each thread begins with the first."""
     checked(runtime().cudaSetDevice(number), f"choosing {DEVICE_PREFIX}{number}")
 
 
@@ -167,6 +167,15 @@ class Event:
     def wait(self) -> None:
         """Wait until the stream has reached the event."""
         checked(runtime().cudaEventSynchronize(self._handle), "running the engine")
+
+    def is_reached(self) -> bool:
+        """True if the stream has reached the event."""
+        (status,) = runtime().cudaEventQuery(self._handle)
+        if int(status) == 0:
+            return True
+        if status.name != "cudaErrorNotReady":
+            checked((status,), "running the engine")
+        return False
 
     def since(self, earlier: Event) -> float:
         """Return the milliseconds from ``earlier`` to this event; the clock ticks in half microseconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -29,6 +30,8 @@ class BuildSettings(Record):
         optimization_level: 0 (fast to build) to 5; None means TensorRT's default, 3.
         compute_capabilities: The GPUs that TensorRT for RTX builds for, such as "8.6"; without any, all that it knows
             from 8.0 on.
+        sparse: True to let the builder choose kernels for weights that are 2:4 sparse.
+        plugins: Libraries of TensorRT plugins, for operators of one's own; loaded for building and for running.
     """
 
     mode: Mode = "auto"
@@ -36,6 +39,8 @@ class BuildSettings(Record):
     workspace_mb: int | None = Field(default=None, gt=0)
     optimization_level: int | None = Field(default=None, ge=0, le=5)
     compute_capabilities: list[str] = Field(default_factory=list)
+    sparse: bool = False
+    plugins: list[Path] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)

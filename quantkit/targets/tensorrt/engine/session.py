@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from quantkit.core.comparison import LayerTime
 from quantkit.core.errors import BackendMissing, BadData, BadModel, BadRun, TargetRefuses
 from quantkit.core.record import read_record
 from quantkit.targets.base import failed_on
-from quantkit.targets.session import DeviceTimes
+from quantkit.targets.session import DeviceTimes, Served
 from quantkit.targets.tensorrt.engine import cuda
+from quantkit.targets.tensorrt.engine.lanes import Lane, answer
 from quantkit.targets.tensorrt.engine.layers import OTHER_PROFILE, engine_layers, executed_precision
 from quantkit.targets.tensorrt.engine.library import OLD_DRIVER, TENSORRT, Library
+from quantkit.targets.tensorrt.engine.plugins import load_plugins
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineLayer, EngineRecord, Where
 
 log = logging.getLogger("quantkit")
@@ -38,13 +40,14 @@ def here(device: int, library: Library = TENSORRT) -> Where:
 REBUILD = "Make it again with quantkit build."
 
 
-def load_engine(path: Path, device: str, library: Library = TENSORRT) -> EngineSession:
+def load_engine(path: Path, device: str, library: Library = TENSORRT, plugins: Sequence[Path] = ()) -> EngineSession:
     """Load ``model.engine``, as described by the ``engine.json`` beside it.
 
     Args:
         path: The engine.
         device: The GPU, such as "cuda:0".
         library: The library that runs it.
+        plugins: Libraries of plugins to load first.
 
     Returns:
         The session.
@@ -56,6 +59,7 @@ def load_engine(path: Path, device: str, library: Library = TENSORRT) -> EngineS
     """
     library.require()
     number = cuda.select(device)
+    load_plugins(library, plugins)
     record = read_record(EngineRecord, path.with_name(ENGINE_RECORD), "quantkit build")
     try:
         plan = path.read_bytes()
@@ -99,12 +103,15 @@ class EngineSession:
                 )
             if "memory" in reason.lower():
                 raise BackendMissing(f"The GPU has not enough memory to load {name} ({reason}).", "Free some.")
-            raise TargetRefuses(f"{library.title} cannot load {name} ({reason}).", "Build it here with quantkit build.")
+            hint = "Build it here with quantkit build, with --plugin for operators that TensorRT does not have."
+            raise TargetRefuses(f"{library.title} cannot load {name} ({reason}).", hint)
         self._name = name
         self._stream = cuda.CudaStream()
         self._events = [cuda.Event() for _ in range(4)]
         self._contexts: dict[int, Any] = {}
         self._memory: dict[str, cuda.Memory] = {}
+        self._lanes: list[Lane] = []
+        self._lanes_of: tuple[tuple[str, tuple[int, ...]], ...] = ()  # the inputs' shapes
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         modes = {tensor: self._engine.get_tensor_mode(tensor) for tensor in names}
         self._inputs = [tensor for tensor in names if modes[tensor] == trt.TensorIOMode.INPUT]
@@ -112,6 +119,7 @@ class EngineSession:
         self._types = {tensor: trt.nptype(self._engine.get_tensor_dtype(tensor)) for tensor in names}
         self.layers: tuple[EngineLayer, ...] = ()
         self.memory_bytes = 0
+        self._device = device
         self.device_name = cuda.gpu_name(device)
         self.bus = cuda.pci_bus(device)
 
@@ -196,6 +204,19 @@ class EngineSession:
             times.append(end.since(start))
         return times
 
+    def serve(self, inputs: Mapping[str, npt.NDArray[Any]], streams: int, seconds: float) -> Served:
+        """Answer requests in so many contexts, each with a stream of its own, launched as CUDA graphs."""
+        cuda.make_current(self._device)
+        shapes = tuple((name, inputs[name].shape) for name in self._inputs)
+        if shapes != self._lanes_of:
+            self._lanes, self._lanes_of = [], shapes
+        number = self._profile_of(inputs)
+        own = {name: np.ascontiguousarray(inputs[name], self._types[name]) for name in self._inputs}
+        outputs = {name: self._types[name] for name in self._outputs}
+        while len(self._lanes) < streams:
+            self._lanes.append(Lane(self._library, self._engine, number, own, outputs))
+        return answer(self._lanes[:streams], seconds)
+
     def layer_times(self, inputs: Mapping[str, npt.NDArray[Any]], repeats: int) -> tuple[LayerTime, ...]:
         """Measure every layer. Layers are measured one by one, so that their sum exceeds the time of the engine.
 
@@ -237,21 +258,24 @@ class EngineSession:
 
         The inputs are copied to pinned memory.
         """
+        cuda.make_current(self._device)
         missing = [name for name in self._inputs if name not in inputs]
         if missing:
             raise BadData(f"The engine's input {missing[0]!r} is not given.", "Feed every input of the model.")
-        for number in range(self._engine.num_optimization_profiles):
-            if all(self._holds(number, name, inputs[name].shape) for name in self._inputs):
-                context = self._context(number)
-                break
-        else:
-            given = ", ".join(f"{name} {inputs[name].shape}" for name in self._inputs)
-            raise BadData(f"No profile of {self._name} holds {given}.", "Build the engine with that --shape.")
+        context = self._context(self._profile_of(inputs))
         shapes: dict[str, tuple[int, ...]] = {}
         self._bind(context, inputs, shapes)
         for name in self._inputs:
             self._memory[name].host(shapes[name], self._types[name])[...] = inputs[name]
         return context, shapes
+
+    def _profile_of(self, inputs: Mapping[str, npt.NDArray[Any]]) -> int:
+        """Return the number of a profile that holds these inputs. Raises BadData if there is none."""
+        for number in range(self._engine.num_optimization_profiles):
+            if all(self._holds(number, name, inputs[name].shape) for name in self._inputs):
+                return number
+        given = ", ".join(f"{name} {inputs[name].shape}" for name in self._inputs)
+        raise BadData(f"No profile of {self._name} holds {given}.", "Build the engine with that --shape.")
 
     def _holds(self, number: int, name: str, shape: tuple[int, ...]) -> bool:
         least, _, largest = self._engine.get_tensor_profile_shape(name, number)

@@ -1,0 +1,38 @@
+"""Libraries of TensorRT plugins: operators that TensorRT itself does not have."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+from quantkit.core.errors import BadConfig
+from quantkit.targets.tensorrt.engine.library import Library
+
+
+def load_plugins(library: Library, files: Sequence[Path]) -> None:
+    """Load libraries into this process; their plugins register themselves.
+
+    Args:
+        library: The library of the engine.
+        files: The shared libraries.
+
+    Raises:
+        BadConfig: One is not there, or does not load.
+    """
+    if not files:
+        return
+    trt = library.tensorrt()
+    trt.init_libnvinfer_plugins(library.messages(), "")  # those that come with TensorRT stay known
+    registry = trt.get_plugin_registry()
+    for file in files:
+        hint = "Give the shared library that was built for this release of TensorRT with --plugin."
+        if not file.is_file():
+            raise BadConfig(f"There is no plugin library {file}.", hint)
+        try:
+            if hasattr(registry, "load_library"):
+                registry.load_library(str(file.absolute()))
+            else:
+                ctypes.CDLL(str(file.absolute()))
+        except (OSError, RuntimeError, TypeError) as error:
+            raise BadConfig(f"The plugin library {file} does not load ({error}).", hint) from error
