@@ -11,6 +11,7 @@ from quantkit.gates import GateResult
 from quantkit.measure.paired import change
 from quantkit.pipeline.comparison.rows import speed_warnings
 from quantkit.reports import wording
+from quantkit.reports.content.table import columns
 from quantkit.reports.content.verdict import judge
 from tests.reports.builders import comparison, gated, reference_row, row
 
@@ -290,3 +291,10 @@ def test_each_batch_is_held_against_fp32_at_the_same_batch() -> None:
         row(latency_ms=rounds(20.0, 19.0, 21.0), speedup=2.5, batch=8),
     )
     assert speed_warnings(rows) == ["INT8 on openvino (batch 1) is slower than FP32 here (0.83×)."]
+
+
+def test_the_table_says_that_int8_is_one_by_name_only() -> None:
+    for executed, told in (("f16 75", True), ("int8 3, f16 72", False)):
+        compared = comparison(reference_row(), row(executed_precision=executed))
+        cells = [column.cell(compared.rows[1]) for column in columns(compared) if column.title == "Precision"]
+        assert ("by name only" in cells[0].detail) == told

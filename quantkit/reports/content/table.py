@@ -118,7 +118,8 @@ def _run(row: Row) -> str:
 
 
 def _precision(row: Row) -> Cell:
-    detail = ", ".join(filter(None, (row.variant, row.feed_name if row.feed != (1, "") else "")))
+    told = "by name only" if row.is_int8_by_name_only else ""
+    detail = ", ".join(filter(None, (told, row.variant, row.feed_name if row.feed != (1, "") else "")))
     return Cell(row.precision.upper(), row.precision, detail)
 
 
