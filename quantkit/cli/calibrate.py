@@ -37,7 +37,10 @@ def calibrate(
     model: Model = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder of images or .npz, text list of images, table of texts, .npy or .npz."),
+        typer.Option(
+            "--data",
+            help="Folder of images or .npz, text list of images, table of texts, COCO or YOLO file, .npy or .npz.",
+        ),
     ] = None,
     output: Output = None,
     batch_axis: Annotated[
@@ -240,7 +243,7 @@ def _one_shard(
 def _next_step(folder: Path, report: Path | None, settings: Config) -> None:
     from quantkit.cli.console import log
 
-    data = settings.data.evaluation or "IMAGES"
+    data = settings.data.evaluation or "DATA"
     run = shlex.quote(str(folder))
     shown = f"Report: {report}" if report else f"Report: quantkit report {run}"
     log.info("%s\nNext: quantkit compare %s --data %s", shown, run, shlex.quote(str(data)))

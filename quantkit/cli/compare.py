@@ -104,7 +104,7 @@ def compare(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            "--device", help="CPU, GPU, NPU, AUTO, cuda:0 …: one that the target sees; may be repeated [its first]."
+            "--device", help="CPU, GPU, NPU, AUTO, cuda:0 …: one that the target sees; may be repeated \\[its first]."
         ),
     ] = None,
     streams: Annotated[
@@ -155,7 +155,7 @@ def compare(
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
-    settings = with_preprocess(comparison_config(config, run_config(folder)), preprocess)
+    settings = with_preprocess(comparison_config(config, run_config(folder), data), preprocess)
     settings = settings.with_values(
         "data",
         evaluation=absolute(data),
@@ -214,13 +214,15 @@ def _measure(settings: Config, folder: Path, progress: Progress) -> Comparison:
 
 
 def _remember(settings: Config, folder: Path, thumbnails: bool) -> None:
-    """Store the path of the data and whether thumbnails are allowed in the run's configuration.
+    """Store where the data and its labels are and whether thumbnails are allowed in the run's configuration.
 
     The measured targets and precisions are not stored, because they must not limit the next command.
     """
     from quantkit.pipeline.run_files import run_config, write_config
 
-    remembered = run_config(folder).with_values("data", evaluation=settings.data.evaluation)
+    run = run_config(folder)
+    places = {"evaluation": settings.data.evaluation, "labels": settings.data.labels}
+    remembered = run.model_copy(update={"data": run.data.model_copy(update=places)})
     write_config(folder, remembered.with_values("report", thumbnails=None if thumbnails else False))
 
 

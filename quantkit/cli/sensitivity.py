@@ -52,7 +52,7 @@ def sensitivity(
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
-    settings = with_preprocess(comparison_config(config, run_config(folder)), preprocess)
+    settings = with_preprocess(comparison_config(config, run_config(folder), data), preprocess)
     settings = settings.with_values("data", seed=seed, classes=absolute(classes), labels=absolute(labels))
     with writing_into(folder):
         recipe = Recipe.of(load_calibration(folder))

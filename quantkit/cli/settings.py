@@ -57,17 +57,22 @@ def base_config(file: Path | None) -> Config:
     return with_environment(load_config(file) if file is not None else find_config(Path()))
 
 
-def comparison_config(file: Path | None, run: Config) -> Config:
+def comparison_config(file: Path | None, run: Config, data: Path | None = None) -> Config:
     """Return the settings of a comparison; the environment overrides them.
 
     Args:
         file: The file of -c, which stands for all of them.
         run: The settings of the run. Without -c, those of this folder's quantkit.toml or [tool.quantkit] override what
             concerns the comparison; how the calibration was made stays the run's.
+        data: The evaluation data, if the command line names it.
     """
     if file is not None:
         return with_environment(load_config(file))
     here = find_config(Path())
+    told = os.environ.get("QUANTKIT_EVAL_DATA")
+    evaluation = absolute(data or (Path(told) if told else here.data.evaluation))
+    if evaluation is not None and run.data.evaluation not in (None, evaluation):  # the run's labels are of other data
+        run = run.model_copy(update={"data": run.data.model_copy(update={"labels": None})})
     for table, keys in OF_COMPARISONS.items():
         given: Record = getattr(here, table)
         values = {key: getattr(given, key) for key in keys or type(given).model_fields if key in given.model_fields_set}

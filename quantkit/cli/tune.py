@@ -88,7 +88,7 @@ def tune(
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
-    settings = with_preprocess(comparison_config(config, run_config(folder)), preprocess)
+    settings = with_preprocess(comparison_config(config, run_config(folder), data), preprocess)
     settings = settings.with_values(
         "data",
         evaluation=absolute(data),

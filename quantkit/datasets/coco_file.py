@@ -85,7 +85,7 @@ def image_folders(file: Path) -> list[Path]:
     split = file.stem.rpartition("_")[2]
     found = [here, here / "images", here / split, here / file.stem]
     found += [above / split, above / "images" / split, above / "images"] if here.name == "annotations" else []
-    return found
+    return list(dict.fromkeys(found))
 
 
 def read_coco(file: Path, request: Request) -> CocoFile:

@@ -22,7 +22,7 @@ from quantkit.datasets.images import ImageFolder, ImageList
 from quantkit.datasets.iterable import open_iterable
 from quantkit.datasets.masks import MaskFolder
 from quantkit.datasets.sample_files import SampleFolder
-from quantkit.datasets.select import balanced_choice
+from quantkit.datasets.select import CANDIDATES, balanced_choice
 from quantkit.datasets.text_settings import TextSettings
 from quantkit.datasets.texts import TextTable
 from quantkit.datasets.tokens import takes_tokens
@@ -96,7 +96,8 @@ def open_dataset(
         text: How texts are read and tokenized.
         labels_are_texts: True if a list of labels holds texts, not classes.
         task: The name of the task, if the user gives one: a folder that holds boxes and masks is opened for it.
-        select: "random" or "balanced", from an ordered source, too; None is balanced but for ordered sources.
+        select: "random" or "balanced", from an ordered source, too; "diverse" chooses ten times as many at random, as
+            candidates for the model's features; None is balanced but for ordered sources.
 
     Returns:
         The data set and the chosen samples.
@@ -107,7 +108,7 @@ def open_dataset(
     """
     if not isinstance(data, Path):
         request = Request(Path(), inputs, preprocess, classes, labels, outputs)
-        source = open_iterable(data, request, samples)
+        source = open_iterable(data, request, _looked_at(samples, select))
         return choose(source, samples, seed, source.dataset.source, select)
     if not data.exists():
         raise BadData(f"There is no file or folder {data}.", "Check --data.")
@@ -160,12 +161,18 @@ def choose(source: Source, samples: int | None, seed: int, location: str, select
     if samples is not None and samples > available:
         more = f"{dataset.source} holds {available} samples, fewer than the {samples} asked for."
         warnings = (*warnings, more)
+    samples = _looked_at(samples, select)
     if select is None and (source.ordered or (samples is None and not source.shuffled)):
         indices = np.arange(available)[:samples]
     else:
-        classes = None if select == "random" else class_indices(dataset.annotations)
+        classes = None if select in ("random", "diverse") else class_indices(dataset.annotations)
         indices = balanced_choice(classes, available, samples, seed)
     return OpenedData(location, dataset, indices, source.notes, warnings)
+
+
+def _looked_at(samples: int | None, select: str | None) -> int | None:
+    """Return how many samples have to be looked at to choose so many; None means all."""
+    return samples if samples is None or select != "diverse" else CANDIDATES * samples
 
 
 def _kinds() -> dict[str, Kind]:

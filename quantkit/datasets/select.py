@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+CANDIDATES = 10  # times as many samples as are wanted are looked at for a diverse choice
+
 
 def balanced_choice(
     labels: npt.NDArray[np.int64] | None, available: int, wanted: int | None, seed: int

@@ -79,7 +79,7 @@ def recommendation_of(comparison: Comparison) -> Recommendation:
 def tune_command(int8: Row, comparison: Comparison) -> str:
     """Return the command that makes the INT8 of a row more accurate, in backquotes."""
     run = "RUN" if comparison.folder is None else shlex.quote(str(comparison.folder))
-    data = shlex.quote(comparison.data) if Path(comparison.data).is_absolute() else "IMAGES"
+    data = shlex.quote(comparison.data) if Path(comparison.data).is_absolute() else "DATA"
     at = f" --batch-size {int8.batch}" if int8.batch != 1 else ""
     return f"`quantkit tune {run} --data {data} --target {shlex.quote(int8.target)}{at}`"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,15 +37,17 @@ class Pooling:
 
     Attributes:
         output: The name of the output; None takes the first floating-point one.
-        mean: True for the mean over tokens, where the attention mask is 1; False for the output as it stands.
+        mean: "tokens" for the mean over tokens, where the attention mask is 1, "places" for that over height and width;
+            empty for the output as it stands.
     """
 
     output: str | None = None
-    mean: bool = False
+    mean: Literal["", "tokens", "places"] = ""
 
     def __str__(self) -> str:
         name = "the first output" if self.output is None else f"output {self.output}"
-        return f"the mean of {name} over the tokens of the attention mask" if self.mean else f"{name} as it stands"
+        over = {"tokens": "the tokens of the attention mask", "places": "height and width"}
+        return f"the mean of {name} over {over[self.mean]}" if self.mean else f"{name} as it stands"
 
 
 class Embedding(Task):
@@ -119,8 +121,10 @@ class Embedding(Task):
         if name not in floats:
             return None
         values = outputs[name].astype(np.float32)
-        if self.pooling.mean:
+        if self.pooling.mean == "tokens":
             values = _mean(values, inputs)
+        elif self.pooling.mean == "places":
+            values = values.mean(axis=(2, 3))
         values = values.reshape(len(values), -1)
         norms = np.linalg.norm(values, axis=1, keepdims=True)
         with np.errstate(all="ignore"):
@@ -216,7 +220,11 @@ def _pooling(outputs: Sequence[ModelInput], named: bool) -> Pooling:
     called = [own for own in vectors if SENTENCE.search(own.name)]
     for some in (called, floats, vectors if not any(POOLER.search(own.name) for own in floats) else ()):
         if len(some) == 1:
-            return Pooling(some[0].name, len(some[0].shape) > 2)
+            shape = some[0].shape
+            over: Literal["", "tokens", "places"] = "tokens" if len(shape) > 2 else ""
+            if len(shape) == 4 and shape[1] != 1:  # a map of features, (N, C, H, W)
+                over = "places"
+            return Pooling(some[0].name, over)
     raise BadConfig(
         f"It is not certain which of the model's outputs holds embeddings: {', '.join(own.name for own in floats)}.",
         "Name it with --task-output; of one with a vector for each token, the mean over the attention mask is taken.",

@@ -16,6 +16,7 @@ from quantkit.core.errors import BadData
 from quantkit.core.presets import PRESETS
 from quantkit.datasets import OpenedData, open_dataset
 from quantkit.datasets.boxes import Boxes
+from quantkit.datasets.coco_file import image_folders
 from quantkit.datasets.data_yaml import read_data_yaml
 from quantkit.graph.model_io import ModelInput
 from tests.tasks.detection.scenes import CLASSES, HEIGHT, WIDTH, square_images, write_coco, write_voc, write_yolo
@@ -131,6 +132,10 @@ def test_a_bad_coco_file_is_refused(
     with pytest.raises(BadData, match=said) as refused:
         opened(file)
     assert refused.value.hint.endswith(".")
+
+
+def test_a_file_called_as_its_split_has_each_image_folder_once(tmp_path: Path) -> None:
+    assert len(image_folders(tmp_path / "val.json")) == len({*image_folders(tmp_path / "val.json")}) == 3
 
 
 @pytest.mark.parametrize("text", ["", " \n", "{", "[]", "null", "[" * 100000, "\xff{}"])

@@ -51,6 +51,7 @@ def test_the_command_line_chooses_and_remembers(invoked: Quantkit, tmp_path: Pat
         assert chosen.setdefault(way, found.data.sha256) == found.data.sha256
     assert len(set(chosen.values())) == 3
     assert "6 of 36 samples were chosen" in done.stderr
+    assert "asked for" not in done.stderr  # there are as many as are wanted, though not ten times as many
     assert len(list((tmp_path / "cache" / "quantkit" / "features").iterdir())) == 1
 
 

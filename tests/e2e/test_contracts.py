@@ -39,6 +39,23 @@ def test_options_of_compare_do_not_stick(invoked: Quantkit, run: Path, images: P
     assert invoked("calibrate", "--method", "minmax", "-o", run, "--no-export").returncode == 0
 
 
+def test_labels_are_remembered_with_their_images_alone(
+    invoked: Quantkit, run: Path, images: Path, tmp_path: Path
+) -> None:
+    flat = images / "red"
+    (tmp_path / "mine.csv").write_text("".join(f"{file.name},red\n" for file in flat.glob("*.png")))
+    common = ("--target", "onnxruntime", "--precision", "int8", "--seconds", "0.1", "--rounds", "1")
+    labelled = ("--labels", tmp_path / "mine.csv", "--classes", tmp_path / "classes.txt")
+    (tmp_path / "classes.txt").write_text("red\ngreen\nblue\n")
+    assert "3 labelled" in invoked("compare", run, "--data", flat, *common, *labelled, "--samples", "3").stdout
+    told = f'labels = "{tmp_path / "mine.csv"}"'
+    for command in (("compare", run), ("compare", run, "--data", flat)):
+        assert told in invoked(*command, "--dump-config").stdout
+    assert "labels =" not in invoked("compare", run, "--data", images, "--dump-config").stdout
+    own = {"QUANTKIT_LABELS": str(tmp_path / "mine.csv")}
+    assert told in invoked("compare", run, "--data", images, "--dump-config", **own).stdout
+
+
 def test_other_preprocessing_than_the_calibrations_is_warned_about(invoked: Quantkit, run: Path, images: Path) -> None:
     command = ("compare", run, "--data", images, "--target", "onnxruntime", "--precision", "int8")
     assert "preprocessed otherwise" in invoked(*command, "--preprocess", "raw").stderr

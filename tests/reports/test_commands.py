@@ -35,6 +35,7 @@ def test_hostile_names_are_one_word_each(tmp_path: Path) -> None:
     assert words[words.index("--exclude") + 1] == name
     words = shlex.split(second)
     assert words[:5] == ["quantkit", "compare", "again", "--data", name]
+    assert words[words.index("--task") + 1] == "classification"
     assert [words[i + 1] for i, word in enumerate(words) if word == "--batch-size"] == ["1", "8"]
 
 

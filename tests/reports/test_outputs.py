@@ -48,6 +48,6 @@ def test_the_column_tells_the_worse_part_and_what_was_not_measured() -> None:
         found = column.cell(compared.rows[1])
         return found.text, found.detail
 
-    assert cell(sqnr_db=40.0, outputs=PARTS) == ("40.0", "<b>scores</b> 3.5")
+    assert cell(sqnr_db=40.0, outputs=PARTS) == ("40.0", "3.5 in <b>scores</b>")
     assert cell(sqnr_db=None, outputs=(PARTS[2],)) == ("–", "")
     assert cell(sqnr_db=None, outputs=(OutputError(output="y"),)) == ("∞", "")

@@ -22,8 +22,10 @@ def out(name: str, *shape: int | str, dtype: str = "float32") -> ModelInput:
 @pytest.mark.parametrize(
     ("outputs", "expected"),
     [
-        ([out("y", "N", 32)], Pooling("y", False)),
-        ([out("last_hidden_state", "N", "T", 32)], Pooling("last_hidden_state", True)),
+        ([out("y", "N", 32)], Pooling("y")),
+        ([out("last_hidden_state", "N", "T", 32)], Pooling("last_hidden_state", "tokens")),
+        ([out("tokens", "N", 1, "T", 32)], Pooling("tokens", "tokens")),
+        ([out("features", "N", 512, 1, 1)], Pooling("features", "places")),
         ([out("token_embeddings", "N", "T", 8), out("sentence_embedding", "N", 8)], Pooling("sentence_embedding")),
         ([out("461", "N", 8), out("422", "N", "T", 8), out("ids", "N", "T", dtype="int64")], Pooling("461")),
     ],
@@ -57,7 +59,7 @@ def test_what_the_user_names_is_taken(tmp_path: Path) -> None:
 def test_the_mean_is_over_the_attention_mask() -> None:
     tokens = np.array([[[1.0, 0], [3, 0], [0, 50]], [[0, 2], [0, 4], [0, 6]]], np.float32)
     mask = np.array([[1, 1, 0], [1, 1, 1]])
-    task = Embedding(Pooling("tokens", True))
+    task = Embedding(Pooling("tokens", "tokens"))
     found = task.answers({"tokens": tokens}, {"attention_mask": mask})
     assert found is not None
     assert found.tolist() == [[1, 0], [0, 1]]
@@ -65,6 +67,12 @@ def test_the_mean_is_over_the_attention_mask() -> None:
     assert spread is not None
     assert spread.tolist() == found.tolist()
     assert task.answers({"other": tokens}, {}) is None
+
+
+def test_a_map_of_features_is_a_vector_of_its_channels() -> None:
+    features = np.array([[[[1, 5]], [[2, 6]]], [[[0, 0]], [[-3, -3]]]], np.float32)  # (N, C, H, W) = (2, 2, 1, 2)
+    found = Embedding(Pooling("features", "places")).decode({"features": features})
+    np.testing.assert_allclose(found, [[0.6, 0.8], [0, -1]], rtol=1e-6)
 
 
 def test_what_is_not_finite_is_no_direction() -> None:

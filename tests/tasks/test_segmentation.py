@@ -16,8 +16,8 @@ from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.presets import preset
 from quantkit.datasets.mask import OUTSIDE
 from quantkit.datasets.masks import PngMask
-from quantkit.tasks.segmentation.answers import maps_in
-from quantkit.tasks.segmentation.scorer import Overlaps
+from quantkit.tasks.segmentation.answers import Maps, maps_in
+from quantkit.tasks.segmentation.scorer import Overlaps, SegmentationScorer
 from tests.conftest import Quantkit
 
 COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]], np.float32)
@@ -137,6 +137,16 @@ def test_one_channel_is_a_foreground(tmp_path: Path) -> None:
     assert fp32.metrics["iou"].value > 0.8
     assert int8.metrics["mae"].value < 0.5
     assert int8.changes["iou"].p_value <= 1
+
+
+def test_maps_of_one_class_everywhere_are_no_agreement() -> None:
+    empty = Maps(np.zeros((2, 4, 4), np.int64), 2)
+    seen = Maps(np.eye(4, dtype=np.int64)[None].repeat(2, axis=0), 2)
+    for own, its, agrees in ((empty, empty, False), (empty, seen, True), (seen, seen, True)):
+        scorer = SegmentationScorer((), ())
+        scorer.update(own, its, None)
+        found = scorer.result()
+        assert ("miou_fp32" in found.metrics, found.agreement is not None, not found.warnings) == (agrees,) * 3
 
 
 def test_iou_is_what_it_should_be() -> None:

@@ -23,7 +23,6 @@ from quantkit.graph.operators import WEIGHTED
 from quantkit.runtime.activations import ActivationSession, Runner
 
 log = logging.getLogger("quantkit")
-CANDIDATES = 10  # times as many samples as are wanted are looked at
 KEPT = 16  # files of features
 
 

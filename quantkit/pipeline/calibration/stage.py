@@ -23,7 +23,7 @@ from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.graph.self_description import resolved
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
-from quantkit.pipeline.calibration.features import CANDIDATES, diverse_samples
+from quantkit.pipeline.calibration.features import diverse_samples
 from quantkit.pipeline.calibration.one_pass import Counting, collect
 from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint, keep, solved_tensors
 from quantkit.pipeline.calibration.warnings import idle_patterns
@@ -173,18 +173,17 @@ def prepare_job(config: Config, data: Any = None) -> Job:
 def open_calibration_data(job: Job, progress: Progress = silent) -> OpenedData:
     """Open the data and choose the calibration samples. Raises BadInput."""
     config, wanted = job.config, job.config.data
-    diverse = wanted.select == "diverse"
     opened = open_dataset(
         job.data,
         job.model.inputs,
         config.preprocess,
-        CANDIDATES * wanted.samples if diverse else wanted.samples,
+        wanted.samples,
         wanted.seed,
         config.class_names(),
         text=config.data.text.beside(job.model.path),
-        select="random" if diverse else wanted.select,
+        select=wanted.select,
     )
-    if not diverse or len(opened.indices) <= wanted.samples:
+    if wanted.select != "diverse" or len(opened.indices) <= wanted.samples:
         return opened
     return diverse_samples(opened, job.model, wanted.samples, progress)
 

@@ -184,7 +184,7 @@ def prepare(config: Config, recipe: Recipe, artifacts: Path, progress: Progress,
     if recipe.changes:
         warnings.append(f"INT8 was made from a recipe that differs from the calibration: {recipe.changes}.")
     if opened.dataset.preprocess != recipe.preprocess:
-        warnings.append("Images are preprocessed otherwise here than they were for the calibration.")
+        warnings.append("Samples are preprocessed otherwise here than they were for the calibration.")
     if model.fixed_batch and any(size not in (1, model.fixed_batch) for size in config.compare.batch_sizes):
         warnings.append(f"The model's batch size is fixed at {model.fixed_batch}; latency is measured at that.")
     sizes = [model.fixed_batch] if model.fixed_batch else list(dict.fromkeys(config.compare.batch_sizes))

@@ -75,7 +75,7 @@ def _measured(comparison: Comparison, tuning: Tuning | None) -> list[str]:
     rows, samples = comparison.rows, comparison.samples
     if tuning is not None and tuning.data == comparison.data:
         samples += tuning.tuned_on  # which are left out again
-    found = ["--data", comparison.data, "--samples", str(samples)]
+    found = ["--data", comparison.data, "--samples", str(samples), "--task", comparison.task]
     for option, values in (
         ("--target", [row.target for row in rows]),
         ("--precision", [row.precision for row in rows]),

@@ -176,7 +176,9 @@ def _sqnr(row: Row) -> Cell:
     key = row.sqnr_db if row.sqnr_db is not None else 1e9  # bit-exact is best
     part = row.worst_part
     worse = part is not None and (row.sqnr_db is None or (part.sqnr_db or 0.0) < row.sqnr_db)
-    return Cell(wording.sqnr(row.sqnr_db), key, f"{part.part} {wording.sqnr(part.sqnr_db)}" if part and worse else "")
+    return Cell(
+        wording.sqnr(row.sqnr_db), key, f"{wording.sqnr(part.sqnr_db)} in {part.part}" if part and worse else ""
+    )
 
 
 def _latencies(comparison: Comparison) -> list[Column]:

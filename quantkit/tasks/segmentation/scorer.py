@@ -19,6 +19,7 @@ from quantkit.tasks.sample_scores import SampleScores
 from quantkit.tasks.segmentation.answers import Maps
 
 MOST_CLASSES = 1 << 12  # of a map of indices, which does not tell their number
+ONE_CLASS = "Every pixel of every image is of one class, so there is no agreement."
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -47,6 +48,12 @@ class Overlaps:
         """The pixels of each class in all masks, (C,)."""
         found: Counts = _table(self.true, self._width).sum(axis=0)
         return found
+
+    @property
+    def one_class(self) -> bool:
+        """True if there is but one class, the same one, in all images and masks."""
+        right, given, true = (_table(own, self._width).sum(axis=0) for own in (self.right, self.given, self.true))
+        return np.count_nonzero(right) == 1 and bool(right.sum() == given.sum() == true.sum())
 
     @property
     def _width(self) -> int:
@@ -145,6 +152,8 @@ class SegmentationScorer:
                 Part(kind="class", name=self._name(number), value=float(each[number]), objects=int(objects[number]))
                 for number in np.flatnonzero(np.isfinite(each)).tolist()
             ]
+        if self._same.one_class:
+            return Result(metrics, changes, None, (*self._warnings(), ONE_CLASS), parts=tuple(parts))
         same = _drawn(self._same)
         metrics["miou_fp32"] = resampled_interval(same[0][0], same[1][0])
         return Result(metrics, changes, clipped(mean_interval(self._same.shares)), self._warnings(), parts=tuple(parts))
