@@ -129,5 +129,5 @@ def _judged(row: Row, comparison: Comparison) -> str:
     sqnr = "equal to FP32 to the bit" if row.sqnr_db is None else f"SQNR {row.sqnr_db:.1f} dB"
     if row.agreement is not None:
         same = f"{100 * row.agreement:.1f} % of the answers are FP32's"
-        return f"and {same}, {sqnr}; there are no labels to judge accuracy by" if row.has_sqnr else f"and {same}"
+        return f"and {same}, {sqnr}; there is nothing to judge accuracy by" if row.has_sqnr else f"and {same}"
     return f"{sqnr}; there are no answers to judge accuracy by"

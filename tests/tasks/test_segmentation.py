@@ -237,6 +237,13 @@ def argmaxed() -> onnx.ModelProto:
     return model
 
 
+def test_as_many_names_as_classes(folder: Path) -> None:
+    calibration = qk.calibrate(folder / "m.onnx", folder / "data" / "images", samples=8)
+    (folder / "data" / "classes.txt").write_text("wall\ntree\n")
+    with pytest.raises(BadData, match="names 2 classes, but the model has 3"):
+        qk.compare(calibration, folder / "data", targets=["onnxruntime"], task="segmentation")
+
+
 def test_a_map_of_indices_is_judged_as_one_of_scores_is(tmp_path: Path) -> None:
     """Images in which the model gives other classes than the mask has, or fewer, count like all others."""
     scenes(tmp_path / "data", 6)

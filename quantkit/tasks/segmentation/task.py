@@ -34,6 +34,7 @@ class Segmentation(Task):
         axis: The axis of its classes in a sample.
         threshold: From which on a pixel is foreground, for one channel.
         names: The names of the classes.
+        foreground: True if the map has one channel, which says how much of each pixel is foreground.
     """
 
     name = "segmentation"
@@ -63,9 +64,15 @@ class Segmentation(Task):
     )
 
     def __init__(
-        self, output: str | None = None, axis: int = 0, threshold: float = THRESHOLD, names: Sequence[str] = ()
+        self,
+        output: str | None = None,
+        axis: int = 0,
+        threshold: float = THRESHOLD,
+        names: Sequence[str] = (),
+        foreground: bool = False,
     ) -> None:
         self.output, self.axis, self.threshold, self.names = output, axis, threshold, tuple(names)
+        self.foreground = foreground
 
     def fitted(self, model: ModelFile, settings: TaskSettings) -> Segmentation:
         """Return the task for a model. Raises BadConfig if no output can be a map, or several can."""
@@ -90,11 +97,14 @@ class Segmentation(Task):
                     "Give 1 for (N, classes, height, width), or 3 for (N, height, width, classes).",
                 )
             axis = place - 1
-        return Segmentation(own.name, axis, THRESHOLD if settings.threshold is None else settings.threshold)
+        threshold = THRESHOLD if settings.threshold is None else settings.threshold
+        one = own.dtype.startswith("float") and (len(own.shape) == 3 or own.shape[axis + 1] == 1)
+        return Segmentation(own.name, axis, threshold, foreground=one)
 
     def describe_answers(self) -> str:
         """Return which output holds the map."""
-        return f"the class of each pixel in output {self.output}" if self.output else "the class of each pixel"
+        what = "how much of each pixel is foreground" if self.foreground else "the class of each pixel"
+        return f"{what} in output {self.output}" if self.output else what
 
     def decode(self, outputs: Outputs) -> Maps | None:
         """Return the maps in the outputs; None if there are none."""
@@ -125,6 +135,11 @@ class Segmentation(Task):
         """Raise BadData if a mask has a class that the model does not have."""
         if answers.soft is not None or answers.count is None:
             return
+        if len(self.names) not in (0, answers.count):
+            raise BadData(
+                f"{dataset.source} names {len(self.names)} classes, but the model has {answers.count}.",
+                "Name each of the model's classes, in its order, in classes.txt or [data] classes.",
+            )
         for mask in [own for own in dataset.annotations or () if isinstance(own, Mask)][:8]:
             found = np.unique(mask.load())
             beyond = found[(found >= answers.count) & (found != IGNORED)]
