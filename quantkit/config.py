@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,7 +102,14 @@ class CalibrateConfig(Record):
     batch_size: int = Field(default=1, gt=0)
     rounding: Literal["least-squares", "nearest"] = "least-squares"
     exclude: list[str] = Field(default_factory=list)
-    device: str = Field(default=CPU, pattern=r"(?i)^(cpu|cuda(:\d{1,3})?)$")
+    device: str = CPU
+
+    @field_validator("device")
+    @classmethod
+    def _a_device(cls, value: str) -> str:
+        if not re.fullmatch(r"(?i)cpu|cuda(:\d{1,3})?", value):
+            raise ValueError(f"unknown device {value!r}; there are {CPU}, and GPUs as cuda:0, cuda:1 …")
+        return f"{value.lower()}:0" if value.lower() == "cuda" else value.lower()
 
     @field_validator("percentile")
     @classmethod

@@ -79,3 +79,13 @@ def test_classes_come_from_a_file(tmp_path: Path) -> None:
         parse_config({"data": {"classes": file}}, "test").class_names()
     with pytest.raises(BadInput, match="cannot be read"):
         parse_config({"data": {"classes": tmp_path / "none.txt"}}, "test").class_names()
+
+
+@pytest.mark.parametrize(("device", "kept"), [("CPU", "cpu"), ("cuda", "cuda:0"), ("CUDA:1", "cuda:1")])
+def test_devices_to_calibrate_on(device: str, kept: str) -> None:
+    assert parse_config({"calibrate": {"device": device}}, "the test").calibrate.device == kept
+
+
+def test_a_device_that_is_none_is_named() -> None:
+    with pytest.raises(BadInput, match="unknown device 'gpu'; there are cpu, and GPUs as cuda:0"):
+        parse_config({"calibrate": {"device": "gpu"}}, "the test")
