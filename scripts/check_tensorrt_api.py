@@ -35,7 +35,10 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAPTER = ROOT / "quantkit" / "targets" / "tensorrt" / "engine"
-FILES = ("library.py", "network.py", "builder.py", "session.py", "progress.py", "implicit.py", "capabilities.py")
+FILES = (
+    "library.py", "network.py", "builder.py", "session.py", "lanes.py", "plugins.py", "progress.py", "implicit.py",
+    "capabilities.py",
+)  # fmt: skip
 REMOVED_IN_11 = ("implicit.py",)
 ADDED_IN_10 = ("progress.py",)
 FOR_RTX = ("capabilities.py",)

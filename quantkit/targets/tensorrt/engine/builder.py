@@ -103,7 +103,7 @@ def build(job: Job, progress: Progress = silent) -> Built:
         config.builder_optimization_level = settings.optimization_level
     if settings.sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
-    if library.interface() < SHARES_PROFILES and hasattr(trt, "PreviewFeature"):
+    if library.interface() < SHARES_PROFILES and hasattr(trt.PreviewFeature, "PROFILE_SHARING_0806"):
         # Several requests at a time need several contexts of one profile.
         config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the inspector, and layer times
