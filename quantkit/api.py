@@ -277,6 +277,7 @@ def compare(
     end_to_end: bool = False,
     device: Names = (),
     streams: Sequence[int] = (),
+    plugins: Sequence[AnyPath] = (),
     openvino: OpenVinoSettings | None = None,
     settings: Settings | None = None,
     progress: Progress = silent,
@@ -312,6 +313,7 @@ def compare(
             times.
         end_to_end: Time the way from files to answers, too: decoding, preprocessing, the network, answers.
         device: One or several, with rows for each; none means each target's first.
+        plugins: Libraries of TensorRT plugins for operators of your own.
         streams: The numbers of requests under way with which each model is measured as a server; none measures that.
         openvino: How IR is made and run; of several placements in it each is measured.
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
@@ -357,6 +359,7 @@ def compare(
                 "device": several(device),
                 "streams": list(streams),
             },
+            "build": {"plugins": [normalized(Path(file)) for file in plugins]},
             "openvino": openvino or OpenVinoSettings(),
             "targets": settings or {},
         },

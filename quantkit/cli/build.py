@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantkit.cli.options import Fresh, Json, Precisions, Quiet, Run, Verbose
+from quantkit.cli.options import Fresh, Json, Plugins, Precisions, Quiet, Run, Verbose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +40,7 @@ def build(
         bool | None,
         typer.Option("--sparse/--dense", help="Let TensorRT choose kernels for weights that are 2:4 sparse [dense]."),
     ] = None,
-    plugin: Annotated[
-        list[Path] | None,
-        typer.Option("--plugin", help="Library of TensorRT plugins, for building and running; may be repeated."),
-    ] = None,
+    plugin: Plugins = None,
     optimization_level: Annotated[
         int | None,
         typer.Option("--optimization-level", min=0, max=5, help="0 builds fastest, 5 runs fastest [TensorRT's: 3]."),
@@ -67,7 +63,7 @@ def build(
     TensorRT builds for this machine's GPU, TensorRT for RTX for GPUs that need not be here.
     """
     from quantkit.cli.console import configure, print_json
-    from quantkit.cli.settings import absolute, with_environment
+    from quantkit.cli.settings import plugins_of, with_environment
     from quantkit.core.artifact import PRECISIONS
     from quantkit.core.errors import BadConfig
     from quantkit.core.recipe import Recipe
@@ -91,10 +87,9 @@ def build(
         "workspace_mb": workspace,
         "optimization_level": optimization_level,
         "sparse": sparse,
-        "plugins": [absolute(file) for file in plugin] if plugin else None,
         "compute_capabilities": compute_capability or None,
     }
-    settings = with_environment(run_config(folder)).with_values("build", **given)
+    settings = with_environment(run_config(folder)).with_values("build", plugins=plugins_of(plugin), **given)
     wanted = EngineRequest(
         target, precision or PRECISIONS, batch_size or ([] if settings.build.shapes else [1]), device, fresh
     )

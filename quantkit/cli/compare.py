@@ -15,6 +15,7 @@ from quantkit.cli.options import (
     Labels,
     NoThumbnails,
     Placements,
+    Plugins,
     Precisions,
     Preprocessing,
     Quiet,
@@ -113,6 +114,7 @@ def compare(
             "--streams", min=1, help="Measure each model as a server with so many requests under way; may be repeated."
         ),
     ] = None,
+    plugin: Plugins = None,
     placement: Placements = None,
     hint: Annotated[
         str | None,
@@ -146,7 +148,7 @@ def compare(
     FP32 is always measured: the others are compared with it.
     """
     from quantkit.cli.console import configure, log, print_json, print_raw
-    from quantkit.cli.settings import absolute, comparison_config, with_preprocess
+    from quantkit.cli.settings import absolute, comparison_config, plugins_of, with_preprocess
     from quantkit.core.files import make_folder
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import find_run
@@ -187,6 +189,7 @@ def compare(
         methods=method or None,
     )
     settings = settings.with_values("openvino", placement=placement or None, hint=hint, threads=threads)
+    settings = settings.with_values("build", plugins=plugins_of(plugin))
     if dump_config:
         print_raw(settings.to_toml())
         return

@@ -94,3 +94,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 DumpConfig = Annotated[bool, typer.Option("--dump-config", help="Print the effective configuration and exit.")]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only errors.")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin", help="Library of TensorRT plugins for operators of your own, to build and to run; may be repeated."
+    ),
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from quantkit.config import CONFIG_FILE, Config, find_config, load_config
@@ -148,3 +149,8 @@ def parse_batch_axis(texts: list[str] | None) -> int | str | dict[str, int | str
 def absolute(path: Path | None) -> Path | None:
     """Return the absolute path to store in a run directory; None for None."""
     return None if path is None else normalized(path)
+
+
+def plugins_of(files: Sequence[Path] | None) -> list[Path] | None:
+    """Return the absolute paths of plugin libraries; None if none is given."""
+    return [normalized(file) for file in files] if files else None

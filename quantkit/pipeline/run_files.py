@@ -199,6 +199,10 @@ def write_config(folder: Path, config: Config) -> None:
 
 
 def run_config(folder: Path) -> Config:
-    """Read the effective configuration of the run; the defaults if it has none."""
+    """Read the effective configuration of the run; the defaults if it has none.
+
+    Libraries of plugins are left out: a run may be someone else's, and no code that it names is loaded.
+    """
     file = current(folder, CONFIG_FILE)
-    return load_config(file) if file.is_file() else Config()
+    found = load_config(file) if file.is_file() else Config()
+    return found.model_copy(update={"build": found.build.model_copy(update={"plugins": []})})

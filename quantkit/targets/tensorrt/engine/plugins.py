@@ -11,7 +11,7 @@ from quantkit.targets.tensorrt.engine.library import Library
 
 
 def load_plugins(library: Library, files: Sequence[Path]) -> None:
-    """Load libraries into this process; their plugins register themselves.
+    """Load libraries of plugins into this process.
 
     Args:
         library: The library of the engine.
@@ -30,9 +30,9 @@ def load_plugins(library: Library, files: Sequence[Path]) -> None:
         if not file.is_file():
             raise BadConfig(f"There is no plugin library {file}.", hint)
         try:
-            if hasattr(registry, "load_library"):
-                registry.load_library(str(file.absolute()))
-            else:
-                ctypes.CDLL(str(file.absolute()))
-        except (OSError, RuntimeError, TypeError) as error:
+            loaded = ctypes.CDLL(str(file.absolute()))  # older libraries register their plugins themselves
+        except OSError as error:
             raise BadConfig(f"The plugin library {file} does not load ({error}).", hint) from error
+        exports = hasattr(loaded, "getCreators") or hasattr(loaded, "getPluginCreators")
+        if exports and hasattr(registry, "load_library"):
+            registry.load_library(str(file.absolute()))
