@@ -1,4 +1,4 @@
-"""CUDA as counting on a GPU needs it: a device, memory on it, and kernels that are compiled where they run."""
+"""CUDA: the GPUs that are here, memory on them, and kernels that are compiled where they run."""
 
 from __future__ import annotations
 
@@ -19,49 +19,71 @@ PREFIX = "cuda:"
 HINT = "Install it with: pip install 'quantkit[cuda]'."
 
 
-def select_gpu(device: str) -> int:
-    """Make a GPU the current one.
+def runtime() -> Any:
+    """Return the module ``cuda.bindings.runtime``. Raises ImportError if it is not installed."""
+    from cuda.bindings import runtime as module
+
+    return module
+
+
+def checked(result: tuple[Any, ...], doing: str) -> Any:
+    """Return what a CUDA call returned besides its status.
 
     Args:
-        device: ``cuda`` for the first, or ``cuda:1`` and so on, in upper or lower case.
+        result: The status and the values that the call returned.
+        doing: What the call was for, for the message.
 
     Returns:
-        Its number.
+        The value, or a tuple of several.
+
+    Raises:
+        BackendMissing: The status is an error.
+    """
+    status, *values = result
+    if int(status) == 0:
+        return values[0] if len(values) == 1 else tuple(values)
+    if status.name in ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY"):
+        free = runtime().cudaMemGetInfo()
+        left = f", {free[1] / 2**20:.0f} MB are free" if int(free[0]) == 0 else ""
+        raise BackendMissing(f"The GPU has not enough memory for {doing}{left}.", "Use a smaller batch, or free some.")
+    raise BackendMissing(f"The GPU failed on {doing} ({status.name}).", "Check it with nvidia-smi.")
+
+
+def device_count() -> int:
+    """Return the number of GPUs that the driver shows; 0 if there is none, or no driver."""
+    status, count = runtime().cudaGetDeviceCount()
+    return int(count) if int(status) == 0 else 0
+
+
+def select(device: str) -> int:
+    """Make a GPU this thread's current one, and return its number.
+
+    Args:
+        device: Its name, such as ``cuda:0``, in upper or lower case.
 
     Raises:
         BackendMissing: There is no such GPU, or cuda-bindings is not installed.
     """
     try:
-        from cuda.bindings import runtime
+        count = device_count()
     except ImportError as error:
         raise BackendMissing("A GPU is used through cuda-bindings, which is not installed.", HINT) from error
-    status, count = runtime.cudaGetDeviceCount()
-    there = int(count) if int(status) == 0 else 0
-    number = device.lower().removeprefix("cuda").removeprefix(":") or "0"
-    if not device.lower().startswith("cuda") or not number.isdigit() or int(number) >= there:
-        names = ", ".join(f"{PREFIX}{i}" for i in range(there)) or "none; check nvidia-smi"
-        raise BackendMissing(f"There is no GPU {device!r} here.", f"Use --device with one of: {names}.")
-    checked(runtime.cudaSetDevice(int(number)), f"choosing {device}")
-    checked(runtime.cudaFree(0), f"choosing {device}")  # makes its context
+    number = device.lower().removeprefix(PREFIX)
+    if not device.lower().startswith(PREFIX) or not number.isdigit() or int(number) >= count:
+        there = ", ".join(f"{PREFIX}{i}" for i in range(count)) or "none"
+        raise BackendMissing(f"There is no GPU {device!r} here.", f"Use --device with one of: {there}.")
+    make_current(int(number))
     return int(number)
 
 
-def checked(result: tuple[Any, ...], doing: str) -> Any:
-    """Return what a call returned besides its status; a tuple of several. Raises BackendMissing for an error."""
-    status, *values = result
-    if int(status) == 0:
-        return values[0] if len(values) == 1 else tuple(values)
-    hint = "Check it with nvidia-smi."
-    if "OUT_OF_MEMORY" in status.name or "MemoryAllocation" in status.name:
-        hint = "Free some of its memory, or leave --device out."
-    raise BackendMissing(f"The GPU failed on {doing} ({status.name}).", hint)
+def make_current(number: int) -> None:
+    """Make a GPU this thread's current one: each thread begins with the first."""
+    checked(runtime().cudaSetDevice(number), f"choosing {PREFIX}{number}")
 
 
 def free_memory() -> int:
     """Return the number of free bytes on the current GPU."""
-    from cuda.bindings import runtime
-
-    free, _ = checked(runtime.cudaMemGetInfo(), "reading its free memory")
+    free, _ = checked(runtime().cudaMemGetInfo(), "reading its free memory")
     return int(free)
 
 
@@ -81,10 +103,8 @@ class Buffer:
     """
 
     def __init__(self, size: int) -> None:
-        from cuda.bindings import runtime
-
-        self._runtime, self.address, self.size = runtime, 0, max(size, 1)
-        self.address = int(checked(runtime.cudaMalloc(self.size), f"{size / 2**20:.0f} MB of memory"))
+        self._runtime, self.address, self.size = runtime(), 0, max(size, 1)
+        self.address = int(checked(self._runtime.cudaMalloc(self.size), f"{size / 2**20:.0f} MB of memory"))
         self.clear()
 
     def clear(self) -> None:
@@ -124,6 +144,7 @@ class Kernels:
         from cuda.bindings import driver
 
         self._driver = driver
+        checked(runtime().cudaFree(0), "starting CUDA")  # makes the context that the driver's calls work in
         self._module = checked(driver.cuModuleLoadData(_compiled(file)), f"loading {file.name}")
         self._functions: dict[str, Any] = {}
 
@@ -150,10 +171,10 @@ class Kernels:
 @cache
 def _compiled(file: Path) -> bytes:
     """Compile a file for the current GPU; return the binary."""
-    from cuda.bindings import nvrtc, runtime
+    from cuda.bindings import nvrtc
 
-    number = checked(runtime.cudaGetDevice(), "reading its number")
-    properties = checked(runtime.cudaGetDeviceProperties(number), "reading its properties")
+    number = checked(runtime().cudaGetDevice(), "reading its number")
+    properties = checked(runtime().cudaGetDeviceProperties(number), "reading its properties")
     option = f"--gpu-architecture=sm_{properties.major}{properties.minor}".encode()
     try:
         program = checked(nvrtc.nvrtcCreateProgram(file.read_bytes(), file.name.encode(), 0, [], []), "compiling")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quantkit.calibrators.count_on_gpu import SOURCE
-from quantkit.core.cuda import Kernels, select_gpu
+from quantkit.core.cuda import Kernels, select
 from quantkit.core.errors import BackendMissing
 
 
@@ -27,7 +27,7 @@ def _missing() -> str:
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return "This onnxruntime has no CUDA."
     try:
-        select_gpu("cuda:0")
+        select("cuda:0")
         Kernels(SOURCE)
     except BackendMissing as error:
         return str(error)
@@ -37,5 +37,5 @@ def _missing() -> str:
 @pytest.fixture
 def kernels() -> Kernels:
     """The kernels, on the first GPU."""
-    select_gpu("cuda:0")
+    select("cuda:0")
     return Kernels(SOURCE)

@@ -13,7 +13,7 @@ from quantkit.calibrators.collect import NotFinite, first_widths
 from quantkit.calibrators.count_on_gpu import SOURCE, GpuCollector, extremes_of, part_of
 from quantkit.calibrators.moments import MomentsCollector
 from quantkit.calibrators.moments_on_gpu import GpuMoments
-from quantkit.core.cuda import Kernels, OnGpu, free_memory, select_gpu
+from quantkit.core.cuda import Kernels, OnGpu, free_memory, select
 from quantkit.core.errors import BadData, QuantkitError
 from quantkit.core.progress import Progress
 from quantkit.core.shard import Shard
@@ -61,7 +61,7 @@ def collect_on_gpu(
         BadInput: An activation is not finite; the message names tensor and sample.
         BackendMissing: The GPU, or what using it needs, is not there.
     """
-    number = select_gpu(device)
+    number = select(device)
     session = ActivationSession(counting.model, counting.keep, None, counting.excluded, gpu=number)
     counting.model.check_unchanged()
     work = _Pass(counting, stream, session, GpuRunner(session, number), folder, manifest)

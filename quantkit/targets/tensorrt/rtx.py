@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 
 from quantkit.core.artifact import Artifact
+from quantkit.core.cuda import PREFIX, device_count
 from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import ModelFile
 from quantkit.targets.base import Availability, Engine, PrepareRequest
@@ -44,7 +45,7 @@ class TensorRTForRTX(TensorRT):
 
     def devices(self) -> tuple[str, ...]:
         """Return the GPUs that its engines run on, as ``cuda:0`` and so on."""
-        return tuple(f"{cuda.DEVICE_PREFIX}{number}" for number in _gpus())
+        return tuple(f"{PREFIX}{number}" for number in _gpus())
 
     def fingerprint(self, precision: str) -> str:
         """Return the version of onnxruntime, whose converter makes FP16."""
@@ -114,7 +115,7 @@ def _gpus() -> list[int]:
     from quantkit.targets.tensorrt.engine.capabilities import known
 
     there = known(RTX)
-    return [number for number in range(cuda.device_count()) if cuda.compute_capability(number) in there]
+    return [number for number in range(device_count()) if cuda.compute_capability(number) in there]
 
 
 def _needs() -> str:

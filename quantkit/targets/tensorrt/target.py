@@ -15,6 +15,7 @@ import onnx
 from pydantic import Field
 
 from quantkit.core.artifact import Artifact
+from quantkit.core.cuda import PREFIX, device_count
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.files import make_folder, write_text
 from quantkit.core.ranges import TensorRange
@@ -31,7 +32,6 @@ from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
 from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import DeviceSession, LayerOutputs
-from quantkit.targets.tensorrt.engine import cuda
 from quantkit.targets.tensorrt.engine.library import TENSORRT
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
 from quantkit.targets.tensorrt.handoff import CACHE_FILE, FLOAT_FILE, RANGES_FILE, hand_off
@@ -85,7 +85,7 @@ class TensorRT(Target):
         """Return the GPUs as ``cuda:0`` and so on; empty if engines cannot run here."""
         if not self.availability().works:
             return ()
-        return tuple(f"{cuda.DEVICE_PREFIX}{number}" for number in range(cuda.device_count()))
+        return tuple(f"{PREFIX}{number}" for number in range(device_count()))
 
     def fingerprint(self, precision: str) -> str:
         """Return the version in the calibration cache, and that of onnxruntime, whose converter makes FP16."""

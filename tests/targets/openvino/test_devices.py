@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import quantkit as qk
+from quantkit.core import cuda
 from quantkit.core.errors import BackendMissing
 from quantkit.targets.base import canonical_device
-from quantkit.targets.tensorrt.engine import cuda
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantkit.core.artifact import KNOWN_PRECISIONS, Artifact
+from quantkit.core.cuda import select
 from quantkit.core.errors import BadConfig, TargetRefuses
 from quantkit.core.files import TEMPORARY, atomic_file, atomic_folder, digest_of, make_folder, sha256_of, write_text
 from quantkit.core.recipe import Recipe
@@ -86,7 +87,7 @@ def build_engines(request: PrepareRequest, settings: BuildSettings) -> list[Engi
 
     def site() -> _Site:
         TENSORRT.require()
-        number = cuda.select(request.device)
+        number = select(request.device)
         return _Site(TENSORRT, here(number), number)
 
     return _build_all(request, settings, site)

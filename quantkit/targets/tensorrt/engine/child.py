@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from quantkit.core.cuda import make_current
 from quantkit.core.errors import QuantkitError
 from quantkit.core.files import writing_to
 from quantkit.core.progress import Advance
@@ -136,9 +137,7 @@ def main(descriptor: int, parent: int) -> None:
 def _done(task: Task, channel: _Channel) -> Outcome:
     job = task.job
     if job.device is not None:
-        from quantkit.targets.tensorrt.engine import cuda
-
-        cuda.make_current(job.device)
+        make_current(job.device)
     built = builder.build(job, channel.progress)
     with writing_to(task.folder / ENGINE_FILE):
         (task.folder / ENGINE_FILE).write_bytes(built.plan)

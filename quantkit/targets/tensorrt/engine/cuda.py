@@ -1,4 +1,4 @@
-"""The parts of the CUDA runtime that running an engine needs: memory, streams, events, graphs."""
+"""The parts of CUDA's runtime that running an engine needs: what a GPU is, pinned memory, streams, events, graphs."""
 
 from __future__ import annotations
 
@@ -11,66 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.cuda import checked, free_memory, runtime
 from quantkit.core.errors import BackendMissing
-from quantkit.targets.base import canonical_device
-
-DEVICE_PREFIX = "cuda:"
-
-
-def runtime() -> Any:
-    """Return the module ``cuda.bindings.runtime``. Raises ImportError if it is not installed."""
-    from cuda.bindings import runtime as module
-
-    return module
-
-
-def checked(result: tuple[Any, ...], doing: str) -> Any:
-    """Return what a CUDA call returned besides its status.
-
-    Args:
-        result: The status and the values that the call returned.
-        doing: What the call was for, for the message.
-
-    Returns:
-        The value, or a tuple of several.
-
-    Raises:
-        BackendMissing: The status is an error.
-    """
-    status, *values = result
-    if int(status) == 0:
-        return values[0] if len(values) == 1 else tuple(values)
-    if status.name == "cudaErrorMemoryAllocation":
-        free = runtime().cudaMemGetInfo()
-        left = f", {free[1] / 2**20:.0f} MB are free" if int(free[0]) == 0 else ""
-        raise BackendMissing(f"The GPU has not enough memory for {doing}{left}.", "Use a smaller batch, or free some.")
-    raise BackendMissing(f"The GPU failed on {doing} ({status.name}).", "Check it with nvidia-smi.")
-
-
-def device_count() -> int:
-    """Return the number of GPUs that the driver shows; 0 if there is none, or no driver."""
-    status, count = runtime().cudaGetDeviceCount()
-    return int(count) if int(status) == 0 else 0
-
-
-def select(device: str) -> int:
-    """Make a GPU, such as ``cuda:0``, the current device, and return its number.
-
-    Raises:
-        BackendMissing: There is no such GPU.
-    """
-    name = canonical_device(device)
-    number = name.removeprefix(DEVICE_PREFIX)
-    if not name.startswith(DEVICE_PREFIX) or not number.isdigit() or int(number) >= device_count():
-        there = ", ".join(f"{DEVICE_PREFIX}{i}" for i in range(device_count())) or "none"
-        raise BackendMissing(f"TensorRT has no device {device!r} here.", f"Use --device with one of: {there}.")
-    make_current(int(number))
-    return int(number)
-
-
-def make_current(number: int) -> None:
-    """Make a GPU this thread's current one: each thread begins with the first."""
-    checked(runtime().cudaSetDevice(number), f"choosing {DEVICE_PREFIX}{number}")
 
 
 def gpu_name(number: int) -> str:
@@ -96,12 +38,6 @@ def pci_bus(number: int) -> str:
     """Return the PCI address of a GPU, such as "0000:65:00.0", by which NVML knows it."""
     name = checked(runtime().cudaDeviceGetPCIBusId(32, number), "reading its place")
     return (name.decode() if isinstance(name, bytes) else str(name)).strip("\0 ")
-
-
-def free_memory() -> int:
-    """Return the number of free bytes on the current device."""
-    free, _ = checked(runtime().cudaMemGetInfo(), "reading its free memory")
-    return int(free)
 
 
 class Memory:

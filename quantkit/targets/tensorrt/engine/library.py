@@ -12,10 +12,10 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+from quantkit.core.cuda import device_count, runtime
 from quantkit.core.errors import BackendMissing
 from quantkit.core.releases import Release, release_of
 from quantkit.targets.base import Availability
-from quantkit.targets.tensorrt.engine import cuda
 
 log = logging.getLogger("quantkit")
 NO_CUDA = "CUDA initialization failure"
@@ -77,11 +77,11 @@ class Library:
             reason = "the package cuda-bindings is not installed"
             return Availability(False, state.version, reason, self.install_command())
         try:
-            cuda.runtime()
+            runtime()
         except (ImportError, OSError, AttributeError, RuntimeError) as error:
             reason = f"cuda-bindings does not import ({error})"
             return Availability(False, state.version, reason, self.install_command())
-        if not cuda.device_count():
+        if not device_count():
             reason = "there is no NVIDIA GPU, or no driver for it"
             return Availability(False, state.version, reason, "Check it with nvidia-smi.")
         return state

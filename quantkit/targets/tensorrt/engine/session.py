@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.comparison import LayerTime
+from quantkit.core.cuda import make_current, select
 from quantkit.core.errors import BackendMissing, BadData, BadModel, BadRun, TargetRefuses
 from quantkit.core.record import read_record
 from quantkit.targets.base import failed_on
@@ -58,7 +59,7 @@ def load_engine(path: Path, device: str, library: Library = TENSORRT, plugins: S
         BackendMissing: The device is absent or has too little memory.
     """
     library.require()
-    number = cuda.select(device)
+    number = select(device)
     load_plugins(library, plugins)
     record = read_record(EngineRecord, path.with_name(ENGINE_RECORD), "quantkit build")
     try:
@@ -206,7 +207,7 @@ class EngineSession:
 
     def serve(self, inputs: Mapping[str, npt.NDArray[Any]], streams: int, seconds: float) -> Served:
         """Answer requests in so many contexts, each with a stream of its own, launched as CUDA graphs."""
-        cuda.make_current(self._device)
+        make_current(self._device)
         shapes = tuple((name, inputs[name].shape) for name in self._inputs)
         if shapes != self._lanes_of:
             self._lanes, self._lanes_of = [], shapes
@@ -258,7 +259,7 @@ class EngineSession:
 
         The inputs are copied to pinned memory.
         """
-        cuda.make_current(self._device)
+        make_current(self._device)
         missing = [name for name in self._inputs if name not in inputs]
         if missing:
             raise BadData(f"The engine's input {missing[0]!r} is not given.", "Feed every input of the model.")

@@ -11,6 +11,7 @@ from quantkit.core.errors import BadConfig
 from quantkit.targets.tensorrt.engine.library import RTX
 from quantkit.targets.tensorrt.engine.plugins import load_plugins
 
+pytestmark = pytest.mark.skipif(not RTX.is_installed(), reason="TensorRT for RTX is not installed")
 CREATORS = "int seen; void setLoggerFinder(void* f) {} void* const* getCreators(int* n) { seen++; *n = 0; return 0; }"
 
 
