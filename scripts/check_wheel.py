@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = {".npz", ".onnx", ".md", ".toml", ".html", ".css", ".js", ".typed"}
+DATA = {".npz", ".onnx", ".md", ".toml", ".html", ".css", ".js", ".typed", ".cu"}
 
 
 def main(wheel: str) -> int:

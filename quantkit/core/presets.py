@@ -7,6 +7,7 @@ from typing import Any, cast
 from quantkit.core.errors import BadConfig
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.torchvision_presets import torchvision_preset
+from quantkit.core.wording import choice_of
 
 _PLAIN: dict[str, Any] = {"mean": (0.0,), "std": (1.0,)}
 PRESETS: dict[str, Preprocess] = {
@@ -45,6 +46,6 @@ def preset(name: str) -> Preprocess:
     if found is None:
         raise BadConfig(
             f"There is no preprocessing preset {name!r}.",
-            f"Choose one of: {', '.join(PRESETS)}; or torchvision's weights, such as ResNet50_Weights.IMAGENET1K_V2.",
+            f"{choice_of(name, PRESETS)[:-1]}; or torchvision's weights, such as ResNet50_Weights.IMAGENET1K_V2.",
         )
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 MOST_NAMED = 5  # names shown of a longer list
 LONGEST_LINE = 500  # characters shown of an error's line
@@ -12,6 +13,15 @@ def some(names: Sequence[str]) -> str:
     """List the first few of many names, and count the rest."""
     rest = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def choice_of(name: str, known: Iterable[str]) -> str:
+    """Return the hint for a name that is none of those known: what may be meant, and all that there are."""
+    names = list(known)
+    folded = {one.lower(): one for one in names}
+    near = get_close_matches(name.lower(), folded, n=1)
+    meant = f"Did you mean {folded[near[0]]!r}? " if near else ""
+    return f"{meant}Choose one of: {', '.join(names)}."
 
 
 def line_of(error: BaseException, last: bool = False) -> str:

@@ -49,6 +49,46 @@ class Rewritten:
 
 
 @dataclass(frozen=True)
+class OtherFile:
+    """A kind of file that people give for an ONNX model.
+
+    Attributes:
+        suffixes: How its name ends.
+        what: What it is.
+        hint: What to do with it.
+    """
+
+    suffixes: tuple[str, ...]
+    what: str
+    hint: str
+
+
+OTHER_FILES = (
+    OtherFile(
+        (".pt", ".pth", ".pt2", ".safetensors"),
+        "PyTorch's",
+        "Export the model: torch.onnx.export(model, inputs, 'model.onnx', dynamo=True).",
+    ),
+    OtherFile(
+        (".h5", ".keras", ".pb", ".tflite"), "TensorFlow's", "Export the model with tf2onnx: python -m tf2onnx.convert."
+    ),
+    OtherFile(
+        (".xml", ".bin"),
+        "OpenVINO's",
+        "Give the ONNX model that it was made from; quantkit export writes OpenVINO's IR.",
+    ),
+    OtherFile(
+        (".engine", ".plan", ".trt"),
+        "TensorRT's",
+        "Give the ONNX model that it was built from; quantkit build makes engines.",
+    ),
+    OtherFile(
+        (".cache",), "a calibration cache", "Read it with: quantkit convert FILE.cache --to json --model MODEL.onnx."
+    ),
+)
+
+
+@dataclass(frozen=True)
 class ModelFile:
     """A checked ONNX file.
 
@@ -219,6 +259,9 @@ def read_graph(path: Path) -> onnx.ModelProto:
     if path.is_dir():
         raise BadModel(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
     check_regular(path, BadModel, "model")
+    other = next((own for own in OTHER_FILES if path.name.lower().endswith(own.suffixes)), None)
+    if other is not None:
+        raise BadModel(f"{path} is {other.what}, not an ONNX model.", other.hint)
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except Exception as error:

@@ -16,6 +16,7 @@ from quantkit.core.errors import BadConfig, BadModel, TargetRefuses
 from quantkit.core.files import digest_of, sha256_of, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
+from quantkit.core.wording import choice_of
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.pipeline.artifact_files import new_artifact, recorded_files
 from quantkit.pipeline.artifact_record import read_artifact
@@ -71,7 +72,7 @@ def export(
     """
     unknown = [precision for precision in precisions or () if precision not in PRECISIONS]
     if unknown:
-        raise BadConfig(f"There is no precision {unknown[0]!r}.", f"Choose one of: {', '.join(PRECISIONS)}.")
+        raise BadConfig(f"There is no precision {unknown[0]!r}.", choice_of(unknown[0], PRECISIONS))
     model = calibrated_model(recipe.calibration)
     _check_ranges(recipe)
     quantized = model.with_weights(recipe.weights)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from quantkit.core.errors import BadConfig
 from quantkit.core.extensions import installed, loaded
 from quantkit.core.record import Record
+from quantkit.core.wording import choice_of
 from quantkit.targets.base import Availability, Target
 from quantkit.targets.onnxruntime import OnnxRuntime
 from quantkit.targets.openvino import OpenVino
@@ -45,7 +46,7 @@ def all_targets(settings: TargetSettings | None = None) -> dict[str, Target]:
     given, classes = settings or {}, _classes()
     unknown = [name for name in given if name not in classes]
     if unknown:
-        raise BadConfig(f"There is no target {unknown[0]!r} to be set.", f"Choose one of: {', '.join(classes)}.")
+        raise BadConfig(f"There is no target {unknown[0]!r} to be set.", choice_of(unknown[0], classes))
     return {name: _made(name, target, given.get(name)) for name, target in classes.items()}
 
 
@@ -63,7 +64,7 @@ def targets_named(names: Sequence[str], settings: TargetSettings | None = None) 
     targets = all_targets(settings)
     for name in names:
         if name not in targets:
-            raise BadConfig(f"There is no target {name!r}.", f"Choose one of: {', '.join(targets)}.")
+            raise BadConfig(f"There is no target {name!r}.", choice_of(name, targets))
     return [targets[name] for name in dict.fromkeys(names)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from quantkit.core.errors import BadConfig
 from quantkit.core.extensions import installed, loaded
 from quantkit.core.figures import Metric
+from quantkit.core.wording import choice_of
 from quantkit.tasks.base import Caption, Kept, Outputs, Result, Scorer, Task, TaskSettings
 from quantkit.tasks.class_outputs import Decision
 from quantkit.tasks.classification import Classification
@@ -38,7 +39,7 @@ def task_named(name: str) -> Task:
         return TASKS[name]()
     found = installed(ENTRY_POINT_GROUP)
     if name not in found:
-        raise BadConfig(f"There is no task {name!r}.", f"Choose one of: {', '.join([AUTO, *TASKS, *found])}.")
+        raise BadConfig(f"There is no task {name!r}.", choice_of(name, [AUTO, *TASKS, *found]))
     task: Task = loaded(found[name], "task", make=True)
     lacking = [part for part in ("name", "metrics") if not hasattr(task, part)]
     if lacking:

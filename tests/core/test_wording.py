@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from quantkit.core.wording import LONGEST_LINE, line_of
+from quantkit.core.wording import LONGEST_LINE, choice_of, line_of
 
 
 def test_one_line_stands_for_an_error() -> None:
@@ -13,3 +13,10 @@ def test_one_line_stands_for_an_error() -> None:
 def test_an_error_without_a_message_is_called_by_its_type() -> None:
     for error in (KeyboardInterrupt(), RuntimeError(""), ValueError(" \n ")):
         assert line_of(error) == line_of(error, last=True) == type(error).__name__
+
+
+def test_what_may_be_meant_is_said_first() -> None:
+    assert choice_of("entrpy", ["minmax", "entropy"]) == "Did you mean 'entropy'? Choose one of: minmax, entropy."
+    assert choice_of("ENTROPY", ["minmax", "entropy"]).startswith("Did you mean 'entropy'?")
+    assert choice_of("xyz", ["minmax", "entropy"]) == "Choose one of: minmax, entropy."
+    assert choice_of("", iter(["a"])) == "Choose one of: a."

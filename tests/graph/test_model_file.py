@@ -176,3 +176,21 @@ def test_an_input_without_a_shape_is_refused(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(BadModel, match="does not say how many dimensions it has"):
         open_model(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("net.pt", "torch.onnx.export"),
+        ("net.SafeTensors", "torch.onnx.export"),
+        ("net.keras", "tf2onnx"),
+        ("model.xml", "OpenVINO"),
+        ("model.engine", "quantkit build"),
+        ("calibration.cache", "quantkit convert"),
+    ],
+)
+def test_other_files_are_recognised_by_name(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / name).write_bytes(b"\x08\x01")
+    with pytest.raises(BadModel, match="not an ONNX model") as found:
+        open_model(tmp_path / name)
+    assert said in str(found.value)

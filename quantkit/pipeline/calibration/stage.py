@@ -15,6 +15,7 @@ from quantkit.core.errors import BadConfig, BadInput
 from quantkit.core.progress import Progress, silent
 from quantkit.core.shard import WHOLE, Shard
 from quantkit.core.wildcards import matches
+from quantkit.core.wording import choice_of
 from quantkit.datasets import OpenedData, Stream, open_dataset
 from quantkit.datasets.checks import warnings_before
 from quantkit.datasets.stream import WORKERS, stacked
@@ -156,7 +157,7 @@ def prepare_job(config: Config, data: Any = None) -> Job:
     methods = calibrators(config.calibrate.percentile)
     if config.calibrate.method not in methods:
         raise BadConfig(
-            f"There is no calibration method {config.calibrate.method!r}.", f"Choose one of: {', '.join(methods)}."
+            f"There is no calibration method {config.calibrate.method!r}.", choice_of(config.calibrate.method, methods)
         )
     if config.model.path is None:
         raise BadConfig("No model is given.", "Name an ONNX file, or set [model] path in quantkit.toml.")

@@ -17,7 +17,7 @@ from quantkit.core.overwriting import check_overwrite
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.ranges import TensorRange
 from quantkit.core.releases import release_of
-from quantkit.core.wording import some
+from quantkit.core.wording import choice_of, some
 from quantkit.formats.dynamic_ranges import ranges_text
 from quantkit.formats.imported import DEAD_AMAX, Imported
 from quantkit.formats.tensorrt_cache import ENTROPY, MINMAX, header_of, text_with_header, version_number
@@ -129,9 +129,9 @@ def _check_arguments(
     to: str, model_path: Path | None, output: Path | None, version: str | None, algorithm: str | None
 ) -> None:
     if to not in FORMS:
-        raise BadConfig(f"There is no form {to!r} to convert to.", f"Choose one of: {', '.join(FORMS)}.")
+        raise BadConfig(f"There is no form {to!r} to convert to.", choice_of(to, FORMS))
     if algorithm is not None and algorithm not in ALGORITHMS:
-        raise BadConfig(f"There is no algorithm {algorithm!r}.", f"Choose one of: {', '.join(ALGORITHMS)}.")
+        raise BadConfig(f"There is no algorithm {algorithm!r}.", choice_of(algorithm, ALGORITHMS))
     if version is not None:
         version_number(version)
         if to == "cache" and release_of(version) >= FIRST_ONLY_STRONG:

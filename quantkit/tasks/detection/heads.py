@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quantkit.core.errors import BadConfig
+from quantkit.core.wording import choice_of
 from quantkit.graph.model_io import ModelInput
 
 Form = Literal["joined", "listed", "separate", "lists"]
@@ -138,7 +139,7 @@ HEADS: dict[str, Head] = {
 def head_named(name: str, outputs: Sequence[ModelInput]) -> Head:
     """Return a preset. Raises BadConfig if there is none, or if the outputs do not fit it."""
     if name not in HEADS:
-        raise BadConfig(f"There is no detection head {name!r}.", f"Choose one of: {', '.join(HEADS)}.")
+        raise BadConfig(f"There is no detection head {name!r}.", choice_of(name, HEADS))
     head = HEADS[name]
     if not head.roles(outputs):
         raise BadConfig(

@@ -15,7 +15,7 @@ from quantkit.core.cuda import select
 from quantkit.core.errors import BadConfig, TargetRefuses
 from quantkit.core.files import TEMPORARY, atomic_file, atomic_folder, digest_of, make_folder, sha256_of, write_text
 from quantkit.core.recipe import Recipe
-from quantkit.core.wording import some
+from quantkit.core.wording import choice_of, some
 from quantkit.graph.fused import with_fused
 from quantkit.graph.graph import Graph
 from quantkit.targets.base import Engine, PrepareRequest
@@ -126,7 +126,7 @@ def _build_all(request: PrepareRequest, settings: BuildSettings, site: Callable[
     """Build or reuse an engine for each precision. What the user gave is checked before the library is looked for."""
     unknown = [precision for precision in request.precisions if precision not in KNOWN_PRECISIONS]
     if unknown:
-        raise BadConfig(f"There is no precision {unknown[0]!r}.", f"Choose one of: {', '.join(KNOWN_PRECISIONS)}.")
+        raise BadConfig(f"There is no precision {unknown[0]!r}.", choice_of(unknown[0], KNOWN_PRECISIONS))
     seen = {name: value.shape for name, value in (request.recipe.calibration.sample or {}).items()}
     profiles = profiles_for(request.model, settings.shapes, request.batches, seen)
     own = site()
