@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="use nothing that is there")
     arguments = parser.parse_args()
     from quantkit.core.errors import QuantkitError
-    from quantkit.targets.tensorrt.engine.library import TENSORRT
+    from quantkit.targets.tensorrt.engine.libraries import TENSORRT
 
     try:
         TENSORRT.require()

@@ -36,7 +36,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 ADAPTER = ROOT / "quantkit" / "targets" / "tensorrt" / "engine"
 FILES = (
-    "library.py", "network.py", "builder.py", "session.py", "lanes.py", "plugins.py", "progress.py", "implicit.py",
+    "libraries.py", "network.py", "builder.py", "session.py", "lanes.py", "plugins.py", "progress.py", "implicit.py",
     "capabilities.py",
 )  # fmt: skip
 REMOVED_IN_11 = ("implicit.py",)

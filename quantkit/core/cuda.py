@@ -145,7 +145,7 @@ class Kernels:
 
         self._driver = driver
         checked(runtime().cudaFree(0), "starting CUDA")  # makes the context that the driver's calls work in
-        self._module = checked(driver.cuModuleLoadData(_compiled(file)), f"loading {file.name}")
+        self._module = checked(driver.cuModuleLoadData(_compiled(file, _architecture())), f"loading {file.name}")
         self._functions: dict[str, Any] = {}
 
     def launch(
@@ -168,14 +168,19 @@ class Kernels:
         checked(self._driver.cuLaunchKernel(self._functions[name], *sizes, 0, 0, arguments, 0), f"running {name}")
 
 
-@cache
-def _compiled(file: Path) -> bytes:
-    """Compile a file for the current GPU; return the binary."""
-    from cuda.bindings import nvrtc
-
+def _architecture() -> str:
+    """Return the current GPU's, such as "sm_90"."""
     number = checked(runtime().cudaGetDevice(), "reading its number")
     properties = checked(runtime().cudaGetDeviceProperties(number), "reading its properties")
-    option = f"--gpu-architecture=sm_{properties.major}{properties.minor}".encode()
+    return f"sm_{properties.major}{properties.minor}"
+
+
+@cache
+def _compiled(file: Path, architecture: str) -> bytes:
+    """Compile a file for an architecture; return the binary."""
+    from cuda.bindings import nvrtc
+
+    option = f"--gpu-architecture={architecture}".encode()
     try:
         program = checked(nvrtc.nvrtcCreateProgram(file.read_bytes(), file.name.encode(), 0, [], []), "compiling")
     except RuntimeError as error:  # cuda-bindings looks for the library when it is first used

@@ -10,8 +10,8 @@ import onnx
 import pytest
 
 import quantkit
-from quantkit.targets.tensorrt.engine.library import RTX as RTX_LIBRARY
-from quantkit.targets.tensorrt.engine.library import TENSORRT
+from quantkit.targets.tensorrt.engine.libraries import RTX as RTX_LIBRARY
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT
 from tests.conftest import Quantkit
 from tests.graphs.refused import custom, newer, unknown
 

@@ -8,7 +8,7 @@ from typing import Any
 from quantkit.core.calibration import Calibration
 from quantkit.formats.tensorrt_cache import MINMAX
 from quantkit.graph.model_file import open_model
-from quantkit.targets.tensorrt.engine.library import TENSORRT
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT
 from quantkit.targets.tensorrt.engine.network import parsed
 from quantkit.targets.tensorrt.engine.shapes import profiles_for
 

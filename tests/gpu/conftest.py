@@ -17,7 +17,7 @@ from quantkit.demo.write import write_demo
 from quantkit.pipeline.build import EngineRequest, build_engines
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.targets.base import Engine
-from quantkit.targets.tensorrt.engine.library import TENSORRT
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT
 
 SHARED = Path(__file__).parents[3] / "shared"
 

@@ -27,7 +27,7 @@ from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.targets.tensorrt import TensorRT
 from quantkit.targets.tensorrt.engine import builder, cuda
 from quantkit.targets.tensorrt.engine.builder import Job
-from quantkit.targets.tensorrt.engine.library import TENSORRT
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT
 from quantkit.targets.tensorrt.engine.network import parsed
 from quantkit.targets.tensorrt.engine.plan import BuildSettings, Plan, plan_for
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineRecord

@@ -63,10 +63,11 @@ def knees(served: Sequence[Served]) -> list[str]:
 
 def _knee(own: Served) -> str:
     knee, most = own.serving.knee, own.serving.most
-    streams = "1 stream is" if knee.streams == 1 else f"{knee.streams} streams are"
-    first = f"{own.title}: {streams} enough, for {_told(knee.per_second)} requests/s with a p99 of {knee.p99_ms:.3g} ms"
+    what = f"{_told(knee.per_second)} requests/s with a p99 of {knee.p99_ms:.3g} ms"
     if knee.streams == own.serving.loads[-1].streams:
-        return f"{first}; no more were tried."
+        return f"{own.title}: {knee.streams} streams, the most that were tried, give {what}; more may give more."
+    streams = "1 stream is" if knee.streams == 1 else f"{knee.streams} streams are"
+    first = f"{own.title}: {streams} enough, for {what}"
     last = own.serving.loads[-1]
     gain = (
         "give no more"

@@ -11,7 +11,7 @@ import onnx
 from quantkit.graph.graph import label
 from quantkit.graph.model_file import opset_of
 from quantkit.targets.parsing import Fault, Parsing, advice, nodes_by_operator
-from quantkit.targets.tensorrt.engine.library import TENSORRT, Library
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT, Library
 from quantkit.targets.tensorrt.opsets import Reads, first_reader
 from quantkit.targets.tensorrt.parsers import Refusal, parse
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantkit.targets.tensorrt.engine.library import Library
+from quantkit.targets.tensorrt.engine.libraries import Library
 
 SECONDS = 300
 LONGEST = 300  # characters of a reason

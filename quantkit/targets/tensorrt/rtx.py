@@ -15,7 +15,7 @@ from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import DeviceSession
 from quantkit.targets.tensorrt.engine import cuda
-from quantkit.targets.tensorrt.engine.library import RTX
+from quantkit.targets.tensorrt.engine.libraries import RTX
 from quantkit.targets.tensorrt.target import TensorRT, fp16_artifact, int8_artifact
 
 
@@ -54,23 +54,9 @@ class TensorRTForRTX(TensorRT):
         return f"onnxruntime {__version__}"
 
     def export(self, model: ModelFile, recipe: Recipe, precision: str, folder: Path, variant: str = "") -> Artifact:
-        """Write the models that engines are built from.
+        """Write the models that engines are built from, as TensorRT's export does, without its cache and ranges.
 
-        For INT8 these are ``strongly_typed.onnx``, and a Q/DQ ``model.onnx`` of the same placement over FP32, which
-        onnxruntime computes. For FP16 it is an FP16 ``model.onnx``.
-
-        Args:
-            model: The user's model.
-            recipe: The ranges, exclusions and weights.
-            precision: "fp16" or "int8".
-            folder: An empty folder for the files.
-            variant: Not used.
-
-        Returns:
-            The artifact.
-
-        Raises:
-            TargetRefuses: As for TensorRT.
+        The Q/DQ ``model.onnx`` over FP32 is what onnxruntime computes.
         """
         if precision == "fp16":
             return fp16_artifact(self.name, model, recipe, folder)

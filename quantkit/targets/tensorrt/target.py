@@ -32,7 +32,7 @@ from quantkit.targets.base import Availability, Engine, PrepareRequest, Target
 from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import DeviceSession, LayerOutputs
-from quantkit.targets.tensorrt.engine.library import TENSORRT
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings
 from quantkit.targets.tensorrt.handoff import CACHE_FILE, FLOAT_FILE, RANGES_FILE, hand_off
 from quantkit.targets.tensorrt.opsets import Reads

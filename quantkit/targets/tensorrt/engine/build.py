@@ -23,7 +23,7 @@ from quantkit.targets.tensorrt.engine import cuda
 from quantkit.targets.tensorrt.engine.builder import Job
 from quantkit.targets.tensorrt.engine.child import TIMING_CACHE
 from quantkit.targets.tensorrt.engine.layers import NOT_TOLD
-from quantkit.targets.tensorrt.engine.library import RTX, TENSORRT, Library
+from quantkit.targets.tensorrt.engine.libraries import RTX, TENSORRT, Library
 from quantkit.targets.tensorrt.engine.plan import STRONG_FILE, BuildSettings, Plan, plan_for
 from quantkit.targets.tensorrt.engine.process import Finished, Wanted, run_builds
 from quantkit.targets.tensorrt.engine.record import ENGINE_FILE, ENGINE_RECORD, AheadOfTime, EngineRecord, Where
@@ -40,12 +40,12 @@ class _Site:
     """What engines are built with and for.
 
     Attributes:
-        library: The library.
+        lib: The library.
         where: What its engines are bound to.
         device: The number of the GPU that runs them; None if there is none here.
     """
 
-    library: Library
+    lib: Library
     where: Where | AheadOfTime
     device: int | None
 
@@ -136,13 +136,13 @@ def _build_all(request: PrepareRequest, settings: BuildSettings, site: Callable[
     missing = [place for place in places if place not in records]
     if missing:
         names = ", ".join(place.plan.folder for place in missing)
-        log.info("Building %s with %s%s.", names, own.where, "" if own.library.ahead else "; this may take minutes")
+        log.info("Building %s with %s%s.", names, own.where, "" if own.lib.ahead else "; this may take minutes")
         records |= _built(missing, own, profiles, request, settings)
     return [_engine(place, records[place], request, own) for place in places]
 
 
 def _place(own: _Site, precision: str, request: PrepareRequest, settings: BuildSettings) -> _Place:
-    library = own.library
+    library = own.lib
     title = f"{library.title} {own.where.version}" if library.generation else ""
     plan = plan_for(precision, settings.mode, library.interface(), title)
     return _Place(plan, request.folder / ENGINES / plan.folder, _fingerprint(request.recipe, plan, settings))
@@ -160,7 +160,7 @@ def _built(
     On a GPU one is built at a time, because tactics are timed there. TensorRT for RTX times nothing.
     """
     jobs = {place: _job(place, own, profiles, request, settings) for place in missing}
-    side_by_side = min(len(jobs), _cores()) if own.library.ahead else 1
+    side_by_side = min(len(jobs), _cores()) if own.lib.ahead else 1
     made = {}
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=make_folder(request.folder / ENGINES)) as scratch:
         builds = {
@@ -187,8 +187,8 @@ def _job(
         settings,
         {name: tensor.amax for name, tensor in ranges.items()},
         request.recipe.exclude,
-        None if own.library.ahead else place.folder.parent / TIMING_CACHE,
-        own.library,
+        None if own.lib.ahead else place.folder.parent / TIMING_CACHE,
+        own.lib,
         own.where.compute_capabilities if isinstance(own.where, AheadOfTime) else (),
         own.device,
     )

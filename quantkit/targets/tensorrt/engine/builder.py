@@ -12,7 +12,7 @@ from typing import Any
 from quantkit.core.errors import BackendMissing, TargetRefuses
 from quantkit.core.progress import Progress, silent
 from quantkit.targets.tensorrt.engine import capabilities, implicit
-from quantkit.targets.tensorrt.engine.library import TENSORRT, Library
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT, Library
 from quantkit.targets.tensorrt.engine.network import parsed
 from quantkit.targets.tensorrt.engine.plan import BuildSettings, Plan
 from quantkit.targets.tensorrt.engine.plugins import load_plugins
@@ -35,7 +35,7 @@ class Job:
         amax: The ranges by tensor, for implicit quantization only.
         exclude: Wildcards for layers to keep in floating point, for implicit quantization only.
         timing_cache: The file of the timing cache of earlier builds; None if the library times nothing.
-        library: The library that builds.
+        lib: The library that builds.
         capabilities: The compute capabilities to build for, for TensorRT for RTX only.
         device: The number of the GPU that the engine is inspected on; None if there is none.
     """
@@ -47,7 +47,7 @@ class Job:
     amax: Mapping[str, float] = field(default_factory=dict)
     exclude: Sequence[str] = ()
     timing_cache: Path | None = None
-    library: Library = TENSORRT
+    lib: Library = TENSORRT
     capabilities: Sequence[str] = ()
     device: int | None = None
 
@@ -81,7 +81,7 @@ def build(job: Job, progress: Progress = silent) -> Built:
         TargetRefuses: The library cannot parse or build the model.
         BackendMissing: The library does not start on the GPU, or the GPU has too little memory.
     """
-    library, plan, settings = job.library, job.plan, job.settings
+    library, plan, settings = job.lib, job.plan, job.settings
     trt = library.tensorrt()
     load_plugins(library, settings.plugins)
     with library.starting():
@@ -129,20 +129,20 @@ def _check_inputs(network: Any, job: Job) -> None:
     for name in job.profiles[0] if job.profiles else ():
         if name not in names and f"__{name}" in names:
             raise TargetRefuses(
-                f"{job.library.title} has another name for the input {name!r}, because it is an output, too.",
+                f"{job.lib.title} has another name for the input {name!r}, because it is an output, too.",
                 "Remove that output from the model; what it returns is known.",
             )
 
 
 def _failure(job: Job) -> TargetRefuses | BackendMissing:
-    reason, name = job.library.last_error(), job.plan.folder
+    reason, name = job.lib.last_error(), job.plan.folder
     if "out of memory" in reason.lower() or "cudaErrorMemoryAllocation" in reason:
         return BackendMissing(
             f"The GPU has not enough memory to build {name} ({reason}).",
             "Use smaller shapes or --workspace, or free some.",
         )
     return TargetRefuses(
-        f"{job.library.title} cannot build {name} from {job.source} ({reason}).", "Leave that precision out."
+        f"{job.lib.title} cannot build {name} from {job.source} ({reason}).", "Leave that precision out."
     )
 
 

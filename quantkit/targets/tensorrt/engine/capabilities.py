@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from quantkit.core.errors import BadConfig
-from quantkit.targets.tensorrt.engine.library import Library
+from quantkit.targets.tensorrt.engine.libraries import Library
 
 NAME = re.compile(r"SM(\d+)(\d)")  # "SM86" is 8.6, "SM120" is 12.0
 FIRST_BY_DEFAULT = (8, 0)  # where the library's own default begins; an engine that serves 7.5, too, may be slower

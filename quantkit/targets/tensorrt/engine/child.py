@@ -147,7 +147,7 @@ def _done(task: Task, channel: _Channel) -> Outcome:
         return Outcome(built.without_range, (), "")
     from quantkit.targets.tensorrt.engine.session import EngineSession
 
-    session = EngineSession(built.plan, job.plan.folder, job.device, library=job.library)
+    session = EngineSession(built.plan, job.plan.folder, job.device, library=job.lib)
     session.layers = session.inspect()
     return Outcome(built.without_range, session.layers, session.executed_precision)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from quantkit.core.wildcards import matches
 from quantkit.targets.tensorrt.engine.derived_ranges import ParsedLayer, derived_ranges
-from quantkit.targets.tensorrt.engine.library import TENSORRT as library
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT as library
 
 
 def set_precisions(config: Any, half: bool, int8: bool) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from quantkit.core.errors import BackendMissing
 from quantkit.targets.session import Served
 from quantkit.targets.tensorrt.engine import cuda
-from quantkit.targets.tensorrt.engine.library import Library
+from quantkit.targets.tensorrt.engine.libraries import Library
 
 
 class Lane:

@@ -8,7 +8,7 @@ from typing import Any
 
 from quantkit.core.errors import TargetRefuses
 from quantkit.targets.tensorrt.engine.dimension_names import without_false_names
-from quantkit.targets.tensorrt.engine.library import TENSORRT, Library
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT, Library
 from quantkit.targets.tensorrt.engine.shapes import Profile
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantkit.core.errors import BadConfig
-from quantkit.targets.tensorrt.engine.library import Library
+from quantkit.targets.tensorrt.engine.libraries import Library
 
 
 def load_plugins(library: Library, files: Sequence[Path]) -> None:

@@ -164,7 +164,7 @@ class _Running:
     def hint_if_long(self) -> None:
         """Say once what makes a long build shorter, unless the user has chosen."""
         job = self.wanted.job
-        if self.hinted or job.library.ahead or job.settings.optimization_level is not None:
+        if self.hinted or job.lib.ahead or job.settings.optimization_level is not None:
             return
         if time.monotonic() - self.started > LONG:
             self.hinted = True
@@ -179,12 +179,12 @@ class _Running:
         doing = f"while it built {job.plan.folder} from {job.source}"
         if status == -signal.SIGKILL:
             return BackendMissing(
-                f"{job.library.title} was killed, as a system does that runs out of memory, {doing}.",
+                f"{job.lib.title} was killed, as a system does that runs out of memory, {doing}.",
                 "Free some, use smaller shapes, or build fewer precisions at a time.",
             )
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return TargetRefuses(
-            f"{job.library.title} crashed ({how}) {doing}.",
+            f"{job.lib.title} crashed ({how}) {doing}.",
             "Leave that precision out with --precision, or use another release; -vv shows what it said.",
         )
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from quantkit.core.progress import Advance, Progress
-from quantkit.targets.tensorrt.engine.library import Library
+from quantkit.targets.tensorrt.engine.libraries import Library
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from quantkit.targets.session import DeviceTimes, Served
 from quantkit.targets.tensorrt.engine import cuda
 from quantkit.targets.tensorrt.engine.lanes import Lane, answer
 from quantkit.targets.tensorrt.engine.layers import OTHER_PROFILE, engine_layers, executed_precision
-from quantkit.targets.tensorrt.engine.library import OLD_DRIVER, TENSORRT, Library
+from quantkit.targets.tensorrt.engine.libraries import OLD_DRIVER, TENSORRT, Library
 from quantkit.targets.tensorrt.engine.plugins import load_plugins
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineLayer, EngineRecord, Where
 

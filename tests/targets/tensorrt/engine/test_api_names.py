@@ -23,7 +23,7 @@ def test_every_file_that_uses_tensorrt_is_checked() -> None:
 @pytest.mark.parametrize(
     ("file", "names"),
     [
-        ("library.py", {"ILogger", "INTERNAL_ERROR", "__version__", "log"}),
+        ("libraries.py", {"ILogger", "INTERNAL_ERROR", "__version__", "log"}),
         ("network.py", {"create_network", "OnnxParser", "parse_from_file", "num_errors", "STRONGLY_TYPED", "desc"}),
         ("builder.py", {"Builder", "build_serialized_network", "set_shape", "TF32", "serialize", "progress_monitor"}),
         ("session.py", {"set_input_shape", "execute_async_v3", "nptype", "report_layer_time", "profiler", "JSON"}),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import quantkit as qk
-from quantkit.targets.tensorrt.engine.library import TENSORRT
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT
 from tests.conftest import Quantkit, tiny_model, write_images
 
 pytestmark = pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is installed here")

@@ -9,7 +9,7 @@ import pytest
 from quantkit.core.errors import BackendMissing
 from quantkit.targets.tensorrt.engine import builder
 from quantkit.targets.tensorrt.engine.builder import Job
-from quantkit.targets.tensorrt.engine.library import TENSORRT
+from quantkit.targets.tensorrt.engine.libraries import TENSORRT
 from quantkit.targets.tensorrt.engine.plan import BuildSettings, plan_for
 
 pytest.importorskip("tensorrt", reason="TensorRT is not installed")

@@ -10,7 +10,7 @@ import pytest
 
 import quantkit as qk
 from quantkit.core.calibration import Calibration
-from quantkit.targets.tensorrt.engine.library import RTX
+from quantkit.targets.tensorrt.engine.libraries import RTX
 from tests.conftest import tiny_model, write_images
 
 if os.environ.get("QUANTKIT_NEEDS_RTX") and not RTX.is_installed():

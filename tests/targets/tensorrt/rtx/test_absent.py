@@ -9,7 +9,7 @@ import pytest
 
 import quantkit as qk
 from quantkit.core.calibration import Calibration
-from quantkit.targets.tensorrt.engine.library import RTX
+from quantkit.targets.tensorrt.engine.libraries import RTX
 from tests.conftest import Quantkit
 
 absent = pytest.mark.skipif(RTX.is_installed(), reason="TensorRT for RTX is installed here")

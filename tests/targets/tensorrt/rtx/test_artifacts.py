@@ -14,7 +14,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.graph.model_file import open_model
 from quantkit.targets.tensorrt.engine import builder
 from quantkit.targets.tensorrt.engine.builder import Job
-from quantkit.targets.tensorrt.engine.library import RTX
+from quantkit.targets.tensorrt.engine.libraries import RTX
 from quantkit.targets.tensorrt.engine.plan import BuildSettings, Plan
 from quantkit.targets.tensorrt.engine.shapes import profiles_for
 from tests.conftest import tiny_model
@@ -111,7 +111,7 @@ def is_built(file: Path, calibration: Calibration) -> None:
     seen = {name: value.shape for name, value in (calibration.sample or {}).items()}
     profiles = profiles_for(open_model(Path(calibration.model.path)), [], [1], seen)
     plan = Plan("int8", "strong", "strongly_typed", strong=True)
-    assert builder.build(Job(file, plan, profiles, BuildSettings(), library=RTX, capabilities=("8.6",))).plan
+    assert builder.build(Job(file, plan, profiles, BuildSettings(), lib=RTX, capabilities=("8.6",))).plan
 
 
 @pytest.mark.parametrize("kind", MODELS)

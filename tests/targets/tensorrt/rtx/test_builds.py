@@ -18,7 +18,7 @@ from quantkit.core.errors import BackendMissing, BadConfig, TargetRefuses
 from quantkit.targets.base import Engine
 from quantkit.targets.tensorrt.engine import child, process
 from quantkit.targets.tensorrt.engine.builder import Job
-from quantkit.targets.tensorrt.engine.library import RTX
+from quantkit.targets.tensorrt.engine.libraries import RTX
 from quantkit.targets.tensorrt.engine.plan import BuildSettings, Plan
 from quantkit.targets.tensorrt.engine.process import Finished, Wanted, run_builds
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, AheadOfTime, EngineRecord
@@ -153,7 +153,7 @@ def test_comparing_says_that_it_needs_an_rtx_gpu(quantkit: Quantkit, made: Path)
 
 def lone(source: Path, tmp_path: Path, **options: Any) -> Finished:
     """Build one engine in a process of its own."""
-    job = Job(source, Plan("fp32", "", "model", strong=True), [], BuildSettings(), library=RTX, capabilities=("8.6",))
+    job = Job(source, Plan("fp32", "", "model", strong=True), [], BuildSettings(), lib=RTX, capabilities=("8.6",))
     if "profiles" not in options:
         options["profiles"] = profiles_for(opened(onnx.load(source), tmp_path), [], [1])
     job = replace(job, **options)
@@ -199,7 +199,7 @@ def test_a_library_that_times_keeps_its_timing_cache_and_is_told_what_is_faster(
     onnx.save(network("(float[N,4] x) => (float[N,4] y) { y = Relu(x) }"), tmp_path / "m.onnx")
     with caplog.at_level("INFO", logger="quantkit"):
         timing = tmp_path / child.TIMING_CACHE
-        finished = lone(tmp_path / "m.onnx", tmp_path, library=replace(RTX, ahead=False), timing_cache=timing)
+        finished = lone(tmp_path / "m.onnx", tmp_path, lib=replace(RTX, ahead=False), timing_cache=timing)
     assert finished.outcome.layers == ()
     assert (tmp_path / "out" / child.TIMING_CACHE).stat().st_size > 0
     assert not timing.exists()  # it is moved there by who wanted the build

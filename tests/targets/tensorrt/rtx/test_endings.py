@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quantkit.core.files import TEMPORARY
-from quantkit.targets.tensorrt.engine.library import RTX
+from quantkit.targets.tensorrt.engine.libraries import RTX
 from tests.targets.tensorrt.building import building, is_running
 
 if not RTX.is_installed():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quantkit.core.errors import BadConfig
-from quantkit.targets.tensorrt.engine.library import RTX
+from quantkit.targets.tensorrt.engine.libraries import RTX
 from quantkit.targets.tensorrt.engine.plugins import load_plugins
 
 pytestmark = pytest.mark.skipif(not RTX.is_installed(), reason="TensorRT for RTX is not installed")
