@@ -34,11 +34,13 @@ class Serving(Record):
         devices: The devices that answered at the same time.
         batch: The samples of a request.
         loads: What each number of streams gives, in rising order.
+        beyond: The device's words where it could not hold further streams that were asked for; None if it held all.
     """
 
     devices: tuple[str, ...]
     batch: PositiveInt
     loads: tuple[Load, ...] = Field(min_length=1)
+    beyond: str | None = None
 
     @property
     def most(self) -> Load:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.errors import BackendMissing
 from quantkit.core.progress import Advance
 from quantkit.core.serving import Load, Serving
 from quantkit.measure.gpu import energy_joules
@@ -37,22 +38,29 @@ def serve(
         seconds: For how long each is measured.
 
     Returns:
-        What each number of streams gives, in rising order.
+        What each number of streams gives, in rising order, up to the first that a device cannot hold.
 
     Raises:
-        BackendMissing: A device has not enough memory.
+        BackendMissing: A device has not enough memory for the fewest streams.
     """
-    loads = []
+    loads: list[Load] = []
+    beyond: str | None = None
     with ThreadPoolExecutor(len(sessions), thread_name_prefix="device") as pool:
         for count in sorted(set(streams)):
-            for own in sessions.values():
-                if isinstance(own, DeviceSession):  # its contexts are made before energy is counted
-                    own.serve(inputs, count, WARM_UP_SECONDS)
-            before = _energy(sessions)
-            served = list(pool.map(lambda own, n=count: own.serve(inputs, n, seconds), sessions.values()))
+            try:
+                for own in sessions.values():
+                    if isinstance(own, DeviceSession):  # its contexts are made before energy is counted
+                        own.serve(inputs, count, WARM_UP_SECONDS)
+                before = _energy(sessions)
+                served = list(pool.map(lambda own, n=count: own.serve(inputs, n, seconds), sessions.values()))
+            except BackendMissing as error:
+                if not loads:
+                    raise
+                beyond = error.what
+                break
             loads.append(_load(count, served, before, _energy(sessions)))
             advance(1)
-    return Serving(devices=tuple(sessions), batch=batch, loads=tuple(loads))
+    return Serving(devices=tuple(sessions), batch=batch, loads=tuple(loads), beyond=beyond)
 
 
 def _load(streams: int, served: Sequence[Served], before: float | None, after: float | None) -> Load:

@@ -127,14 +127,14 @@ def compare(
     limits = config.compare.rounds, config.compare.seconds
     feeds = prepared.feeds(evaluation.common)
     timed = time_candidates(candidates, feeds, progress, *limits)
-    serving, together = serve_candidates(candidates, feeds[0], config.compare.streams, progress)
+    servings = serve_candidates(candidates, feeds[0], config.compare.streams, progress)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
     whole: dict[str, EndToEnd] = {}
     if config.compare.end_to_end:
         pipeline = Pipeline(prepared.stream(), reference, prepared.task, prepared.step)
         timings = {one.candidate.key: one.timing for one in reversed(timed)}  # those of the first batch size
         whole = time_end_to_end(candidates, pipeline, timings, progress)
-    rows = rows_of(timed, evaluation, metrics, errors, whole, serving)
+    rows = rows_of(timed, evaluation, metrics, errors, whole, servings.alone)
     warnings = [
         *prepared.warnings,
         *evaluation.warnings,
@@ -144,6 +144,7 @@ def compare(
         *delivery_warnings(candidates, evaluation.common, prepared.model.fixed_batch),
         *fallback_warnings(rows),
         *speed_warnings(rows),
+        *servings.warnings,
         *disturbance_warnings(rows),
     ]
     for warning in warnings:
@@ -161,7 +162,7 @@ def compare(
         task=prepared.task.name,
         answers=prepared.task.describe_answers(),
         metrics=metrics,
-        together=together,
+        together=servings.together,
         predictions=evaluation.predictions,
     )
     run = None if recipe.changes else recipe.calibration.folder

@@ -65,7 +65,9 @@ def _knee(own: Served) -> str:
     knee, most = own.serving.knee, own.serving.most
     what = f"{_told(knee.per_second)} requests/s with a p99 of {knee.p99_ms:.3g} ms"
     if knee.streams == own.serving.loads[-1].streams:
-        return f"{own.title}: {knee.streams} streams, the most that were tried, give {what}; more may give more."
+        more = "more may give more" if own.serving.beyond is None else "the device holds no more"
+        tried = "the most that were tried" if own.serving.beyond is None else "the most that fit"
+        return f"{own.title}: {knee.streams} streams, {tried}, give {what}; {more}."
     streams = "1 stream is" if knee.streams == 1 else f"{knee.streams} streams are"
     first = f"{own.title}: {streams} enough, for {what}"
     last = own.serving.loads[-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import quantkit as qk
-from quantkit.core.errors import BadInput
+from quantkit.core.errors import BackendMissing, BadInput
 from quantkit.core.serving import Load, Serving
 from quantkit.measure.serving import serve
 from quantkit.reports.content.serving import Served, knees, serving_table
@@ -67,6 +67,25 @@ def test_devices_answer_at_the_same_time() -> None:
     assert 200 < one < 410  # two devices of at most 200 a second
     assert two > 1.5 * one
     assert found.loads[0].joules is None
+
+
+class _Small(_Sleeper):
+    """Has memory for two requests at a time."""
+
+    def serve(self, inputs: object, streams: int, seconds: float) -> ServedTimes:
+        if streams > 2:
+            raise BackendMissing("cuda:0 has not enough memory.", "Ask for fewer.")
+        return super().serve(inputs, streams, seconds)
+
+
+def test_streams_beyond_memory_leave_those_that_fit() -> None:
+    found = serve({"cuda:0": _Small()}, {}, 1, [1, 2, 4, 8], lambda _: None, 0.1)  # type: ignore[dict-item]
+    assert [load.streams for load in found.loads] == [1, 2]
+    assert found.beyond == "cuda:0 has not enough memory."
+    (said,) = knees([Served("INT8", "tensorrt", found)])
+    assert "2 streams, the most that fit" in said
+    with pytest.raises(BackendMissing):
+        serve({"cuda:0": _Small()}, {}, 1, [4], lambda _: None, 0.1)  # type: ignore[dict-item]
 
 
 @pytest.mark.openvino
