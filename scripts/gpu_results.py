@@ -1,9 +1,10 @@
 """Writes docs/results/h200-tensorrt-8.6.md from what one run on a GPU left: nothing in it is typed by hand.
 
     python scripts/gpu_results.py OUT COMPARISON BENCH JUNIT [JUNIT ...]
+    python scripts/gpu_results.py OUT JUNIT
 
 COMPARISON is a comparison.json, BENCH the JSON of bench_gpu.py, JUNIT pytest's --junitxml of the GPU suite, or of parts
-of it that ran side by side (-o junit_family=xunit1).
+of it that ran side by side (-o junit_family=xunit1). With JUNIT alone, the page is of the suite alone.
 """
 
 from __future__ import annotations
@@ -34,6 +35,13 @@ def main(out: Path, comparison: Path, bench: Path, *junit: Path) -> None:
         *resnet(measured),
         *headline(json.loads(bench.read_text(encoding="utf-8"))),
     ]
+    out.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+
+
+def suite_alone(out: Path, junit: Path) -> None:
+    """Write a page of what `pytest -m gpu` said."""
+    when = next(ElementTree.parse(junit).getroot().iter("testsuite")).get("timestamp", "")[:10]
+    parts = ["# The GPU suite on an H200\n", f"Run {when}. Written by `scripts/gpu_results.py`.\n", *suite(junit)]
     out.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
 
 
@@ -108,6 +116,9 @@ def headline(bench: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 5:
+    if len(sys.argv) == 3:
+        suite_alone(*map(Path, sys.argv[1:]))
+    elif len(sys.argv) < 5:
         sys.exit(__doc__)
-    main(*map(Path, sys.argv[1:]))
+    else:
+        main(*map(Path, sys.argv[1:]))
