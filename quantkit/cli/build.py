@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantkit.cli.options import Fresh, Json, Plugins, Precisions, Quiet, Run, Verbose
+from quantkit.cli.options import Fresh, Json, Plugins, Precisions, Quiet, Run, Verbose, Wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +55,7 @@ def build(
     device: Annotated[str, typer.Option("--device", help="The GPU, for tensorrt.")] = "cuda:0",
     fresh: Fresh = False,
     as_json: Json = False,
+    wide: Wide = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -105,7 +106,8 @@ def build(
 
 def print_engines(engines: Sequence[Engine]) -> None:
     """Print a line for each engine."""
-    from quantkit.cli.console import print_table, stdout
+    from quantkit.cli.console import stdout
+    from quantkit.cli.tables import print_table
 
     columns = list(engines[0].cells)
     rows = [

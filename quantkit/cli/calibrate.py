@@ -24,6 +24,7 @@ from quantkit.cli.options import (
     Seed,
     Size,
     Verbose,
+    Wide,
 )
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def calibrate(
     fresh: Fresh = False,
     no_export: NoExport = False,
     as_json: Json = False,
+    wide: Wide = False,
     dump_config: DumpConfig = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

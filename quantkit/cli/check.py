@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantkit.cli.options import Json, Quiet, Targets, Verbose
+from quantkit.cli.options import Json, Quiet, Targets, Verbose, Wide
 
 if TYPE_CHECKING:
     from quantkit.targets.parsing import Parsing
@@ -25,6 +25,7 @@ def check(
         typer.Option("--tensorrt", envvar="QUANTKIT_TENSORRT", help="Version that will read it, such as 8.6 or 10.3."),
     ] = None,
     as_json: Json = False,
+    wide: Wide = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -69,7 +70,8 @@ def _document(found: Mapping[str, Sequence[Parsing]]) -> dict[str, list[dict[str
 
 
 def _show(found: Mapping[str, Sequence[Parsing]], shown: int | None) -> None:
-    from quantkit.cli.console import print_table, stdout
+    from quantkit.cli.console import stdout
+    from quantkit.cli.tables import print_table
 
     every = [(name, own) for name, parsings in found.items() for own in parsings]
     rows = [

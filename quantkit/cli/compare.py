@@ -24,7 +24,11 @@ from quantkit.cli.options import (
     Seed,
     Targets,
     Verbose,
+    Wide,
 )
+
+# Columns of the report's table that a narrow terminal can do without, the most dispensable first.
+SPARE = ("MB", "p90", "p99", "Watt", "GPU MiB", "/s", "Ran in", "Top-5 %", "Agree %", "Drop pt")
 
 if TYPE_CHECKING:
     from quantkit.config import Config
@@ -139,6 +143,7 @@ def compare(
     config: ComparisonConfig = None,
     no_thumbnails: NoThumbnails = False,
     as_json: Json = False,
+    wide: Wide = False,
     dump_config: DumpConfig = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -231,7 +236,8 @@ def _remember(settings: Config, folder: Path, thumbnails: bool) -> None:
 
 def print_comparison(comparison: Comparison) -> None:
     """Print the rows as a table with the columns of the report, and what to ship."""
-    from quantkit.cli.console import print_table, stdout
+    from quantkit.cli.console import stdout
+    from quantkit.cli.tables import print_table
     from quantkit.gates.recommendation import recommend
     from quantkit.gates.recommendation_words import sentence
     from quantkit.reports.content.table import columns
@@ -240,7 +246,7 @@ def print_comparison(comparison: Comparison) -> None:
     shown = columns(comparison)
     feeds = list({row.feed: row.feed_name for row in comparison.rows}.values())
     rows = [[_text(column.cell(row)) for column in shown] for row in comparison.rows]
-    print_table([column.title for column in shown], rows, left=sum(not column.numeric for column in shown))
+    print_table([column.title for column in shown], rows, left=sum(not column.numeric for column in shown), spare=SPARE)
     at = f"latency at {feeds[0]} on " if len(feeds) == 1 else "on "
     machine = comparison.environment
     gpu = f"; {machine.gpu}: p50 of the network alone, by CUDA events" if machine.gpu else ""
@@ -258,7 +264,8 @@ def print_comparison(comparison: Comparison) -> None:
 
 def print_end_to_end(comparison: Comparison) -> None:
     """Print what each model takes from a file to an answer, and what would mend the bottleneck."""
-    from quantkit.cli.console import print_table, stdout
+    from quantkit.cli.console import stdout
+    from quantkit.cli.tables import print_table
     from quantkit.core.end_to_end import PARTS
     from quantkit.reports.content.end_to_end import advice, pipelines
 
@@ -278,7 +285,8 @@ def print_end_to_end(comparison: Comparison) -> None:
 
 def print_serving(comparison: Comparison) -> None:
     """Print what each model gives as a server, if that was measured."""
-    from quantkit.cli.console import print_table, stdout
+    from quantkit.cli.console import stdout
+    from quantkit.cli.tables import print_table
     from quantkit.reports.content.serving import knees, served_models, serving_table
 
     served = served_models(comparison)

@@ -7,20 +7,19 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from quantkit.core.escape import one_line, visible
 from quantkit.core.progress import Advance, silent
 from quantkit.core.progress import Progress as ProgressProtocol
+from quantkit.core.run_log import RunLog
 
-WIDEST = 500
 SECONDS_BETWEEN_LINES = 10
 SECONDS_WORTH_A_LINE = 2
 log = logging.getLogger("quantkit")
@@ -35,8 +34,7 @@ class _SafeConsole(Console):
         super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **options)
 
 
-# As wide as necessary: a figure truncated to fit a narrow terminal or a pipe would be wrong.
-stdout = _SafeConsole(highlight=False, emoji=False, soft_wrap=True, width=WIDEST)
+stdout = _SafeConsole(highlight=False, emoji=False, soft_wrap=True)
 stderr = _SafeConsole(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
@@ -50,10 +48,12 @@ def configure(verbose: int, quiet: bool) -> ProgressProtocol:
     Returns:
         The progress display.
     """
-    log.handlers = [_StderrHandler()]
+    shown = logging.ERROR if quiet else logging.DEBUG if verbose >= 2 else logging.INFO
+    kept = [handler for handler in log.handlers if isinstance(handler, RunLog)]  # of the verb that calls this one
+    log.handlers = [_StderrHandler(shown), *(kept or [RunLog()])]
     warnings.filterwarnings("ignore", module="PIL")  # on damaged images, which are reported by name
     log.propagate = False
-    log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose >= 2 else logging.INFO)
+    log.setLevel(min(shown, logging.INFO))
     return _noted(silent if quiet else bar)
 
 
@@ -91,15 +91,20 @@ def bar(description: str, total: int, unit: str, done: int = 0) -> Iterator[Adva
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=stderr) as progress:
+    start = time.monotonic()
+    position = done
+    with Progress(*columns, console=stderr, transient=True) as progress:
         task = progress.add_task(description, total=total, completed=done, unit=unit, rate="")
 
         def advance(count: int) -> None:
+            nonlocal position
+            position += count
             progress.advance(task, count)
             speed = progress.tasks[0].speed
             progress.update(task, rate=f"{speed:.3g}/s" if speed else "")
 
         yield advance
+    _ended(description, position, unit, start)
 
 
 @contextmanager
@@ -119,6 +124,11 @@ def _lines(description: str, total: int, unit: str, done: int) -> Iterator[Advan
             log.info("%s: %d of %d %s, %.3g/s, %.0f s left", description, position, total, unit, rate, left)
 
     yield advance
+    _ended(description, position, unit, start)
+
+
+def _ended(description: str, position: int, unit: str, start: float) -> None:
+    """Say in a line what longer work did."""
     if (taken := time.monotonic() - start) > SECONDS_WORTH_A_LINE:
         log.info("%s: %d %s in %.1f s", description, position, unit, taken)
 
@@ -133,25 +143,10 @@ def fail(what: str, hint: str, error: BaseException | None = None) -> None:
     """
     if error is not None and log.isEnabledFor(logging.DEBUG):
         stderr.print("".join(traceback.format_exception(error)), markup=False)
+    for handler in log.handlers:
+        if isinstance(handler, RunLog):
+            handler.handle(logging.LogRecord(log.name, logging.ERROR, "", 0, f"{what} {hint}", None, None))
     stderr.print(f"[bold red]Error:[/] {escape(one_line(what))}\n       {escape(one_line(hint))}")
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """Print a table on stdout.
-
-    Args:
-        columns: The headings.
-        rows: The cells of each row.
-        left: The number of left-aligned columns at the start; numbers follow, right-aligned. "files" is left-aligned.
-    """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for position, column in enumerate(columns):
-        table.add_column(
-            one_line(column), justify="left" if position < left or column == "files" else "right", no_wrap=True
-        )
-    for row in rows:
-        table.add_row(*[escape(one_line(cell)) for cell in row])
-    stdout.print(table)
 
 
 def print_json(document: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quantkit.cli.options import Json, Quiet, Verbose
+from quantkit.cli.options import Json, Quiet, Verbose, Wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ NO_KERNEL = (
 )
 
 
-def doctor(as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False) -> None:
+def doctor(as_json: Json = False, wide: Wide = False, verbose: Verbose = 0, quiet: Quiet = False) -> None:
     """Tell which targets work on this machine, and what to do about those that do not."""
     from quantkit.calibrators.count import COMPILED
     from quantkit.cli.console import configure, print_json, stdout
@@ -59,7 +59,8 @@ def _document(target: Target, state: Availability) -> dict[str, Any]:
 
 
 def _print_targets(found: Sequence[tuple[Target, Availability]]) -> None:
-    from quantkit.cli.console import print_table
+    from quantkit.cli.console import stdout
+    from quantkit.cli.tables import print_table
 
     rows = [
         [
@@ -68,8 +69,10 @@ def _print_targets(found: Sequence[tuple[Target, Availability]]) -> None:
             "yes" if target.can_export() else "no",
             state.version,
             ", ".join(target.devices()),
-            f"{state.reason}. {state.hint}" if state.reason else "",
         ]
         for target, state in found
     ]
-    print_table(["target", "runs here", "exports", "version", "devices", ""], rows, left=6)
+    print_table(["target", "runs here", "exports", "version", "devices"], rows, left=5)
+    for target, state in found:
+        if state.reason:
+            stdout.print(f"{target.name}: {state.reason}. {state.hint}", markup=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantkit.cli.options import Json, Placements, Precisions, Quiet, Run, Targets, Verbose
+from quantkit.cli.options import Json, Placements, Precisions, Quiet, Run, Targets, Verbose, Wide
 
 if TYPE_CHECKING:
     from quantkit.core.artifact import Artifact
@@ -37,6 +37,7 @@ def export(
         ),
     ] = False,
     as_json: Json = False,
+    wide: Wide = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -119,7 +120,7 @@ def commands_of(artifacts: Sequence[Artifact], output: Path) -> dict[str, Path]:
 
 def print_artifacts(artifacts: Sequence[Artifact]) -> None:
     """Print a line for each artifact: the file to load, and the names of the files beside it."""
-    from quantkit.cli.console import print_table
+    from quantkit.cli.tables import print_table
 
     rows = [
         [a.target, a.precision, f"{a.size_bytes / 1e6:.3g}", " + ".join([str(a.path), *(f.name for f in a.files[1:])])]

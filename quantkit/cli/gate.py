@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantkit.cli.options import Force, Json, NoThumbnails, Quiet, Run, Verbose
+from quantkit.cli.options import Force, Json, NoThumbnails, Quiet, Run, Verbose, Wide
 
 if TYPE_CHECKING:
     from quantkit.core.calibration import Calibration
@@ -65,6 +65,7 @@ def gate(
     no_thumbnails: NoThumbnails = False,
     force: Force = False,
     as_json: Json = False,
+    wide: Wide = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -219,7 +220,8 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
         comparison: The comparison that was judged.
         as_json: Print one JSON document instead.
     """
-    from quantkit.cli.console import fail, log, print_json, print_table, stdout
+    from quantkit.cli.console import fail, log, print_json, stdout
+    from quantkit.cli.tables import print_table
     from quantkit.core.errors import QuantkitError
     from quantkit.gates.document import gate_document
     from quantkit.reports.content.verdict import judge

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantkit.cli.options import Json, Quiet, Verbose
+from quantkit.cli.options import Json, Quiet, Verbose, Wide
 
 if TYPE_CHECKING:
     from quantkit.core.calibration import Calibration
@@ -21,6 +21,7 @@ def inspect(
         typer.Argument(metavar="[MODEL|RUN]", help="An ONNX model or a run; left out: the newest under runs/."),
     ] = None,
     as_json: Json = False,
+    wide: Wide = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -38,7 +39,8 @@ def inspect(
 
 
 def _show_model(model: ModelFile, as_json: bool) -> None:
-    from quantkit.cli.console import print_json, print_table, stdout
+    from quantkit.cli.console import print_json, stdout
+    from quantkit.cli.tables import print_table
     from quantkit.graph.graph import Graph, activation_names
     from quantkit.graph.summary import summarize
 
@@ -76,7 +78,8 @@ def _batch_axis(port: ModelInput) -> str:
 
 
 def _show_run(calibration: Calibration, as_json: bool) -> None:
-    from quantkit.cli.console import print_json, print_table, stdout
+    from quantkit.cli.console import print_json, stdout
+    from quantkit.cli.tables import print_table
     from quantkit.pipeline.artifact_record import read_artifacts
     from quantkit.pipeline.run_directory import ARTIFACTS
 
@@ -94,7 +97,12 @@ def _show_run(calibration: Calibration, as_json: bool) -> None:
         if histogram is not None:
             seen = [f"{histogram.minimum:.5g}", f"{histogram.maximum:.5g}", f"{histogram.total:,}"]
         rows.append([name, tensor.method, *chosen, *seen])
-    print_table(["tensor", "method", "amax", "low", "high", "min seen", "max seen", "values"], rows, left=2)
+    print_table(
+        ["tensor", "method", "amax", "low", "high", "min seen", "max seen", "values"],
+        rows,
+        left=2,
+        spare=("values", "method"),
+    )
     stdout.print(
         f"\n{calibration.model.path}\n{calibration.samples} samples of {calibration.data.path}\n"
         f"{calibration.preprocess.describe()}",

@@ -17,7 +17,15 @@ INTERNAL_FAILURE = 3
 INTERRUPTED = 130
 USAGE = 2
 WHAT_PRINTS = ("inspect", "doctor", "convert")  # verbs whose result is the text, convert's unless -o names a file
-PRINTING = ("--help", "-h", "--version", "--dump-config", "--init")  # options that make it so for every verb
+PRINTING = (
+    "--help",
+    "-h",
+    "--version",
+    "-V",
+    "--schema",
+    "--dump-config",
+    "--init",
+)  # options that make it so for every verb
 
 
 def main() -> None:
@@ -56,11 +64,11 @@ def invoke(arguments: list[str]) -> int:
 
     import typer
 
-    from quantkit.cli.app import app
+    from quantkit.cli.app import command
     from quantkit.cli.console import fail
 
     try:
-        result = app(arguments, prog_name="quantkit", standalone_mode=False)
+        result = command()(arguments, prog_name="quantkit", standalone_mode=False)
         if result == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0

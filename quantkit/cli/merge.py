@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from quantkit.cli.options import Json, NoExport, Output, Quiet, Verbose
+from quantkit.cli.options import Json, NoExport, Output, Quiet, Verbose, Wide
 
 
 def merge(
@@ -17,6 +17,7 @@ def merge(
     output: Output = None,
     no_export: NoExport = False,
     as_json: Json = False,
+    wide: Wide = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:

@@ -7,6 +7,15 @@ from typing import Annotated
 
 import typer
 
+
+def _show_all_columns(wide: bool) -> bool:
+    if wide:
+        from quantkit.cli.tables import show_all_columns
+
+        show_all_columns(wide)
+    return wide
+
+
 Run = Annotated[
     Path | None,
     typer.Argument(help="A run directory; left out: the newest under runs/.", show_default=False),
@@ -91,6 +100,12 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: use nothing th
 Force = Annotated[bool, typer.Option("--force", help="Replace the output even if quantkit did not write it.")]
 NoExport = Annotated[bool, typer.Option("--no-export", help="Stop at the ranges: no export, no report.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Wide = Annotated[
+    bool,
+    typer.Option(
+        "--wide", callback=_show_all_columns, help="Show all columns of tables, however narrow the terminal is."
+    ),
+]
 DumpConfig = Annotated[bool, typer.Option("--dump-config", help="Print the effective configuration and exit.")]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only errors.")]

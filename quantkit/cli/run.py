@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from quantkit.cli.gate import Baseline
-from quantkit.cli.options import ConfigFile, DumpConfig, Fresh, Json, Output, Quiet, Verbose
+from quantkit.cli.options import ConfigFile, DumpConfig, Fresh, Json, Model, Output, Quiet, Verbose, Wide
 
 
 def run(
+    model: Model = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="What to calibrate on: folder of images, list, table of texts, .npy or .npz."),
+    ] = None,
+    eval_data: Annotated[
+        Path | None,
+        typer.Option("--eval-data", help="What to compare on; left out: \\[data] evaluation, or else --data itself."),
+    ] = None,
     config: ConfigFile = None,
     output: Output = None,
     baseline: Baseline = None,
     fresh: Fresh = False,
     as_json: Json = False,
+    wide: Wide = False,
     dump_config: DumpConfig = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
     """Do all of it: calibrate, export, compare, tune if there is a \\[tune], report, gate.
 
-    Exits as the gate does; with 1, too, if the goal of tuning is not met.
+    Exits as the gate does, and with 1, too, if the goal of tuning is not met. With a model or --data on the command
+    line, rules are not needed: without any, nothing is judged.
     """
     from quantkit.cli.compare import print_comparison
     from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.cli.gate import annotate, print_gate
-    from quantkit.cli.settings import base_config, with_model
+    from quantkit.cli.settings import absolute, base_config, with_model
     from quantkit.cli.tune import print_tuning
     from quantkit.pipeline.report import REPORT_FILE, SUMMARY_FILE, append_step_summary
     from quantkit.pipeline.run import run_all
     from quantkit.pipeline.run_files import load_comparison
 
     progress = configure(verbose, quiet)
-    settings = with_model(base_config(config), None)
+    settings = with_model(base_config(config), model)
+    settings = settings.with_values("data", calibration=absolute(data), evaluation=absolute(eval_data))
+    if settings.data.evaluation is None and data is not None:
+        log.warning("Accuracy is measured on the calibration data itself. Hold samples back: --eval-data.")
+        settings = settings.with_values("data", evaluation=absolute(data))
+    judged = bool(settings.gate) or (model is None and data is None)
     if dump_config:
         print_raw(settings.to_toml())
         return
@@ -43,8 +62,8 @@ def run(
             {
                 "run": str(outcome.folder),
                 "comparison": outcome.comparison.model_dump(mode="json"),
-                "passed": outcome.gate.passed,
-                "exit_code": outcome.exit_code,
+                "passed": outcome.gate.passed if judged else None,
+                "exit_code": outcome.exit_code if judged else 0,
             }
             | ({} if outcome.tuning is None else {"tuning": outcome.tuning.model_dump(mode="json")})
         )
@@ -53,7 +72,11 @@ def run(
         if outcome.tuning is not None:
             print_tuning(outcome.tuning)
         print_comparison(outcome.comparison)
-        print_gate(outcome.gate, outcome.comparison, as_json=False)
+        if judged:
+            print_gate(outcome.gate, outcome.comparison, as_json=False)
     append_step_summary((outcome.folder / SUMMARY_FILE).read_text(encoding="utf-8"))
     log.info("Report: %s", outcome.folder / REPORT_FILE)
+    if not judged:
+        log.info("Nothing is judged, for there are no rules. First ones: quantkit gate %s --init", outcome.folder)
+        raise typer.Exit(0 if outcome.tuning is None or outcome.tuning.met else 1)
     raise typer.Exit(outcome.exit_code)

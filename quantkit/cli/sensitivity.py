@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantkit.cli.options import Classes, ComparisonConfig, Json, Labels, Preprocessing, Quiet, Run, Seed, Verbose
+from quantkit.cli.options import Classes, ComparisonConfig, Json, Labels, Preprocessing, Quiet, Run, Seed, Verbose, Wide
 
 if TYPE_CHECKING:
     from quantkit.core.sensitivity import Sensitivity
@@ -34,6 +34,7 @@ def sensitivity(
     labels: Labels = None,
     config: ComparisonConfig = None,
     as_json: Json = False,
+    wide: Wide = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -67,7 +68,8 @@ def sensitivity(
 
 def print_sensitivity(found: Sensitivity, shown: int | None) -> None:
     """Print the layers that lose most as a table; None shows all."""
-    from quantkit.cli.console import print_table, stdout
+    from quantkit.cli.console import stdout
+    from quantkit.cli.tables import print_table
     from quantkit.reports.content.culprits import columns, summary
 
     heads, rows = columns(found)

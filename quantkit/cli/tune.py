@@ -18,6 +18,7 @@ from quantkit.cli.options import (
     Run,
     Seed,
     Verbose,
+    Wide,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def tune(
     config: ComparisonConfig = None,
     fresh: Fresh = False,
     as_json: Json = False,
+    wide: Wide = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -123,7 +125,8 @@ def tune(
 
 def print_tuning(found: Tuning) -> None:
     """Print the steps as a table, and what came out as a sentence."""
-    from quantkit.cli.console import print_table, stdout
+    from quantkit.cli.console import stdout
+    from quantkit.cli.tables import print_table
     from quantkit.reports.content.tuning import columns, outcome
 
     heads, rows = columns(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 MOST_NAMED = 5  # names shown of a longer list
 LONGEST_LINE = 500  # characters shown of an error's line
@@ -18,10 +19,26 @@ def some(names: Sequence[str]) -> str:
 def choice_of(name: str, known: Iterable[str]) -> str:
     """Return the hint for a name that is none of those known: what may be meant, and all that there are."""
     names = list(known)
-    folded = {one.lower(): one for one in names}
-    near = get_close_matches(name.lower(), folded, n=1)
-    meant = f"Did you mean {folded[near[0]]!r}? " if near else ""
+    near = nearest(name, names)
+    meant = f"Did you mean {near!r}? " if near else ""
     return f"{meant}Choose one of: {', '.join(names)}."
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like ``name``; None if none is like it."""
+    folded = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower(), folded, n=1)
+    return folded[near[0]] if near else None
+
+
+def path_meant(path: Path, suffix: str = "") -> str:
+    """Return "Did you mean …? " with what lies where ``path`` is missing and is called nearly so, or an empty text."""
+    try:
+        beside = [one.name for one in path.parent.iterdir() if one.suffix == suffix or not suffix]
+    except OSError:
+        return ""
+    near = nearest(path.name, beside)
+    return f"Did you mean {path.parent / near}? " if near else ""
 
 
 def line_of(error: BaseException, last: bool = False) -> str:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from quantkit.core.errors import BadData, QuantkitError
 from quantkit.core.extensions import installed, loaded
 from quantkit.core.preprocess import Preprocess
+from quantkit.core.wording import path_meant
 from quantkit.datasets.arrays import ArrayFile
 from quantkit.datasets.base import Dataset, Kind, Request, Source, class_indices
 from quantkit.datasets.coco import CocoJson
@@ -111,7 +112,7 @@ def open_dataset(
         source = open_iterable(data, request, _looked_at(samples, select))
         return choose(source, samples, seed, source.dataset.source, select)
     if not data.exists():
-        raise BadData(f"There is no file or folder {data}.", "Check --data.")
+        raise BadData(f"There is no file or folder {data}.", f"{path_meant(data)}Check --data.")
     images = data if labels is not None and is_coco(labels) and data.is_dir() else None
     path = data if images is None or labels is None else labels
     kind = next((kind for kind in (*OF_TASK.get(task, ()), *_kinds().values()) if kind.matches(path)), None)

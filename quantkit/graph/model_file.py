@@ -18,7 +18,7 @@ from onnx.external_data_helper import uses_external_data
 from quantkit.core.errors import BadModel
 from quantkit.core.files import Stamp, sha256_of, stamps_of
 from quantkit.core.reading import check_regular
-from quantkit.core.wording import line_of
+from quantkit.core.wording import line_of, path_meant
 from quantkit.graph.batch_axes import BatchAxis, with_batch_axes
 from quantkit.graph.graph import LARGEST_KEPT, Graph, subgraphs
 from quantkit.graph.lookup import rows_indexed
@@ -255,7 +255,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
         BadModel: The file is missing, not ONNX or truncated.
     """
     if not path.exists():
-        raise BadModel(f"There is no model {path}.", "Give the path of an ONNX file.")
+        raise BadModel(f"There is no model {path}.", f"{path_meant(path, '.onnx')}Give the path of an ONNX file.")
     if path.is_dir():
         raise BadModel(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
     check_regular(path, BadModel, "model")

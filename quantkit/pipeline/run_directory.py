@@ -13,6 +13,7 @@ from quantkit.core.comparison import COMPARISON_FILE
 from quantkit.core.errors import BadRun
 from quantkit.core.files import make_folder
 from quantkit.core.reading import LARGEST_JSON, read_file
+from quantkit.core.wording import path_meant
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest
 from quantkit.pipeline.run_layout import current
 
@@ -97,7 +98,15 @@ def find_run(folder: Path | None) -> Path:
             raise BadRun("There is no run under runs/.", "Name one, or make one with quantkit calibrate.")
         return newest.parent
     if not folder.is_dir():
-        raise BadRun(f"There is no run directory {folder}.", "Make one with quantkit calibrate -o.")
+        if folder.suffix == ".onnx":
+            raise BadRun(
+                f"{folder} is a model, and a run is wanted: the folder that quantkit calibrate makes.",
+                f"Calibrate it first, quantkit calibrate {folder} --data DIR -o RUN, or do all at once, quantkit run "
+                f"{folder} --data DIR.",
+            )
+        raise BadRun(
+            f"There is no run directory {folder}.", f"{path_meant(folder)}Make one with quantkit calibrate -o."
+        )
     if not is_run(folder):
         if (folder / PARTIAL).is_dir():
             raise BadRun(f"The run in {folder} is not calibrated yet.", "Give the quantkit calibrate command again.")

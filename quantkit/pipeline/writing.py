@@ -11,6 +11,7 @@ from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BadRun
 from quantkit.core.files import make_folder, remove_temporaries
 from quantkit.core.locking import locked
+from quantkit.core.run_log import log_into, remove_log_alone
 from quantkit.pipeline.replacement import complete_replacement
 from quantkit.pipeline.run_directory import ARTIFACTS, claim
 from quantkit.pipeline.run_files import load_calibration
@@ -36,8 +37,10 @@ def own_folder(folder: Path, of_part: bool = False) -> Iterator[None]:
         with writing_into(folder):
             yield
     except BaseException:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        if folder.is_dir():
+            remove_log_alone(folder)
+            if not any(folder.iterdir()):
+                folder.rmdir()
         raise
 
 
@@ -56,6 +59,7 @@ def writing_into(folder: Path, wait: float = 0.0) -> Iterator[None]:
         _refuse_pipes(folder)
         remove_temporaries(folder)
         complete_replacement(folder)
+        log_into(folder)
         yield
 
 

@@ -1,0 +1,91 @@
+"""Tables on stdout. On a terminal they leave columns out before they break cells; elsewhere they are complete."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from quantkit.cli.console import log, print_raw, stdout
+from quantkit.core.escape import one_line, visible
+
+GAP = 2  # between columns
+WIDEST = 10_000
+# Cells of the first column or of a column without a title that are coloured as a whole.
+COLOURS = {
+    "pass": "green",
+    "takes it": "green",
+    "yes": "green",
+    "warn": "yellow",
+    "inconclusive": "yellow",
+    "not comparable": "yellow",
+    "unchecked": "yellow",
+    "fail": "bold red",
+    "no match": "bold red",
+    "refuses": "bold red",
+    "no": "red",
+}
+_wide = False
+
+
+def show_all_columns(wide: bool) -> bool:
+    """Show all columns from now on, however narrow the terminal is."""
+    global _wide
+    _wide = wide
+    return wide
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, spare: Sequence[str] = ()
+) -> None:
+    """Print a table on stdout.
+
+    Args:
+        columns: The headings.
+        rows: The cells of each row.
+        left: The number of left-aligned columns at the start; numbers follow, right-aligned. "files" is left-aligned.
+        spare: Headings of columns that a narrow terminal can do without, the most dispensable first. Further ones
+            follow from the right; the first column stays.
+    """
+    heads = [one_line(column) for column in columns]
+    cells = [[visible(one_line(cell)) for cell in row] for row in rows]
+    shown = list(range(len(heads)))
+    if stdout.is_terminal and not _wide:
+        shown = fitting(heads, cells, stdout.width, spare)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for place in shown:
+        aligned = "left" if place < left or heads[place] == "files" else "right"
+        table.add_column(escape(heads[place]), justify=aligned, no_wrap=True)  # type: ignore[arg-type]
+    for row in cells:
+        table.add_row(*[_coloured(row[place], place, heads[place]) for place in shown])
+    with io.StringIO() as text:
+        colours = stdout.color_system if stdout.is_terminal else None
+        drawn = Console(file=text, width=WIDEST, color_system=colours, force_terminal=stdout.is_terminal, emoji=False)  # type: ignore[arg-type]
+        drawn.print(table)
+        for line in text.getvalue().splitlines():
+            print_raw(line.rstrip())
+    if len(shown) < len(heads):
+        hidden = [heads[place] for place in range(len(heads)) if place not in shown]
+        log.info("Left out for want of width: %s. --wide shows all.", ", ".join(hidden))
+
+
+def fitting(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int, spare: Sequence[str] = ()) -> list[int]:
+    """Return the places of the columns that fit into ``width`` characters, in order; see :func:`print_table`."""
+    widths = [max(cell_len(text) for text in (head, *(row[i] for row in rows))) for i, head in enumerate(heads)]
+    order = [heads.index(name) for name in spare if name in heads]
+    order += [place for place in range(len(heads) - 1, 0, -1) if place not in order]
+    shown = list(range(len(heads)))
+    for place in order:
+        if sum(widths[i] for i in shown) + GAP * (len(shown) - 1) <= width:
+            break
+        shown.remove(place)
+    return shown
+
+
+def _coloured(cell: str, place: int, head: str) -> str:
+    colour = COLOURS.get(cell) if place == 0 or head in ("", "runs here", "exports") else None
+    return f"[{colour}]{escape(cell)}[/]" if colour else escape(cell)
