@@ -47,7 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tools = folder / "tools"
     tools.mkdir()
     (tools / "quantkit").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m quantkit "$@"\n')
-    (tools / "pip").write_text('#!/bin/sh\ntest "$*" = "install quantkit[openvino]"\n')
+    (tools / "pip").write_text('#!/bin/sh\ntest "$*" = "install quantkit-int8[openvino]"\n')
     for tool in tools.iterdir():
         tool.chmod(0o755)
     return folder

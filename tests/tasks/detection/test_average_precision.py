@@ -123,7 +123,7 @@ def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setitem(__import__("sys").modules, "faster_coco_eval", None)
     found, boxes = random_scenes(images=2)
-    with pytest.raises(BackendMissing, match=r"pip install 'quantkit\[detection\]'"):
+    with pytest.raises(BackendMissing, match=r"pip install 'quantkit-int8\[detection\]'"):
         coco_figures(found, boxes)
     with pytest.raises(BackendMissing):  # before anything is measured
         Detection().check([], Annotated(boxes))
