@@ -54,6 +54,7 @@ def commands() -> list[tuple[str, list[str]]]:
     found = []
     for name, text in texts():
         for rest in re.findall(r"pip install ([^\n`;#&|]*)", text):
+            rest = rest.rstrip("\\ ")  # the line goes on
             quoted = re.split(r"\.(?:\s|$)|\s+(?=\()", rest)[0] if not rest.startswith(".") else rest
             try:
                 words = shlex.split(quoted)
