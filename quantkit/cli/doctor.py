@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 NO_KERNEL = (
     "NumPy, to the same result but slower. For the compiled kernel, install a C compiler (such as gcc) and "
-    "then: pip install --force-reinstall --no-deps --no-cache-dir --no-binary quantkit-int8 quantkit-int8"
+    "then quantkit again, from where it came, with "
+    "pip install --force-reinstall --no-deps --no-cache-dir --no-binary quantkit-int8"
 )
 
 
