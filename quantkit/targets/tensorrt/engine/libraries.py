@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,9 @@ class Library:
 
     def builds(self) -> Availability:
         """Tell if the library itself is here, in a version that quantkit supports."""
+        if os.name == "nt":  # a builder's process inherits a pipe as only POSIX hands one on
+            reason = f"quantkit drives {self.title} on Linux only"
+            return Availability(False, reason=reason, hint="Run the commands of COMMANDS.md beside the artifacts.")
         hint = self.install_command()
         if not self.is_installed():
             return Availability(False, reason=f"the package {self.package} is not installed", hint=hint)
