@@ -112,8 +112,8 @@ def test_its_steps_judge_the_demo_and_fail_where_a_rule_does(project: Path) -> N
     assert (project / outputs["junit"]).is_file()
     assert (project / "step.md").read_text(encoding="utf-8").startswith("**model.onnx: Ship**")
 
-    (project / "strict.toml").write_text('[[gate]]\nmetric = "agreement"\nmin = 1\nstatistic = "pessimistic"\n')
-    status, said, outputs = run_action(project, "Gate", gates="strict.toml")
+    (project / "strict rules.toml").write_text('[[gate]]\nmetric = "agreement"\nmin = 1\nstatistic = "pessimistic"\n')
+    status, said, outputs = run_action(project, "Gate", gates="strict rules.toml")
     assert (status, outputs["exit-code"]) == (1, "1")
     assert "::error title=quantkit gate%3A agreement::" in said
     assert (project / "step.md").read_text(encoding="utf-8").startswith("**model.onnx: Do not ship**")
