@@ -1,12 +1,13 @@
-"""Checks what a wheel installs: one top-level package, with all its data files.
+"""Checks what a wheel installs: one top-level package, with all its data files, and a README with no relative link.
 
 A top-level ``datasets`` or ``reports`` would overwrite other people's packages, and pip would not say so.
 
-    python scripts/check_wheel.py dist/quantkit-*.whl
+    python scripts/check_wheel.py dist/quantkit_int8-*.whl
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -17,7 +18,8 @@ DATA = {".npz", ".onnx", ".md", ".toml", ".html", ".css", ".js", ".typed", ".cu"
 
 def main(wheel: str) -> int:
     """Return 1, with the reasons, when the wheel is not what it should be."""
-    names = set(zipfile.ZipFile(wheel).namelist())
+    archive = zipfile.ZipFile(wheel)
+    names = set(archive.namelist())
     top = {name.split("/")[0] for name in names}
     problems = [f"installs a top-level {name}" for name in top if name != "quantkit" and ".dist-info" not in name]
     expected = {
@@ -26,6 +28,9 @@ def main(wheel: str) -> int:
         if path.suffix in DATA | {".py"} and path.is_file()
     }
     problems += [f"lacks {name}" for name in sorted(expected - names)]
+    (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+    links = re.findall(r"""(?:\]\(|(?:src|srcset|href)=")([^)"\s]+)""", archive.read(metadata).decode())
+    problems += [f"has a relative link in its README: {link}" for link in links if not link.startswith(("https:", "#"))]
     for problem in problems:
         print(f"{Path(wheel).name} {problem}")
     if not problems:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from quantkit.targets.base import Availability
 
 NO_KERNEL = (
-    "NumPy, to the same result but slower. For the compiled kernel, install a C compiler (such as gcc) and then "
-    "quantkit again, with pip install --force-reinstall --no-deps --no-cache-dir"
+    "NumPy, to the same result but slower. For the compiled kernel, install a C compiler (such as gcc) and "
+    "then quantkit again, from where it came, with "
+    "pip install --force-reinstall --no-deps --no-cache-dir --no-binary quantkit-int8"
 )
 
 

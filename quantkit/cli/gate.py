@@ -31,6 +31,10 @@ def gate(
         typer.Option("--gates", envvar="QUANTKIT_GATES", help="TOML with \\[\\[gate]] tables; default: the run's own."),
     ] = None,
     baseline: Baseline = None,
+    baseline_optional: Annotated[
+        bool,
+        typer.Option("--baseline-optional", help="Without a baseline, say so and skip the rules against it."),
+    ] = False,
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -97,13 +101,27 @@ def gate(
     replaced = {rule.metric for rule in rules}
     configured = load_config(gates) if gates is not None else run_config(folder)
     rules = [rule for rule in configured.gate if rule.metric not in replaced] + rules
-    result = apply_rules(comparison, rules, None if baseline is None else load_comparison(baseline))
+    earlier = _earlier(baseline, rules, baseline_optional)
+    result = apply_rules(comparison, rules, earlier, baseline_optional)
     if junit is not None:
         write_text(junit, junit_xml(result))
     print_gate(result, comparison, as_json)
     calibration = _update_run(folder, comparison, result, False if no_thumbnails else None)
     append_step_summary(markdown_summary(comparison, result, calibration))
     raise typer.Exit(result.exit_code)
+
+
+def _earlier(path: Path | None, rules: list[Rule], optional: bool) -> Comparison | None:
+    """Load the baseline. None if none is given or, where it is optional, if there is none at ``path``."""
+    from quantkit.cli.console import log
+    from quantkit.core.comparison import COMPARISON_FILE
+    from quantkit.pipeline.run_files import load_comparison
+
+    if path is not None and (not optional or path.is_file() or (path / COMPARISON_FILE).is_file()):
+        return load_comparison(path)
+    if optional and any(rule.against == "baseline" for rule in rules):
+        log.warning("There is no baseline%s: rules against it are skipped.", "" if path is None else f" at {path}")
+    return None
 
 
 def _update_run(
@@ -136,7 +154,9 @@ def _write_starter(comparison: Comparison, folder: Path, path: Path | None) -> N
     from quantkit.core.files import write_text
     from quantkit.gates.starter import starter_rules
 
-    text = starter_rules(comparison)
+    text, left_out = starter_rules(comparison)
+    for reason in left_out:
+        log.warning("%s", reason)
     if path is None:
         print_raw(text)
         return

@@ -65,4 +65,8 @@ class Interruption:
         main = threading.main_thread().ident
         assert main is not None
         self._swallowed = True
-        signal.pthread_kill(main, self.number or signal.SIGINT)
+        number = self.number or signal.SIGINT
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(main, number)
+        else:  # on Windows, where handlers run in the main thread whoever raises
+            signal.raise_signal(number)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from quantkit.core.errors import BackendMissing
 
 PREFIX = "cuda:"
-HINT = "Install it with: pip install 'quantkit[cuda]'."
+HINT = "Install it with: pip install 'quantkit-int8[cuda]'."
 
 
 def runtime() -> Any:

@@ -217,7 +217,7 @@ def _disk_is_full(path: Path, error: Exception) -> bool:
 
 
 def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
+    with path.open("r+b" if os.name == "nt" else "rb") as stream:  # Windows flushes only what could be written
         os.fsync(stream.fileno())
 
 

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from inspect import signature
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -37,14 +36,15 @@ def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # before the release, so that it is nobody else's
+        if os.name != "nt":  # where an open file stays, and the library removes it
+            Path(lock.lock_file).unlink(missing_ok=True)  # before the release, so that it is nobody else's
         lock.release()
 
 
 def _acquired(folder: Path, wait: float) -> BaseFileLock:
     path = Path(os.path.abspath(folder)) / LOCK  # noqa: PTH100 - Path.resolve() would follow links
     _check_lock_file(path)
-    lock = _native(path)
+    lock = FileLock(path, timeout=0, fallback_to_soft=False)  # it would be replaced without a word
     failure = _attempt(lock, folder, wait)
     if failure is None:
         return lock
@@ -61,13 +61,6 @@ def _acquired(folder: Path, wait: float) -> BaseFileLock:
     return soft
 
 
-def _native(path: Path) -> BaseFileLock:
-    """Return the operating system's lock, which newer releases of the library would silently replace."""
-    if "fallback_to_soft" in signature(FileLock).parameters:
-        return FileLock(path, timeout=0, fallback_to_soft=False)
-    return FileLock(path, timeout=0)
-
-
 def _attempt(lock: BaseFileLock, folder: Path, wait: float) -> str | None:
     """Acquire the lock; return why the file system has none. Raises BadRun if another process holds it."""
     deadline = time.monotonic() + wait
@@ -81,13 +74,10 @@ def _attempt(lock: BaseFileLock, folder: Path, wait: float) -> str | None:
             if time.monotonic() < deadline:
                 time.sleep(PATIENCE)
                 continue
-            soft = isinstance(lock, SoftFileLock)
-            if not soft and (failure := _why_no_locks(Path(lock.lock_file))):  # older releases wait for these, too
-                return failure
             raise BadRun(
                 f"Another quantkit is working in {folder}.",
                 f"Wait for it, or remove {lock.lock_file} if there is none."
-                if soft
+                if isinstance(lock, SoftFileLock)
                 else "Wait for it, or give another folder with -o.",
             ) from error
         except PermissionError as error:
@@ -98,22 +88,6 @@ def _attempt(lock: BaseFileLock, folder: Path, wait: float) -> str | None:
             if isinstance(lock, SoftFileLock):
                 raise BadRun(f"The folder {folder} cannot be locked ({error}).", "Give another with -o.") from error
             return getattr(error, "strerror", None) or str(error)
-
-
-def _why_no_locks(path: Path) -> str | None:
-    """Return why the file system of a lock file has no locks; None if it has."""
-    try:
-        import fcntl
-    except ImportError:  # on Windows
-        return None
-    try:
-        with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return None
-    except OSError as error:
-        return error.strerror
-    return None
 
 
 def _check_lock_file(path: Path) -> None:

@@ -168,5 +168,5 @@ def _check_installed() -> None:
     except ImportError as error:
         raise BackendMissing(
             "COCO's polygons and run lengths need faster-coco-eval, which is not installed.",
-            "Install it with: pip install 'quantkit[detection]'.",
+            "Install it with: pip install 'quantkit-int8[detection]'.",
         ) from error

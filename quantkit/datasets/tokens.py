@@ -124,7 +124,7 @@ def _loaded(path: Path) -> tuple[Any, str]:
     except ImportError as error:
         raise BackendMissing(
             "Texts are tokenized by the package tokenizers, which is not installed.",
-            "Install it: pip install 'quantkit[text]'.",
+            "Install it: pip install 'quantkit-int8[text]'.",
         ) from error
     try:
         data = read_file(path, LARGEST_TOKENIZER, BadData, "tokenizer")

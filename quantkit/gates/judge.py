@@ -98,13 +98,19 @@ class GateResult:
                 )
 
 
-def gate(comparison: Comparison, rules: Sequence[Rule], baseline: Comparison | None = None) -> GateResult:
+def gate(
+    comparison: Comparison,
+    rules: Sequence[Rule],
+    baseline: Comparison | None = None,
+    baseline_optional: bool = False,
+) -> GateResult:
     """Apply every rule to every row of its target and precision that has its figure.
 
     Args:
         comparison: The comparison to judge.
         rules: The rules to apply.
         baseline: An earlier comparison, for rules with ``against = "baseline"``.
+        baseline_optional: Without a baseline, rules against it are not comparable, instead of an error.
 
     Returns:
         A verdict for each rule and matching row, and one for each rule that matched nothing.
@@ -113,8 +119,11 @@ def gate(comparison: Comparison, rules: Sequence[Rule], baseline: Comparison | N
         BadInput: A rule needs a baseline and there is none.
         BadConfig: A limit makes no sense.
     """
-    if baseline is None and any(rule.against == "baseline" for rule in rules):
-        raise BadConfig("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
+    if baseline is None and not baseline_optional and any(rule.against == "baseline" for rule in rules):
+        raise BadConfig(
+            "A gate rule speaks of a baseline, and none is given.",
+            "Give --baseline with an earlier run, or --baseline-optional for the first one.",
+        )
     verdicts: list[Verdict] = []
     for rule in (rule.of(comparison) for rule in rules):
         found = [
@@ -181,6 +190,8 @@ def _absolute(rule: Rule, comparison: Comparison, row: Row, own: Figure) -> Verd
 
 def _against(rule: Rule, comparison: Comparison, row: Row, own: Figure, baseline: Comparison | None) -> Verdict:
     """Judge ``max_fall`` and ``max_rise``: the difference between the figure and another row's."""
+    if rule.against == "baseline" and baseline is None:
+        return Verdict(rule, "not comparable", row, reason="there is no baseline yet")
     source = comparison if rule.against != "baseline" or baseline is None else baseline
     peer = (
         counterpart(source, row) if rule.against == "baseline" else reference_of(source.rows, row, rule.against or "")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.comparison import Interval
+from quantkit.measure.distributions import Z95, student_quantile
 
 CONFIDENCE = 0.95
 
 
 def wilson_interval(hits: int, total: int) -> Interval:
     """Return hits / total with its Wilson score interval (Wilson 1927). Raises ValueError if ``total`` is 0."""
-    from scipy.stats import binomtest
-
-    bounds = binomtest(hits, total).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
-    return Interval(value=hits / total, low=float(bounds.low), high=float(bounds.high))
+    if total == 0:
+        raise ValueError("there is no share of 0 samples")
+    share, square = hits / total, Z95**2
+    center = (hits + square / 2) / (total + square)
+    half = Z95 * math.sqrt(hits * (1 - share) + square / 4) / (total + square)
+    low, high = center - half if hits else 0.0, center + half if hits < total else 1.0
+    return Interval(value=share, low=low, high=high)
 
 
 def mean_interval(values: npt.NDArray[np.float64]) -> Interval:
@@ -35,9 +41,7 @@ def standard_error(values: npt.NDArray[np.float64]) -> float | None:
 
 def student(count: int) -> float:
     """Return the half-width of the interval of a mean of ``count`` values, in standard errors."""
-    from scipy.stats import t
-
-    return float(t.ppf((1 + CONFIDENCE) / 2, count - 1))
+    return student_quantile(1 - CONFIDENCE, count - 1)
 
 
 def clipped(interval: Interval, least: float = 0.0) -> Interval:

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.comparison import Change
+from quantkit.measure.distributions import Z95, sign_test, student_p_value
 from quantkit.measure.intervals import standard_error, student
-
-Z95 = 1.959963984540054
 
 
 def change(lost: int, won: int, total: int) -> Change:
@@ -27,13 +26,11 @@ def change(lost: int, won: int, total: int) -> Change:
     Returns:
         The change, with the drop's interval as a share.
     """
-    from scipy.stats import binomtest
-
     different, more = lost + won, total + 2
     center = (lost - won) / more
     error = Z95 * math.sqrt(max(different + 1 - (lost - won) ** 2 / more, 0.0)) / more
     drop = (lost - won) / total
-    p_value = float(binomtest(lost, different).pvalue) if different else 1.0
+    p_value = sign_test(lost, different)
     low, high = max(min(center - error, drop), -1.0), min(max(center + error, drop), 1.0)
     return Change(lost=lost, won=won, low=low, high=high, p_value=p_value)
 
@@ -55,10 +52,8 @@ def mean_change(losses: npt.NDArray[np.float64]) -> Change:
     low = high = mean
     p_value = 1.0 if not losses.any() else 0.0
     if error:
-        from scipy.stats import ttest_1samp
-
         half = student(len(losses)) * error
-        low, high, p_value = mean - half, mean + half, float(ttest_1samp(losses, 0.0).pvalue)
+        low, high, p_value = mean - half, mean + half, student_p_value(mean / error, len(losses) - 1)
     elif len(losses) == 1:
         p_value = 1.0
     return Change(lost=int((losses > 0).sum()), won=int((losses < 0).sum()), low=low, high=high, p_value=p_value)

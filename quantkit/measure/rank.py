@@ -69,7 +69,15 @@ def _correlations(first: Floats, second: Floats) -> Floats:
 
 
 def _ranks(values: Floats) -> Floats:
-    from scipy.stats import rankdata
-
-    ranks: Floats = rankdata(values, axis=1)
+    """Return the rank of each value in its row of (R, N), from 1, ties by their mean rank; NaN in rows with a NaN."""
+    order = np.argsort(values, axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    ends = np.ones((len(values), values.shape[1] + 1), np.bool_)  # True where one run of equal values meets the next
+    ends[:, 1:-1] = ordered[:, 1:] != ordered[:, :-1]
+    places = np.arange(ends.shape[1])
+    first = np.maximum.accumulate(np.where(ends[:, :-1], places[:-1], 0), axis=1)
+    beyond = np.minimum.accumulate(np.where(ends[:, :0:-1], places[:0:-1], places[-1]), axis=1)[:, ::-1]
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + beyond + 1) / 2, axis=1)
+    ranks[np.isnan(ordered[:, -1])] = np.nan  # NaN comes last
     return ranks

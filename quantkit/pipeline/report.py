@@ -148,8 +148,9 @@ def own_gate(folder: Path, comparison: Comparison) -> GateResult | None:
     judged = read_judged(folder / GATE_FILE)
     again = judged.measured == comparison.environment.measured
     rules = (judged.rules if again else ()) or tuple(run_config(folder).gate)
+    optional = again and bool(judged.rules) and judged.baseline is None  # they were judged without one
     baseline = None
-    if any(rule.against == "baseline" for rule in rules):
+    if any(rule.against == "baseline" for rule in rules) and not optional:
         try:
             if judged.baseline is None:
                 raise BadConfig("No baseline is known.", "Give quantkit gate --baseline.")
@@ -157,4 +158,4 @@ def own_gate(folder: Path, comparison: Comparison) -> GateResult | None:
         except BadInput as error:
             log.info("The report shows no gate, whose rules speak of a baseline. %s", error)
             return None
-    return apply_rules(comparison, rules, baseline) if rules else None
+    return apply_rules(comparison, rules, baseline, optional) if rules else None

@@ -29,8 +29,14 @@ def github_annotations(gate: GateResult) -> list[str]:
         told = [f"measured {measured(verdict)}"] if verdict.value is not None else []
         told += [verdict.reason] if verdict.reason else []
         text = f"{subject(verdict)}: {verdict.outcome}, asked {verdict.rule.describe()}; {'; '.join(told)}".rstrip("; ")
-        lines.append(f"::{command} title={_property(f'quantkit gate: {verdict.rule.metric}')}::{_data(text)}")
+        lines.append(annotation(command, f"quantkit gate: {verdict.rule.metric}", text))
     return lines
+
+
+def annotation(command: str, title: str, text: str, file: str = "") -> str:
+    """Return the command that annotates a run, or a file of the repository: ``error``, ``warning`` or ``notice``."""
+    place = f"file={_property(file)}," if file else ""
+    return f"::{command} {place}title={_property(title)}::{_data(text)}"
 
 
 def _data(text: str) -> str:

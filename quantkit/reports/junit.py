@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+from quantkit.core.comparison import Row
 from quantkit.core.errors import GateFailed, NothingEvaluated
 from quantkit.gates import GateResult, Verdict
-from quantkit.reports.wording import measured, subject
+from quantkit.reports.wording import margin, measured, subject
 
 FORBIDDEN_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -15,7 +16,8 @@ FORBIDDEN_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 def junit_xml(gate: GateResult, suite: str = "quantkit gate") -> str:
     """Make a test suite with a test case for each rule and row.
 
-    A rule that is missed is a failure; with level "warn" it passes, with its message in system-out. A rule that matches
+    A case's time is the median latency of its row in seconds; what was measured, and the limit, are in system-out.
+    A rule that is missed is a failure; with level "warn" it passes, with its message there. A rule that matches
     nothing is an error. A rule that cannot be judged is skipped, or an error if it is strict. A gate without rules is
     one error, so that it does not look like a pass.
 
@@ -38,7 +40,7 @@ def junit_xml(gate: GateResult, suite: str = "quantkit gate") -> str:
         "failures": str(sum(case.find("failure") is not None for case in cases)),
         "errors": str(sum(case.find("error") is not None for case in cases)),
         "skipped": str(sum(case.find("skipped") is not None for case in cases)),
-        "time": "0",
+        "time": f"{sum(float(case.attrib['time']) for case in cases):.6f}",
     }
     name = _clean(suite)
     totals = {key: value for key, value in counts.items() if key != "skipped"}  # Jenkins' schema does not allow it here
@@ -50,7 +52,7 @@ def junit_xml(gate: GateResult, suite: str = "quantkit gate") -> str:
 
 def _case(verdict: Verdict) -> ElementTree.Element:
     source, rule = verdict.row or verdict.rule, verdict.rule
-    case = _element(f"quantkit.{source.target}.{source.precision}", rule.describe())
+    case = _element(f"quantkit.{source.target}.{source.precision}", rule.describe(), verdict.row)
     message = f"{subject(verdict)}: {rule.metric} measured {measured(verdict)}, asked {rule.describe()}"
     why = f" ({verdict.reason})" if verdict.reason else ""
     if verdict.outcome == "no match":
@@ -62,8 +64,10 @@ def _case(verdict: Verdict) -> ElementTree.Element:
         ElementTree.SubElement(case, "skipped", {"message": _clean(f"{verdict.outcome}: {message}{why}")})
     elif verdict.outcome == "fail":
         _add(case, "failure", message, GateFailed.__name__)
-    elif verdict.outcome == "warn":
-        ElementTree.SubElement(case, "system-out").text = _clean(f"warning: {message}")
+    if verdict.value is not None and verdict.limit is not None:
+        told = [f"warning: {message}"] if verdict.outcome == "warn" else []
+        told += [f"measured: {measured(verdict)}", f"limit: {rule.format(verdict.limit)}", f"margin: {margin(verdict)}"]
+        ElementTree.SubElement(case, "system-out").text = _clean("\n".join(told))
     return case
 
 
@@ -73,8 +77,10 @@ def _no_rules() -> ElementTree.Element:
     return case
 
 
-def _element(classname: str, name: str) -> ElementTree.Element:
-    return ElementTree.Element("testcase", {"classname": _clean(classname), "name": _clean(name), "time": "0"})
+def _element(classname: str, name: str, row: Row | None = None) -> ElementTree.Element:
+    seconds = 0.0 if row is None else row.latency_ms.p50 / 1000
+    attributes = {"classname": _clean(classname), "name": _clean(name), "time": f"{seconds:.6f}"}
+    return ElementTree.Element("testcase", attributes)
 
 
 def _add(case: ElementTree.Element, tag: str, message: str, kind: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from pathlib import PureWindowsPath
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
@@ -32,7 +33,7 @@ def markdown_summary(
     sensitivity: Sensitivity | None = None,
     tuning: Tuning | None = None,
 ) -> str:
-    """Write the verdict, rows, gate rules, environment and warnings in less than 60 lines.
+    """Write the model's verdict, rows, gate rules, environment and warnings in less than 60 lines.
 
     Args:
         comparison: The comparison, if there is one.
@@ -45,7 +46,9 @@ def markdown_summary(
         The Markdown; items that do not fit are counted.
     """
     judgement = judge(comparison, gate)
-    verdict = [f"**{escaped(judgement.headline)}**: {escaped(judgement.reason)}", ""]
+    model = comparison.model if comparison else calibration.model.path if calibration else ""
+    name = f"{escaped(PureWindowsPath(model).name)}: " if model else ""  # which splits at both kinds of slash
+    verdict = [f"**{name}{escaped(judgement.headline)}**: {escaped(judgement.reason)}", ""]
     blocks = [verdict, _bullets(judgement.results)]
     if comparison:
         told = escaped(sentence(recommend(comparison).overall, comparison))

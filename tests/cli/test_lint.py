@@ -79,6 +79,53 @@ def test_nothing_to_say(invoked: Quantkit, folder: Path) -> None:
     assert (document["errors"], document["warnings"]) == (0, 0)
 
 
+def test_sarif_is_what_code_scanning_reads(invoked: Quantkit, folder: Path) -> None:
+    shown = invoked("lint", "ort.onnx", folder / "slow.onnx", "--format", "sarif")
+    assert shown.returncode == 1
+    log = json.loads(shown.stdout)
+    assert (log["version"], log["$schema"].endswith("sarif-2.1.0.json")) == ("2.1.0", True)
+    (run,) = log["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert len({rule["id"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert rule["shortDescription"]["text"]
+        assert rule["help"]["text"]
+    documents = {name: json.loads(invoked("lint", name, "--json").stdout) for name in ("ort.onnx", "slow.onnx")}
+    wanted = [(name, f["rule"], f["severity"]) for name, own in documents.items() for f in own["findings"]]
+    found = []
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        assert result["level"] in ("error", "warning", "note")
+        assert result["message"]["text"]
+        (location,) = result["locations"]
+        assert location["physicalLocation"]["region"]["startLine"] == 1
+        assert location["logicalLocations"][0]["name"]
+        found.append((location["physicalLocation"]["artifactLocation"]["uri"], result["ruleId"], result["level"]))
+    assert found == wanted  # by relative URIs
+    prints = [result["partialFingerprints"]["primaryLocationLineHash"] for result in run["results"]]
+    assert len({(uri, print_) for (uri, _, _), print_ in zip(found, prints, strict=True)}) == len(found)
+
+
+def test_github_gets_an_annotation_for_each_finding(invoked: Quantkit, folder: Path) -> None:
+    shown = invoked("lint", "slow.onnx", "ort.onnx", "--format", "github")
+    assert shown.returncode == 1
+    lines = shown.stdout.splitlines()
+    first = "::warning file=slow.onnx,title=quantkit lint%3A skip-without-pair::"
+    assert lines[0].startswith(first)
+    documents = [json.loads(invoked("lint", name, "--json").stdout) for name in ("slow.onnx", "ort.onnx")]
+    assert len(lines) == sum(len(document["findings"]) for document in documents)
+    assert all(line.startswith(("::error file=", "::warning file=", "::notice file=")) for line in lines)
+
+
+def test_several_models_are_named(invoked: Quantkit, folder: Path) -> None:
+    shown = invoked("lint", "fine.onnx", "slow.onnx")
+    assert shown.returncode == 0
+    assert "fine.onnx: No pair breaks a TensorRT rule" in shown.stdout
+    assert shown.stdout.splitlines()[-1] == "slow.onnx: 0 errors, 1 warning"
+    refused = invoked("lint", "fine.onnx", "slow.onnx", "--json")
+    assert (refused.returncode, refused.stdout) == (2, "")
+
+
 def test_bad_input_exits_2(invoked: Quantkit, folder: Path) -> None:
     (folder / "text.onnx").write_text("hello")
     (folder / "cut.onnx").write_bytes((folder / "ort.onnx").read_bytes()[:-500])

@@ -47,7 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tools = folder / "tools"
     tools.mkdir()
     (tools / "quantkit").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m quantkit "$@"\n')
-    (tools / "pip").write_text('#!/bin/sh\ntest "$*" = "install quantkit[openvino]"\n')
+    (tools / "pip").write_text('#!/bin/sh\ntest "$*" = "install quantkit-int8[openvino]"\n')
     for tool in tools.iterdir():
         tool.chmod(0o755)
     return folder
@@ -84,7 +84,7 @@ def test_githubs_job_leaves_what_the_page_promises(compared: Path) -> None:
     for name in uploaded.split():
         assert (compared / name).stat().st_size > 0
     summary = (compared / "summary.txt").read_text(encoding="utf-8")
-    assert summary.startswith("**Ship**")
+    assert summary.startswith("**model.onnx: Ship**")
     assert len(summary.splitlines()) < 60
     assert json.loads((compared / "out" / "gate.json").read_text())["passed"] is True
 
@@ -162,7 +162,7 @@ def test_every_case_in_an_emulated_job(compared: Path, name: str, tmp_path: Path
     lines = [line for line in done.stdout.splitlines() if line.startswith("::")]
     assert bool(lines) == bool(annotation)
     assert not lines or lines[0].startswith(annotation)
-    assert summary.read_text(encoding="utf-8").startswith("**Ship**" if code == 0 else "**")
+    assert summary.read_text(encoding="utf-8").startswith("**model.onnx: Ship**" if code == 0 else "**model.onnx: ")
     if "other hardware" in name and "accuracy" not in name:
         assert "of another kind" in done.stdout
     assert json.loads((compared / "out" / "gate.json").read_text())["exit_code"] == code
@@ -175,13 +175,13 @@ def test_the_verdict_stays_in_whatever_is_made_of_the_run_later(compared: Path) 
     done = job(compared, command, GITHUB_STEP_SUMMARY=str(compared / "step.md"))
     assert done.returncode == 0, done.stderr
     assert "::" not in done.stdout
-    assert (compared / "step.md").read_text(encoding="utf-8").startswith("**Do not ship**")
-    assert (compared / "out" / "summary.md").read_text(encoding="utf-8").startswith("**Do not ship**")
+    assert (compared / "step.md").read_text(encoding="utf-8").startswith("**model.onnx: Do not ship**")
+    assert (compared / "out" / "summary.md").read_text(encoding="utf-8").startswith("**model.onnx: Do not ship**")
     comparison = load_comparison(compared / "out")
-    assert repr(show(comparison)).startswith("**Do not ship**")
+    assert repr(show(comparison)).startswith("**model.onnx: Do not ship**")
     assert "Do not ship: " in report(comparison, compared / "api.html").read_text(encoding="utf-8")
     (compared / "out" / "gate.json").write_text("{}")
-    assert repr(show(comparison)).startswith("**No gate**")
+    assert repr(show(comparison)).startswith("**model.onnx: No gate**")
 
 
 def test_a_report_made_later_has_the_gates_own_baseline(compared: Path) -> None:
@@ -199,8 +199,25 @@ def test_a_report_made_later_has_the_gates_own_baseline(compared: Path) -> None:
     done = job(compared, "quantkit report out")
     rules.write_text(kept, encoding="utf-8")
     assert done.returncode == 0, done.stderr
-    assert before.startswith("**Do not ship**")
+    assert before.startswith("**model.onnx: Do not ship**")
     assert (compared / "out" / "summary.md").read_text(encoding="utf-8") == before
+
+
+def test_a_missing_baseline_is_said_and_its_rules_are_skipped(compared: Path) -> None:
+    (compared / "case.toml").write_text(EASY + BASELINE.format("agreement", "max_fall = 0.01"))
+    command = "quantkit gate out --gates case.toml --baseline none/yet"
+    refused = job(compared, command)
+    assert (refused.returncode, "none/yet" in refused.stderr) == (2, True)
+    done = job(compared, f"{command} --baseline-optional --junit case.xml --force")
+    assert done.returncode == 0, done.stderr
+    assert "There is no baseline at none/yet: rules against it are skipped." in done.stderr
+    assert "<skipped" in (compared / "case.xml").read_text()
+    summary = (compared / "out" / "summary.md").read_text()
+    assert "there is no baseline yet" in summary
+    assert job(compared, "quantkit report out").returncode == 0  # which judges once more
+    assert (compared / "out" / "summary.md").read_text() == summary
+    (compared / "case.toml").write_text(EASY + BASELINE.format("agrement", "max_fall = 0.01"))
+    assert job(compared, f"{command} --baseline-optional").returncode == 5
 
 
 def test_with_json_stdout_is_one_document_in_a_job_too(compared: Path) -> None:

@@ -37,7 +37,12 @@ def test_one_case_per_verdict_and_right_counts() -> None:
     ]
     assert [case.attrib["classname"] for case in cases[:3]] == ["quantkit.openvino.int8"] * 3
     assert [suite.attrib[key] for key in ("tests", "failures", "errors", "skipped")] == ["4", "1", "1", "0"]
-    assert [[child.tag for child in case] for case in cases] == [[], ["failure"], ["system-out"], ["error"]]
+    assert [[child.tag for child in case] for case in cases] == [
+        ["system-out"],
+        ["failure", "system-out"],
+        ["system-out"],
+        ["error"],
+    ]
 
 
 def test_messages_give_the_measured_value() -> None:
@@ -76,6 +81,17 @@ def test_it_is_what_ci_systems_read() -> None:
         schema.validate(junit_xml(result).encode())
     with pytest.raises(xmlschema.XMLSchemaValidationError):
         schema.validate(junit_xml(gated(PASS)).replace("testcase", "test").encode())
+
+
+def test_a_case_tells_its_latency_value_and_limit() -> None:
+    suite = suite_of(gated(PASS, MISSING))
+    passed, missing = suite.findall("testcase")
+    told = passed.findtext("system-out")
+    assert told is not None
+    assert told.splitlines() == ["measured: 0.50 points", "limit: 1.00 points", "margin: 0.50 points"]
+    latency = next(r.latency_ms.p50 for r in comparison(reference_row(), row()).rows if r.precision == "int8")
+    assert float(passed.attrib["time"]) == float(suite.attrib["time"]) == pytest.approx(latency / 1000) != 0
+    assert float(missing.attrib["time"]) == 0
 
 
 def test_suite_is_named() -> None:

@@ -18,7 +18,7 @@ def test_has_verdict_rows_rules_environment_and_warnings() -> None:
     compared = comparison(warnings=("FP32 accuracy is near chance",))
     gate = gated({"metric": "drop.top1", "max": 0.01})
     text = markdown_summary(compared, gate, calibration(warnings=("few samples",)))
-    assert text.startswith("**Ship**: the gate rule is met.\n")
+    assert text.startswith("**net.onnx: Ship**: the gate rule is met.\n")
     assert "- INT8 on openvino keeps 90.0 % top-1" in text
     assert "| drop.top1 ≤ 1.00 points | openvino int8 | 0.50 points | 0.50 points | pass |" in text
     assert "Some CPU, 8 cores" in text
@@ -59,7 +59,7 @@ def test_stays_under_sixty_lines_and_counts_the_rest() -> None:
 
 def test_without_comparison() -> None:
     text = markdown_summary(None, None, calibration())
-    assert text.startswith("**Calibrated, not compared yet**: run quantkit compare")
+    assert text.startswith("**net.onnx: Calibrated, not compared yet**: run quantkit compare")
     assert "2 tensors of models/net.onnx calibrated with entropy on 100 samples" in text
 
 

@@ -55,7 +55,7 @@ def _cluster(address: str) -> Iterator[Any]:
     try:
         import ray
     except ImportError as error:
-        raise BackendMissing("Ray is not installed.", "Install it with: pip install ray") from error
+        raise BackendMissing("Ray is not installed.", "Install it with: pip install 'quantkit-int8[ray]'.") from error
     own = not ray.is_initialized()
     if own:
         try:

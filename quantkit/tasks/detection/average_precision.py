@@ -16,9 +16,11 @@ import numpy.typing as npt
 from quantkit.tasks.detection.matching import IOU_THRESHOLDS, Matches
 
 RECALLS = np.linspace(0.0, 1.0, 101)
+_BOUNDS = np.append(RECALLS, np.inf)
 NAMES = ("map", "ap50", "ap75", "ar")
 AP50, AP75 = 0, 5  # places in IOU_THRESHOLDS
 MOST_WEIGHTS = 1 << 22  # values of one block of resamples
+MOST_GATHERED = 1 << 10  # detections whose weights are gathered at once, so that they stay in the cache
 Floats = npt.NDArray[np.float64]
 
 
@@ -103,6 +105,7 @@ class MatchedClass:
         """
         objects = np.bincount(self.object_images, minlength=self.count).astype(np.float32) @ drawn
         has = objects > 0
+        objects = np.maximum(objects, 1)  # without objects, nothing is right
         precisions = np.zeros((len(IOU_THRESHOLDS), drawn.shape[1]))
         recalls = np.zeros_like(precisions)
         steps = np.flatnonzero(self.right.any(axis=1))
@@ -111,16 +114,14 @@ class MatchedClass:
             own = np.flatnonzero(self.right[:, number])
             if not len(own):
                 continue
-            if self.ignored[:, number].any():
-                counted = self._before(own, ~self.ignored[:, number], drawn)
-            else:
-                counted = before[np.searchsorted(steps, own)]
+            counted = before[np.searchsorted(steps, own)]
+            if self.ignored[:, number].any():  # few of all, so that they are subtracted
+                counted -= self._before(own, self.ignored[:, number], drawn)
             right = np.cumsum(drawn[self.images[own]], axis=0, dtype=np.float64)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                precision = np.where(counted > 0, right / counted, 0.0)
-                recall = np.where(has, right / objects, 0.0)
+            precision = right / np.maximum(counted, 1, out=counted)  # whole numbers, and none is right before the first
+            recall = right / objects
             highest = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-            reached = np.searchsorted(RECALLS, recall, side="right")
+            reached = recalls_reached(recall)
             reached[recall == 0] = 0
             new = np.diff(reached, axis=0, prepend=0)
             precisions[number] = (highest * new).sum(axis=0) / len(RECALLS)
@@ -131,14 +132,19 @@ class MatchedClass:
         self, steps: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_], drawn: npt.NDArray[np.float32]
     ) -> Floats:
         """Return the weighted number of counted detections up to each of ``steps``, (S, R)."""
-        from scipy.sparse import csr_array
-
-        if not len(steps):
-            return np.zeros((0, drawn.shape[1]))
-        upto = np.flatnonzero(counted[: steps[-1] + 1])
+        sums = np.zeros((len(steps), drawn.shape[1]), np.float32)  # whole numbers below 2^24: exact in any order
+        upto = np.flatnonzero(counted[: steps[-1] + 1]) if len(steps) else steps
         segment = np.searchsorted(steps, upto)
-        counts = csr_array(
-            (np.ones(len(upto), np.float32), (segment, self.images[upto])), shape=(len(steps), self.count)
-        )
-        found: Floats = np.cumsum(counts @ drawn, axis=0, dtype=np.float64)
+        for start in range(0, len(upto), MOST_GATHERED):
+            part = slice(start, start + MOST_GATHERED)
+            first = np.flatnonzero(np.diff(segment[part], prepend=-1))
+            sums[segment[part][first]] += np.add.reduceat(drawn[self.images[upto[part]]], first, axis=0)
+        found: Floats = np.cumsum(sums, axis=0, dtype=np.float64)
         return found
+
+
+def recalls_reached(recall: Floats) -> npt.NDArray[np.int64]:
+    """Return how many of RECALLS are at most each value from 0 to 1, as ``np.searchsorted`` does, faster."""
+    below = (recall * 100).astype(np.int64)  # or one too many, or one too few, by rounding
+    reached: npt.NDArray[np.int64] = below + (_BOUNDS[below] <= recall) + (_BOUNDS[below + 1] <= recall)
+    return reached

@@ -39,7 +39,7 @@ def check_installed() -> None:
     except ImportError as error:
         raise BackendMissing(
             "Mean average precision needs faster-coco-eval, which is not installed.",
-            "Install it with: pip install 'quantkit[detection]'.",
+            "Install it with: pip install 'quantkit-int8[detection]'.",
         ) from error
 
 

@@ -12,7 +12,7 @@ from quantkit.core.presets import PRESETS
 from quantkit.datasets.base import Dataset, Inputs, Unreadable
 from quantkit.datasets.boxes import Boxes
 from quantkit.tasks.detection import Detection
-from quantkit.tasks.detection.average_precision import NAMES, MatchedImages
+from quantkit.tasks.detection.average_precision import NAMES, RECALLS, MatchedImages, recalls_reached
 from quantkit.tasks.detection.coco import SIZES, coco_figures
 from quantkit.tasks.detection.decode import Found
 from quantkit.tasks.detection.matching import Objects, match
@@ -123,7 +123,14 @@ def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setitem(__import__("sys").modules, "faster_coco_eval", None)
     found, boxes = random_scenes(images=2)
-    with pytest.raises(BackendMissing, match=r"pip install 'quantkit\[detection\]'"):
+    with pytest.raises(BackendMissing, match=r"pip install 'quantkit-int8\[detection\]'"):
         coco_figures(found, boxes)
     with pytest.raises(BackendMissing):  # before anything is measured
         Detection().check([], Annotated(boxes))
+
+
+def test_recalls_are_counted_as_a_search_counts_them() -> None:
+    hits = np.arange(1, 400)
+    shares = [np.concatenate([np.arange(count + 1) / count for count in hits]), RECALLS]
+    recalls = np.concatenate([*shares, np.nextafter(RECALLS[:-1], 1), np.nextafter(RECALLS[1:], 0)])
+    assert np.array_equal(recalls_reached(recalls), np.searchsorted(RECALLS, recalls, side="right"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,9 @@ class Library:
 
     def builds(self) -> Availability:
         """Tell if the library itself is here, in a version that quantkit supports."""
+        if os.name == "nt":  # a builder's process inherits a pipe as only POSIX hands one on
+            reason = f"quantkit drives {self.title} on Linux only"
+            return Availability(False, reason=reason, hint="Run the commands of COMMANDS.md beside the artifacts.")
         hint = self.install_command()
         if not self.is_installed():
             return Availability(False, reason=f"the package {self.package} is not installed", hint=hint)
@@ -152,7 +156,7 @@ RTX = Library(
     title="TensorRT for RTX",
     modules=("tensorrt_rtx", "tensorrt_rtx_bindings"),  # the whole package, and the bindings alone
     package="tensorrt-rtx-cu13-bindings",
-    requirements="'quantkit[tensorrt-rtx]'",
+    requirements="'quantkit-int8[tensorrt-rtx]'",
     oldest=(1, 7),
     beyond=2,
     generation=(11, 0),

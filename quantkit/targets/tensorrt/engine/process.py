@@ -177,7 +177,7 @@ class _Running:
         said = self.errors.read().decode("utf-8", "replace").strip()
         log.debug("The process that built %s said: %s", job.plan.folder, said)
         doing = f"while it built {job.plan.folder} from {job.source}"
-        if status == -signal.SIGKILL:
+        if status == -getattr(signal, "SIGKILL", 9):  # which Windows does not have
             return BackendMissing(
                 f"{job.lib.title} was killed, as a system does that runs out of memory, {doing}.",
                 "Free some, use smaller shapes, or build fewer precisions at a time.",

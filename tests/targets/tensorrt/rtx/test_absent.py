@@ -23,7 +23,7 @@ def test_it_is_told_what_to_install(quantkit: Quantkit, made: Path, verb: str) -
     assert done.returncode == 3, done.stderr
     assert "cannot be " in done.stderr
     assert "the package tensorrt-rtx-cu13-bindings is not installed." in done.stderr
-    assert f"python3.{sys.version_info.minor} -m pip install 'quantkit[tensorrt-rtx]'" in done.stderr
+    assert f"python3.{sys.version_info.minor} -m pip install 'quantkit-int8[tensorrt-rtx]'" in done.stderr
 
 
 def test_compute_capabilities_are_for_its_engines_alone(quantkit: Quantkit, made: Path) -> None:
