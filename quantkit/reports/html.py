@@ -24,10 +24,11 @@ from quantkit.reports.content.culprits import culprits, named, summary
 from quantkit.reports.content.end_to_end import advice, pipelines
 from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of
 from quantkit.reports.content.layer_times import breakdowns
+from quantkit.reports.content.measurements import measurements
 from quantkit.reports.content.outputs import output_table
 from quantkit.reports.content.points import quality_of, target_order
 from quantkit.reports.content.shipping import shipping
-from quantkit.reports.content.table import columns, drop_test
+from quantkit.reports.content.table import drop_test
 from quantkit.reports.content.tensors import tensor_entries
 from quantkit.reports.content.thumbnails import pictures_of
 from quantkit.reports.content.tuning import columns as steps_of
@@ -77,6 +78,8 @@ def html_report(
     found = culprits(sensitivity) if sensitivity else []
     served = servers.served_models(comparison) if comparison else []
     entries = layer_entries(series, tensor_entries(calibration) if calibration else [], found)
+    table = measurements(comparison) if comparison else None
+    drawn = comparison.model_copy(update={"rows": table.rows}) if comparison and table else None
     changed = changes_of(comparison) if comparison else []
     return page(
         "report.html",
@@ -87,10 +90,10 @@ def html_report(
         judgement=judge(comparison, gate),
         shipping=shipping(comparison) if comparison else None,
         model_name=PurePath(model.replace("\\", "/")).name or model,
-        picture=Markup(scatter_svg(comparison)) if comparison else "",
-        narrow_picture=Markup(scatter_svg(comparison, narrow=True)) if comparison else "",
+        picture=Markup(scatter_svg(drawn)) if drawn else "",
+        narrow_picture=Markup(scatter_svg(drawn, narrow=True)) if drawn else "",
         quality=_heading(comparison) if comparison else "",
-        columns=columns(comparison) if comparison else [],
+        table=table,
         drop_test=drop_test(comparison) if comparison else "",
         glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),

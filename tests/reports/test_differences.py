@@ -135,7 +135,7 @@ def test_runs_on_other_data_are_neither_better_nor_worse() -> None:
         {"latency_ms": latency(1.0), "layer_errors": errors(40.0)},
     )
     other = after.model_copy(update={"data_sha256": SHA[::-1]})
-    assert judged(before, after).headline == "Better"
+    assert judged(before, after).headline == "Faster"
     assert judged(before, other).headline == "Not comparable"
     assert (len(layer_differences(before, after)), layer_differences(before, other)) == (1, [])
 

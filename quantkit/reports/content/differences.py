@@ -135,6 +135,8 @@ def _figures(before: Comparison, own: Row, after: Comparison, row: Row) -> Itera
             outcome = "same"
         elif metric == "sqnr_db":
             outcome = "same" if abs(first.value - second.value) < SMALLEST_DB else outcome
+            if outcome != "same" and _same_answers(before, own, after, row):
+                outcome, reason = "no clear difference", "every answer is the same"
         elif metric == "size_bytes":
             outcome = "same" if abs(second.value - first.value) < SMALLEST_SIZE * first.value else outcome
         elif metric.startswith("metrics."):
@@ -187,6 +189,16 @@ def paired_answers(before: Comparison, own: Row, after: Comparison, row: Row) ->
         keys=("before", "after"),
         kept={name: np.stack([first.kept[name][mine], second.kept[name][its]]) for name in second.kept},
     )
+
+
+def _same_answers(before: Comparison, own: Row, after: Comparison, row: Row) -> bool:
+    """True if both models are known to give the same answer for every sample."""
+    if own.agreement == row.agreement == 1:
+        return True
+    paired, task = paired_answers(before, own, after, row), task_of(after)
+    if paired is None or task is None:
+        return False
+    return bool(task.agree(paired.of(0), paired.of(1)).all())
 
 
 def _p_value(before: Comparison, own: Row, after: Comparison, row: Row) -> float | None:
