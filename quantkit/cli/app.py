@@ -13,6 +13,7 @@ from quantkit.cli.demo import demo
 from quantkit.cli.doctor import doctor
 from quantkit.cli.export import export
 from quantkit.cli.gate import gate
+from quantkit.cli.history import history
 from quantkit.cli.inspect import inspect
 from quantkit.cli.lint import lint
 from quantkit.cli.merge import merge
@@ -38,6 +39,7 @@ VERBS = (
     convert,
     compare,
     report,
+    history,
     gate,
     run,
     sensitivity,

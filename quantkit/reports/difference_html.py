@@ -254,10 +254,11 @@ def _together(before: Run, after: Run) -> Comparison | None:
     return second.model_copy(update={"rows": tuple(rows)})
 
 
-def run_names(before: Path, after: Path) -> tuple[str, str]:
-    """Name two runs by their folders, or by as much of their paths as distinguishes them."""
-    first, second = before.absolute().parts, after.absolute().parts
-    for depth in range(1, max(len(first), len(second)) + 1):
-        if first[-depth:] != second[-depth:]:
-            return "/".join(first[-depth:]), "/".join(second[-depth:])
-    return str(before), str(after)
+def run_names(*runs: Path) -> tuple[str, ...]:
+    """Name runs by their folders, or by as much of their paths as distinguishes them."""
+    parts = [run.absolute().parts for run in runs]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(own[-depth:]) for own in parts]
+        if len(set(names)) == len(names):
+            return tuple(names)
+    return tuple(map(str, runs))

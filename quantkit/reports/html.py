@@ -14,6 +14,7 @@ from quantkit.core.sensitivity import Sensitivity
 from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult
 from quantkit.reports.charts.depth import depth_svg
+from quantkit.reports.charts.glyphs import GLYPHS
 from quantkit.reports.charts.scatter import MARKERS, scatter_svg
 from quantkit.reports.charts.serving import serving_svg
 from quantkit.reports.charts.tuning import tuning_svg
@@ -36,16 +37,6 @@ from quantkit.reports.content.tuning import outcome
 from quantkit.reports.content.tuning_path import is_timed
 from quantkit.reports.content.verdict import judge
 from quantkit.reports.page import page
-
-# The markers of the chart, drawn in a box of 16 × 16, in the order of MARKERS.
-GLYPHS = (
-    "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11z",
-    "M3 3h10v10H3z",
-    "M8 2.5l5.5 11h-11z",
-    "M8 1.5L14.5 8L8 14.5L1.5 8z",
-    "M8 13.5l5.5-11h-11z",
-    "M6 2.5h4V6h3.5v4H10v3.5H6V10H2.5V6H6z",
-)
 
 
 def html_report(
