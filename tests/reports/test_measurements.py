@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quantkit.core.comparison import GpuLoad, Latency, LayerTime
+from quantkit.core.comparison import GpuLoad, Latency, LayerTime, OutputError
 from quantkit.core.ranges import TensorRange
 from quantkit.reports.content.layer_times import breakdowns
 from quantkit.reports.content.measurements import is_half_by_name_only, measurements
@@ -83,3 +83,14 @@ def test_the_clipped_share_is_that_of_the_line_in_the_histogram() -> None:
     (found,) = entry.ranges
     assert found.clipped == entry.clipped
     assert found.clipped_affine is not None and found.clipped_affine > 0.1 > 2 * entry.clipped
+
+
+def test_the_shape_of_all_rows_is_said_once_and_the_name_of_a_part_is_left_to_its_own_table() -> None:
+    parts = (OutputError(output="y", sqnr_db=30.0), OutputError(output="y", part="/model.22/boxes", sqnr_db=19.0))
+    shaped = reference_row(shape="images=1x3x320x320"), row(shape="images=1x3x320x320", outputs=parts, sqnr_db=30.0)
+    table = measurements(comparison(*shaped))
+    cells = {column.name: column.cell(table.rows[1]) for column in table.columns}
+    assert (cells["model"].detail, cells["sqnr"].detail) == ("entropy", "part 19.0")
+    assert "Latency is of one inference at images=1x3x320x320;" in page(None, comparison(*shaped)).words
+    two = measurements(comparison(*shaped, row(batch=8)))
+    assert two.columns[0].cell(two.rows[2]).detail == "entropy, batch 8"

@@ -265,11 +265,11 @@ def facts(
 def _told(calibration: Calibration | None, comparison: Comparison | None) -> dict[str, str]:
     told: dict[str, str] = {}
     if calibration is not None:
-        data = calibration.data
+        data, samples = calibration.data, wording.counted(calibration.samples, "sample")
         told |= {
             "Model": calibration.model.path,
             "Model's SHA-256": calibration.model.sha256,
-            "Calibration data": f"{data.path}, {calibration.samples} samples, seed {calibration.seed}",
+            "Calibration data": f"{data.path}, {samples}, seed {calibration.seed}",
             "Calibration data's SHA-256": data.sha256,
             "Preprocessing": calibration.preprocess.describe(),
             "Method": calibration.method,
@@ -278,9 +278,9 @@ def _told(calibration: Calibration | None, comparison: Comparison | None) -> dic
             "Calibrated": calibration.created,
         }
     if comparison is not None:
-        machine = comparison.environment
+        machine, samples = comparison.environment, wording.counted(comparison.samples, "sample")
         told |= {
-            "Evaluation data": f"{comparison.data}, {comparison.samples} samples, {comparison.labelled} labelled",
+            "Evaluation data": f"{comparison.data}, {samples}, {comparison.labelled} labelled",
             "Evaluation data's SHA-256": comparison.data_sha256,
             "Machine": f"{machine.hardware}, {machine.platform}",
             "Measured with": _versions({"quantkit": machine.quantkit, "Python": machine.python} | machine.packages),

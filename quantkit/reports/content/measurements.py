@@ -34,6 +34,11 @@ class Measurements:
     same: tuple[str, ...]
 
     @property
+    def feed(self) -> str:
+        """The batch or shape that all rows were timed at; empty if there are several."""
+        return one_feed(self.rows)
+
+    @property
     def folded_words(self) -> str:
         """Why rows are folded, in a line; empty if none are."""
         targets = list(dict.fromkeys(row.target for row in self.folded))
@@ -53,7 +58,8 @@ def measurements(comparison: Comparison) -> Measurements:
         found["memory"] = [_with_details(found["memory"][0], "W · clock", found.pop("power"), details=True)]
     ran, target = found["ran"][0], found.pop("target")[0]
     found["ran"] = [replace(ran, cell=_beneath(ran.cell, lambda row: target.cell(row).detail))]
-    model = _model(found.pop("precision")[0], several)
+    found["sqnr"] = [replace(column, cell=_part_unnamed(column.cell)) for column in found["sqnr"]]
+    model = _model(found.pop("precision")[0], several, one_feed(rows))
     order = [*ORDER, *(name for name in found if name not in (*ORDER, *LAST)), *LAST]
     kept, same = [model], []
     for column in (column for name in order for column in found.get(name, [])):
@@ -75,12 +81,33 @@ def _names(found: Iterable[Column]) -> list[str]:
     return list(dict.fromkeys(column.name for column in found))
 
 
-def _model(precision: Column, several: bool) -> Column:
-    """The column that names a row: its target and precision, and its device if a target has several."""
+def one_feed(rows: Sequence[Row]) -> str:
+    """Return the batch or shape that all rows were timed at; empty if there are several."""
+    feeds = {row.feed: row.feed_name for row in rows}
+    return next(iter(feeds.values())) if len(feeds) == 1 else ""
+
+
+def _part_unnamed(cell: Callable[[Row], Cell]) -> Callable[[Row], Cell]:
+    """Leave the name of the worst part to the table of outputs, which has room for it."""
+
+    def unnamed(row: Row) -> Cell:
+        own = cell(row)
+        figure, named, _ = own.detail.partition(" in ")
+        return replace(own, detail=f"part {figure}" if named else own.detail)
+
+    return unnamed
+
+
+def _model(precision: Column, several: bool, feed: str) -> Column:
+    """The column that names a row: its target and precision, its device if a target has several, and its method.
+
+    The feed that all rows have is not among it.
+    """
 
     def cell(row: Row) -> Cell:
         own = precision.cell(row)
-        detail = ", ".join(filter(None, (row.device if several else "", own.detail)))
+        told = [text for text in own.detail.split(", ") if text and text != feed]
+        detail = ", ".join([row.device] * several + told)
         return Cell(f"{row.target} {own.text}", f"{row.target} {row.device} {row.precision}", detail)
 
     return Column("Model", "Runtime and precision of the artifact; calibration method", cell, False, "model")

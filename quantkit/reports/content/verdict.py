@@ -179,7 +179,7 @@ def _result(row: Row, comparison: Comparison) -> str:
         clauses.insert(0, _accuracy(row, metric, digits))
         caveat = _caveat(row, metric, comparison, digits)
     elif row.agreement is not None:
-        clauses[0] += f" of {comparison.samples} unlabelled samples"
+        clauses[0] += f" of {wording.counted(comparison.samples, 'unlabelled sample')}"
     text = f"{wording.row_name(row, comparison.rows)} {_listed(clauses)}.{caveat}"
     worst = row.worst_output
     if wording.has_broken_outputs(row):
@@ -223,12 +223,12 @@ def _caveat(row: Row, metric: Metric, comparison: Comparison, digits: int) -> st
     fp32 = figure.value + (drop if metric.better == "higher" else -drop)
     within = _within(metric, figure, fp32, digits)
     if change is None:
-        return f" {within}{count} samples cannot tell this {what} from chance." if within else ""
+        return f" {within}{wording.counted(count, 'sample')} cannot tell this {what} from chance." if within else ""
     comma = "" if metric.paired_test == "McNemar" else ","
     tested = f"({metric.paired_test}{comma} p = {change.p_value:.2g})."
     if change.p_value < SIGNIFICANT:
         return f" The {what} is more than chance {tested}"
-    return f" {within}{count} samples cannot tell this {what} from chance {tested}"
+    return f" {within}{wording.counted(count, 'sample')} cannot tell this {what} from chance {tested}"
 
 
 def _within(metric: Metric, figure: Interval, fp32: float, digits: int) -> str:
