@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 STEPS = (1.0, 2.0, 5.0, 10.0)  # times a power of ten, between ticks that are easy to read
 ROOM = 0.06  # of the span, beyond the outermost values
+SMALLEST = 1e-12  # on an axis that becomes logarithmic by itself
 MOST_RATIO = 20.0  # of largest to smallest; beyond it an axis is logarithmic
 
 
@@ -52,7 +53,7 @@ def scale_of(values: Sequence[float], start: float, end: float, logarithmic: boo
     """
     low, high = min(values), max(values)
     if logarithmic is None:
-        logarithmic = low > 0 and high > MOST_RATIO * low
+        logarithmic = low > SMALLEST and high > MOST_RATIO * low
     if logarithmic:
         room = (high / low) ** ROOM if high > low else 1.2
         return Scale(low / room, high * room, start, end, logarithmic=True)
