@@ -16,6 +16,7 @@ from quantkit.cli.demo import demo
 from quantkit.cli.doctor import doctor
 from quantkit.cli.export import export
 from quantkit.cli.gate import gate
+from quantkit.cli.history import history
 from quantkit.cli.init import init
 from quantkit.cli.inspect import inspect
 from quantkit.cli.lint import lint
@@ -46,6 +47,7 @@ VERBS = (
     convert,
     compare,
     report,
+    history,
     gate,
     sensitivity,
     tune,

@@ -17,6 +17,7 @@ INTERNAL_FAILURE = 3
 INTERRUPTED = 130
 USAGE = 2
 WHAT_PRINTS = ("inspect", "doctor", "convert")  # verbs whose result is the text, convert's unless -o names a file
+# Options that make it so for every verb.
 PRINTING = (
     "--help",
     "-h",

@@ -96,3 +96,32 @@ ROW_METRICS: dict[str, Metric] = {
         Metric(name="gpu", title="GPU load", better="lower", of_the_machine=True),
     )
 }
+
+# The last keys of a figure's path, where they say more than the metric's title; others are their own words.
+PARTS_OF_PATHS = {
+    "value": "",
+    "low": "low end of its interval",
+    "high": "high end of its interval",
+    "p_value": "p of its change",
+    "memory_bytes": "memory",
+    "power_w": "power",
+    "sm_clock_mhz": "clock",
+}
+
+
+def path_title(path: str, metric: Metric) -> str:
+    """Name a figure in words: ``metrics.top1.value`` is "Top-1", ``drop.top1`` "Top-1 lost".
+
+    Args:
+        path: The path of the figure in a row of ``comparison.json``.
+        metric: The metric that it is a figure of.
+
+    Returns:
+        The title, which starts with a capital letter.
+    """
+    head, *rest = path.split(".")
+    if head == "drop":
+        return f"{metric.heading} {'lost' if metric.better == 'higher' else 'rise'}"
+    parts = rest[1:] if head in ("metrics", "changes") else rest
+    told = (PARTS_OF_PATHS.get(part, part.replace("_", " ")) for part in parts)
+    return ", ".join(filter(None, (metric.heading, *told)))

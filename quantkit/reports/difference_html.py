@@ -161,10 +161,12 @@ def judge_difference(before: Run, after: Run, rows: list[RowDifference]) -> Judg
         return Judgement("open", "Better and worse", reason, results)
     if better:
         reason = f"against {before.name}, {after.name} is better by {better}, and by no figure clearly worse{apart}."
-        return Judgement("ship", "Better", reason, results)
+        faster = all(figure.metric == "latency_ms.p50" for figure in figures if figure.outcome == "better")
+        return Judgement("ship", "Faster" if faster else "Better", reason, results)
     if worse:
         reason = f"against {before.name}, {after.name} is worse by {worse}, and by no figure clearly better{apart}."
-        return Judgement("stop", "Worse", reason, results)
+        slower = all(figure.metric == "latency_ms.p50" for figure in figures if figure.outcome == "worse")
+        return Judgement("stop", "Slower" if slower else "Worse", reason, results)
     reason = f"what differs between the two runs may be chance{apart}."
     return Judgement("open", "No clear difference", reason, results)
 
@@ -182,7 +184,7 @@ def _sentence(difference: RowDifference, main: str | None, digits: int) -> str:
         if figure.metric == "size_bytes" or further:
             continue
         first, second = (_value(figure, value, digits) for value in (figure.before, figure.after))
-        change = _change(figure, digits)
+        change = _change(figure)
         why = f"{figure.outcome}{f', {figure.reason}' if figure.reason else ''}"
         said = (
             f"{first} as before" if first == second else f"{first} to {second} ({change}{', ' if change else ''}{why})"
@@ -199,7 +201,7 @@ def _cell(difference: RowDifference, metric: str, digits: int) -> Cell:
     first, second = (_value(figure, value, digits) for value in (figure.before, figure.after))
     key = figure.after / figure.before - 1 if _relative(figure) and figure.before else figure.after - figure.before
     text = second if first == second else f"{first} → {second}"
-    return Cell(text, key if math.isfinite(key) else None, _change(figure, digits), figure.outcome, figure.reason)
+    return Cell(text, key if math.isfinite(key) else None, _change(figure), figure.outcome, figure.reason)
 
 
 def _place(metric: str) -> tuple[int, str]:
@@ -226,16 +228,15 @@ def _value(figure: FigureDifference, value: float, digits: int) -> str:
     return wording.value(figure.meaning, value, digits)
 
 
-def _change(figure: FigureDifference, digits: int) -> str:
-    """Format the difference with its sign; empty if there is none to show."""
+def _change(figure: FigureDifference) -> str:
+    """Format the difference: with its sign, or of answers as lost or gained; empty if there is none to show."""
     if figure.outcome in ("same", UNLIKE) or not math.isfinite(figure.after - figure.before):
         return ""
     if _relative(figure):
         return f"{wording.signed(100 * (figure.after / figure.before - 1), 1, plus=True)} %"
-    change = figure.after - figure.before
     if figure.metric == "sqnr_db":
-        return f"{wording.signed(change, 1, plus=True)} dB"
-    return wording.difference(figure.meaning, change, digits)
+        return f"{wording.signed(figure.after - figure.before, 1, plus=True)} dB"
+    return wording.loss(figure.meaning, figure.meaning.loss(figure.before, figure.after))
 
 
 def _together(before: Run, after: Run) -> Comparison | None:
@@ -253,10 +254,11 @@ def _together(before: Run, after: Run) -> Comparison | None:
     return second.model_copy(update={"rows": tuple(rows)})
 
 
-def run_names(before: Path, after: Path) -> tuple[str, str]:
-    """Name two runs by their folders, or by as much of their paths as distinguishes them."""
-    first, second = before.absolute().parts, after.absolute().parts
-    for depth in range(1, max(len(first), len(second)) + 1):
-        if first[-depth:] != second[-depth:]:
-            return "/".join(first[-depth:]), "/".join(second[-depth:])
-    return str(before), str(after)
+def run_names(*runs: Path) -> tuple[str, ...]:
+    """Name runs by their folders, or by as much of their paths as distinguishes them."""
+    parts = [run.absolute().parts for run in runs]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(own[-depth:]) for own in parts]
+        if len(set(names)) == len(names):
+            return tuple(names)
+    return tuple(map(str, runs))

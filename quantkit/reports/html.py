@@ -14,6 +14,7 @@ from quantkit.core.sensitivity import Sensitivity
 from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult
 from quantkit.reports.charts.depth import depth_svg
+from quantkit.reports.charts.glyphs import GLYPHS
 from quantkit.reports.charts.scatter import MARKERS, scatter_svg
 from quantkit.reports.charts.serving import serving_svg
 from quantkit.reports.charts.tuning import tuning_svg
@@ -24,10 +25,11 @@ from quantkit.reports.content.culprits import culprits, named, summary
 from quantkit.reports.content.end_to_end import advice, pipelines
 from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of
 from quantkit.reports.content.layer_times import breakdowns
+from quantkit.reports.content.measurements import measurements
 from quantkit.reports.content.outputs import output_table
 from quantkit.reports.content.points import quality_of, target_order
 from quantkit.reports.content.shipping import shipping
-from quantkit.reports.content.table import columns, drop_test
+from quantkit.reports.content.table import drop_test
 from quantkit.reports.content.tensors import tensor_entries
 from quantkit.reports.content.thumbnails import pictures_of
 from quantkit.reports.content.tuning import columns as steps_of
@@ -35,16 +37,6 @@ from quantkit.reports.content.tuning import outcome
 from quantkit.reports.content.tuning_path import is_timed
 from quantkit.reports.content.verdict import judge
 from quantkit.reports.page import page
-
-# The markers of the chart, drawn in a box of 16 × 16, in the order of MARKERS.
-GLYPHS = (
-    "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11z",
-    "M3 3h10v10H3z",
-    "M8 2.5l5.5 11h-11z",
-    "M8 1.5L14.5 8L8 14.5L1.5 8z",
-    "M8 13.5l5.5-11h-11z",
-    "M6 2.5h4V6h3.5v4H10v3.5H6V10H2.5V6H6z",
-)
 
 
 def html_report(
@@ -77,6 +69,8 @@ def html_report(
     found = culprits(sensitivity) if sensitivity else []
     served = servers.served_models(comparison) if comparison else []
     entries = layer_entries(series, tensor_entries(calibration) if calibration else [], found)
+    table = measurements(comparison) if comparison else None
+    drawn = comparison.model_copy(update={"rows": table.rows}) if comparison and table else None
     changed = changes_of(comparison) if comparison else []
     return page(
         "report.html",
@@ -87,10 +81,10 @@ def html_report(
         judgement=judge(comparison, gate),
         shipping=shipping(comparison) if comparison else None,
         model_name=PurePath(model.replace("\\", "/")).name or model,
-        picture=Markup(scatter_svg(comparison)) if comparison else "",
-        narrow_picture=Markup(scatter_svg(comparison, narrow=True)) if comparison else "",
+        picture=Markup(scatter_svg(drawn)) if drawn else "",
+        narrow_picture=Markup(scatter_svg(drawn, narrow=True)) if drawn else "",
         quality=_heading(comparison) if comparison else "",
-        columns=columns(comparison) if comparison else [],
+        table=table,
         drop_test=drop_test(comparison) if comparison else "",
         glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),

@@ -12,9 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from quantkit.reports import wording
+from quantkit.reports.glossary import TERMS, Explained, term_of
 
 _UNSAFE_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
-_UNITS = re.compile(r"(?<=\d) (?=(?:%|ms|dB|points?|samples)(?!\w))|(?<=[≤≥]) (?=\S)")
+_UNITS = re.compile(r"(?<=\d) (?=(?:%|ms|dB|points?|samples)(?!\w))|(?<=[≤≥]) (?=\S)|(?<=\bp) (?==)|(?<=\bp =) (?=\d)")
 _RANGE = re.compile(r"(?<=\d)–(?=\d)")
 _CODE = re.compile(r"`([^`]+)`")
 _ISO_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*(?:\+00:00|Z)$")
@@ -34,6 +35,8 @@ def page(template: str, charts: list[Any], **values: Any) -> str:
         The HTML document.
     """
     environment = _environment()
+    explained = Explained()
+    environment.filters["explained"] = explained.text
     script = _source(environment, "report.js")
     return environment.get_template(template).render(
         data=Markup(script_json({"charts": charts})),
@@ -41,6 +44,9 @@ def page(template: str, charts: list[Any], **values: Any) -> str:
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         wording=wording,
+        glossary=TERMS,
+        term=explained.heading,
+        term_of=term_of,
         **values,
     )
 
@@ -66,7 +72,7 @@ def _environment() -> Environment:
 
 def _unbroken(text: str) -> str:
     """Prevent line breaks between a figure and its unit, and inside an interval."""
-    return _RANGE.sub("\N{WORD JOINER}–\N{WORD JOINER}", _UNITS.sub("\N{NO-BREAK SPACE}", text))
+    return type(text)(_RANGE.sub("\N{WORD JOINER}–\N{WORD JOINER}", _UNITS.sub("\N{NO-BREAK SPACE}", text)))
 
 
 def _with_code(text: str) -> Markup:

@@ -1,4 +1,8 @@
-"""Formats figures for display: percent, points, milliseconds, decibels."""
+"""Formats figures for display: percent, points, milliseconds, decibels.
+
+What is lost against FP32 is positive wherever it is a number, as ``drop`` is in files, and in sentences it is said in
+words: "0.50 points lost". A gain is negative in a column of losses, and "0.50 points gained" in words.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,8 @@ from collections.abc import Sequence
 
 from quantkit.core.comparison import Comparison, Interval, Row
 from quantkit.core.decibels import NOT_FINITE_DB
-from quantkit.core.figures import Metric
-from quantkit.gates import GateResult, Verdict
+from quantkit.core.figures import Metric, path_title
+from quantkit.gates import GateResult, Rule, Verdict
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -31,6 +35,34 @@ def difference(metric: Metric, number: float, digits: int = 2) -> str:
     if metric.is_share:
         return f"{signed(100 * number, digits, plus=True)} points"
     return ("+" if number > 0 else "") + metric.format_difference(number).replace("-", MINUS)
+
+
+def loss(metric: Metric, drop: float, digits: int = 2) -> str:
+    """Say what is lost against another model: ``0.50 points lost``, ``0.50 points gained``, ``no change``.
+
+    Args:
+        metric: The metric.
+        drop: How much worse it is, in the file's units; negative if it is better.
+        digits: The number of decimals of points.
+
+    Returns:
+        The words; a metric of which less is better becomes worse or better.
+    """
+    if drop == 0:
+        return "no change"
+    shown = f"{signed(100 * abs(drop), digits)} points" if metric.is_share else metric.format_difference(abs(drop))
+    ways = ("lost", "gained") if metric.better == "higher" else ("worse", "better")
+    return f"{shown} {ways[drop < 0]}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Count things: ``1 image``, ``1,200 images``; ``many`` is the plural if it is not made with an s."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def rule_words(rule: Rule) -> str:
+    """Describe a gate rule with its figure in words: ``Top-1 lost ≤ 1.00 points``."""
+    return path_title(rule.metric, rule.figure) + rule.describe().removeprefix(rule.metric)
 
 
 def band(metric: Metric, figure: Interval, digits: int = 1) -> str:

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantkit.core.comparison import GpuLoad, Latency, LayerTime
+from quantkit.core.comparison import GpuLoad, Interval, Latency, LayerTime, Row
 from quantkit.core.predictions import Predictions
+from quantkit.measure.paired import change
 from quantkit.reports.html import html_report
+from quantkit.tasks.detection.task import Detection
 from tests.reports.builders import HOSTILE, calibration, comparison, gated, reference_row, row
 from tests.reports.test_culprits import layer, sensitivity
 from tests.reports.test_tuning import tuning
@@ -122,6 +124,30 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = calibration([f"conv{i}" for i in range(12)], ["dead1"])
     culprits = sensitivity(layer("conv7", 12.0), layer("conv1", 30.0, None))
     path.write_text(html_report(own, compared, gate, sensitivity=culprits), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="package")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector, whose FP16 computes in FP32."""
+
+    def detector(precision: str, value: float, **changes: Any) -> Row:
+        found = {m.name: Interval(value=value, low=value - 0.03, high=value + 0.03) for m in Detection.metrics}
+        band = Interval(value=2.5, low=2.3, high=2.6)
+        return row(precision, metrics=found, drop={"map": 0.9 - value}, speedup_interval=band, **changes)
+
+    ran = {"executed_precision": "int8 120, f32 13", "runtime": {"threads": "2", "streams": "1"}}
+    slow = Latency(p10=4.9, p50=5.0, p90=6.0, p99=7.0)
+    compared = comparison(
+        detector("fp32", 0.9, agreement=1.0),
+        detector("fp16", 0.899, executed_precision="f32", latency_ms=slow),
+        detector(
+            "int8", 0.89, variant="mse-robust, qdq", notes=("far " * 60,), changes={"map": change(5, 2, 100)}, **ran
+        ),
+        metrics=Detection.metrics,
+    )
+    path = tmp_path_factory.mktemp("folded") / "report.html"
+    path.write_text(html_report(None, compared, None), "utf-8")
     return path
 
 

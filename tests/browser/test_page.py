@@ -214,10 +214,72 @@ def test_the_path_of_what_to_ship_can_be_copied(real: Path, visit: Visit) -> Non
     assert str(copied).endswith(shown)
 
 
-def test_without_a_clipboard_the_path_is_selected(real: Path, visit: Visit) -> None:
-    page = visit(real)
+@pytest.mark.parametrize(("allowed", "said"), [(True, "Copied"), (False, "Selected")])
+def test_without_a_clipboard_the_path_is_copied_by_other_means_or_selected(
+    allowed: bool, said: str, real: Path, visit: Visit
+) -> None:
+    page = visit(real, permissions=["clipboard-read", "clipboard-write"])
+    page.evaluate("window.clipboard = navigator.clipboard")
     page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    if not allowed:
+        page.evaluate("document.execCommand = () => false")
     card = page.get_by_role("region", name="What to ship", exact=True)
-    card.get_by_role("button").click()
-    card.get_by_text("Selected").wait_for()
-    assert page.evaluate("String(getSelection())") == card.locator(".path").inner_text()
+    button = card.get_by_role("button")
+    button.focus()
+    page.keyboard.press("Enter")
+    card.get_by_text(said).wait_for()
+    path = button.get_attribute("data-copy")
+    assert page.get_by_role("status").filter(has_text=said).text_content() == f"{said}: {path}"
+    assert button.evaluate("button => button === document.activeElement")
+    if allowed:
+        assert page.evaluate("clipboard.readText()") == path
+    else:
+        assert page.evaluate("String(getSelection())") == card.locator(".path").inner_text()
+
+
+def test_a_word_of_the_glossary_is_explained_to_pointer_keyboard_and_finger(rich: Path, visit: Visit) -> None:
+    page = visit(rich)
+    word, tip = page.locator(".term").first, page.locator("#tip")
+    described = page.locator(f"#{word.get_attribute('aria-describedby')}").text_content()
+    for show in (word.focus, word.hover):
+        show()
+        assert tip.inner_text() == described
+        page.keyboard.press("Escape")
+        assert tip.is_hidden()
+        page.evaluate("document.activeElement.blur()")
+        page.mouse.move(2, 2)
+    heading = page.locator("#measurements").get_by_role("button", name="SQNR")
+    heading.focus()
+    assert "Signal to quantization noise" in tip.inner_text()
+    touched = visit(rich, **PHONE)
+    touched.locator(".term").first.tap()
+    assert touched.locator("#tip").is_visible()
+    assert touched.evaluate("scrollX === 0 && document.documentElement.scrollWidth === 390")
+    plain = visit(rich, java_script_enabled=False)
+    plain.locator(".glossary summary").click()
+    assert plain.get_by_text(str(described)).is_visible()
+
+
+def test_on_a_phone_the_figures_are_in_sight_first(real: Path, visit: Visit) -> None:
+    page = visit(real, **PHONE)
+    card = page.locator(".scroll:has(#measurements)").bounding_box()
+    for name in ("Top-1", "Lost", "p50"):
+        box = page.locator("#measurements th", has_text=name).first.bounding_box()
+        assert box["x"] + box["width"] <= card["x"] + card["width"]
+
+
+def test_fp16_that_computes_in_fp32_is_one_click_away_and_sorts(folded: Path, visit: Visit) -> None:
+    page = visit(folded)
+    assert page.locator("#half").is_hidden()
+    page.locator("#folded summary").click()
+    assert page.locator("#half tbody").count() == 1
+    page.locator("#half").get_by_role("button", name="Speed-up").click()
+    assert page.locator("#half th[aria-sort=ascending]").count() == 1
+
+
+@pytest.mark.parametrize(("name", "width"), [("rich", 1280), ("folded", 1200)])
+def test_wide_tables_fit_without_scrolling(name: str, width: int, visit: Visit, request: pytest.FixtureRequest) -> None:
+    """A GPU's columns, and a detector's, which has more of its own."""
+    page = visit(request.getfixturevalue(name), viewport={"width": width, "height": 900})
+    card = page.locator(".scroll:has(#measurements)")
+    assert card.evaluate("card => card.scrollWidth <= card.clientWidth")

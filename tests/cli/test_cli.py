@@ -24,7 +24,7 @@ def test_help_names_every_verb_and_is_quick(quantkit: Quantkit, invoked: Quantki
         shown = quantkit("--help")
         times.append(time.perf_counter() - start)
     assert shown.returncode == 0
-    verbs = "calibrate merge export convert compare report gate run inspect doctor demo"
+    verbs = "calibrate merge export convert compare report history gate run inspect doctor demo"
     for verb in verbs.split():
         assert verb in shown.stdout
         told = invoked(verb, "--help")

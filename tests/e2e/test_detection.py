@@ -124,7 +124,7 @@ def test_boxes_are_drawn_where_detections_differ(squares: Path, invoked: Quantki
     assert 'class="box-before"' in page
     assert "data:image/jpeg" in page
     assert "INT8, dashed" in page
-    assert "images have other detections" in page
+    assert "other detections than FP32’s" in page
 
 
 def test_without_annotations_detections_are_compared_with_fp32(squares: Path, invoked: Quantkit) -> None:

@@ -107,7 +107,15 @@ def test_run_does_all_of_it_from_a_file(quantkit: Quantkit, model_path: Path, im
         "sample.npz",
         "artifacts",
     }
-    names |= {"comparison.json", "predictions.npz", "report.html", "summary.md", "junit.xml", "gate.json"}
+    names |= {
+        "quantkit.log",
+        "comparison.json",
+        "predictions.npz",
+        "report.html",
+        "summary.md",
+        "junit.xml",
+        "gate.json",
+    }
     assert {path.name for path in run.iterdir()} == names
     # RUN left out is the newest under runs/, and its own rules are the gate's default.
     assert quantkit("gate").returncode == 0

@@ -12,6 +12,7 @@ import pytest
 
 import quantkit as qk
 from quantkit.core.errors import BadConfig
+from quantkit.core.run_log import LOG_FILE
 from quantkit.pipeline import artifact_files, keeping, replacement
 from quantkit.pipeline.run_layout import NEXT
 from tests.conftest import Quantkit, tiny_model, write_images
@@ -42,7 +43,8 @@ def run(compared: Path, invoked: Quantkit, tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != LOG_FILE)
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def test_another_method_keeps_what_was_measured(run: Path, compared: Path, invoked: Quantkit) -> None:

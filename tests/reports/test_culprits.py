@@ -107,7 +107,7 @@ def test_the_steepest_fall_is_between_successive_layers() -> None:
 def test_the_curve_is_labelled_there() -> None:
     compared = comparison(reference_row(), row(layer_errors=errors(50.0, 45.0, 20.0, 19.0, 18.0)))
     page = html_report(None, compared, None)
-    assert "−25.0 dB: node of t2" in page
+    assert "falls 25.0 dB: node of t2" in page
     assert "It falls most, by 25.0 dB, at Conv node of t2." in page
     rising = comparison(reference_row(), row(layer_errors=errors(20.0, 45.0, 50.0)))
     assert "20.0 dB: node of t0" in html_report(None, rising, None)

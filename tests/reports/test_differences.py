@@ -135,7 +135,7 @@ def test_runs_on_other_data_are_neither_better_nor_worse() -> None:
         {"latency_ms": latency(1.0), "layer_errors": errors(40.0)},
     )
     other = after.model_copy(update={"data_sha256": SHA[::-1]})
-    assert judged(before, after).headline == "Better"
+    assert judged(before, after).headline == "Faster"
     assert judged(before, other).headline == "Not comparable"
     assert (len(layer_differences(before, after)), layer_differences(before, other)) == (1, [])
 
@@ -210,3 +210,22 @@ def test_runs_are_called_by_what_tells_them_apart(
     before: str, after: str, names: tuple[str, str], tmp_path: Any
 ) -> None:
     assert run_names(tmp_path / before, tmp_path / after) == names
+
+
+@pytest.mark.parametrize("known", ["by agreement", "by the answers kept"])
+def test_equal_answers_are_never_worse(known: str) -> None:
+    labels = [0, 0, 1]
+    if known == "by agreement":
+        before, after = pair({"agreement": 1.0}, {"agreement": 1.0, "sqnr_db": 20.0})
+    else:
+        before, after = answered(labels, labels, [0, 1, 1]), answered(labels, labels, [0, 1, 1])
+        after = after.model_copy(update={"rows": (reference_row(), row(sqnr_db=20.0))})
+    found = figure_of("sqnr_db", before, after)
+    assert (found.outcome, found.reason) == ("no clear difference", "every answer is the same")
+    assert judged(before, after).headline == "No clear difference"
+    assert "worse" not in judged(before, after).sentence
+
+
+@pytest.mark.parametrize(("p50", "headline"), [(2.5, "Slower"), (1.5, "Faster")])
+def test_latency_alone_makes_a_run_slower_not_worse(p50: float, headline: str) -> None:
+    assert judged(*pair({"latency_ms": latency(2.0)}, {"latency_ms": latency(p50)})).headline == headline

@@ -77,7 +77,7 @@ def test_without_annotations_fp32s_detections_stand_for_objects() -> None:
     assert sum(group.objects for group in objects.sizes) == 5
     page = html_report(None, compared(annotated=False), None)
     assert "Only FP32" in page
-    assert "1 detections of FP32 alone, 1 of INT8 alone" in page
+    assert "1 detection of FP32 alone, 1 of INT8 alone" in page
 
 
 def test_boxes_are_drawn_with_a_key_and_words_and_names_are_escaped() -> None:

@@ -27,20 +27,20 @@ def test_passing_gate_ships_with_the_figures() -> None:
     judgement = judge(comparison(), gated(MEETS))
     assert judgement.outcome == "ship"
     assert judgement.sentence.startswith("Ship: the gate rule is met. INT8 on openvino keeps 90.0 % top-1")
-    assert "−0.50 points against FP32; 95 % interval 86.0–94.0 %" in judgement.sentence
+    assert "0.50 points lost against FP32; 95 % interval 86.0–94.0 %" in judgement.sentence
     assert "agrees with FP32 on 99.0 %, and is 2.5x faster." in judgement.sentence
 
 
 def test_failing_gate_names_the_rule_and_the_value() -> None:
     judgement = judge(comparison(), gated(MISSES, MEETS))
     assert (judgement.outcome, judgement.headline) == ("stop", "Do not ship")
-    assert "openvino int8 misses drop.top1 ≤ 0.20 points (measured 0.50 points)" in judgement.reason
+    assert "openvino int8 misses Top-1 lost ≤ 0.20 points (measured 0.50 points)" in judgement.reason
 
 
 def test_missed_warning_ships_but_is_said() -> None:
     judgement = judge(comparison(), gated(MEETS, MISSES | {"level": "warn"}))
     assert judgement.outcome == "ship"
-    assert "as a warning, openvino int8 misses drop.top1 ≤ 0.20 points" in judgement.reason
+    assert "as a warning, openvino int8 misses Top-1 lost ≤ 0.20 points" in judgement.reason
 
 
 @pytest.mark.parametrize("gate", [GateResult(()), gated({"metric": "top5", "min": 0.9})])
@@ -51,7 +51,7 @@ def test_nothing_evaluated_is_no_ship(gate: GateResult) -> None:
 
 def test_nothing_evaluated_still_names_what_failed() -> None:
     judgement = judge(comparison(), gated({"metric": "top5", "min": 0.9}, MISSES))
-    assert "top5 ≥ 90.00 % for */int8" in judgement.reason
+    assert "Top-5 ≥ 90.00 % for */int8" in judgement.reason
     assert "besides, openvino int8 misses" in judgement.reason
 
 
@@ -66,22 +66,22 @@ def test_long_lists_of_failures_are_counted() -> None:
 
 
 def test_small_drop_is_not_overstated() -> None:
-    assert "200 samples cannot tell this drop from chance" in finding()
+    assert "200 samples cannot tell this loss from chance" in finding()
 
 
 def test_drop_beyond_the_interval_has_no_excuse() -> None:
     text = finding(reference_row(), row(top1=0.8, agreement=0.8))
-    assert "falls to 80.0 % top-1 (−10.50 points" in text
+    assert "falls to 80.0 % top-1 (10.50 points lost" in text
     assert "chance" not in text
 
 
 @pytest.mark.parametrize(
     ("lost", "won", "said"),
     [
-        (26, 5, ". The drop is more than chance (McNemar p = 0.00019)."),
-        (70, 50, ". 200 samples cannot tell this drop from chance (McNemar p = 0.082)."),
-        (6, 0, ". The drop is more than chance (McNemar p = 0.031)."),
-        (6, 2, "lies within that interval: 200 samples cannot tell this drop from chance (McNemar p = 0.29)."),
+        (26, 5, ". The loss is more than chance (McNemar p = 0.00019)."),
+        (70, 50, ". 200 samples cannot tell this loss from chance (McNemar p = 0.082)."),
+        (6, 0, ". The loss is more than chance (McNemar p = 0.031)."),
+        (6, 2, "lies within that interval: 200 samples cannot tell this loss from chance (McNemar p = 0.29)."),
     ],
 )
 def test_mcnemar_decides_wherever_the_interval_lies(lost: int, won: int, said: str) -> None:
@@ -93,7 +93,7 @@ def test_mcnemar_decides_wherever_the_interval_lies(lost: int, won: int, said: s
 def test_no_change_and_gain() -> None:
     assert "(the same as FP32; " in finding(reference_row(), row(top1=0.905))
     gain = finding(reference_row(), row(top1=0.91))
-    assert "(+0.50 points against FP32; " in gain
+    assert "(0.50 points gained against FP32; " in gain
     assert "cannot tell this gain from chance" in gain
 
 

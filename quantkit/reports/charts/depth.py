@@ -43,7 +43,7 @@ def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool 
         figure = Figure(figsize=(4.2, 3.6) if narrow else (11.4, 3.1), layout="constrained")
         axes = figure.add_subplot()
         margin = 0.06 * (max(finite) - min(finite)) or 1.0
-        bottom = min(finite) - 2.5 * margin  # room for the label
+        bottom = min(finite) - 3.0 * margin  # room for the label
         axes.set_ylim(bottom, max(finite) + margin)
         axes.set_xlim(0.5, len(places) + 0.5)
         colours = [targets.index(one.target) % len(MARKERS) for one in series]
@@ -103,7 +103,7 @@ def _label(axes: Any, series: Sequence[Series], places: dict[str, int], colours:
     fall = steepest_fall(series)
     if fall is not None:
         y, error, colour = fall.error.sqnr_db, fall.error, colours[fall.number]
-        figure = f"{wording.signed(-fall.decibels, 1)} dB"
+        figure = f"falls {fall.decibels:.1f} dB"
     else:
         y, _, error, colour = min(
             (
@@ -117,18 +117,24 @@ def _label(axes: Any, series: Sequence[Series], places: dict[str, int], colours:
         figure = f"{wording.sqnr(y)} dB"
     x = places[error.tensor]
     share = x / len(places)
-    above = fall is not None and share < 2 / 3  # beside the fall; at the right edge, the curve comes from there
+    side = 0.0 if share < 1 / 3 else 1.0 if share > 2 / 3 else 0.5  # of the label that is below the mark
     axes.annotate(
         f"{figure}: {shortened(error.name[::-1])[::-1]}",
         (x, y),
-        (8, 9) if above else (0, -9),
-        textcoords="offset points",
-        ha="left" if above or share < 1 / 3 else "right" if share > 2 / 3 else "center",
-        va="bottom" if above else "top",
+        (x, axes.get_ylim()[0]),
+        ha={0.0: "left", 0.5: "center", 1.0: "right"}[side],
+        va="bottom",  # in the room below all marks, with a line to its own
         color=STAND_INS.series[colour],
         weight="bold",
         fontsize=9,
         parse_math=False,
+        arrowprops={
+            "arrowstyle": "-",
+            "color": STAND_INS.series[colour],
+            "linewidth": 0.7,
+            "shrinkB": 4,
+            "relpos": (side, 1.0),
+        },
     ).set_gid(LABEL)
 
 

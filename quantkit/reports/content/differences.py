@@ -135,6 +135,8 @@ def _figures(before: Comparison, own: Row, after: Comparison, row: Row) -> Itera
             outcome = "same"
         elif metric == "sqnr_db":
             outcome = "same" if abs(first.value - second.value) < SMALLEST_DB else outcome
+            if outcome != "same" and _same_answers(before, own, after, row):
+                outcome, reason = "no clear difference", "every answer is the same"
         elif metric == "size_bytes":
             outcome = "same" if abs(second.value - first.value) < SMALLEST_SIZE * first.value else outcome
         elif metric.startswith("metrics."):
@@ -187,6 +189,16 @@ def paired_answers(before: Comparison, own: Row, after: Comparison, row: Row) ->
         keys=("before", "after"),
         kept={name: np.stack([first.kept[name][mine], second.kept[name][its]]) for name in second.kept},
     )
+
+
+def _same_answers(before: Comparison, own: Row, after: Comparison, row: Row) -> bool:
+    """True if both models are known to give the same answer for every sample."""
+    if own.agreement == row.agreement == 1:
+        return True
+    paired, task = paired_answers(before, own, after, row), task_of(after)
+    if paired is None or task is None:
+        return False
+    return bool(task.agree(paired.of(0), paired.of(1)).all())
 
 
 def _p_value(before: Comparison, own: Row, after: Comparison, row: Row) -> float | None:
@@ -253,11 +265,11 @@ def facts(
 def _told(calibration: Calibration | None, comparison: Comparison | None) -> dict[str, str]:
     told: dict[str, str] = {}
     if calibration is not None:
-        data = calibration.data
+        data, samples = calibration.data, wording.counted(calibration.samples, "sample")
         told |= {
             "Model": calibration.model.path,
             "Model's SHA-256": calibration.model.sha256,
-            "Calibration data": f"{data.path}, {calibration.samples} samples, seed {calibration.seed}",
+            "Calibration data": f"{data.path}, {samples}, seed {calibration.seed}",
             "Calibration data's SHA-256": data.sha256,
             "Preprocessing": calibration.preprocess.describe(),
             "Method": calibration.method,
@@ -266,9 +278,9 @@ def _told(calibration: Calibration | None, comparison: Comparison | None) -> dic
             "Calibrated": calibration.created,
         }
     if comparison is not None:
-        machine = comparison.environment
+        machine, samples = comparison.environment, wording.counted(comparison.samples, "sample")
         told |= {
-            "Evaluation data": f"{comparison.data}, {comparison.samples} samples, {comparison.labelled} labelled",
+            "Evaluation data": f"{comparison.data}, {samples}, {comparison.labelled} labelled",
             "Evaluation data's SHA-256": comparison.data_sha256,
             "Machine": f"{machine.hardware}, {machine.platform}",
             "Measured with": _versions({"quantkit": machine.quantkit, "Python": machine.python} | machine.packages),

@@ -52,6 +52,11 @@ class LayerBreakdown:
     fallbacks: tuple[LayerTime, ...] = ()
 
     @property
+    def adds_up(self) -> bool:
+        """True if the layers take no longer together than the model; timed one by one, they may."""
+        return self.total_ms <= self.row.latency_ms.p50
+
+    @property
     def tells_kernels(self) -> bool:
         """True if the runtime reports the layers' kernels."""
         return any(share.kernel for share in self.slowest)

@@ -11,6 +11,7 @@ from quantkit.core.figures import Metric
 from quantkit.reports import wording
 from quantkit.reports.content.verdict import percent_digits
 
+UNITS = ("%", "pt", "dB", "ms", "MiB")  # at the end of a title
 TESTS = {"McNemar": "McNemar’s exact test", "paired t-test": "Student’s paired test"}
 
 
@@ -25,12 +26,25 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """The heading of a column, an explanation, and a function that returns the cell for a row."""
+    """The heading of a column, an explanation, and a function that returns the cell for a row.
+
+    ``name`` tells columns apart whatever their titles, ``term`` is the word of the glossary that explains the title,
+    and ``heading`` is a smaller title for the details.
+    """
 
     title: str
     hint: str
     cell: Callable[[Row], Cell]
     numeric: bool = True
+    name: str = ""
+    term: str = ""
+    heading: str = ""
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """The title without its unit, and the unit."""
+        title, _, unit = self.title.rpartition(" ")
+        return (title, unit) if title and unit in UNITS else (self.title, "")
 
 
 def columns(comparison: Comparison) -> list[Column]:
@@ -43,13 +57,15 @@ def columns(comparison: Comparison) -> list[Column]:
             "Runtime, the device, and how it ran",
             lambda row: Cell(row.target, f"{row.target} {row.device}", _run(row)),
             numeric=False,
+            name="target",
         ),
-        Column("Precision", "Precision of the artifact; calibration method", _precision, numeric=False),
+        Column("Precision", "Precision of the artifact; calibration method", _precision, False, "precision"),
         Column(
             "Ran in",
             "What the weighted layers truly ran in",
             lambda row: Cell(row.executed_precision, row.executed_precision),
             numeric=False,
+            name="ran",
         ),
         *(_metric(metric, digits, first=True) for metric in metrics[:1]),
         *(_drop(metric) for metric in metrics[:1] if not metric.of_fp32),
@@ -59,12 +75,15 @@ def columns(comparison: Comparison) -> list[Column]:
             "SQNR dB",
             "Signal to quantization noise of the worst output; beneath it that of a worse part",
             _sqnr,
+            name="sqnr",
+            term="SQNR",
         ),
         *_latencies(comparison),
         Column(
             "/s",
             "Throughput: samples per second",
             lambda row: Cell(f"{row.throughput:,.{0 if row.throughput >= 10 else 1}f}", row.throughput),
+            name="throughput",
         ),
         Column(
             "Speed-up",
@@ -72,9 +91,11 @@ def columns(comparison: Comparison) -> list[Column]:
             lambda row: Cell(
                 wording.DASH if row.is_reference else f"{row.speedup:.2f}x", row.speedup, wording.speedup_band(row)
             ),
+            name="speedup",
+            term="speed-up",
         ),
         *_gpu(comparison),
-        Column("MB", "Size of the files", lambda row: Cell(f"{row.size_bytes / 1e6:.2f}", row.size_bytes)),
+        Column("MB", "Size of the files", lambda row: Cell(f"{row.size_bytes / 1e6:.2f}", row.size_bytes), name="size"),
     ]
 
 
@@ -105,8 +126,8 @@ def _gpu(comparison: Comparison) -> list[Column]:
         return Cell(f"{row.gpu.power_w:.0f}", row.gpu.power_w, clock)
 
     return [
-        Column("GPU MiB", "What the loaded model takes of the GPU's memory", memory),
-        Column("Watt", "The GPU's mean power under this load, and its highest clock", power),
+        Column("GPU MiB", "What the loaded model takes of the GPU's memory", memory, name="memory"),
+        Column("Watt", "The GPU's mean power under this load, and its highest clock", power, name="power"),
     ]
 
 
@@ -135,7 +156,7 @@ def _metric(metric: Metric, digits: int, first: bool) -> Column:
 
     title = f"{metric.heading}{unit}"
     interval = ", with its 95 % confidence interval" if first and metric.interval else ""
-    return Column(title, f"{metric.hint or metric.title}{interval}", cell)
+    return Column(title, f"{metric.hint or metric.title}{interval}", cell, name="main" if first else "further")
 
 
 def _drop(metric: Metric) -> Column:
@@ -146,14 +167,15 @@ def _drop(metric: Metric) -> Column:
         if drop is None or row.is_reference:
             return Cell(wording.DASH, None)
         change = row.changes.get(metric.name)
-        text = wording.points(drop) if metric.is_share else wording.value(metric, drop)
+        text = wording.points(drop) if metric.is_share else wording.value(metric, drop)  # a loss is positive
         return Cell(text, drop, "" if change is None else f"p = {change.p_value:.2g}")
 
     if metric.better == "lower":
         hint = f"This {metric.title} minus FP32's"
     else:
         hint = f"FP32's {metric.title} minus this one{', in percentage points' * metric.is_share}"
-    return Column("Drop pt" if metric.is_share else "Drop", f"{hint}; beneath it {test}", cell)
+    hint = f"{hint}: a loss is positive, a gain negative; beneath it {test}"
+    return Column("Lost pt" if metric.is_share else "Lost", hint, cell, name="lost")
 
 
 def _agreement(comparison: Comparison, digits: int) -> list[Column]:
@@ -167,7 +189,8 @@ def _agreement(comparison: Comparison, digits: int) -> list[Column]:
         return Cell(wording.percent(row.agreement, digits).removesuffix(" %"), row.agreement)
 
     by = f", by {comparison.answers}" if comparison.answers else ""
-    return [Column("Agree %", f"Share of answers equal to those of FP32 in ONNX Runtime{by}", cell)]
+    hint = f"Share of answers equal to those of FP32 in ONNX Runtime{by}"
+    return [Column("Agree %", hint, cell, name="agreement", term="agreement")]
 
 
 def _sqnr(row: Row) -> Cell:
@@ -199,7 +222,8 @@ def _latencies(comparison: Comparison) -> list[Column]:
         def cell(row: Row) -> Cell:
             return cell_of(float(getattr(row.latency_ms, name)))
 
-        return Column(name + " ms" * (name == "p50"), f"{name[1:]} % of the inferences took at most so many ms", cell)
+        hint = f"{name[1:]} % of the inferences took at most so many ms"
+        return Column(name + " ms" * (name == "p50"), hint, cell, name=name, term=name)
 
     found = [column(name) for name in ("p50", "p90", "p99")]
     for field, title, hint in (
@@ -207,5 +231,5 @@ def _latencies(comparison: Comparison) -> list[Column]:
         ("latency_graph_ms", "CUDA graph", "p50 in ms without copies, all kernels launched as one CUDA graph"),
     ):
         if any(getattr(row, field) for row in comparison.rows):
-            found.append(Column(title, hint, median_of(field)))
+            found.append(Column(title, hint, median_of(field), name=field))
     return found

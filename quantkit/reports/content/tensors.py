@@ -19,12 +19,22 @@ STYLES = 12  # of lines in the style sheet, .m0 to .m11: more than there are met
 
 @dataclass(frozen=True)
 class MethodRange:
-    """The range of a tensor by one method; ``clipped`` is the share of values outside low..high, None if unknown."""
+    """The range of a tensor by one method.
+
+    Attributes:
+        method: The method.
+        style: The number of its line's style.
+        range: The range.
+        clipped: The share of values outside ±amax, the symmetric range; None if unknown.
+        clipped_affine: The share of values outside low..high, the asymmetric range; None if unknown.
+        chosen: True for the range that is used.
+    """
 
     method: str
     style: int
     range: TensorRange
     clipped: float | None
+    clipped_affine: float | None
     chosen: bool
 
     @property
@@ -35,7 +45,7 @@ class MethodRange:
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """A tensor of the list."""
+    """A tensor of the list; ``clipped`` is the share of values outside ±amax, which the histogram's line stands at."""
 
     name: str
     chosen: TensorCalibration
@@ -52,7 +62,14 @@ def tensor_entries(calibration: Calibration) -> list[TensorEntry]:
     for name, tensor in calibration.tensors.items():
         histogram = calibration.histograms.get(name)
         ranges = tuple(
-            MethodRange(method, styles[method], found, clipped_share(histogram, found), method == tensor.method)
+            MethodRange(
+                method,
+                styles[method],
+                found,
+                clipped_share(histogram, symmetric(found)),
+                clipped_share(histogram, found),
+                method == tensor.method,
+            )
             for method, found in _ranges(tensor).items()
         )
         entries.append(
@@ -60,7 +77,7 @@ def tensor_entries(calibration: Calibration) -> list[TensorEntry]:
                 name=name,
                 chosen=tensor,
                 ranges=ranges,
-                clipped=clipped_share(histogram, tensor.range),
+                clipped=clipped_share(histogram, symmetric(tensor.range)),
                 count=histogram.total if histogram else None,
                 chart=chart(histogram, ranges) if histogram and not tensor.dead else None,
             )
@@ -77,6 +94,11 @@ def method_styles(calibration: Calibration) -> dict[str, int]:
 def _ranges(tensor: TensorCalibration) -> dict[str, TensorRange]:
     """Return the range by every method, including the chosen one."""
     return tensor.candidates | {tensor.method: tensor.range}
+
+
+def symmetric(found: TensorRange) -> TensorRange:
+    """Return ±amax as the low and high of a range."""
+    return TensorRange(found.amax, -found.amax, found.amax)
 
 
 def clipped_share(histogram: Histogram | None, found: TensorRange) -> float | None:

@@ -16,7 +16,7 @@ from quantkit.gates.speed import not_faster
 from quantkit.reports import wording
 
 MOST_NAMED_RULES = 3  # failed rules that the sentence names; the table of rules has all
-KEEPS = 0.01  # up to this drop the sentence says "keeps", beyond it "falls to"
+KEEPS = 0.01  # up to this loss the sentence says "keeps", beyond it "falls to"
 FINE_SAMPLES = 1000  # with so many samples, the second decimal of a percentage is meaningful
 
 
@@ -70,9 +70,9 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     unjudged = [v for v in gate.verdicts if v.outcome == "not comparable" and v.rule.strict]
     reason = "there are no gate rules"
     if unjudged and not unmatched:
-        reason = _named([f"the rule {v.rule.describe()} cannot be judged, {v.reason}" for v in unjudged])
+        reason = _named([f"the rule {wording.rule_words(v.rule)} cannot be judged, {v.reason}" for v in unjudged])
     if unmatched:
-        reason = _named([f"{v.rule.describe()} for {v.rule.target}/{v.rule.precision}" for v in unmatched])
+        reason = _named([f"{wording.rule_words(v.rule)} for {v.rule.target}/{v.rule.precision}" for v in unmatched])
         reason = f"no figure matches the gate rule {reason}"
     reason += f"; besides, {'; '.join(filter(None, (failed, _named(lost))))}." if failed or lost else "."
     return Judgement("stop" if lost else "open", "Nothing evaluated", reason, results)
@@ -121,7 +121,9 @@ def _passed(gate: GateResult) -> str:
     open_ones = [v for v in gate.verdicts if v.outcome in ("inconclusive", "not comparable")]
     if open_ones:
         said.append(
-            _named([f"{wording.subject(v)}'s {v.rule.describe()} is {v.outcome}: {v.reason}" for v in open_ones])
+            _named(
+                [f"{wording.subject(v)}'s {wording.rule_words(v.rule)} is {v.outcome}: {v.reason}" for v in open_ones]
+            )
         )
     if said:
         return f"no gate rule failed; {'; '.join(said)}."
@@ -152,7 +154,9 @@ def _failures(gate: GateResult) -> str:
 
 
 def _miss(verdict: Verdict) -> str:
-    return f"{wording.subject(verdict)} misses {verdict.rule.describe()} (measured {wording.measured(verdict)})"
+    return (
+        f"{wording.subject(verdict)} misses {wording.rule_words(verdict.rule)} (measured {wording.measured(verdict)})"
+    )
 
 
 def _named(items: Iterable[str]) -> str:
@@ -175,7 +179,7 @@ def _result(row: Row, comparison: Comparison) -> str:
         clauses.insert(0, _accuracy(row, metric, digits))
         caveat = _caveat(row, metric, comparison, digits)
     elif row.agreement is not None:
-        clauses[0] += f" of {comparison.samples} unlabelled samples"
+        clauses[0] += f" of {wording.counted(comparison.samples, 'unlabelled sample')}"
     text = f"{wording.row_name(row, comparison.rows)} {_listed(clauses)}.{caveat}"
     worst = row.worst_output
     if wording.has_broken_outputs(row):
@@ -192,8 +196,7 @@ def _accuracy(row: Row, metric: Metric, digits: int) -> str:
     figure, drop = row.metrics[metric.name], row.drop.get(metric.name)
     told = []
     if drop is not None:
-        gain = -drop if metric.better == "higher" else drop
-        told.append("the same as FP32" if drop == 0 else f"{wording.difference(metric, gain)} against FP32")
+        told.append("the same as FP32" if drop == 0 else f"{wording.loss(metric, drop)} against FP32")
     if band := wording.band(metric, figure, digits):
         told.append(f"95 % interval {band}")
     shown = wording.value(metric, figure.value, digits)
@@ -216,16 +219,16 @@ def _caveat(row: Row, metric: Metric, comparison: Comparison, digits: int) -> st
     change = row.changes.get(metric.name)
     if round(drop * count) == 0 if metric.is_share else drop == 0:
         return ""
-    what = "drop" if drop > 0 else "gain"
+    what = "loss" if drop > 0 else "gain"
     fp32 = figure.value + (drop if metric.better == "higher" else -drop)
     within = _within(metric, figure, fp32, digits)
     if change is None:
-        return f" {within}{count} samples cannot tell this {what} from chance." if within else ""
+        return f" {within}{wording.counted(count, 'sample')} cannot tell this {what} from chance." if within else ""
     comma = "" if metric.paired_test == "McNemar" else ","
     tested = f"({metric.paired_test}{comma} p = {change.p_value:.2g})."
     if change.p_value < SIGNIFICANT:
         return f" The {what} is more than chance {tested}"
-    return f" {within}{count} samples cannot tell this {what} from chance {tested}"
+    return f" {within}{wording.counted(count, 'sample')} cannot tell this {what} from chance {tested}"
 
 
 def _within(metric: Metric, figure: Interval, fp32: float, digits: int) -> str:

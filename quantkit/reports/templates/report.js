@@ -129,6 +129,45 @@ if (search) {
   });
 }
 
+// What a word or a heading means, under the pointer or with the focus; Escape puts it away.
+const tip = document.getElementById("tip");
+const meanings = new Map();
+let leaving = 0;
+function showTip(element) {
+  clearTimeout(leaving);
+  tip.textContent = meanings.get(element);
+  tip.hidden = false;
+  const at = element.getBoundingClientRect();
+  const most = document.documentElement.clientWidth - tip.offsetWidth - 8;
+  tip.style.left = `${scrollX + Math.max(8, Math.min(at.left, most))}px`;
+  const above = at.bottom + tip.offsetHeight + 8 > innerHeight;
+  tip.style.top = `${scrollY + (above ? at.top - tip.offsetHeight - 6 : at.bottom + 6)}px`;
+}
+function hideTip() { tip.hidden = true; }
+function hideSoon() { leaving = setTimeout(hideTip, 150); }
+function explain(element, meaning) {
+  meanings.set(element, meaning);
+  if (!element.hasAttribute("aria-describedby")) {
+    const own = document.createElement("span"); // for screen readers; it is never shown
+    own.id = `meaning-${meanings.size}`;
+    own.hidden = true;
+    own.textContent = meaning;
+    tip.after(own);
+    element.setAttribute("aria-describedby", own.id);
+  }
+  element.addEventListener("pointerenter", () => showTip(element));
+  element.addEventListener("pointerleave", hideSoon);
+  element.addEventListener("focus", () => showTip(element));
+  element.addEventListener("blur", hideTip);
+}
+tip.addEventListener("pointerenter", () => clearTimeout(leaving));
+tip.addEventListener("pointerleave", hideTip);
+addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
+for (const word of document.querySelectorAll(".term")) {
+  explain(word, document.querySelector(word.hash).textContent);
+  word.addEventListener("click", (event) => { event.preventDefault(); showTip(word); });
+}
+
 // Each row is a tbody of its own, so that its notes move with it. Cells without a figure come last either way.
 function sortBy(table, heading, index) {
   const descending = heading.getAttribute("aria-sort") === "ascending";
@@ -149,9 +188,11 @@ for (const table of document.querySelectorAll("[data-sortable]")) {
   [...table.tHead.rows[0].cells].forEach((heading, index) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = heading.textContent;
+    button.append(...heading.childNodes);
     button.addEventListener("click", () => sortBy(table, heading, index));
-    heading.replaceChildren(button);
+    heading.append(button);
+    if (heading.title) explain(button, heading.title);
+    heading.removeAttribute("title");
   });
 }
 
@@ -199,18 +240,33 @@ for (const readout of document.querySelectorAll(".readout")) {
   addEventListener("resize", () => show(null));
 }
 
-// Where there is no clipboard, the path is selected, to be copied by hand.
+// Where there is no clipboard, as in some browsers for pages from a file, a selected field is copied; where that fails,
+// the path is selected, to be copied by hand.
+async function copy(button) {
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    return "Copied";
+  } catch {
+    const field = document.createElement("textarea");
+    field.value = button.dataset.copy;
+    field.className = "hidden";
+    document.body.append(field);
+    field.select();
+    let copied = false;
+    try { copied = document.execCommand("copy"); } catch { /* it is not allowed */ }
+    field.remove();
+    button.focus();
+    if (copied) return "Copied";
+    getSelection().selectAllChildren(button.previousElementSibling);
+    return "Selected";
+  }
+}
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    let done = "Copied";
-    try {
-      await navigator.clipboard.writeText(button.dataset.copy);
-    } catch {
-      getSelection().selectAllChildren(button.previousElementSibling);
-      done = "Selected";
-    }
+    const done = await copy(button);
     button.textContent = done;
+    document.getElementById("told").textContent = `${done}: ${button.dataset.copy}`;
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   });
 }
