@@ -26,7 +26,7 @@ PRINTING = (
     "--schema",
     "--dump-config",
     "--init",
-)  # options that make it so for every verb
+)
 
 
 def main() -> None:
