@@ -64,6 +64,7 @@ def build(
     TensorRT builds for this machine's GPU, TensorRT for RTX for GPUs that need not be here.
     """
     from quantkit.cli.console import configure, print_json
+    from quantkit.cli.documents import BuildDocument, BuiltEngine
     from quantkit.cli.settings import plugins_of, with_environment
     from quantkit.core.artifact import PRECISIONS
     from quantkit.core.errors import BadConfig
@@ -99,7 +100,8 @@ def build(
         engines = build_engines(settings, Recipe.of(calibration), folder / ARTIFACTS, wanted, progress)
         write_config(folder, run_config(folder).with_values("build", **given))  # for compare
     if as_json:
-        print_json([{"engine": str(e.artifact.path)} | e.record.model_dump(mode="json") for e in engines])
+        built = (BuiltEngine(**dict(e.record), engine=str(e.artifact.path)) for e in engines)
+        print_json(BuildDocument(engines=tuple(built)))
         return
     print_engines(engines)
 

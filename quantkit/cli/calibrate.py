@@ -187,7 +187,8 @@ def finish_calibration(
 ) -> None:
     """Export, write the report and print the result. ``no_export`` stops after the calibration."""
     from quantkit.cli.console import print_json, stdout
-    from quantkit.cli.export import artifact_list, print_artifacts
+    from quantkit.cli.documents import CalibrateDocument, Range, artifact_entries
+    from quantkit.cli.export import commands_of, print_artifacts
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.export import export_all
     from quantkit.pipeline.report import write_report
@@ -203,17 +204,17 @@ def finish_calibration(
             report = write_report(folder, calibration=calibration)
     if as_json:
         print_json(
-            {
-                "run": str(folder),
-                "method": calibration.method,
-                "samples": calibration.samples,
-                "tensors": {
-                    name: {"amax": t.amax, "low": t.low, "high": t.high, "method": t.method}
+            CalibrateDocument(
+                run=str(folder),
+                method=calibration.method,
+                samples=calibration.samples,
+                tensors={
+                    name: Range(amax=t.amax, low=t.low, high=t.high, method=t.method)
                     for name, t in calibration.tensors.items()
                 },
-                "artifacts": artifact_list(artifacts, folder / ARTIFACTS),
-                "warnings": list(calibration.warnings),
-            }
+                artifacts=artifact_entries(artifacts, commands_of(artifacts, folder / ARTIFACTS)),
+                warnings=tuple(calibration.warnings),
+            )
         )
         return
     stdout.print(
@@ -230,13 +231,14 @@ def _one_shard(
     settings: Config, shard: str, output: Path | None, fresh: bool, as_json: bool, progress: Progress
 ) -> None:
     from quantkit.cli.console import log, print_json, stdout
+    from quantkit.cli.documents import ShardDocument
     from quantkit.core.shard import Shard
     from quantkit.pipeline.calibration.shards import calibrate_shard
 
     part = Shard.parse(shard)
     folder, samples = calibrate_shard(settings, part, output, fresh, progress)
     if as_json:
-        print_json({"part": str(folder), "shard": str(part), "samples": samples})
+        print_json(ShardDocument(part=str(folder), shard=str(part), samples=samples))
         return
     stdout.print(f"Shard {part}, {samples} samples: {folder}", markup=False)
     log.info("Next, with the parts of all %d shards: quantkit merge PART... -o DIR", part.of)

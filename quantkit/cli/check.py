@@ -11,6 +11,7 @@ import typer
 from quantkit.cli.options import Json, Quiet, Targets, Verbose, Wide
 
 if TYPE_CHECKING:
+    from quantkit.cli.documents import CheckDocument
     from quantkit.targets.parsing import Parsing
 
 REFUSED = 1
@@ -44,29 +45,32 @@ def check(
     found = check_model(model, chosen, progress)
     refused = [name for name, parsings in found.items() if any(parsing.faults for parsing in parsings)]
     if as_json:
-        print_json({"model": str(model), "refused_by": refused, "targets": _document(found)})
+        print_json(_document(model, refused, found))
     else:
         _show(found, None if verbose else SHOWN)
     raise typer.Exit(REFUSED if refused else 0)
 
 
-def _document(found: Mapping[str, Sequence[Parsing]]) -> dict[str, list[dict[str, object]]]:
-    return {
-        name: [
-            {
-                "parser": own.parser,
-                "checked": not own.unchecked,
-                "faults": [
-                    {"operator": f.operator or None, "nodes": list(f.nodes), "what": f.what, "hint": f.hint}
+def _document(model: Path, refused: Sequence[str], found: Mapping[str, Sequence[Parsing]]) -> CheckDocument:
+    from quantkit.cli.documents import CheckDocument, Fault, Parsed
+
+    targets = {
+        name: tuple(
+            Parsed(
+                parser=own.parser,
+                checked=not own.unchecked,
+                faults=tuple(
+                    Fault(operator=f.operator or None, nodes=tuple(f.nodes), what=f.what, hint=f.hint)
                     for f in own.faults
-                ],
-                "reason": own.unchecked,
-                "hint": own.hint,
-            }
+                ),
+                reason=own.unchecked,
+                hint=own.hint,
+            )
             for own in parsings
-        ]
+        )
         for name, parsings in found.items()
     }
+    return CheckDocument(model=str(model), refused_by=tuple(refused), targets=targets)
 
 
 def _show(found: Mapping[str, Sequence[Parsing]], shown: int | None) -> None:

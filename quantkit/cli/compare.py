@@ -204,7 +204,7 @@ def compare(
         _remember(settings, folder, settings.report.thumbnails and not no_thumbnails)
         report = write_report(folder)
     if as_json:
-        print_json(comparison.model_dump(mode="json"))
+        print_json(comparison)
         return
     print_comparison(comparison)
     log.info("Report: %s", report)

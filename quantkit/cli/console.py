@@ -9,7 +9,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +19,9 @@ from quantkit.core.escape import one_line, visible
 from quantkit.core.progress import Advance, silent
 from quantkit.core.progress import Progress as ProgressProtocol
 from quantkit.core.run_log import RunLog
+
+if TYPE_CHECKING:
+    from quantkit.core.record import Record
 
 SECONDS_BETWEEN_LINES = 10
 SECONDS_WORTH_A_LINE = 2
@@ -149,11 +152,11 @@ def fail(what: str, hint: str, error: BaseException | None = None) -> None:
     stderr.print(f"[bold red]Error:[/] {escape(one_line(what))}\n       {escape(one_line(hint))}")
 
 
-def print_json(document: Any) -> None:
+def print_json(document: Record) -> None:
     """Print a JSON document on stdout. Raises ValueError for NaN and Inf, which JSON does not have."""
     import json
 
-    print_raw(json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False))
+    print_raw(json.dumps(document.model_dump(mode="json"), indent=1, ensure_ascii=True, allow_nan=False))
 
 
 def print_raw(text: str) -> None:
@@ -162,10 +165,17 @@ def print_raw(text: str) -> None:
 
 
 class _StderrHandler(logging.Handler):
-    """Prints messages above the progress bar if there is one; only warnings and errors show their level."""
+    """Prints messages above the progress bar if there is one, but none twice; only warnings and errors show a level."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         level = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
         if isinstance(record.args, tuple):  # a newline in what is named must not begin a line of its own
             record.args = tuple(one_line(str(arg)) if not isinstance(arg, (int, float)) else arg for arg in record.args)
-        stderr.print(f"{level}{record.getMessage()}", markup=False, soft_wrap=True)
+        line = f"{level}{record.getMessage()}"
+        if line not in self._said:  # several stages of one command read the same data
+            self._said.add(line)
+            stderr.print(line, markup=False, soft_wrap=True)

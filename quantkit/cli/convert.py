@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quantkit.cli.options import Force, Json, Quiet, Verbose
 
 if TYPE_CHECKING:
+    from quantkit.cli.documents import ConvertDocument
     from quantkit.pipeline.conversion.stage import Conversion
 
 
@@ -67,20 +68,24 @@ def convert(
         log.info("Wrote %s.", output)
 
 
-def _document(done: Conversion, source: Path, to: str) -> dict[str, Any]:
+def _document(done: Conversion, source: Path, to: str) -> ConvertDocument:
+    from quantkit.cli.documents import ConvertDocument, MatchedModel
+
     names = ("missing", "fused", "parsers_own", "constants", "foreign")
-    return {
-        "source": str(source),
-        "form": done.imported.form,
-        "header": done.imported.header or None,
-        "to": to,
-        "output": str(done.output),
-        "ranges": len(done.ranges),
-        "notes": list(done.notes),
-        "model": None
-        if done.match is None
-        else {"tensors": len(done.match.tensors)} | {name: list(getattr(done.match, name)) for name in names},
-    }
+    model = None
+    if done.match is not None:
+        lists = {name: tuple(getattr(done.match, name)) for name in names}
+        model = MatchedModel(tensors=len(done.match.tensors), **lists)
+    return ConvertDocument(
+        source=str(source),
+        form=done.imported.form,
+        header=done.imported.header or None,
+        to=to,
+        output=str(done.output),
+        ranges=len(done.ranges),
+        notes=tuple(done.notes),
+        model=model,
+    )
 
 
 def _summarize(done: Conversion, source: Path, in_full: bool) -> None:

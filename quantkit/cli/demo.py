@@ -24,6 +24,7 @@ def demo(
     compares, reports and judges it, in about a minute; --write-only leaves that to you.
     """
     from quantkit.cli.console import configure, log, print_json
+    from quantkit.cli.documents import WrittenDemoDocument
     from quantkit.cli.run import run
     from quantkit.demo.write import CONFIG_FILE, write_demo
 
@@ -32,7 +33,7 @@ def demo(
     log.info("Wrote %s/: model.onnx, imgs/calib, imgs/eval, quantkit.toml", folder)
     if write_only:
         if as_json:
-            print_json({"folder": str(folder)})
+            print_json(WrittenDemoDocument(folder=str(folder)))
         return
     log.info("Running: quantkit run -c %s -o %s", folder / CONFIG_FILE, folder / "run")
     run(config=folder / CONFIG_FILE, output=folder / "run", as_json=as_json, verbose=verbose, quiet=quiet)

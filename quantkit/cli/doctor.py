@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from quantkit.cli.options import Json, Quiet, Verbose, Wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from quantkit.cli.documents import TargetState
     from quantkit.targets import Target
     from quantkit.targets.base import Availability
 
@@ -23,6 +24,7 @@ def doctor(as_json: Json = False, wide: Wide = False, verbose: Verbose = 0, quie
     """Tell which targets work on this machine, and what to do about those that do not."""
     from quantkit.calibrators.count import COMPILED
     from quantkit.cli.console import configure, print_json, stdout
+    from quantkit.cli.documents import DoctorDocument
     from quantkit.measure.environment import environment
     from quantkit.targets import all_targets
     from quantkit.targets.cpu import saturates_u8s8
@@ -33,12 +35,12 @@ def doctor(as_json: Json = False, wide: Wide = False, verbose: Verbose = 0, quie
     seven_bit = saturates_u8s8()
     if as_json:
         print_json(
-            {
-                "environment": here.model_dump(),
-                "counting_kernel": COMPILED,
-                "seven_bit_weights": seven_bit,
-                "targets": {target.name: _document(target, state) for target, state in found},
-            }
+            DoctorDocument(
+                environment=here,
+                counting_kernel=COMPILED,
+                seven_bit_weights=seven_bit,
+                targets={target.name: _document(target, state) for target, state in found},
+            )
         )
         return
     _print_targets(found)
@@ -48,15 +50,17 @@ def doctor(as_json: Json = False, wide: Wide = False, verbose: Verbose = 0, quie
     stdout.print(f"quantkit {here.quantkit}, Python {here.python}, {here.platform}", markup=False)
 
 
-def _document(target: Target, state: Availability) -> dict[str, Any]:
-    return {
-        "works": state.works,
-        "version": state.version,
-        "devices": list(target.devices()),
-        "exports": target.can_export(),
-        "reason": state.reason,
-        "hint": state.hint,
-    }
+def _document(target: Target, state: Availability) -> TargetState:
+    from quantkit.cli.documents import TargetState
+
+    return TargetState(
+        works=state.works,
+        version=state.version,
+        devices=tuple(target.devices()),
+        exports=target.can_export(),
+        reason=state.reason,
+        hint=state.hint,
+    )
 
 
 def _print_targets(found: Sequence[tuple[Target, Availability]]) -> None:

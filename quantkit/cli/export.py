@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -43,6 +43,7 @@ def export(
 ) -> None:
     """Write a calibrated run's artifacts: Q/DQ ONNX, TensorRT cache and ranges, OpenVINO IR."""
     from quantkit.cli.console import configure, log, print_json
+    from quantkit.cli.documents import ExportDocument, artifact_entries
     from quantkit.cli.settings import with_environment
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.export import export_all
@@ -65,7 +66,7 @@ def export(
             remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
             write_config(folder, remembered.with_values("openvino", placement=placement or None))
     if as_json:
-        print_json(artifact_list(artifacts, destination))
+        print_json(ExportDocument(artifacts=artifact_entries(artifacts, commands_of(artifacts, destination))))
         return
     print_artifacts(artifacts)
     for commands in commands_of(artifacts, destination).values():
@@ -92,22 +93,6 @@ def embed(artifacts: Sequence[Artifact], calibration: Calibration) -> None:
         with further_files(beside) as folder:
             takes = embed_preprocessing(artifact.path, own, inputs[0].name, folder)
         log.info("%s %s.", beside / EMBEDDED_FILE, takes)
-
-
-def artifact_list(artifacts: Sequence[Artifact], output: Path) -> list[dict[str, Any]]:
-    """Describe artifacts, which are in ``output``, for JSON."""
-    commands = commands_of(artifacts, output)
-    return [
-        {
-            "target": a.target,
-            "precision": a.precision,
-            "files": list(map(str, a.files)),
-            "layers": None if a.layers is None else a.layers.to_dict(),
-            "notes": list(a.notes),
-            "commands": None if a.target not in commands else str(commands[a.target]),
-        }
-        for a in artifacts
-    ]
 
 
 def commands_of(artifacts: Sequence[Artifact], output: Path) -> dict[str, Path]:

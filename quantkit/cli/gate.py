@@ -241,6 +241,7 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
         as_json: Print one JSON document instead.
     """
     from quantkit.cli.console import fail, log, print_json, stdout
+    from quantkit.cli.documents import GateDocument
     from quantkit.cli.tables import print_table
     from quantkit.core.errors import QuantkitError
     from quantkit.gates.document import gate_document
@@ -248,7 +249,7 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
     from quantkit.reports.wording import margin, measured, subject
 
     if as_json:
-        print_json(gate_document(result, comparison))
+        print_json(GateDocument.model_validate(gate_document(result, comparison)))
     elif result.verdicts:
         rows = [
             [verdict.outcome, subject(verdict), verdict.rule.describe(), measured(verdict), margin(verdict)]

@@ -26,6 +26,7 @@ def history(
     import logging
 
     from quantkit.cli.console import configure, print_json, stdout
+    from quantkit.cli.documents import HistoryDocument
     from quantkit.cli.tables import print_table
     from quantkit.core.overwriting import HTML_MARK, check_overwrite
     from quantkit.pipeline.history import load_history, write_history
@@ -41,7 +42,7 @@ def history(
         write_history(found, output)
     if as_json:
         written = {} if output is None else {"page": str(output)}
-        print_json(history_document(found) | written)
+        print_json(HistoryDocument.model_validate(history_document(found) | written))
         return
     heads, rows = history_table(found)
     print_table(heads, rows, left=3)

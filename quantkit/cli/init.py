@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from quantkit.cli.options import Force, Json, Quiet, Verbose
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TEMPLATE = "quantkit.toml"  # beside this module: every key with its default
 SCHEMA_URL = "https://raw.githubusercontent.com/quantkit/quantkit/main/docs/schemas/quantkit.toml.json"
 _SETTING = re.compile(r"^(\w+) = ")
@@ -35,14 +37,15 @@ def init(
 
     What it names is read by quantkit run, calibrate and compare in its folder. Paths are relative to the file.
     """
-    from quantkit.cli.console import configure, log, print_json
+    from quantkit.cli.console import configure, log, print_json, print_raw
+    from quantkit.cli.documents import InitDocument
     from quantkit.config import Config
     from quantkit.core.files import write_text
     from quantkit.core.overwriting import check_overwrite
 
     configure(verbose, quiet)
     if schema:
-        print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()})
+        print_raw(json.dumps({"$schema": DRAFT, **Config.model_json_schema()}, indent=1))
         return
     check_overwrite(output, None, force)
     folder = output.absolute().parent
@@ -52,7 +55,7 @@ def init(
     write_text(output, text)
     missing = [name for name, value in (("[model] path", found), ("[data] calibration", data)) if value is None]
     if as_json:
-        print_json({"config": str(output), "missing": missing})
+        print_json(InitDocument(config=str(output), missing=tuple(missing)))
         return
     log.info("Wrote %s.", output)
     if missing:
@@ -70,7 +73,7 @@ def starter(given: dict[str, str | None]) -> str:
     template = (resources.files("quantkit.cli") / TEMPLATE).read_text(encoding="utf-8")
     lines = [
         f"#:schema {SCHEMA_URL}",
-        "# Written by quantkit init: every key with its default, commented out. What is set stands before options.",
+        "# Written by quantkit init: every key with its default, commented out. Options go before it.",
         "",
     ]
     for line in template.splitlines():
@@ -89,8 +92,6 @@ def starter(given: dict[str, str | None]) -> str:
 
 def _quoted(text: str) -> str:
     """Return a TOML string."""
-    import json
-
     return json.dumps(text, ensure_ascii=False)
 
 

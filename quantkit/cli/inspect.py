@@ -40,13 +40,14 @@ def inspect(
 
 def _show_model(model: ModelFile, as_json: bool) -> None:
     from quantkit.cli.console import print_json, stdout
+    from quantkit.cli.documents import ModelDocument
     from quantkit.cli.tables import print_table
     from quantkit.graph.graph import Graph, activation_names
     from quantkit.graph.summary import summarize
 
     summary = summarize(model)
     if as_json:
-        print_json(summary.to_dict())
+        print_json(ModelDocument.model_validate(summary.to_dict()))
         return
     ports: list[tuple[str, Any]] = [("input", i) for i in model.inputs] + [("output", o) for o in model.outputs]
     print_table(
@@ -79,6 +80,7 @@ def _batch_axis(port: ModelInput) -> str:
 
 def _show_run(calibration: Calibration, as_json: bool) -> None:
     from quantkit.cli.console import print_json, stdout
+    from quantkit.cli.documents import InspectRunDocument, QuantizedLayers
     from quantkit.cli.tables import print_table
     from quantkit.pipeline.artifact_record import read_artifacts
     from quantkit.pipeline.run_directory import ARTIFACTS
@@ -86,8 +88,8 @@ def _show_run(calibration: Calibration, as_json: bool) -> None:
     assert calibration.folder is not None
     layers = [(a, a.layers) for a in read_artifacts(calibration.folder / ARTIFACTS) if a.layers is not None]
     if as_json:
-        records = [{"target": a.target, "variant": a.variant, **own.to_dict()} for a, own in layers]
-        print_json({**calibration.model_dump(mode="json"), "layers": records})
+        records = tuple(QuantizedLayers(target=a.target, variant=a.variant, **own.to_dict()) for a, own in layers)
+        print_json(InspectRunDocument(**dict(calibration), layers=records))
         return
     rows = []
     for name, tensor in calibration.tensors.items():

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quantkit.cli.options import Json, Quiet, Verbose
 
 if TYPE_CHECKING:
+    from quantkit.cli.documents import LintDocument
     from quantkit.targets.tensorrt.lint.finding import Finding
 
 SHOWN = 8  # places of one rule; -v shows all
@@ -46,7 +48,7 @@ def lint(
     Exit 0: nothing of severity error. 1: TensorRT would refuse a model, or compute something else. 2: one cannot be
     read, or holds no pair. -v names every place.
     """
-    from quantkit.cli.console import configure, print_json
+    from quantkit.cli.console import configure, print_json, print_raw
     from quantkit.core.errors import BadConfig
     from quantkit.reports.sarif import sarif
     from quantkit.targets.tensorrt.lint import lint_file
@@ -58,7 +60,7 @@ def lint(
     if as_json:
         print_json(_document(models[0], findings[models[0]]))
     elif form is Format.sarif:
-        print_json(sarif(findings))
+        print_raw(json.dumps(sarif(findings), indent=1))
     elif form is Format.github:
         _annotate(findings)
     else:
@@ -68,14 +70,20 @@ def lint(
     raise typer.Exit(FOUND if broken else 0)
 
 
-def _document(model: Path, findings: list[Finding]) -> dict[str, Any]:
-    places = [
-        {"rule": f.rule, "severity": f.severity, "nodes": list(f.nodes), "what": f.what, "hint": f.hint}
-        for f in findings
-    ]
+def _document(model: Path, findings: list[Finding]) -> LintDocument:
+    from quantkit.cli.documents import LintDocument, LintFinding
+
     counts = Counter(finding.severity for finding in findings)
-    summary = {f"{severity}s": counts[severity] for severity in ("error", "warning", "note")}
-    return {"model": str(model), **summary, "findings": places}
+    return LintDocument(
+        model=str(model),
+        errors=counts["error"],
+        warnings=counts["warning"],
+        notes=counts["note"],
+        findings=tuple(
+            LintFinding(rule=f.rule, severity=f.severity, nodes=tuple(f.nodes), what=f.what, hint=f.hint)
+            for f in findings
+        ),
+    )
 
 
 def _annotate(findings: Mapping[Path, list[Finding]]) -> None:

@@ -66,7 +66,6 @@ def invoke(arguments: list[str]) -> int:
     import typer
 
     from quantkit.cli.app import command
-    from quantkit.cli.console import fail
 
     try:
         result = command()(arguments, prog_name="quantkit", standalone_mode=False)
@@ -74,14 +73,15 @@ def invoke(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, typer.Abort):
-        fail("Interrupted.", "Give the same command again; a calibration goes on where it stopped.")
-        return INTERRUPTED
+        hint = "Give the same command again; a calibration goes on where it stopped."
+        return _failed("Interrupted.", hint, INTERRUPTED, arguments)
     except Exception as error:  # noqa: BLE001 - every failure is reported in two sentences
         return _exit_code(error, arguments)
 
 
 def _exit_code(error: Exception, arguments: list[str]) -> int:
-    from quantkit.cli.console import doing, fail
+    """Report an error, and return the exit code that stands for it."""
+    from quantkit.cli.console import doing
     from quantkit.core.errors import QuantkitError
     from quantkit.core.memory import is_out_of_memory, limit_was_reached
     from quantkit.core.wording import line_of
@@ -89,28 +89,33 @@ def _exit_code(error: Exception, arguments: list[str]) -> int:
     expected = isinstance(error, (QuantkitError, OSError)) or hasattr(error, "format_message")
     if is_out_of_memory(error) or (not expected and limit_was_reached()):
         stage = doing() or " ".join(["quantkit", *arguments[:1]])
-        fail(
-            f"There is not enough memory for {stage} ({line_of(error)}).",
-            "Free some, raise its limit (ulimit -v), or use a machine with more.",
-            error,
-        )
-        return INTERNAL_FAILURE
+        what = f"There is not enough memory for {stage} ({line_of(error)})."
+        hint = "Free some, raise its limit (ulimit -v), or use a machine with more."
+        return _failed(what, hint, INTERNAL_FAILURE, arguments, error)
     if isinstance(error, QuantkitError):
-        fail(error.what, error.hint, error)
-        return error.exit_code
+        return _failed(error.what, error.hint, error.exit_code, arguments, error)
     usage = getattr(error, "format_message", None)
     if usage is not None:  # click's own usage errors
         context, what = getattr(error, "ctx", None), usage().rstrip(".")
-        fail(
-            what if what.endswith("?") else f"{what}.",
-            f"See {context.command_path if context else 'quantkit'} --help.",
-        )
-        return USAGE
+        hint = f"See {context.command_path if context else 'quantkit'} --help."
+        return _failed(what if what.endswith("?") else f"{what}.", hint, USAGE, arguments)
     if isinstance(error, OSError):
-        fail(f"{error.strerror or error} ({error.filename}).", "Check the path and its permissions.", error)
-        return USAGE
-    fail(f"quantkit failed: {type(error).__name__}: {error}.", "Run it with -vv and report the traceback.", error)
-    return INTERNAL_FAILURE
+        what = f"{error.strerror or error} ({error.filename})."
+        return _failed(what, "Check the path and its permissions.", USAGE, arguments, error)
+    what = f"quantkit failed: {type(error).__name__}: {error}."
+    return _failed(what, "Run it with -vv and report the traceback.", INTERNAL_FAILURE, arguments, error)
+
+
+def _failed(what: str, hint: str, code: int, arguments: list[str], error: Exception | None = None) -> int:
+    """Print an error on stderr, with --json on stdout as well, and return its exit code."""
+    from quantkit.cli.console import fail, print_json
+
+    fail(what, hint, error)
+    if "--json" in arguments:
+        from quantkit.cli.documents import ErrorDocument, Failure
+
+        print_json(ErrorDocument(error=Failure(what=what, hint=hint, exit_code=code)))
+    return code
 
 
 def _text_is_the_result(arguments: list[str]) -> bool:

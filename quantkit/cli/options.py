@@ -107,7 +107,9 @@ Wide = Annotated[
     ),
 ]
 DumpConfig = Annotated[bool, typer.Option("--dump-config", help="Print the effective configuration and exit.")]
-Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; -vv shows tracebacks.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only errors.")]
 Plugins = Annotated[
     list[Path] | None,

@@ -33,6 +33,7 @@ def report(
 ) -> None:
     """Write the run's report.html and summary.md; of two runs, difference.html with what differs between them."""
     from quantkit.cli.console import configure, print_json, stdout
+    from quantkit.cli.documents import DifferenceDocument, ReportDocument
     from quantkit.core.errors import BadConfig
     from quantkit.core.overwriting import CHART_MARK, HTML_MARK, check_overwrite
     from quantkit.pipeline.difference import difference_document, write_difference
@@ -52,7 +53,8 @@ def report(
         with _place(find_run(later), output):
             page = write_difference(folder, find_run(later), output, thumbnails)
         if as_json:
-            print_json({"report": str(page), "rows": difference_document(folder, later)})
+            rows = difference_document(folder, later)
+            print_json(DifferenceDocument.model_validate({"report": str(page), "rows": rows}))
         else:
             stdout.print(str(page), markup=False)
         return
@@ -62,7 +64,7 @@ def report(
     with _place(folder, output):
         written["report"] = str(write_report(folder, output, thumbnails=thumbnails))
     if as_json:
-        print_json(written)
+        print_json(ReportDocument.model_validate(written))
     else:
         for path in written.values():
             stdout.print(path, markup=False)

@@ -38,6 +38,7 @@ def run(
     """
     from quantkit.cli.compare import print_comparison
     from quantkit.cli.console import configure, log, print_json, print_raw
+    from quantkit.cli.documents import RunDocument
     from quantkit.cli.gate import annotate, print_gate
     from quantkit.cli.settings import absolute, base_config, with_model
     from quantkit.cli.tune import print_tuning
@@ -57,15 +58,16 @@ def run(
         return
     earlier = None if baseline is None else load_comparison(baseline)
     outcome = run_all(settings, output, fresh, progress, earlier)
+    code = outcome.exit_code if judged else int(outcome.tuning is not None and not outcome.tuning.met)
     if as_json:
         print_json(
-            {
-                "run": str(outcome.folder),
-                "comparison": outcome.comparison.model_dump(mode="json"),
-                "passed": outcome.gate.passed if judged else None,
-                "exit_code": outcome.exit_code if judged else 0,
-            }
-            | ({} if outcome.tuning is None else {"tuning": outcome.tuning.model_dump(mode="json")})
+            RunDocument(
+                run=str(outcome.folder),
+                comparison=outcome.comparison,
+                passed=outcome.gate.passed if judged else None,
+                exit_code=code,
+                tuning=outcome.tuning,
+            )
         )
         annotate(outcome.gate, as_json=True)
     else:
@@ -78,5 +80,4 @@ def run(
     log.info("Report: %s", outcome.folder / REPORT_FILE)
     if not judged:
         log.info("Nothing is judged, for there are no rules. First ones: quantkit gate %s --init", outcome.folder)
-        raise typer.Exit(0 if outcome.tuning is None or outcome.tuning.met else 1)
-    raise typer.Exit(outcome.exit_code)
+    raise typer.Exit(code)

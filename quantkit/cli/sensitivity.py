@@ -60,7 +60,7 @@ def sensitivity(
         found = save_sensitivity(measure(settings, recipe, target, absolute(data), samples, progress), folder)
         report = write_report(folder)
     if as_json:
-        print_json(found.model_dump(mode="json"))
+        print_json(found)
         return
     print_sensitivity(found, None if verbose else SHOWN)
     log.info("Report: %s", report)

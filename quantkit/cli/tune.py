@@ -79,6 +79,7 @@ def tune(
     it meets the goal: exit 0 it does, 1 it does not.
     """
     from quantkit.cli.console import configure, log, print_json
+    from quantkit.cli.documents import TuneDocument
     from quantkit.cli.settings import absolute, comparison_config, with_preprocess
     from quantkit.config import TuneConfig
     from quantkit.core.recipe import Recipe
@@ -116,7 +117,7 @@ def tune(
     recipe = Recipe.of(load_calibration(folder))
     found = run_tuning(settings, recipe, request_of(own), absolute(output), progress, fresh)
     if as_json:
-        print_json(found.model_dump(mode="json") | {"folder": str(found.folder)})
+        print_json(TuneDocument(**dict(found), output=str(found.folder)))
     else:
         print_tuning(found)
         log.info("Run: %s; report: %s", found.folder, (found.folder or Path()) / REPORT_FILE)

@@ -255,7 +255,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
         BadModel: The file is missing, not ONNX or truncated.
     """
     if not path.exists():
-        raise BadModel(f"There is no model {path}.", f"{path_meant(path, '.onnx')}Give the path of an ONNX file.")
+        raise BadModel(f"There is no model {path}.", f"{path_meant(path, path.suffix)}Give the path of an ONNX file.")
     if path.is_dir():
         raise BadModel(f"{path} is a folder, not a model.", "Give the path of an ONNX file.")
     check_regular(path, BadModel, "model")
