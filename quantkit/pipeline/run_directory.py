@@ -13,6 +13,7 @@ from quantkit.core.comparison import COMPARISON_FILE
 from quantkit.core.errors import BadRun
 from quantkit.core.files import make_folder
 from quantkit.core.reading import LARGEST_JSON, read_file
+from quantkit.core.run_log import LOG_FILE
 from quantkit.core.wording import path_meant
 from quantkit.pipeline.manifest import MANIFEST_FILE, Manifest, read_manifest
 from quantkit.pipeline.run_layout import current
@@ -44,7 +45,7 @@ def claim(folder: Path, of_part: bool = False) -> None:
         raise BadRun(f"{folder} holds a finished calibration.", "Give the shard a folder of its own with -o.")
     if not of_part and (folder / PART_FILE).exists():
         raise BadRun(f"{folder} holds a shard of a calibration.", "Give another folder with -o.")
-    foreign = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    foreign = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != LOG_FILE]
     if foreign and not _is_own(folder):
         raise BadRun(
             f"The folder {folder} holds files that are not quantkit's ({foreign[0].name}).",

@@ -76,7 +76,8 @@ def test_every_verb(invoked: Quantkit, tmp_path: Path) -> None:
     call("sensitivity", "sensitivity", "out", "--target", "onnxruntime", "--samples", "5")
     tuning = ("--target", "onnxruntime", "--max-drop", "50", "--budget", "5s")
     tuned = call("tune", "tune", "out", "--data", held_out, "--samples", "60", *tuning)
-    assert (tuned["run"], tuned["output"]) == (str(tmp_path / "out"), str(tmp_path / "out-tuned"))
+    assert tuned["run"] == "out"
+    assert Path(tuned["output"]).name == "out-tuned"
     call("inspect-model", "inspect", model)
     call("inspect-run", "inspect", "out")
     call("lint", "lint", "out/artifacts/tensorrt/int8/model.onnx")

@@ -288,7 +288,7 @@ def test_the_verbs(digits: Calibration, runs: Path, quantkit: Quantkit) -> None:
     assert digits.folder is not None
     done = quantkit("build", digits.folder, "--precision", "int8", "--optimization-level", 1, "--json")
     assert done.returncode == 0, done.stderr
-    [engine] = json.loads(done.stdout)
+    [engine] = json.loads(done.stdout)["engines"]
     EngineRecord.model_validate({key: value for key, value in engine.items() if key != "engine"})
     evaluation = runs / "digits-demo" / "imgs" / "eval"
     options = ("--target", "tensorrt", "--target", "onnxruntime", "--batch-size", 1, "--batch-size", 8)

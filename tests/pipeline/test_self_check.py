@@ -131,7 +131,7 @@ def test_a_model_that_onnx_itself_refuses_is_not_checked_for_what_it_lacks(tmp_p
 def test_json_tells_the_layers(tmp_path: Path, invoked: Quantkit) -> None:
     calibrated(network(TEXT, CONSTANTS), X, tmp_path, output=tmp_path / "run")
     done = invoked("export", str(tmp_path / "run"), "--target", "onnxruntime", "--precision", "int8", "--json")
-    (artifact,) = json.loads(done.stdout)
+    (artifact,) = json.loads(done.stdout)["artifacts"]
     assert artifact["layers"]["total"] == 3
     assert artifact["layers"]["quantized"] == 3 - len(artifact["layers"]["left"])
 

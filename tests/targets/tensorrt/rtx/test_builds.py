@@ -58,7 +58,7 @@ def test_one_engine_for_two_capabilities(quantkit: Quantkit, made: Path) -> None
     options = ("--target", "tensorrt-rtx", "--compute-capability", "8.9", "--compute-capability", "8.6")
     done = quantkit("build", made / "run", *options, "--json")
     assert done.returncode == 0, done.stderr
-    engines = json.loads(done.stdout)
+    engines = json.loads(done.stdout)["engines"]
     assert [(engine["precision"], engine["mode"]) for engine in engines] == [
         *(("fp32", ""), ("fp16", "strong"), ("int8", "strong"))
     ]
