@@ -8,8 +8,23 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from quantkit.arguments import AnyPath, Metric, Names, Settings, path_of, preprocessing_of, recipe_of, several, text_of
+from quantkit.arguments import (
+    AnyCalibration,
+    AnyModel,
+    AnyPath,
+    Metric,
+    Names,
+    Settings,
+    method_of,
+    model_of,
+    path_of,
+    preprocessing_of,
+    recipe_of,
+    several,
+    text_of,
+)
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE
+from quantkit.calibrators.solve import Calibrator
 from quantkit.config import DEFAULT_METHOD, DEFAULT_SAMPLES, Config, load_config, parse_config
 from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.calibration import Calibration
@@ -18,7 +33,8 @@ from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import Preprocess
 from quantkit.core.presets import DEFAULT_PRESET, preset
-from quantkit.core.progress import Progress, silent
+from quantkit.core.progress import Progress
+from quantkit.core.progress_bar import shown_or_silent
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
 from quantkit.datasets.text_settings import TextSettings
@@ -42,11 +58,11 @@ from quantkit.tasks import AUTO
 
 
 def calibrate(
-    model: AnyPath,
+    model: AnyModel,
     data: AnyPath | Iterable[Any],
     *,
     batch_axis: int | str | Mapping[str, int | str] | None = None,
-    method: str = DEFAULT_METHOD,
+    method: str | Calibrator = DEFAULT_METHOD,
     percentile: float = DEFAULT_PERCENTILE,
     samples: int = DEFAULT_SAMPLES,
     batch_size: int = 1,
@@ -60,18 +76,19 @@ def calibrate(
     device: str = "cpu",
     output: AnyPath | None = None,
     fresh: bool = False,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Calibration:
     """Find the range of every float activation of an ONNX model.
 
     Args:
-        model: The ONNX file.
+        model: The ONNX file, or an ``onnx.ModelProto``, of which a run directory keeps a copy.
         data: A folder of images (in class folders or flat), a text file that lists them, an .npy or an .npz; or
             samples of your own: a NumPy array, a dict of arrays by input name, or an iterable of arrays, dicts or
             (inputs, label) pairs, such as a list, a generator, a torch DataLoader or a Hugging Face Dataset.
         batch_axis: The axis of the inputs along which samples are stacked, "none" if a run takes exactly one sample, or
             these by input; None infers it from the model.
-        method: "mse-robust", "entropy", "percentile", "minmax" or any other of ``docs/calibrators.md``.
+        method: "mse-robust", "entropy", "percentile", "minmax", any other of ``docs/calibrators.md``, or a function of
+            your own: itself, or as ``file.py:function``.
         percentile: Percent of the values that the percentile methods keep.
         samples: How many are used at most. An iterable is read from its start; of files and arrays a seeded choice is
             made.
@@ -88,7 +105,7 @@ def calibrate(
         output: A run directory to keep the result in; what it holds of the same work is used again. None keeps
             everything in memory.
         fresh: Use nothing that an earlier run left.
-        progress: Told how far it is; silent by default.
+        progress: Told how far it is; None shows a bar in a terminal or a notebook.
 
     Returns:
         The ranges, and the histograms that they come from.
@@ -100,7 +117,7 @@ def calibrate(
     config = parse_config(
         {
             "model": {
-                "path": normalized(Path(model)),
+                "path": model_of(model, output),
                 "batch_axis": dict(batch_axis) if isinstance(batch_axis, Mapping) else batch_axis,
             },
             "data": {
@@ -112,7 +129,7 @@ def calibrate(
             },
             "preprocess": preset(preprocess) if isinstance(preprocess, str) else preprocess,
             "calibrate": {
-                "method": method,
+                "method": method_of(method),
                 "percentile": percentile,
                 "batch_size": batch_size,
                 "tensors": tensors,
@@ -125,7 +142,9 @@ def calibrate(
     )
     folder = None if output is None else Path(output)
     given = None if path_of(data) is not None else data
-    return run_calibration(config, folder, in_memory=folder is None, fresh=fresh, progress=progress, data=given)
+    return run_calibration(
+        config, folder, in_memory=folder is None, fresh=fresh, progress=shown_or_silent(progress), data=given
+    )
 
 
 def merge(parts: AnyPath | Sequence[AnyPath], output: AnyPath | None = None) -> Calibration:
@@ -147,7 +166,7 @@ def merge(parts: AnyPath | Sequence[AnyPath], output: AnyPath | None = None) -> 
 
 
 def export(
-    calibration: Calibration | Recipe,
+    calibration: AnyCalibration,
     target: Names | None = None,
     *,
     precisions: Names = ("int8",),
@@ -159,7 +178,8 @@ def export(
     """Write what targets run: ``output/<target>/<precision>/``.
 
     Args:
-        calibration: The ranges; or a :class:`Recipe`, whose ranges, exclusions and weights may differ from them.
+        calibration: The ranges, or the run directory that holds them; or a :class:`Recipe`, whose ranges, exclusions
+            and weights may differ from them.
         target: One name or several; None means every target that can be exported here.
         precisions: "fp32", "fp16" or "int8".
         output: The folder; None means the run's ``artifacts``.
@@ -190,7 +210,7 @@ def export(
 
 
 def build(
-    calibration: Calibration | Recipe,
+    calibration: AnyCalibration,
     *,
     target: str = "tensorrt",
     precisions: Names = PRECISIONS,
@@ -206,12 +226,12 @@ def build(
     device: str = "cuda:0",
     output: AnyPath | None = None,
     fresh: bool = False,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> list[Engine]:
     """Build a target's engines on this machine.
 
     Args:
-        calibration: The ranges, or a :class:`Recipe`.
+        calibration: The ranges, a run directory, or a :class:`Recipe`.
         target: A target that has engines.
         precisions: "fp32", "tf32", "fp16" or "int8".
         mode: Where INT8 comes from: "auto", "implicit", "explicit" or "strong".
@@ -226,7 +246,7 @@ def build(
         device: The GPU, for "tensorrt".
         output: The folder that artifacts lie in; None means the run's ``artifacts``.
         fresh: Build anew what is there and still fits.
-        progress: Told how far it is; silent by default.
+        progress: Told how far it is; None shows a bar in a terminal or a notebook.
 
     Returns:
         The engines, in the order of ``precisions``.
@@ -249,11 +269,11 @@ def build(
     wanted = EngineRequest(target, several(precisions), () if shapes else batch_sizes, device, fresh)
     artifacts = _artifacts_of(recipe, output)
     with writing_artifacts(recipe.calibration, artifacts):
-        return build_engines(config, recipe, artifacts, wanted, progress)
+        return build_engines(config, recipe, artifacts, wanted, shown_or_silent(progress))
 
 
 def compare(
-    calibration: Calibration | Recipe,
+    calibration: AnyCalibration,
     data: AnyPath | Iterable[Any],
     *,
     task: str = AUTO,
@@ -280,7 +300,7 @@ def compare(
     plugins: Sequence[AnyPath] = (),
     openvino: OpenVinoSettings | None = None,
     settings: Settings | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Measure quality, fidelity and latency of each precision on each target, on this machine.
 
@@ -288,7 +308,7 @@ def compare(
     ``comparison.json`` there; what is measured of a changed recipe stays in memory, with a warning that says so.
 
     Args:
-        calibration: The ranges, or a :class:`Recipe`.
+        calibration: The ranges, a run directory, or a :class:`Recipe`.
         data: Samples to evaluate on, in any form that :func:`calibrate` takes.
         task: "classification", "detection", "segmentation", "embedding", "regression", "ctc", "none" (fidelity alone),
             an installed one, or "auto".
@@ -317,7 +337,7 @@ def compare(
         streams: The numbers of requests under way with which each model is measured as a server; none measures that.
         openvino: How IR is made and run; of several placements in it each is measured.
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
-        progress: Told how far it is; silent by default.
+        progress: Told how far it is; None shows a bar in a terminal or a notebook.
 
     Returns:
         A row for each target, precision and batch size.
@@ -372,10 +392,10 @@ def compare(
     folder = recipe.calibration.folder
     if folder is not None and not recipe.changes:
         with writing_results(recipe.calibration):
-            comparison = run_comparison(config, recipe, folder / ARTIFACTS, progress, given)
+            comparison = run_comparison(config, recipe, folder / ARTIFACTS, shown_or_silent(progress), given)
             return run_files.save_comparison(comparison, folder)
     with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
-        return run_comparison(config, recipe, Path(temporary), progress, given)
+        return run_comparison(config, recipe, Path(temporary), shown_or_silent(progress), given)
 
 
 def run(
@@ -384,7 +404,7 @@ def run(
     output: AnyPath | None = None,
     baseline: Comparison | AnyPath | None = None,
     fresh: bool = False,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Do all of it: calibrate, export, compare, tune if there is a ``[tune]``, report, gate.
 
@@ -393,7 +413,7 @@ def run(
         output: The run directory; None picks a new one under ``runs/``.
         baseline: An earlier comparison, run directory or ``comparison.json``, for rules against a baseline.
         fresh: Use nothing that an earlier run left.
-        progress: Told how far it is; silent by default.
+        progress: Told how far it is; None shows a bar in a terminal or a notebook.
 
     Returns:
         The run's folder, its comparison, and how the gate judged it.
@@ -406,7 +426,7 @@ def run(
     settings = config if isinstance(config, Config) else load_config(Path(config))
     if baseline is not None and not isinstance(baseline, Comparison):
         baseline = run_files.load_comparison(Path(baseline))
-    return run_all(settings, None if output is None else Path(output), fresh, progress, baseline)
+    return run_all(settings, None if output is None else Path(output), fresh, shown_or_silent(progress), baseline)
 
 
 def _artifacts_of(recipe: Recipe, output: AnyPath | None) -> Path:

@@ -7,14 +7,22 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from quantkit.calibrators.solve import Calibrator
 from quantkit.core.calibration import Calibration
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import Preparation, Preprocess
 from quantkit.core.presets import DEFAULT_PRESET, preset
 from quantkit.core.recipe import Recipe
+from quantkit.core.references import reference_to
 from quantkit.datasets.text_settings import TEXT, TextSettings
+from quantkit.graph.in_memory import written_model
+from quantkit.pipeline.run_files import load_calibration
 
 AnyPath = str | PathLike[str]
+AnyCalibration = Calibration | Recipe | AnyPath
+"""The ranges: a calibration, a recipe, or a run directory."""
+AnyModel = AnyPath | Any
+"""An ONNX file, or an ``onnx.ModelProto`` in memory."""
 Names = str | Sequence[str]
 """One name, or several."""
 Metric = str | Callable[[list[Any], list[Any]], Any]
@@ -33,9 +41,35 @@ def path_of(data: Any) -> Path | None:
     return normalized(Path(data)) if isinstance(data, (str, PathLike)) else None
 
 
-def recipe_of(calibration: Calibration | Recipe) -> Recipe:
-    """The recipe, or that of a calibration as it is."""
+def recipe_of(calibration: AnyCalibration) -> Recipe:
+    """The recipe, or that of a calibration as it is, which may be a run directory's. Raises BadRun."""
+    if isinstance(calibration, (str, PathLike)):
+        calibration = load_calibration(Path(calibration))
     return calibration if isinstance(calibration, Recipe) else Recipe.of(calibration)
+
+
+def model_of(model: AnyModel, output: AnyPath | None = None) -> Path:
+    """The absolute path of a model; one that is in memory is written to a file first.
+
+    Args:
+        model: An ONNX file, or a model in memory.
+        output: The run directory that the model belongs to, which keeps it; without one, it is there until the process
+            ends.
+
+    Returns:
+        The path.
+
+    Raises:
+        BadModel: It is neither.
+    """
+    if isinstance(model, (str, PathLike)):
+        return normalized(Path(model))
+    return written_model(model, None if output is None else Path(output))
+
+
+def method_of(method: str | Calibrator) -> str:
+    """The name of a calibration method; that of a function is ``module:name``. Raises BadConfig."""
+    return method if isinstance(method, str) else reference_to(method, "calibrator")
 
 
 def text_of(given: TextSettings | None, recipe: Recipe) -> TextSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantkit.arguments import AnyPath, Names, several
+from quantkit.arguments import AnyModel, AnyPath, Names, model_of, several
 from quantkit.pipeline.check import check_model
 from quantkit.pipeline.conversion.stage import Conversion
 from quantkit.pipeline.conversion.stage import convert as run_conversion
@@ -15,11 +15,11 @@ from quantkit.targets.tensorrt.lint import lint_file
 from quantkit.targets.tensorrt.lint.finding import Finding
 
 
-def check(model: AnyPath, target: Names | None = None, *, tensorrt: str | None = None) -> dict[str, list[Parsing]]:
+def check(model: AnyModel, target: Names | None = None, *, tensorrt: str | None = None) -> dict[str, list[Parsing]]:
     """Let each target's own parsers read a model as it stands, before any work is done on it.
 
     Args:
-        model: An ONNX file.
+        model: An ONNX file, or an ``onnx.ModelProto``.
         target: One name or several; None means every target.
         tensorrt: The version of TensorRT that will read the model, whose opsets are known; None compares none.
 
@@ -31,14 +31,14 @@ def check(model: AnyPath, target: Names | None = None, *, tensorrt: str | None =
     """
     settings = {"tensorrt": TensorRTSettings(version=tensorrt)}
     targets = list(all_targets(settings).values()) if target is None else targets_named(several(target), settings)
-    return check_model(Path(model), targets)
+    return check_model(model_of(model), targets)
 
 
 def convert(
     source: AnyPath,
     to: str,
     *,
-    model: AnyPath | None = None,
+    model: AnyModel | None = None,
     output: AnyPath | None = None,
     tensorrt: str | None = None,
     algorithm: str | None = None,
@@ -61,13 +61,13 @@ def convert(
     Raises:
         BadInput: The source cannot be read, or the form is unknown or lacks what it needs.
     """
-    paths = [None if path is None else Path(path) for path in (model, output)]
-    return run_conversion(Path(source), to, paths[0], paths[1], tensorrt, algorithm, force)
+    own = None if model is None else model_of(model, output if to == "json" else None)
+    return run_conversion(Path(source), to, own, None if output is None else Path(output), tensorrt, algorithm, force)
 
 
-def lint(model: AnyPath) -> list[Finding]:
+def lint(model: AnyModel) -> list[Finding]:
     """What breaks TensorRT's rules in a model's Q/DQ pairs, worst first, whichever tool placed them.
 
     Raises BadInput for a file that cannot be read or holds no pair.
     """
-    return lint_file(Path(model))
+    return lint_file(model_of(model))

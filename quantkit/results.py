@@ -40,9 +40,13 @@ def load_comparison(folder: AnyPath) -> Comparison:
 
 
 def report(
-    comparison: Comparison, path: AnyPath, *, calibration: Calibration | None = None, force: bool = False
+    comparison: Comparison | AnyPath,
+    path: AnyPath,
+    *,
+    calibration: Calibration | AnyPath | None = None,
+    force: bool = False,
 ) -> Path:
-    """Write the HTML report.
+    """Write the HTML report of a comparison, or of the run directory that holds it.
 
     A comparison from a run directory brings its calibration's histograms along, the rules that it was judged by, and
     whether thumbnails are shown. ``force`` replaces a file that quantkit did not write. Raises BadInput for such a
@@ -51,13 +55,17 @@ def report(
     from quantkit.reports.html import html_report
 
     check_overwrite(Path(path), HTML_MARK, force)
-    calibration, judged, thumbnails, artifacts, found, tuning = _run_of(comparison, calibration)
-    write_text(Path(path), html_report(calibration, comparison, judged, thumbnails, artifacts, found, tuning))
+    comparison = _comparison_of(comparison)
+    own, judged, thumbnails, artifacts, found, tuning = _run_of(comparison, calibration)
+    write_text(Path(path), html_report(own, comparison, judged, thumbnails, artifacts, found, tuning))
     return Path(path)
 
 
 def show(
-    comparison: Comparison, *, calibration: Calibration | None = None, thumbnails: bool | None = None
+    comparison: Comparison | AnyPath,
+    *,
+    calibration: Calibration | AnyPath | None = None,
+    thumbnails: bool | None = None,
 ) -> NotebookView:
     """The report, to be the last line of a notebook's cell, with what :func:`report` takes from a run directory.
 
@@ -68,20 +76,27 @@ def show(
     from quantkit.reports.markdown import markdown_summary
     from quantkit.reports.notebook import NotebookView
 
-    calibration, judged, allowed, artifacts, found, tuning = _run_of(comparison, calibration)
+    comparison = _comparison_of(comparison)
+    own, judged, allowed, artifacts, found, tuning = _run_of(comparison, calibration)
     shown = allowed if thumbnails is None else thumbnails
-    page = html_report(calibration, comparison, judged, shown, artifacts, found, tuning)
-    return NotebookView(page, markdown_summary(comparison, judged, calibration, found, tuning))
+    page = html_report(own, comparison, judged, shown, artifacts, found, tuning)
+    return NotebookView(page, markdown_summary(comparison, judged, own, found, tuning))
+
+
+def _comparison_of(given: Comparison | AnyPath) -> Comparison:
+    return given if isinstance(given, Comparison) else run_files.load_comparison(Path(given))
 
 
 def _run_of(
-    comparison: Comparison, calibration: Calibration | None
+    comparison: Comparison, calibration: Calibration | AnyPath | None
 ) -> tuple[Calibration | None, GateResult | None, bool, list[Artifact], Sensitivity | None, Tuning | None]:
     """What the report shows of the run that a comparison lies in; thumbnails are the third of these.
 
     A ``calibration`` that is given stands in for the run's.
     """
     folder = comparison.folder
+    if isinstance(calibration, (str, PathLike)):
+        calibration = run_files.load_calibration(Path(calibration))
     if folder is None or not is_run(folder):
         return calibration, None, True, [], None, None
     calibration = calibration or run_files.load_calibration(folder)
@@ -105,10 +120,8 @@ def gate(
     ``baseline`` is what rules against a baseline compare with. Raises BadInput for files that cannot be read and for a
     baseline that is missing, NothingEvaluated when there are no rules.
     """
-    if not isinstance(comparison, Comparison):
-        comparison = run_files.load_comparison(Path(comparison))
-    if baseline is not None and not isinstance(baseline, Comparison):
-        baseline = run_files.load_comparison(Path(baseline))
+    comparison = _comparison_of(comparison)
+    baseline = None if baseline is None else _comparison_of(baseline)
     chosen = load_config(Path(rules)).gate if isinstance(rules, (str, PathLike)) else list(rules)
     if not chosen:
         raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables to the configuration.")

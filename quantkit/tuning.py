@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from quantkit.arguments import AnyPath, Settings, path_of, preprocessing_of, recipe_of, text_of
+from quantkit.arguments import AnyCalibration, AnyPath, Settings, path_of, preprocessing_of, recipe_of, text_of
 from quantkit.config import Config, parse_config
 from quantkit.core.calibration import Calibration
 from quantkit.core.files import normalized
 from quantkit.core.preprocess import Preprocess
-from quantkit.core.progress import Progress, silent
-from quantkit.core.recipe import Recipe
+from quantkit.core.progress import Progress
+from quantkit.core.progress_bar import shown_or_silent
 from quantkit.core.sensitivity import SENSITIVITY_SAMPLES, Sensitivity
 from quantkit.core.tuning import Tuning
 from quantkit.pipeline.run_files import run_config, save_sensitivity
@@ -25,7 +25,7 @@ from quantkit.tasks import AUTO
 
 
 def sensitivity(
-    calibration: Calibration | Recipe,
+    calibration: AnyCalibration,
     data: AnyPath | Iterable[Any] | None = None,
     *,
     target: str | None = None,
@@ -39,7 +39,7 @@ def sensitivity(
     classes: Sequence[str] | None = None,
     labels: AnyPath | None = None,
     settings: Settings | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Sensitivity:
     """Measure what each layer's rounding costs: when it alone is quantized, and when all but it are.
 
@@ -47,7 +47,7 @@ def sensitivity(
     stays in memory.
 
     Args:
-        calibration: The ranges, or a :class:`Recipe`.
+        calibration: The ranges, a run directory, or a :class:`Recipe`.
         data: Samples to measure on, in any form that :func:`~quantkit.api.calibrate` takes; None takes those of the
             calibration.
         target: The target whose INT8 is simulated; None takes OpenVINO if it is installed, else ONNX Runtime.
@@ -62,7 +62,7 @@ def sensitivity(
         classes: Names of the outputs, in order; None means the class folders, sorted.
         labels: A CSV of file,class for a flat folder.
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
-        progress: Told how far it is; silent by default.
+        progress: Told how far it is; None shows a bar in a terminal or a notebook.
 
     Returns:
         The quantized layers, the one that loses most by itself first.
@@ -87,16 +87,16 @@ def sensitivity(
         },
         "the arguments of sensitivity()",
     )
-    given = path_of(data) or data
+    given, shown = path_of(data) or data, shown_or_silent(progress)
     if recipe.calibration.folder is None or recipe.changes:
-        return run_sensitivity(config, recipe, target, given, samples, progress)
+        return run_sensitivity(config, recipe, target, given, samples, shown)
     with writing_results(recipe.calibration):
-        found = run_sensitivity(config, recipe, target, given, samples, progress)
+        found = run_sensitivity(config, recipe, target, given, samples, shown)
         return save_sensitivity(found, recipe.calibration.folder)
 
 
 def tune(
-    calibration: Calibration | Recipe,
+    calibration: AnyCalibration,
     data: AnyPath | Iterable[Any],
     *,
     target: str | None = None,
@@ -122,7 +122,7 @@ def tune(
     settings: Settings | None = None,
     output: AnyPath | None = None,
     fresh: bool = False,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Tuning:
     """Make INT8 accurate enough: other ranges, corrected biases, and layers in floating point where they buy most.
 
@@ -159,7 +159,7 @@ def tune(
         settings: Settings of installed targets, by target, as in ``[targets.NAME]``.
         output: The folder of the result; None is the calibration's own with ``-tuned`` behind its name.
         fresh: Use nothing that an interrupted search measured.
-        progress: Told how far it is; silent by default.
+        progress: Told how far it is; None shows a bar in a terminal or a notebook.
 
     Returns:
         What was tried and chosen; ``met`` says whether the goal is met, ``obstacle`` what stands in the way.
@@ -205,7 +205,8 @@ def tune(
     assert config.tune is not None
     request = request_of(config.tune, None if path_of(data) is not None else data)
     config = config.model_copy(update={"tune": None})  # of this call, and not of the run that it makes
-    return run_tuning(config, recipe, request, None if output is None else Path(output), progress, fresh)
+    shown = shown_or_silent(progress)
+    return run_tuning(config, recipe, request, None if output is None else Path(output), shown, fresh)
 
 
 def _made_with(calibration: Calibration) -> Config:

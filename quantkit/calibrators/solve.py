@@ -18,6 +18,7 @@ from quantkit.calibrators.percentile_asymmetric import percentile_asymmetric
 from quantkit.core.errors import BadConfig
 from quantkit.core.extensions import installed, loaded
 from quantkit.core.ranges import TensorRange
+from quantkit.core.references import is_reference, load_reference
 from quantkit.core.statistics.histogram import BINS, DEAD_WIDTH, Histogram
 
 ENTRY_POINT_GROUP = "quantkit.calibrators"
@@ -36,10 +37,18 @@ class Calibrator(Protocol):
         """Return the range."""
 
 
-def calibrators(percent: float = DEFAULT_PERCENTILE) -> dict[str, Calibrator]:
+def calibrators(percent: float = DEFAULT_PERCENTILE, own: str | None = None) -> dict[str, Calibrator]:
     """Return all calibrators by name: the built-in ones, then those installed as entry points ``quantkit.calibrators``.
 
-    ``percent`` is what the percentile methods keep. Raises BadConfig if an installed calibrator does not load.
+    Args:
+        percent: What the percentile methods keep.
+        own: A name that may be a reference, ``file.py:function`` or ``package.module:function``; it is then loaded.
+
+    Returns:
+        The calibrators.
+
+    Raises:
+        BadConfig: A calibrator does not load.
     """
     builtin: dict[str, Calibrator] = {
         "minmax": minmax,
@@ -52,6 +61,8 @@ def calibrators(percent: float = DEFAULT_PERCENTILE) -> dict[str, Calibrator]:
         "mse-asymmetric": mse_asymmetric,
         "mse-robust": mse_robust,
     }
+    if own is not None and is_reference(own):
+        builtin[own] = load_reference(own, "calibrator")
     found = installed(ENTRY_POINT_GROUP)
     return builtin | {name: loaded(point, "calibrator") for name, point in found.items() if name not in builtin}
 

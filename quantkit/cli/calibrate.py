@@ -56,8 +56,8 @@ def calibrate(
         str | None,
         typer.Option(
             "--method",
-            help="mse-robust, mse, entropy, percentile, minmax, another of docs/calibrators.md, or an installed one "
-            "\\[mse-robust].",
+            help="mse-robust, mse, entropy, percentile, minmax, another of docs/calibrators.md, an installed one, or "
+            "file.py:function \\[mse-robust].",
         ),
     ] = None,
     percentile: Annotated[
@@ -130,11 +130,18 @@ def calibrate(
     from quantkit.cli.console import configure, print_raw
     from quantkit.cli.settings import absolute, parse_batch_axis, with_model, with_preprocess, with_size
     from quantkit.core.errors import BadConfig
+    from quantkit.core.references import is_reference
     from quantkit.pipeline.calibration.stage import calibrate as run_calibration
 
     progress = configure(verbose, quiet)
     earlier = output if model is None and data is None and config is None else None
-    settings = with_size(with_preprocess(with_model(_settings(config, earlier), model), preprocess), size)
+    own = _settings(config, earlier)
+    if earlier is not None and method is None and is_reference(own.calibrate.method):
+        raise BadConfig(
+            f"The run's ranges are by a function, {own.calibrate.method}, which is not called because a run names it.",
+            "Name it, or another, with --method.",
+        )
+    settings = with_size(with_preprocess(with_model(own, model), preprocess), size)
     settings = settings.with_values("model", batch_axis=parse_batch_axis(batch_axis))
     settings = settings.with_values(
         "data", calibration=absolute(data), samples=samples, seed=seed, select=select, classes=absolute(classes)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from quantkit.core.escape import one_line, visible
 from quantkit.core.progress import Advance, silent
 from quantkit.core.progress import Progress as ProgressProtocol
+from quantkit.core.progress_bar import bar as progress_bar
 from quantkit.core.run_log import RunLog
 
 if TYPE_CHECKING:
@@ -86,25 +86,13 @@ def bar(description: str, total: int, unit: str, done: int = 0) -> Iterator[Adva
         with _lines(description, total, unit, done) as advance:
             yield advance
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    start = time.monotonic()
-    position = done
-    with Progress(*columns, console=stderr, transient=True) as progress:
-        task = progress.add_task(description, total=total, completed=done, unit=unit, rate="")
+    start, position = time.monotonic(), done
+    with progress_bar(description, total, unit, done, stderr) as shown:
 
         def advance(count: int) -> None:
             nonlocal position
             position += count
-            progress.advance(task, count)
-            speed = progress.tasks[0].speed
-            progress.update(task, rate=f"{speed:.3g}/s" if speed else "")
+            shown(count)
 
         yield advance
     _ended(description, position, unit, start)

@@ -58,6 +58,9 @@ class TensorCalibration(Record):
     dead: bool = False
     candidates: dict[str, TensorRange]
 
+    def __repr__(self) -> str:
+        return f"TensorCalibration({self.method}, amax={self.amax:.5g}, low={self.low:.5g}, high={self.high:.5g})"
+
     @model_validator(mode="after")
     def _check(self) -> TensorCalibration:
         TensorRange(self.amax, self.low, self.high)  # raises ValueError for what is no range
@@ -128,6 +131,9 @@ class Calibration(Record):
     sample: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
     biases: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
     folder: Path | None = Field(default=None, exclude=True, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Calibration({self.model.path}, {self.method}, {self.samples} samples, {len(self.tensors)} tensors)"
 
     def by_method(self, method: str) -> Calibration:
         """Return the calibration with the ranges that another method found in the same pass, solved already.

@@ -239,6 +239,11 @@ class Row(Record):
     parts: tuple[Part, ...] = ()
     shape: str = ""
 
+    def __repr__(self) -> str:
+        return (
+            f"Row({self.target} {self.device}, {self.precision}, batch {self.batch}, p50 {self.latency_ms.p50:.3f} ms)"
+        )
+
     @property
     def feed(self) -> tuple[int, str]:
         """The batch size and the shape that latency was measured at."""
@@ -319,6 +324,9 @@ class Recommendation(Record):
     overall: Advice
     choices: tuple[Advice, ...]
 
+    def __repr__(self) -> str:
+        return f"Recommendation({self.overall.sentence!r})"
+
 
 class Environment(Record):
     """The machine and the package versions that the figures come from."""
@@ -373,6 +381,9 @@ class Comparison(Record):
 
     predictions: Predictions | None = Field(default=None, exclude=True, repr=False)
     source: Path | None = Field(default=None, exclude=True, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.model}, {self.samples} samples, {len(self.rows)} rows)"
 
     @model_validator(mode="after")
     def _check(self) -> Comparison:

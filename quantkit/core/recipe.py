@@ -46,6 +46,9 @@ class Recipe:
     biases: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     equalize_sums: bool = False
 
+    def __repr__(self) -> str:
+        return f"Recipe({self.calibration!r}, changes={self.changes!r})"
+
     @classmethod
     def of(cls, calibration: Calibration, exclude: Sequence[str] | None = None) -> Recipe:
         """Make the recipe of a calibration; ``exclude`` replaces the calibration's wildcards."""

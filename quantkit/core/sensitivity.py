@@ -99,3 +99,6 @@ class Sensitivity(Record):
     warnings: tuple[str, ...] = ()
 
     folder: Path | None = Field(default=None, exclude=True, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Sensitivity({self.model}, {self.target}, {len(self.layers)} layers)"

@@ -131,6 +131,9 @@ class Tuning(Record):
     environment: Environment
     folder: Path | None = Field(default=None, exclude=True, repr=False)
 
+    def __repr__(self) -> str:
+        return f"Tuning({self.target}, met={self.met}, {len(self.steps)} steps)"
+
     @model_validator(mode="after")
     def _check(self) -> Tuning:
         if not 0 <= self.chosen < len(self.steps):

@@ -54,6 +54,9 @@ class GateResult:
     verdicts: tuple[Verdict, ...]
     baseline: Comparison | None = None
 
+    def __repr__(self) -> str:
+        return f"GateResult(passed={self.passed}, {len(self.verdicts)} verdicts)"
+
     @property
     def exit_code(self) -> int:
         """0 for a pass, 1 if a rule of level error failed, 5 if a rule had nothing to judge or there are no rules."""

@@ -38,6 +38,9 @@ class Outcome:
     gate: GateResult
     tuning: Tuning | None = None
 
+    def __repr__(self) -> str:
+        return f"Outcome({self.folder}, {self.gate!r}, exit_code={self.exit_code})"
+
     @property
     def exit_code(self) -> int:
         """The gate's exit code; 1 for a run that passes it, but misses the goal that it was tuned for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from quantkit.core.errors import BadConfig
 from quantkit.core.extensions import installed, loaded
 from quantkit.core.figures import Metric
+from quantkit.core.references import is_reference, load_reference
 from quantkit.core.wording import choice_of
 from quantkit.tasks.base import Caption, Kept, Outputs, Result, Scorer, Task, TaskSettings
 from quantkit.tasks.class_outputs import Decision
@@ -34,16 +35,23 @@ TASKS: dict[str, type[Task]] = {
 
 
 def task_named(name: str) -> Task:
-    """Make a built-in or installed task by name. Raises BadConfig if there is none, or if it does not load."""
+    """Make a built-in or installed task by name, or that of ``file.py:name``. Raises BadConfig if there is none."""
     if name in TASKS:
         return TASKS[name]()
+    if is_reference(name):
+        own = load_reference(name, "task")
+        return _complete(own() if isinstance(own, type) else own, name, "Add it.")
     found = installed(ENTRY_POINT_GROUP)
     if name not in found:
         raise BadConfig(f"There is no task {name!r}.", choice_of(name, [AUTO, *TASKS, *found]))
-    task: Task = loaded(found[name], "task", make=True)
+    return _complete(loaded(found[name], "task", make=True), f"{name} ({found[name].value})", "Fix its package.")
+
+
+def _complete(task: Task, called: str, hint: str) -> Task:
+    """Return a task of the user's. Raises BadConfig if it lacks what every task has."""
     lacking = [part for part in ("name", "metrics") if not hasattr(task, part)]
     if lacking:
-        raise BadConfig(f"The task {name!r} ({found[name].value}) has no {lacking[0]}.", "Fix its package.")
+        raise BadConfig(f"The task {called} has no {lacking[0]}.", hint)
     return task
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -118,22 +115,3 @@ def samples_of(outputs: Outputs, count: int) -> list[Any]:
     """Return the output of each sample: an array, or a dict of arrays by name if there are several outputs."""
     alone = next(iter(outputs)) if len(outputs) == 1 else None
     return [outputs[alone][i] if alone else {n: v[i] for n, v in outputs.items()} for i in range(count)]
-
-
-def load_function(text: str) -> Function:
-    """Load the function ``package.module:name`` or ``file.py:name``. Raises BadConfig."""
-    place, separator, name = text.rpartition(":")
-    if not separator or not place or not name:
-        raise BadConfig(f"{text!r} names no metric.", "Write it like package.module:function or file.py:function.")
-    try:
-        if place.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(place)
-        function: Function = getattr(module, name)
-    except Exception as error:
-        raise BadConfig(f"The metric {text!r} does not load ({error}).", "Check the file and the name.") from error
-    return function

@@ -14,8 +14,9 @@ import pytest
 import quantkit as package
 from quantkit.core.errors import BadConfig, BadInput
 from quantkit.core.figures import Metric
+from quantkit.core.references import load_reference
 from quantkit.tasks.fidelity import Fidelity
-from quantkit.tasks.own_metric import OwnMetric, load_function
+from quantkit.tasks.own_metric import OwnMetric
 from quantkit.tasks.sample_scores import SampleScores
 from tests.conftest import Quantkit
 
@@ -127,7 +128,7 @@ def test_one_that_fails_is_named(function: Callable[..., Any], message: str) -> 
 )
 def test_a_name_that_leads_nowhere_is_told(text: str, message: str) -> None:
     with pytest.raises(BadConfig, match=message):
-        OwnMetric.of(load_function(text))
+        OwnMetric.of(load_reference(text, "metric"))
 
 
 def test_an_infinite_value_is_no_figure(model_path: Path, images: Path) -> None:

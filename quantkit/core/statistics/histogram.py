@@ -47,6 +47,9 @@ class Histogram(ByValue):
     extent: Extent = field(default_factory=Extent)
     samples: int = 0
 
+    def __repr__(self) -> str:
+        return f"Histogram({self.total} values from {self.minimum:.5g} to {self.maximum:.5g})"
+
     @property
     def total(self) -> int:
         """The number of values."""

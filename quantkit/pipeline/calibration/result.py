@@ -130,7 +130,7 @@ def solved_tensors(collected: Collected, config: Config, samples: int) -> dict[s
     Returns:
         The chosen range and the candidates of every tensor.
     """
-    methods = calibrators(config.calibrate.percentile)
+    methods = calibrators(config.calibrate.percentile, config.calibrate.method)
     chosen = config.calibrate.method
     tensors = {}
     for name, histogram in collected.complete(samples).items():

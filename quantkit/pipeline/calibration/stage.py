@@ -154,7 +154,7 @@ def prepare_job(config: Config, data: Any = None) -> Job:
     Raises:
         BadInput: The method is unknown, no data is given, or the model cannot be read.
     """
-    methods = calibrators(config.calibrate.percentile)
+    methods = calibrators(config.calibrate.percentile, config.calibrate.method)
     if config.calibrate.method not in methods:
         raise BadConfig(
             f"There is no calibration method {config.calibrate.method!r}.", choice_of(config.calibrate.method, methods)

@@ -18,6 +18,7 @@ from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.figures import ROW_METRICS
 from quantkit.core.progress import Progress, silent
 from quantkit.core.recipe import Recipe
+from quantkit.core.references import load_reference
 from quantkit.datasets import Batch, OpenedData, Stream, Unreadable, open_dataset
 from quantkit.datasets.base import class_indices
 from quantkit.datasets.images import class_folders
@@ -42,7 +43,7 @@ from quantkit.pipeline.export import calibrated_model
 from quantkit.tasks import AUTO, TASKS, Task
 from quantkit.tasks.choice import choose_task
 from quantkit.tasks.class_outputs import HOW_TO_SAY
-from quantkit.tasks.own_metric import OwnMetric, load_function
+from quantkit.tasks.own_metric import OwnMetric
 
 log = logging.getLogger("quantkit")
 
@@ -239,7 +240,9 @@ def own_metrics_of(config: Config, functions: Sequence[Callable[..., Any]], task
     Raises:
         BadConfig: A metric does not load, or its name stands for another already.
     """
-    own = tuple(OwnMetric.of(one) for one in (*map(load_function, config.task.metrics), *functions))
+    own = tuple(
+        OwnMetric.of(one) for one in (*(load_reference(text, "metric") for text in config.task.metrics), *functions)
+    )
     names = [*ROW_METRICS, *(metric.name for metric in task.metrics), *(one.metric.name for one in own)]
     for one in own:
         if names.count(one.metric.name) > 1:
