@@ -16,11 +16,11 @@ OPTIONS = {
     "Data": (
         "--data --eval-data --samples --seed --select --classes --labels --preprocess --size --batch-axis --shard --ray"
     ),
-    "Ranges and weights": "--method --percentile --batch-size --tensors --rounding --exclude --placement",
+    "Ranges and weights": "--method --percentile --tensors --rounding --exclude --placement",
     "Answers": "--task --task-head --task-output --task-axis --threshold --metric",
     "What is built and measured": (
-        "--target --precision --device --tensorrt --mode --shape --workspace --sparse --plugin --optimization-level "
-        "--compute-capability --hint --threads"
+        "--target --precision --device --batch-size --tensorrt --mode --shape --workspace --sparse --plugin "
+        "--optimization-level --compute-capability --hint --threads"
     ),
     "Latency": "--rounds --seconds --streams --end-to-end",
     "Goals and rules": (
@@ -41,5 +41,7 @@ def group(command: Any) -> None:
     """Put every option of a verb, which is a click command, into the panel of its purpose."""
     for option in command.params:
         named = next((PANELS[name] for name in option.opts if name in PANELS), None)
+        if (command.name, option.name) == ("calibrate", "batch_size"):  # of no latency, but of bin widths
+            named = "Ranges and weights"
         if named is not None:
             option.rich_help_panel = named

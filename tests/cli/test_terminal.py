@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -185,3 +186,12 @@ def test_demo_write_only(invoked: Quantkit, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     written = {path.name for path in (tmp_path / "digits").iterdir()}
     assert written == {"imgs", "model.onnx", "quantkit.toml", "LICENSE-digits.md"}
+
+
+def test_the_man_page_is_what_the_help_says() -> None:
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "docs" / "man").is_dir():
+        pytest.skip("the docs are not here")
+    made = runpy.run_path(str(root / "scripts" / "make_man.py"))["page"]()
+    assert made == (root / "docs" / "man" / "quantkit.1").read_text(encoding="utf-8")
+    assert "\\[" not in made
