@@ -28,9 +28,11 @@ from quantkit.cli.options import (
 )
 
 # Columns of the report's table that a narrow terminal can do without, the most dispensable first.
-SPARE = ("MB", "p90", "p99", "Watt", "GPU MiB", "/s", "Ran in", "Top-5 %", "Agree %", "Drop pt")
+SPARE = ("MB", "p90", "p99", "Watt", "GPU MiB", "/s", "Ran in", "Top-5 %", "Lost pt")
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quantkit.config import Config
     from quantkit.core.comparison import Comparison
     from quantkit.core.progress import Progress
@@ -245,8 +247,11 @@ def print_comparison(comparison: Comparison) -> None:
 
     shown = columns(comparison)
     feeds = list({row.feed: row.feed_name for row in comparison.rows}.values())
-    rows = [[_text(column.cell(row)) for column in shown] for row in comparison.rows]
-    print_table([column.title for column in shown], rows, left=sum(not column.numeric for column in shown), spare=SPARE)
+    cells = [[column.cell(row) for column in shown] for row in comparison.rows]
+    short = [[_short(place, cell, cells) for place, cell in enumerate(own)] for own in cells]
+    left = sum(not column.numeric for column in shown)
+    rows = [[_text(cell) for cell in own] for own in cells]
+    print_table([column.title for column in shown], rows, left=left, spare=SPARE, short=short)
     at = f"latency at {feeds[0]} on " if len(feeds) == 1 else "on "
     machine = comparison.environment
     gpu = f"; {machine.gpu}: p50 of the network alone, by CUDA events" if machine.gpu else ""
@@ -296,6 +301,13 @@ def print_serving(comparison: Comparison) -> None:
     print_table(["as a server", *titles], rows, left=1)
     for sentence in knees(served):
         stdout.print(sentence, markup=False)
+
+
+def _short(place: int, cell: Cell, cells: Sequence[Sequence[Cell]]) -> str:
+    """Return a cell without its detail, unless that tells it from another of the same text, as a method does."""
+    names = isinstance(cell.key, str)
+    details = {own[place].detail for own in cells if own[place].text == cell.text}
+    return _text(cell) if names and len(details) > 1 else cell.text
 
 
 def _text(cell: Cell) -> str:

@@ -40,7 +40,11 @@ def show_all_columns(wide: bool) -> bool:
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, spare: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: int = 1,
+    spare: Sequence[str] = (),
+    short: Sequence[Sequence[str]] | None = None,
 ) -> None:
     """Print a table on stdout.
 
@@ -50,12 +54,16 @@ def print_table(
         left: The number of left-aligned columns at the start; numbers follow, right-aligned. "files" is left-aligned.
         spare: Headings of columns that a narrow terminal can do without, the most dispensable first. Further ones
             follow from the right; the first column stays.
+        short: The same rows in fewer words, for a terminal that is too narrow for all columns of ``rows``.
     """
     heads = [one_line(column) for column in columns]
     cells = [[visible(one_line(cell)) for cell in row] for row in rows]
     shown = list(range(len(heads)))
     if stdout.is_terminal and not _wide:
         shown = fitting(heads, cells, stdout.width, spare)
+        if short is not None and len(shown) < len(heads):
+            cells = [[visible(one_line(cell)) for cell in row] for row in short]
+            shown = fitting(heads, cells, stdout.width, spare)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for place in shown:
         aligned = "left" if place < left or heads[place] == "files" else "right"
