@@ -403,6 +403,7 @@ def run(
     *,
     output: AnyPath | None = None,
     baseline: Comparison | AnyPath | None = None,
+    baseline_optional: bool = False,
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -412,6 +413,7 @@ def run(
         config: A ``quantkit.toml``, or a ``pyproject.toml`` with ``[tool.quantkit]``.
         output: The run directory; None picks a new one under ``runs/``.
         baseline: An earlier comparison, run directory or ``comparison.json``, for rules against a baseline.
+        baseline_optional: Without it, such rules are not comparable, instead of an error.
         fresh: Use nothing that an earlier run left.
         progress: Told how far it is; None shows a bar in a terminal or a notebook.
 
@@ -426,7 +428,8 @@ def run(
     settings = config if isinstance(config, Config) else load_config(Path(config))
     if baseline is not None and not isinstance(baseline, Comparison):
         baseline = run_files.load_comparison(Path(baseline))
-    return run_all(settings, None if output is None else Path(output), fresh, shown_or_silent(progress), baseline)
+    folder = None if output is None else Path(output)
+    return run_all(settings, folder, fresh, shown_or_silent(progress), baseline, baseline_optional)
 
 
 def _artifacts_of(recipe: Recipe, output: AnyPath | None) -> Path:

@@ -114,15 +114,18 @@ def gate(
     comparison: Comparison | AnyPath,
     rules: AnyPath | Sequence[Rule],
     baseline: Comparison | AnyPath | None = None,
+    *,
+    baseline_optional: bool = False,
 ) -> GateResult:
     """Judge a comparison (or a run directory, or a ``comparison.json``) by rules, or by the ``[[gate]]`` of a file.
 
-    ``baseline`` is what rules against a baseline compare with. Raises BadInput for files that cannot be read and for a
-    baseline that is missing, NothingEvaluated when there are no rules.
+    ``baseline`` is what rules against a baseline compare with; without it they are an error, or with
+    ``baseline_optional`` not comparable. Raises BadInput for files that cannot be read and for a baseline that is
+    missing, NothingEvaluated when there are no rules.
     """
     comparison = _comparison_of(comparison)
     baseline = None if baseline is None else _comparison_of(baseline)
     chosen = load_config(Path(rules)).gate if isinstance(rules, (str, PathLike)) else list(rules)
     if not chosen:
         raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables to the configuration.")
-    return apply_rules(comparison, chosen, baseline)
+    return apply_rules(comparison, chosen, baseline, baseline_optional)

@@ -13,6 +13,8 @@ import typer
 from quantkit.cli.options import Force, Json, NoThumbnails, Quiet, Run, Verbose, Wide
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
     from quantkit.gates import GateResult, Rule
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 Baseline = Annotated[
     Path | None,
     typer.Option("--baseline", envvar="QUANTKIT_BASELINE", help="Earlier run, or its comparison.json."),
+]
+BaselineOptional = Annotated[
+    bool,
+    typer.Option("--baseline-optional", help="Without a baseline, say so and skip the rules against it."),
 ]
 
 
@@ -31,10 +37,7 @@ def gate(
         typer.Option("--gates", envvar="QUANTKIT_GATES", help="TOML with \\[\\[gate]] tables; default: the run's own."),
     ] = None,
     baseline: Baseline = None,
-    baseline_optional: Annotated[
-        bool,
-        typer.Option("--baseline-optional", help="Without a baseline, say so and skip the rules against it."),
-    ] = False,
+    baseline_optional: BaselineOptional = False,
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -101,7 +104,7 @@ def gate(
     replaced = {rule.metric for rule in rules}
     configured = load_config(gates) if gates is not None else run_config(folder)
     rules = [rule for rule in configured.gate if rule.metric not in replaced] + rules
-    earlier = _earlier(baseline, rules, baseline_optional)
+    earlier = baseline_of(baseline, rules, baseline_optional)
     result = apply_rules(comparison, rules, earlier, baseline_optional)
     if junit is not None:
         write_text(junit, junit_xml(result))
@@ -111,7 +114,7 @@ def gate(
     raise typer.Exit(result.exit_code)
 
 
-def _earlier(path: Path | None, rules: list[Rule], optional: bool) -> Comparison | None:
+def baseline_of(path: Path | None, rules: Sequence[Rule], optional: bool) -> Comparison | None:
     """Load the baseline. None if none is given or, where it is optional, if there is none at ``path``."""
     from quantkit.cli.console import log
     from quantkit.core.comparison import COMPARISON_FILE
@@ -246,13 +249,13 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
     from quantkit.core.errors import QuantkitError
     from quantkit.gates.document import gate_document
     from quantkit.reports.content.verdict import judge
-    from quantkit.reports.wording import margin, measured, subject
+    from quantkit.reports.wording import margin, measured, rule_words, subject
 
     if as_json:
         print_json(GateDocument.model_validate(gate_document(result, comparison)))
     elif result.verdicts:
         rows = [
-            [verdict.outcome, subject(verdict), verdict.rule.describe(), measured(verdict), margin(verdict)]
+            [verdict.outcome, subject(verdict), rule_words(verdict.rule), measured(verdict), margin(verdict)]
             for verdict in result.verdicts
         ]
         print_table(["outcome", "row", "rule", "measured", "margin"], rows, left=3)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from quantkit.cli.gate import Baseline
+from quantkit.cli.gate import Baseline, BaselineOptional
 from quantkit.cli.options import ConfigFile, DumpConfig, Fresh, Json, Model, Output, Quiet, Verbose, Wide
 
 
@@ -24,6 +24,7 @@ def run(
     config: ConfigFile = None,
     output: Output = None,
     baseline: Baseline = None,
+    baseline_optional: BaselineOptional = False,
     fresh: Fresh = False,
     as_json: Json = False,
     wide: Wide = False,
@@ -39,12 +40,11 @@ def run(
     from quantkit.cli.compare import print_comparison
     from quantkit.cli.console import configure, log, print_json, print_raw
     from quantkit.cli.documents import RunDocument
-    from quantkit.cli.gate import annotate, print_gate
+    from quantkit.cli.gate import annotate, baseline_of, print_gate
     from quantkit.cli.settings import absolute, base_config, with_model
     from quantkit.cli.tune import print_tuning
     from quantkit.pipeline.report import REPORT_FILE, SUMMARY_FILE, append_step_summary
     from quantkit.pipeline.run import run_all
-    from quantkit.pipeline.run_files import load_comparison
 
     progress = configure(verbose, quiet)
     settings = with_model(base_config(config), model)
@@ -56,8 +56,8 @@ def run(
     if dump_config:
         print_raw(settings.to_toml())
         return
-    earlier = None if baseline is None else load_comparison(baseline)
-    outcome = run_all(settings, output, fresh, progress, earlier)
+    earlier = baseline_of(baseline, settings.gate, baseline_optional)
+    outcome = run_all(settings, output, fresh, progress, earlier, baseline_optional)
     code = outcome.exit_code if judged else int(outcome.tuning is not None and not outcome.tuning.met)
     if as_json:
         print_json(

@@ -54,6 +54,7 @@ def run_all(
     fresh: bool = False,
     progress: Progress = silent,
     baseline: Comparison | None = None,
+    baseline_optional: bool = False,
 ) -> Outcome:
     """Calibrate, export, compare, tune if the configuration has ``[tune]``, report and judge the result.
 
@@ -63,6 +64,7 @@ def run_all(
         fresh: Ignore earlier results.
         progress: Displays the progress.
         baseline: An earlier comparison, for rules against a baseline.
+        baseline_optional: Without it, such rules are not comparable, instead of an error.
 
     Returns:
         The run directory, the comparison and the gate's result.
@@ -75,7 +77,7 @@ def run_all(
     if config.model.path is None or config.data.evaluation is None:
         missing = "[model] path" if config.model.path is None else "[data] evaluation"
         raise BadConfig(f"{missing} is not set.", "Set it in quantkit.toml.")
-    if baseline is None and any(rule.against == "baseline" for rule in config.gate):
+    if baseline is None and not baseline_optional and any(rule.against == "baseline" for rule in config.gate):
         raise BadConfig("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
     model = open_model(config.model.path, config.model.batch_axis)
     # Check the labels now, not after the long work.
@@ -98,7 +100,7 @@ def run_all(
             folder = tuned.folder
             calibration, comparison = load_calibration(folder), load_comparison(folder)
     with writing_results(calibration):
-        result = apply_rules(comparison, config.gate, baseline)
+        result = apply_rules(comparison, config.gate, baseline, baseline_optional)
         write_text(folder / JUNIT_FILE, junit_xml(result))
         write_gate(folder, comparison, result)
         write_report(folder, gate=result)

@@ -111,7 +111,7 @@ def _rules(gate: GateResult) -> list[str]:
         [
             escaped(text)
             for text in (
-                v.rule.describe(),
+                wording.rule_words(v.rule),
                 wording.subject(v),
                 wording.measured(v),
                 wording.margin(v),

@@ -20,7 +20,7 @@ def test_has_verdict_rows_rules_environment_and_warnings() -> None:
     text = markdown_summary(compared, gate, calibration(warnings=("few samples",)))
     assert text.startswith("**net.onnx: Ship**: the gate rule is met.\n")
     assert "- INT8 on openvino keeps 90.0 % top-1" in text
-    assert "| drop.top1 ≤ 1.00 points | openvino int8 | 0.50 points | 0.50 points | pass |" in text
+    assert "| Top-1 lost ≤ 1.00 points | openvino int8 | 0.50 points | 0.50 points | pass |" in text
     assert "Some CPU, 8 cores" in text
     assert "- FP32 accuracy is near chance\n- few samples\n" in text
 

@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 import quantkit as qk
+from quantkit.cli.documents import BuildDocument
 from quantkit.core.calibration import Calibration
 from quantkit.core.errors import BackendMissing, BadConfig, TargetRefuses
 from quantkit.targets.base import Engine
@@ -59,6 +60,7 @@ def test_one_engine_for_two_capabilities(quantkit: Quantkit, made: Path) -> None
     done = quantkit("build", made / "run", *options, "--json")
     assert done.returncode == 0, done.stderr
     engines = json.loads(done.stdout)["engines"]
+    assert BuildDocument.model_validate_json(done.stdout).engines
     assert [(engine["precision"], engine["mode"]) for engine in engines] == [
         *(("fp32", ""), ("fp16", "strong"), ("int8", "strong"))
     ]
