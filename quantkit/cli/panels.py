@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 START, MAKE, MEASURE, IMPROVE, LOOK = "Start", "Calibrate and export", "Measure and judge", "Improve", "Look into"
@@ -38,7 +39,11 @@ PANEL_OF_VERB = {verb: panel for panel, verbs in VERBS.items() for verb in verbs
 
 
 def group(command: Any) -> None:
-    """Put every option of a verb, which is a click command, into the panel of its purpose."""
+    """Put every option of a verb, which is a click command, into the panel of its purpose.
+
+    Lines of its help are joined, because Rich breaks where the docstring does.
+    """
+    command.help = "\n\n".join(" ".join(part.split()) for part in re.split(r"\n\s*\n", command.help or ""))
     for option in command.params:
         named = next((PANELS[name] for name in option.opts if name in PANELS), None)
         if (command.name, option.name) == ("calibrate", "batch_size"):  # of no latency, but of bin widths
