@@ -15,7 +15,7 @@ from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult
 from quantkit.reports.charts.depth import depth_svg
 from quantkit.reports.charts.glyphs import GLYPHS
-from quantkit.reports.charts.scatter import MARKERS, scatter_svg
+from quantkit.reports.charts.scatter import scatter_svg
 from quantkit.reports.charts.serving import serving_svg
 from quantkit.reports.charts.tuning import tuning_svg
 from quantkit.reports.content import serving as servers
@@ -86,7 +86,7 @@ def html_report(
         quality=_heading(comparison) if comparison else "",
         table=table,
         drop_test=drop_test(comparison) if comparison else "",
-        glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
+        glyphs={target: (GLYPHS[i % len(GLYPHS)], i % len(GLYPHS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),
         pipelines=pipelines(rows),
         pipeline_advice=advice(rows),
