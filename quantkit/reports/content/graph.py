@@ -145,7 +145,7 @@ def network_json(
     if comparison is not None:
         timed = [row for row in comparison.rows if row.layers]
         colours += [found for row in timed if (found := _times(network, row, timed))]
-        colours += [found for row in timed if not row.is_reference and (found := _computed(network, row, timed))]
+        colours += [found for row in timed if row.precision == "int8" and (found := _computed(network, row, timed))]
     colours += [_planned(network, one) for one in artifacts if one.layers is not None]
 
     def entry_of(layer: Layer) -> int:

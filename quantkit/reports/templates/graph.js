@@ -50,7 +50,7 @@ function valueOf(box, by) {
   const numbers = values.filter((value) => typeof value === "number");
   if (by.kind === "class") return new Set(values).size === 1 ? values[0] : "mixed";
   if (by.kind === "high") return numbers.reduce((sum, value) => sum + value, 0);
-  return values.find((value) => typeof value === "string" && value !== "exact") ?? (numbers.length ? Math.min(...numbers) : values[0]);
+  return values.find((value) => typeof value === "string" && value !== "∞") ?? (numbers.length ? Math.min(...numbers) : values[0]);
 }
 const kindOf = (word) =>
   ({ INT8: "k-int8", FP16: "k-fp16", FP32: "k-fp32", "floating point": "k-float" })[word] ?? "k-other";
@@ -68,7 +68,7 @@ function colourAll() {
     if (colour.kind === "class") heat = value === null ? 0 : 45;
     else if (typeof value === "number" && most > least) {
       heat = 50 * (colour.kind === "high" ? value / most : (most - value) / (most - least));
-    } else if (typeof value === "string" && value !== "exact") heat = 50;
+    } else if (typeof value === "string" && value !== "∞") heat = 50;
     box.element.classList.remove("k-int8", "k-fp16", "k-fp32", "k-float", "k-other");
     if (colour.kind === "class" && value !== null) box.element.classList.add(kindOf(value));
     box.element.style.setProperty("--heat", `${heat.toFixed(1)}%`);
@@ -88,7 +88,7 @@ function colourAll() {
     put(item, "i", "", "ramp");
     item.append(written(last, colour.unit));
   }
-  if (unknown) put(legend, "span", colour.kind === "class" ? "white: not told" : "without a figure: not measured");
+  if (unknown) put(legend, "span", colour.kind === "class" ? "not coloured: not told" : "without a figure: not measured");
 }
 
 // What is drawn now: layers, or blocks that are closed.
@@ -192,14 +192,22 @@ function choose(box) {
   told.replaceChildren();
   put(told, "h3", box.block === null ? kind : `${box.layers.length} layers`);
   put(told, "p", box.block === null ? name : box.name, "name");
+  const tensor = box.block !== null || entry < 0 ? null : document.getElementById(`t${entry}`);
+  if (tensor?.querySelector("[data-chart]")) {
+    const place = put(told, "div", undefined, "chart");
+    place.dataset.chart = entry;
+    quantkit.draw(place, tensor.querySelector(".title .name").textContent);
+  }
   const figures = put(told, "dl");
   if (box.block === null && shape) {
     put(figures, "dt", "Output");
     put(figures, "dd", shape);
   }
   for (const by of colours) {
+    const value = valueOf(box, by);
+    if (value === null) continue;
     put(figures, "dt", by.title);
-    put(figures, "dd", written(valueOf(box, by), by.unit));
+    put(figures, "dd", written(value, by.unit));
   }
   if (box.block !== null) {
     const open = put(told, "button", "Open the block");
@@ -207,15 +215,9 @@ function choose(box) {
     open.addEventListener("click", () => toggle(box.block));
     return;
   }
-  const tensor = entry < 0 ? null : document.getElementById(`t${entry}`);
   if (!tensor) {
     put(told, "p", "It has no range of its own in the calibration.", "meta");
     return;
-  }
-  if (tensor.querySelector("[data-chart]")) {
-    const place = put(told, "div", undefined, "chart");
-    place.dataset.chart = entry;
-    quantkit.draw(place, tensor.querySelector(".title .name").textContent);
   }
   const link = put(told, "a", "Its place in the list, with the range of each method");
   link.href = `#t${entry}`;
