@@ -58,6 +58,7 @@ const kindOf = (word) =>
 function colourAll() {
   legend.replaceChildren();
   if (!colour) return;
+  put(legend, "span", colour.title, "legend-title"); // on paper, where the choice is not shown
   const values = new Map([...boxes].map(([key, box]) => [key, valueOf(box, colour)]));
   const numbers = [...values.values()].filter((value) => typeof value === "number");
   const least = colour.kind === "high" ? 0 : Math.min(...numbers), most = Math.max(...numbers);
