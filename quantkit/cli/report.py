@@ -57,6 +57,8 @@ def report(
     if later is not None:
         if chart is not None:
             raise BadConfig("A chart shows one run.", "Leave --chart out, or name one run.")
+        if graph:
+            raise BadConfig("The network is drawn of one run.", "Leave --graph out, or name one run.")
         with _place(find_run(later), output):
             page = write_difference(folder, find_run(later), output, thumbnails)
         if as_json:

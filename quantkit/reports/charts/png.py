@@ -27,7 +27,7 @@ def png_of(document: str, dpi: int) -> bytes:
     except ImportError as error:
         raise BackendMissing(
             "A chart cannot be written as PNG here: resvg-py is missing.",
-            "Install it with: pip install 'quantkit-int8[png]', or give --chart a name that ends in .svg.",
+            "Give --chart a name that ends in .svg, or install it: pip install 'quantkit-int8[png]'.",
         ) from error
     from PIL import Image, ImageFont
     from PIL.PngImagePlugin import PngInfo

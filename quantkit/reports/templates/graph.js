@@ -143,6 +143,7 @@ function paint(graph) {
     const group = add(canvas, "g", { class: box.block === null ? "layer" : "layer block", role: "button", tabindex: "-1" });
     group.setAttribute("transform", `translate(${(x - WIDTH / 2).toFixed(1)} ${(y - HEIGHT / 2).toFixed(1)})`);
     group.dataset.key = box.key;
+    add(group, "title", {}, box.name); // in whole, under the pointer
     add(group, "rect", { width: WIDTH, height: HEIGHT, rx: 6 });
     add(group, "text", { class: "kind", x: 9, y: 16, "aria-hidden": "true" }, start(box.block === null ? box.kind : `${box.layers.length} layers`, 15));
     box.figure = add(group, "text", { class: "figure", x: WIDTH - 9, y: 16, "aria-hidden": "true" }, "");
