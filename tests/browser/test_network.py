@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from quantkit.pipeline import report as stage
 from quantkit.reports.content.graph import Layer, Network
 from quantkit.reports.html import html_report
 from tests.browser.conftest import PHONE, Visit, violations
@@ -169,18 +168,3 @@ def test_three_thousand_layers_are_drawn_as_blocks_that_open(large: Path, visit:
     assert page.locator("#network-shown").inner_text() == "1 of 3,001 layers"
     page.locator("#network-fold").click()
     assert page.locator(LAYERS).count() == 101
-
-
-def test_a_report_has_it_if_it_is_small_or_if_it_is_asked_for(
-    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, path = demo / "run", tmp_path / "report.html"
-
-    def page(graph: bool | None) -> str:
-        return stage.write_report(run, path, graph=graph).read_text("utf-8")
-
-    assert "network-view" in page(None)
-    assert "network-view" not in page(False) and "The network" not in page(False)
-    monkeypatch.setattr(stage, "MOST_WITH_GRAPH", 1000)
-    assert "network-view" not in page(None) and "quantkit report --graph" in page(None)
-    assert "network-view" in page(True)

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from quantkit.api import calibrate
 from quantkit.core.artifact import Artifact
 from quantkit.core.comparison import LayerTime
 from quantkit.core.files import sha256_of
 from quantkit.core.layers import Layers
+from quantkit.pipeline import report as stage
 from quantkit.pipeline.report import own_network
 from quantkit.reports.content.graph import blocks_of, network_json, network_of
 from quantkit.reports.content.layer_errors import layer_entries, series_of
@@ -130,3 +133,18 @@ def test_the_model_must_be_the_one_that_was_calibrated(tmp_path: Path) -> None:
     assert drawn is None and "is no longer the model that was calibrated" in missing
     path.unlink()
     assert "cannot be read" in own_network(known)[1]
+
+
+def test_a_report_has_it_if_it_is_small_or_if_it_is_asked_for(
+    model_path: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrate(model_path, images, output=tmp_path / "run")
+
+    def page(graph: bool | None) -> str:
+        return stage.write_report(tmp_path / "run", tmp_path / "report.html", graph=graph).read_text("utf-8")
+
+    assert "network-view" in page(None)
+    assert "network-view" not in page(False) and "The network" not in page(False)
+    monkeypatch.setattr(stage, "MOST_WITH_GRAPH", 1000)
+    assert "network-view" not in page(None) and "quantkit report --graph" in page(None)
+    assert "network-view" in page(True)
