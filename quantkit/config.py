@@ -214,9 +214,11 @@ class ReportConfig(Record):
 
     Attributes:
         thumbnails: True to show thumbnails of the samples whose answers changed.
+        graph: True to draw the network in the report, False not to; "auto" draws it if the report stays below 2 MB.
     """
 
     thumbnails: bool = True
+    graph: Literal["auto"] | bool = "auto"
 
 
 class Config(Record):

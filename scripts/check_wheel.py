@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = {".npz", ".onnx", ".md", ".toml", ".html", ".css", ".js", ".typed", ".cu"}
+DATA = {".npz", ".onnx", ".md", ".toml", ".html", ".css", ".js", ".typed", ".cu", ".txt"}
 
 
 def main(wheel: str) -> int:

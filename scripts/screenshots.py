@@ -24,12 +24,14 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 PHONE = 390
 LARGEST = 400_000  # bytes of one picture
-# name, run, width, height, dark, tensor to open
+NETWORK = -1
+# name, run, width, height, dark, tensor to open, or NETWORK for a layer of it
 DOCS = (
     ("report", "digits", 1280, 1180, False, None),
     ("report-dark", "digits", 1280, 1180, True, None),
     ("report-phone", "digits", PHONE, 1500, False, None),
     ("report-tensor", "digits", 1280, 760, False, 3),
+    ("report-graph", "digits", 1280, 760, False, NETWORK),
     ("report-155-layers", "deep", 1280, 1180, False, None),
     ("report-155-layers-dark", "deep", 1280, 1180, True, None),
 )
@@ -102,7 +104,10 @@ def shoot(
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(report.resolve().as_uri() + (f"#t{tensor}" if tensor is not None else ""))
+    place = "" if tensor is None else "#network" if tensor == NETWORK else f"#t{tensor}"
+    page.goto(report.resolve().as_uri() + place)
+    if tensor == NETWORK:
+        page.locator("#network-view .layer").nth(3).click()
     data: bytes = page.screenshot(full_page=full)
     context.close()
     if problems:

@@ -25,6 +25,14 @@ def report(
         Path | None,
         typer.Option("--chart", help="Write the picture of accuracy against latency to this .svg or .png, too."),
     ] = None,
+    graph: Annotated[
+        bool | None,
+        typer.Option(
+            "--graph/--no-graph",
+            help="Draw the network, or leave it out; default: draw it if the report stays below 2 MB.",
+            show_default=False,
+        ),
+    ] = None,
     no_thumbnails: NoThumbnails = False,
     force: Force = False,
     as_json: Json = False,
@@ -50,6 +58,8 @@ def report(
     if later is not None:
         if chart is not None:
             raise BadConfig("A chart shows one run.", "Leave --chart out, or name one run.")
+        if graph:
+            raise BadConfig("The network is drawn of one run.", "Leave --graph out, or name one run.")
         with _place(find_run(later), output):
             page = write_difference(folder, find_run(later), output, thumbnails)
         if as_json:
@@ -62,7 +72,7 @@ def report(
     if chart is not None:
         written["chart"] = str(write_chart(folder, chart))
     with _place(folder, output):
-        written["report"] = str(write_report(folder, output, thumbnails=thumbnails))
+        written["report"] = str(write_report(folder, output, thumbnails=thumbnails, graph=graph))
     if as_json:
         print_json(ReportDocument.model_validate(written))
     else:

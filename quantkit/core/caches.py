@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# What libraries write there: matplotlib its fonts, onnxruntime its identifier. By the variable that moves it: where it
-# goes without.
-HOMES = {"MPLCONFIGDIR": "~/.config", "XDG_CACHE_HOME": "~/.cache"}
+# What libraries write there, such as onnxruntime its identifier. By the variable that moves it: where it goes without.
+HOMES = {"XDG_CACHE_HOME": "~/.cache"}
 
 
 def provide_cache_folder() -> None:

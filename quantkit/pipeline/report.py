@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
@@ -18,14 +18,22 @@ from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult
 from quantkit.gates import gate as apply_rules
 from quantkit.gates.document import GATE_FILE, gate_document, read_judged
+from quantkit.graph.model_file import open_model
 from quantkit.pipeline.artifact_record import read_artifacts
 from quantkit.pipeline.run_directory import ARTIFACTS
 from quantkit.pipeline.run_files import load_calibration, load_comparison, load_sensitivity, run_config
 from quantkit.pipeline.tuning.result import load_tuning
 
+if TYPE_CHECKING:
+    from quantkit.reports.content.graph import Network
+
 log = logging.getLogger("quantkit")
 REPORT_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
+MOST_WITH_GRAPH = 2_000_000  # bytes of a report that shows the network without being told to
+TOO_LARGE = (
+    "The network is not drawn, for the report would exceed 2 MB: `quantkit report --graph` draws it all the same."
+)
 FORMS: dict[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
 
 
@@ -35,6 +43,7 @@ def write_report(
     gate: GateResult | None = None,
     calibration: Calibration | None = None,
     thumbnails: bool | None = None,
+    graph: bool | None = None,
 ) -> Path:
     """Write ``report.html`` and ``summary.md`` of a run.
 
@@ -44,6 +53,7 @@ def write_report(
         gate: The gate's result; None means that of :func:`own_gate`, if the run is compared.
         calibration: The run's calibration, if it is loaded already.
         thumbnails: Overrides the run's ``[report] thumbnails``.
+        graph: Overrides the run's ``[report] graph``.
 
     Returns:
         The path of the report.
@@ -59,12 +69,22 @@ def write_report(
     if gate is None and comparison is not None:
         gate = own_gate(folder, comparison)
     path = output if output is not None else folder / REPORT_FILE
-    if thumbnails is None:
-        thumbnails = run_config(folder).report.thumbnails
+    settings = run_config(folder).report
+    thumbnails = settings.thumbnails if thumbnails is None else thumbnails
+    drawn = settings.graph if graph is None else graph
     artifacts = read_artifacts(folder / ARTIFACTS)
     sensitivity = own_sensitivity(folder, calibration)
     tuning = own_tuning(folder, calibration)
-    write_text(path, html_report(calibration, comparison, gate, thumbnails, artifacts, sensitivity, tuning))
+
+    def page(network: Network | None, missing: str) -> str:
+        told = (calibration, comparison, gate, thumbnails, artifacts, sensitivity, tuning)
+        return html_report(*told, network=network, network_missing=missing)
+
+    network, missing = own_network(calibration) if drawn else (None, "")
+    content = page(network, missing)
+    if drawn == "auto" and network is not None and len(content.encode()) > MOST_WITH_GRAPH:
+        content = page(None, TOO_LARGE)
+    write_text(path, content)
     if output is None:
         write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration, sensitivity, tuning))
     return path
@@ -133,6 +153,20 @@ def own_tuning(folder: Path, calibration: Calibration) -> Tuning | None:
     except BadRun as error:
         log.warning("The report does not tell how the run was tuned. %s", error)
         return None
+
+
+def own_network(calibration: Calibration) -> tuple[Network | None, str]:
+    """Return the layers of the model that was calibrated; None, and why, if its file is not there as it was."""
+    from quantkit.reports.content.graph import network_of
+
+    path = Path(calibration.model.path)
+    try:
+        model = open_model(path)
+        if model.sha256() != calibration.model.sha256:
+            return None, f"The network is not drawn, for `{path}` is no longer the model that was calibrated."
+    except BadInput as error:
+        return None, f"The network is not drawn, for the model cannot be read. {error}"
+    return network_of(model.graph_only), ""
 
 
 def own_gate(folder: Path, comparison: Comparison) -> GateResult | None:

@@ -15,7 +15,7 @@ from quantkit.core.tuning import Tuning
 from quantkit.gates import GateResult
 from quantkit.reports.charts.depth import depth_svg
 from quantkit.reports.charts.glyphs import GLYPHS
-from quantkit.reports.charts.scatter import MARKERS, scatter_svg
+from quantkit.reports.charts.scatter import scatter_svg
 from quantkit.reports.charts.serving import serving_svg
 from quantkit.reports.charts.tuning import tuning_svg
 from quantkit.reports.content import serving as servers
@@ -23,6 +23,7 @@ from quantkit.reports.content.changed import changes_of
 from quantkit.reports.content.commands import clocks, reproduce
 from quantkit.reports.content.culprits import culprits, named, summary
 from quantkit.reports.content.end_to_end import advice, pipelines
+from quantkit.reports.content.graph import Network, network_json
 from quantkit.reports.content.layer_errors import SHOWN, layer_entries, series_of
 from quantkit.reports.content.layer_times import breakdowns
 from quantkit.reports.content.measurements import measurements
@@ -47,6 +48,8 @@ def html_report(
     artifacts: Sequence[Artifact] = (),
     sensitivity: Sensitivity | None = None,
     tuning: Tuning | None = None,
+    network: Network | None = None,
+    network_missing: str = "",
 ) -> str:
     """Write the report as one HTML document. Names of models, tensors, classes and files are untrusted.
 
@@ -58,6 +61,8 @@ def html_report(
         artifacts: The run's artifacts, whose records say which layers are in INT8.
         sensitivity: What each layer loses by itself, if it was measured.
         tuning: What tuning tried and chose, if the run was tuned.
+        network: The model's layers, to be drawn; None for a report without them.
+        network_missing: Why they are not drawn, in a sentence or two; empty to say nothing of them.
 
     Returns:
         The HTML document.
@@ -75,6 +80,8 @@ def html_report(
     return page(
         "report.html",
         [entry.calibrated.chart if entry.calibrated else None for entry in entries],
+        network=network_json(network, entries, series, comparison, sensitivity, artifacts) if network else None,
+        network_missing=network_missing,
         calibration=calibration,
         comparison=comparison,
         gate=gate,
@@ -86,7 +93,7 @@ def html_report(
         quality=_heading(comparison) if comparison else "",
         table=table,
         drop_test=drop_test(comparison) if comparison else "",
-        glyphs={target: (GLYPHS[i % len(MARKERS)], i % len(MARKERS)) for i, target in enumerate(targets)},
+        glyphs={target: (GLYPHS[i % len(GLYPHS)], i % len(GLYPHS)) for i, target in enumerate(targets)},
         breakdowns=breakdowns(rows),
         pipelines=pipelines(rows),
         pipeline_advice=advice(rows),

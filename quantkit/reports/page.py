@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +15,7 @@ from markupsafe import Markup, escape
 from quantkit.reports import wording
 from quantkit.reports.glossary import TERMS, Explained, term_of
 
+DAGRE = Path(__file__).parent / "vendor" / "dagre.min.js"
 _UNSAFE_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 _UNITS = re.compile(r"(?<=\d) (?=(?:%|ms|dB|points?|samples)(?!\w))|(?<=[≤≥]) (?=\S)|(?<=\bp) (?==)|(?<=\bp =) (?=\d)")
 _RANGE = re.compile(r"(?<=\d)–(?=\d)")
@@ -21,7 +23,7 @@ _CODE = re.compile(r"`([^`]+)`")
 _ISO_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*(?:\+00:00|Z)$")
 
 
-def page(template: str, charts: list[Any], **values: Any) -> str:
+def page(template: str, charts: list[Any], *, network: dict[str, Any] | None = None, **values: Any) -> str:
     """Render a template.
 
     All values are escaped, and the page's content security policy forbids requests and all scripts but its own.
@@ -29,6 +31,8 @@ def page(template: str, charts: list[Any], **values: Any) -> str:
     Args:
         template: The file name of the template.
         charts: The data that the script draws.
+        network: The network that graph.js draws, which comes with the library that lays it out; None for a page
+            without.
         values: The variables of the template.
 
     Returns:
@@ -37,12 +41,18 @@ def page(template: str, charts: list[Any], **values: Any) -> str:
     environment = _environment()
     explained = Explained()
     environment.filters["explained"] = explained.text
-    script = _source(environment, "report.js")
+    scripts, styles = [_source(environment, "report.js")], [_source(environment, "report.css")]
+    data: dict[str, Any] = {"charts": charts}
+    if network is not None:
+        data["network"] = network
+        scripts += [DAGRE.read_text("utf-8").strip(), _source(environment, "graph.js")]
+        styles.append(_source(environment, "graph.css"))
     return environment.get_template(template).render(
-        data=Markup(script_json({"charts": charts})),
-        style=Markup(_source(environment, "report.css")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=Markup(script_json(data)),
+        style=Markup("\n".join(styles)),
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts],
+        network=network,
         wording=wording,
         glossary=TERMS,
         term=explained.heading,

@@ -66,7 +66,7 @@ def test_on_a_phone_every_figure_of_a_layer_is_inside_its_card(layered: Path, vi
 def test_two_runs_open_without_a_network_and_sort(two: Path, visit: Visit) -> None:
     page = visit(two)
     assert page.locator("h1").text_content() == "Better"
-    assert page.locator(".picture .wide .point use").count() == 5
+    assert page.locator(".picture .wide .point > path").count() == 5
     table = page.locator("table.differences")
     assert table.locator("tbody").count() == 3
     table.get_by_role("button", name="SQNR").click()

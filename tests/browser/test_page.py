@@ -24,7 +24,7 @@ def test_it_opens_from_a_file_without_a_network_and_every_chart_has_marks(
     assert page.locator("html[data-ready]").count() == 1
     rows = page.locator("#measurements tbody").count()
     steps = page.locator("#steps tbody").count()  # of tuning, in a picture of their own
-    assert page.locator(".picture .wide .point use").count() == rows + steps
+    assert page.locator(".picture .wide .point > path").count() == rows + steps
     chart = page.locator(".tensor:has(.chart)").first
     chart.locator("summary").click()
     chart.locator(".chart svg").wait_for()  # the browser tells of an opened tensor when it gets to it
@@ -107,7 +107,7 @@ def test_the_pointer_the_keyboard_and_a_finger_get_a_points_figures(rich: Path, 
         said = (point.get_attribute("aria-label") or "").split("; ")
         assert re.search(r"accuracy .* %, 95 % interval .*–", said[1])
         assert re.search(r"p50 .* ms, p10–p90 .*–", said[2])
-        point.locator("use").hover(force=True)
+        point.locator("path").hover(force=True)
         assert set(said) <= set(readout.locator("p").all_inner_texts())
         page.mouse.move(5, 5)
         assert readout.is_hidden()

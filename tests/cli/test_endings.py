@@ -191,7 +191,7 @@ def test_an_output_whose_name_is_no_text(quantkit: Quantkit, images: Path, model
 
 
 def test_a_home_that_cannot_be_written_is_no_matter(quantkit: Quantkit, compared: Path) -> None:
-    unset = {"MPLCONFIGDIR": "", "XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": ""}
+    unset = {"XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": ""}
     done = quantkit("report", compared / "run", HOME="/proc/1/nowhere", **unset)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -126,9 +126,10 @@ def test_the_picture_has_a_mark_for_each_layer_and_is_told_in_words() -> None:
     series = series_of([row(layer_errors=errors(30.0, -300.0, None, 20.0)), ort(layer_errors=errors(31.0, 25.0, 33.0))])
     drawn = depth_svg(series, ["openvino", "onnxruntime"])
     assert drawn == depth_svg(series, ["openvino", "onnxruntime"])
-    assert len(re.findall(r"<use ", drawn)) >= 3 + 3
+    assert len(re.findall(r"<path [^>]*transform=", drawn)) >= 3 + 3
     assert "var(--c0)" in drawn and "var(--c1)" in drawn
-    assert "4 layers; Least SQNR of a layer's output: Conv node of t1 (not finite on openvino)" in drawn
+    told = ElementTree.fromstring(drawn).findtext("{http://www.w3.org/2000/svg}desc") or ""
+    assert told.startswith("4 layers; Least SQNR of a layer's output: Conv node of t1 (not finite on openvino)")
     assert ">falls 10.0 dB: node of t3<" in drawn
     assert depth_svg(series_of([row(layer_errors=errors(30.0, 20.0))]), ["openvino"]) == ""
     assert depth_svg([], []) == ""

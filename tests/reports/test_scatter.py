@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
 from quantkit.core.comparison import Latency
-from quantkit.reports.charts.scatter import MARKERS, scatter_file, scatter_svg
+from quantkit.core.errors import BackendMissing
+from quantkit.core.overwriting import CHART_MARK
+from quantkit.reports.charts.scatter import scatter_file, scatter_svg
 from quantkit.reports.charts.svg import LIGHT, SERIES_COLOURS
 from quantkit.reports.content.points import Point, pareto_front
 from quantkit.reports.html import GLYPHS
@@ -46,7 +49,7 @@ def test_colours_are_left_to_the_style_sheet_and_bytes_are_reproducible() -> Non
     assert not re.search(r"#[0-9a-f]{6}\b(?!\))", re.sub(r'(href="|url\()#\w+', "", svg))
     assert "font-family" not in svg
     assert "<style" not in svg
-    assert SERIES_COLOURS == len(MARKERS) == len(GLYPHS)
+    assert SERIES_COLOURS == len(LIGHT.series) == len(GLYPHS)
 
 
 def test_the_two_widths_share_no_id() -> None:
@@ -113,7 +116,21 @@ def test_a_file_stands_alone() -> None:
     assert all(colour in svg for colour in (LIGHT.ink, LIGHT.grid, *LIGHT.series[:5]))
     assert not [element for element in root.iter() if element.tag.rpartition("}")[2] in ("script", "img")]
     assert svg.encode() == scatter_file(compared, "svg")
-    image = Image.open(io.BytesIO(scatter_file(compared, "png")))
+
+
+def test_a_png_is_the_same_picture() -> None:
+    pytest.importorskip("resvg_py")
+    compared = comparison(reference_row(), *(row(target=name, variant=name) for name in HOSTILE))
+    content = scatter_file(compared, "png")
+    assert CHART_MARK in content[:4096]
+    image = Image.open(io.BytesIO(content))
     assert image.size == (2280, 860)
     colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20) or []}
     assert {tuple(bytes.fromhex(colour[1:])) for colour in LIGHT.series[:5]} <= colours
+
+
+def test_a_png_without_its_package_is_refused_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resvg_py", None)  # as where it is not installed
+    with pytest.raises(BackendMissing, match="resvg-py is missing") as refused:
+        scatter_file(comparison(), "png")
+    assert "quantkit-int8[png]" in refused.value.hint

@@ -36,7 +36,8 @@ class Scale:
 
     def ticks(self, wanted: int) -> list[float]:
         """Return about so many values to label."""
-        return log_ticks(self.low, self.high) if self.logarithmic else nice_ticks(self.low, self.high, wanted)
+        found = log_ticks(self.low, self.high) if self.logarithmic else []
+        return found if len(found) > 1 else nice_ticks(self.low, self.high, wanted)
 
 
 def scale_of(values: Sequence[float], start: float, end: float, logarithmic: bool | None = None) -> Scale:

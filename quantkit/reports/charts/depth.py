@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import StringIO
-from typing import Any
 
+from quantkit.core.comparison import LayerError
 from quantkit.core.decibels import NOT_FINITE_DB
 from quantkit.reports import wording
-from quantkit.reports.charts.labels import LABEL
-from quantkit.reports.charts.scatter import MARKERS
-from quantkit.reports.charts.style import decorate, drawing, legend, shortened
-from quantkit.reports.charts.svg import STAND_INS, for_html
+from quantkit.reports.charts.axes import nice_ticks
+from quantkit.reports.charts.glyphs import GLYPHS
+from quantkit.reports.charts.labels import HEIGHT as LABEL_HEIGHT
+from quantkit.reports.charts.labels import SIZE as LABEL_SIZE
+from quantkit.reports.charts.labels import Label, Placed
+from quantkit.reports.charts.plot import Axis, Entry, Plot, framed
+from quantkit.reports.charts.svg import PAGE, Canvas, Mark, Stroke
+from quantkit.reports.charts.text import one_line, shortened, text_width
 from quantkit.reports.content.layer_errors import Fall, Series, steepest_fall, worst_named
 
 FEWEST_LAYERS = 3  # with fewer there is no chart
+WIDE, NARROW = (820.8, 223.2), (302.4, 259.2)
 
 
 def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool = False) -> str:
@@ -36,33 +40,24 @@ def depth_svg(series: Sequence[Series], targets: Sequence[str], *, narrow: bool 
     finite = [value for value in figures if value > NOT_FINITE_DB]
     if len(places) < FEWEST_LAYERS or not finite:
         return ""
-    from matplotlib.figure import Figure
-
-    salt = "quantkit-depth-narrow" if narrow else "quantkit-depth"
-    with drawing(salt):
-        figure = Figure(figsize=(4.2, 3.6) if narrow else (11.4, 3.1), layout="constrained")
-        axes = figure.add_subplot()
-        margin = 0.06 * (max(finite) - min(finite)) or 1.0
-        bottom = min(finite) - 3.0 * margin  # room for the label
-        axes.set_ylim(bottom, max(finite) + margin)
-        axes.set_xlim(0.5, len(places) + 0.5)
-        colours = [targets.index(one.target) % len(MARKERS) for one in series]
-        size = 4.0 if narrow else 5.5
-        handles = [
-            _draw(axes, one, places, colour, bottom, size + 1.5 * (len(series) - 1 - number))
-            for number, (one, colour) in enumerate(zip(series, colours, strict=True))
-        ]
-        _axes(axes, narrow)
-        if len(series) > 1:
-            columns = 1 if narrow else min(len(series), 4)
-            legend(figure, handles, [shortened(one.label) for one in series], columns, STAND_INS)
-        _label(axes, series, places, colours)
-        out = StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    canvas = Canvas(*(NARROW if narrow else WIDE), PAGE)
+    colours = [targets.index(one.target) % len(GLYPHS) for one in series]
+    size = 6.0 if narrow else 8.0
+    entries = [
+        _entry(one, colour, size + 2 * (len(series) - 1 - number))
+        for number, (one, colour) in enumerate(zip(series, colours, strict=True))
+    ]
+    plot = framed(canvas, *_axes(finite, len(places), narrow), entries if len(series) > 1 else ())
+    for one, entry in zip(series, entries, strict=True):
+        _draw(canvas, plot, one, entry, places)
+    _label(canvas, plot, series, places, colours)
     fall = steepest_fall(series)
-    description = f"{len(places)} layers; {worst_named(series)} {_told(fall)}All of them are listed below."
-    return for_html(
-        out.getvalue(), title="SQNR of each layer's output", description=description, prefix=salt, table="tensors"
+    return canvas.html(
+        title="SQNR of each layer's output",
+        description=f"{len(places)} layers; {worst_named(series)} {_told(fall)}All of them are listed below.",
+        prefix="quantkit-depth-narrow" if narrow else "quantkit-depth",
+        grouped=False,
+        table="tensors",
     )
 
 
@@ -76,73 +71,72 @@ def _places(series: Sequence[Series]) -> dict[str, int]:
     return places
 
 
-def _draw(axes: Any, one: Series, places: dict[str, int], index: int, bottom: float, size: float) -> Any:
-    """Draw a series. Later ones are on top with smaller marks, so that equal figures are visible twice."""
-    colour = STAND_INS.series[index]
-    told = [(places[e.tensor], max(e.sqnr_db, bottom)) for e in one.row.layer_errors if e.sqnr_db is not None]
-    marks = {
-        "marker": MARKERS[index],
-        "markersize": size,
-        "color": colour,
-        "markerfacecolor": STAND_INS.paper if one.nth else colour,
-        "markeredgecolor": colour if one.nth else STAND_INS.paper,
-        "markeredgewidth": 1.0 if one.nth else 0.6,
-        "linewidth": 0.8,
-        "linestyle": "--" if one.nth else "-",
-        "clip_on": False,
-    }
-    return axes.plot([x for x, _ in sorted(told)], [y for _, y in sorted(told)], zorder=3, **marks)[0]
+def _axes(finite: Sequence[float], layers: int, narrow: bool) -> tuple[Axis, Axis]:
+    margin = 0.06 * (max(finite) - min(finite)) or 1.0
+    room = (5 if narrow else 4) * margin  # for the label
+    counted = [value for value in nice_ticks(1, layers, 5 if narrow else 12) if value == int(value) and value >= 1]
+    x = Axis("Layer, in the model's order", 0.5, layers + 0.5, "{:.0f}".format, ticks=tuple(counted))
+    y = Axis("SQNR, dB  (better →)", min(finite) - room, max(finite) + margin, _decibels, 7)
+    return x, y
+
+
+def _decibels(value: float) -> str:
+    return f"{value:g}".replace("-", wording.MINUS)
+
+
+def _entry(one: Series, index: int, size: float) -> Entry:
+    """Return how a series is drawn. Later ones are on top with smaller marks, so that equal figures show twice."""
+    colour = PAGE.series[index]
+    fill, edge = (PAGE.paper, colour) if one.nth else (colour, PAGE.paper)
+    return Entry(
+        shortened(one.label),
+        Stroke(colour, 0.8, (3.0, 1.5) if one.nth else ()),
+        Mark(index, size, fill, edge, 1.0 if one.nth else 0.6),
+    )
+
+
+def _draw(canvas: Canvas, plot: Plot, one: Series, entry: Entry, places: dict[str, int]) -> None:
+    told = sorted((places[e.tensor], e.sqnr_db) for e in one.row.layer_errors if e.sqnr_db is not None)
+    drawn = [(plot.x(x), plot.y(max(y, plot.y.low))) for x, y in told]
+    assert entry.stroke is not None and entry.mark is not None
+    canvas.line(drawn, entry.stroke)
+    for x, y in drawn:
+        canvas.mark(entry.mark, x, y)
 
 
 def _told(fall: Fall | None) -> str:
     return "" if fall is None else f"It falls most, by {fall.decibels:.1f} dB, at {fall.error.kind} {fall.error.name}. "
 
 
-def _label(axes: Any, series: Sequence[Series], places: dict[str, int], colours: Sequence[int]) -> None:
+def _label(
+    canvas: Canvas, plot: Plot, series: Sequence[Series], places: dict[str, int], colours: Sequence[int]
+) -> None:
     """Label the steepest fall with its height and the end of the layer's name; the worst layer if there is no fall."""
     fall = steepest_fall(series)
     if fall is not None:
-        y, error, colour = fall.error.sqnr_db, fall.error, colours[fall.number]
-        figure = f"falls {fall.decibels:.1f} dB"
+        error, colour, figure = fall.error, colours[fall.number], f"falls {fall.decibels:.1f} dB"
     else:
-        y, _, error, colour = min(
-            (
-                (error.sqnr_db, places[error.tensor], error, colour)
-                for one, colour in zip(series, colours, strict=True)
-                for error in one.row.layer_errors
-                if error.sqnr_db is not None and error.sqnr_db > NOT_FINITE_DB
-            ),
-            key=lambda found: found[:2],
-        )
-        figure = f"{wording.sqnr(y)} dB"
-    x = places[error.tensor]
-    share = x / len(places)
-    side = 0.0 if share < 1 / 3 else 1.0 if share > 2 / 3 else 0.5  # of the label that is below the mark
-    axes.annotate(
-        f"{figure}: {shortened(error.name[::-1])[::-1]}",
-        (x, y),
-        (x, axes.get_ylim()[0]),
-        ha={0.0: "left", 0.5: "center", 1.0: "right"}[side],
-        va="bottom",  # in the room below all marks, with a line to its own
-        color=STAND_INS.series[colour],
-        weight="bold",
-        fontsize=9,
-        parse_math=False,
-        arrowprops={
-            "arrowstyle": "-",
-            "color": STAND_INS.series[colour],
-            "linewidth": 0.7,
-            "shrinkB": 4,
-            "relpos": (side, 1.0),
-        },
-    ).set_gid(LABEL)
+        error, colour = _worst(series, colours)
+        figure = f"{wording.sqnr(error.sqnr_db)} dB"
+    x, y = plot.x(places[error.tensor]), plot.y(error.sqnr_db or 0.0)
+    text = f"{figure}: {shortened(one_line(error.name)[::-1])[::-1]}"
+    width = text_width(text, LABEL_SIZE)
+    left, _, right, bottom = plot.inside
+    start = min(max(x - width / 2, left + 3), right - 3 - width)
+    middle = bottom - 2 - LABEL_HEIGHT / 2  # in the room below all marks, with a line to its own
+    box = (start, middle - LABEL_HEIGHT / 2, start + width, middle + LABEL_HEIGHT / 2)
+    label = Label(x, y, text, PAGE.series[colour])
+    canvas.leader((min(max(x, start), start + width), box[1]), (x, y), label.colour)
+    canvas.label(Placed(label, start, middle, "start", box, False))
 
 
-def _axes(axes: Any, narrow: bool) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(5 if narrow else 12, integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.signed(value, 0)))
-    axes.set_xlabel("Layer, in the model's order", color=STAND_INS.ink)
-    axes.set_ylabel("SQNR, dB  (better →)", color=STAND_INS.ink)
-    decorate(axes, STAND_INS)
+def _worst(series: Sequence[Series], colours: Sequence[int]) -> tuple[LayerError, int]:
+    """Return the finite error with the least SQNR, and its series' colour."""
+    found = [
+        (error.sqnr_db, number, error, colour)
+        for one, colour in zip(series, colours, strict=True)
+        for number, error in enumerate(one.row.layer_errors)
+        if error.sqnr_db is not None and error.sqnr_db > NOT_FINITE_DB
+    ]
+    _, _, error, colour = min(found, key=lambda one: one[:2])
+    return error, colour

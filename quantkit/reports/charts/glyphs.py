@@ -1,4 +1,4 @@
-"""The markers that tell targets apart, as paths in a box of 16 × 16, in the order of ``scatter.MARKERS``."""
+"""The markers that tell targets apart, as paths in a box of 16 × 16, in the order of the colours --c0 … --c5."""
 
 from __future__ import annotations
 

@@ -3,60 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
-DISTANCES = (9.0, 16.0, 26.0, 38.0, 52.0)  # from the point, in typographic points
-DIRECTIONS = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1))
+from quantkit.reports.charts.text import text_width
+
+DISTANCES = (9.0, 16.0, 26.0, 38.0, 52.0, 68.0)  # from the point, in the chart's units
+DIRECTIONS = ((1, -1), (1, 1), (-1, -1), (-1, 1), (0, -1), (0, 1))
 POINT_RADIUS = 7.0
-LABEL = "label"
+HEIGHT = 11.0
+SIZE = 9.0
 LEADER = 20.0  # labels this far away get a line to their point
 
+Anchor = Literal["start", "middle", "end"]
 Box = tuple[float, float, float, float]
 
 
-def place_labels(axes: Any, labels: Sequence[tuple[float, float, str, str]]) -> None:
-    """Annotate a plot. Greedy: each label gets the nearest free place around its point, or the nearest if none is free.
+@dataclass(frozen=True)
+class Label:
+    """A label to place: its point, in the chart's units, its text and its colour."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A label, the place of its text's middle line, its anchor, the box it covers, whether it is far from its point."""
+
+    label: Label
+    x: float
+    y: float
+    anchor: Anchor
+    box: Box
+    far: bool
+
+
+def place_labels(labels: Sequence[Label], inside: Box) -> list[Placed]:
+    """Place labels greedily: each gets the nearest free place around its point.
+
+    Where there is none, its first word alone gets one; where there is none for that either, it is left out.
 
     Args:
-        axes: The matplotlib axes, with final layout.
-        labels: (x, y, text, colour) of each label; it becomes a group named ``LABEL``.
+        labels: The labels, the most important first.
+        inside: The left, top, right and bottom that labels must not leave.
+
+    Returns:
+        The labels that have a place, in the same order.
     """
-    unit = axes.figure.dpi / 72
-    frame = axes.get_window_extent()
-    spots = [tuple(axes.transData.transform((x, y)) / unit) for x, y, _, _ in labels]
     radius = POINT_RADIUS
-    taken: list[Box] = [(x - radius, y - radius, x + radius, y + radius) for x, y in spots]
-    inside = (frame.x0 / unit, frame.y0 / unit, frame.x1 / unit, frame.y1 / unit)
-    for (x, y, text, colour), spot in zip(labels, spots, strict=True):
-        places = list(_places(spot, 6.4 * len(text), 11.0))
-        free = [p for p in places if _within(p[1], inside) and not any(_overlap(p[1], box) for box in taken)]
-        (dx, dy), box = (free or places)[0]
-        taken.append(box)
-        far = max(abs(dx), abs(dy)) >= LEADER
-        annotation = axes.annotate(
-            text,
-            (x, y),
-            (dx, dy),
-            textcoords="offset points",
-            ha={1: "left", 0: "center", -1: "right"}[(dx > 0) - (dx < 0)],
-            va="center",
-            color=colour,
-            weight="bold",
-            fontsize=9,
-            parse_math=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkB": 5} if far else None,
-        )
-        annotation.set_gid(LABEL)
+    taken: list[Box] = [(own.x - radius, own.y - radius, own.x + radius, own.y + radius) for own in labels]
+    found = []
+    for own in labels:
+        places = (place for text in dict.fromkeys((own.text, own.text.split(" ")[0])) for place in _places(own, text))
+        free = (p for p in places if _within(p.box, inside) and not any(_overlap(p.box, box) for box in taken))
+        if best := next(free, None):
+            taken.append(best.box)
+            found.append(best)
+    return found
 
 
-def _places(spot: tuple[float, ...], width: float, height: float) -> Iterator[tuple[tuple[float, float], Box]]:
-    """Yield offsets from the point with the boxes that a label would cover there, nearest first."""
-    x, y = spot
+def _places(own: Label, text: str) -> Iterator[Placed]:
+    """Yield the places for a text around the label's point, nearest first."""
+    width = text_width(text, SIZE)
     for distance in DISTANCES:
-        for right, up in DIRECTIONS:
-            dx, dy = right * max(distance * 0.8, POINT_RADIUS + 2), up * distance
-            left = x + dx - width * (1 - right) / 2
-            yield (dx, dy), (left, y + dy - height / 2, left + width, y + dy + height / 2)
+        for right, down in DIRECTIONS:
+            dx, dy = right * max(distance * 0.8, POINT_RADIUS + 2), down * distance
+            x, y = own.x + dx, own.y + dy
+            left = x - width * (1 - right) / 2
+            anchor: Anchor = "start" if right > 0 else "end" if right < 0 else "middle"
+            box = (left, y - HEIGHT / 2, left + width, y + HEIGHT / 2)
+            yield Placed(replace(own, text=text), x, y, anchor, box, max(abs(dx), abs(dy)) >= LEADER)
 
 
 def _overlap(a: Box, b: Box) -> bool:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
-from typing import Any, Literal
+from typing import Literal
 
 from quantkit.core.comparison import Comparison, Row
 from quantkit.reports import wording
-from quantkit.reports.charts.labels import place_labels
-from quantkit.reports.charts.style import decorate, drawing, legend, shortened
-from quantkit.reports.charts.svg import LIGHT, POINT, STAND_INS, Palette, for_file, for_html
+from quantkit.reports.charts.glyphs import GLYPHS
+from quantkit.reports.charts.labels import Label, place_labels
+from quantkit.reports.charts.plot import Axis, Entry, Plot, framed
+from quantkit.reports.charts.png import png_of
+from quantkit.reports.charts.svg import LIGHT, PAGE, Canvas, Mark, Palette, Stroke
+from quantkit.reports.charts.text import one_line, shortened
 from quantkit.reports.content.points import Point, Quality, pareto_front, point_facts, points_of, target_order
 from quantkit.reports.content.verdict import percent_digits
 
-MARKERS = ("o", "s", "^", "D", "v", "P")  # one for each target, along with its colour --c0 … --c5
 LOG_SPREAD = 8.0  # the ratio of latencies from which the axis is logarithmic
+WIDE, NARROW = (820.8, 309.6), (302.4, 331.2)
 PNG_DPI = 200
-_SPREAD: dict[str, Any] = {"linewidth": 4.0, "alpha": 0.35}
-_INTERVAL: dict[str, Any] = {"linewidth": 1.1, "alpha": 0.65}
+FRONT = (4.0, 3.0)  # its dashes
 
 
 def scatter_svg(comparison: Comparison, *, narrow: bool = False) -> str:
@@ -35,11 +36,17 @@ def scatter_svg(comparison: Comparison, *, narrow: bool = False) -> str:
     Returns:
         An <svg> element; empty if there are no rows.
     """
-    if not points_of(comparison)[0]:
+    points, quality = points_of(comparison)
+    if not points:
         return ""
-    prefix = "quantkit-narrow" if narrow else "quantkit"
-    document = _drawn(comparison, STAND_INS, "svg", prefix, narrow).decode()
-    return for_html(document, **_told(comparison), prefix=prefix)
+    canvas = Canvas(*(NARROW if narrow else WIDE), PAGE)
+    _draw(canvas, comparison, narrow)
+    return canvas.html(
+        title=_title(quality),
+        description=_description(points, quality, comparison.samples),
+        prefix="quantkit-narrow" if narrow else "quantkit",
+        grouped=True,
+    )
 
 
 def scatter_file(comparison: Comparison, form: Literal["svg", "png"]) -> bytes:
@@ -51,97 +58,105 @@ def scatter_file(comparison: Comparison, form: Literal["svg", "png"]) -> bytes:
 
     Returns:
         The content of the file.
+
+    Raises:
+        BackendMissing: The extra ``png`` is not installed.
     """
-    document = _drawn(comparison, LIGHT, form, "quantkit")
-    if form == "png":
-        return document
-    return for_file(document.decode(), **_told(comparison), paper=LIGHT.paper).encode()
-
-
-def _told(comparison: Comparison) -> dict[str, Any]:
     points, quality = points_of(comparison)
-    return {
-        "title": f"{quality.title} against latency",
-        "description": _description(points, quality, comparison.samples),
-        "facts": point_facts(points, quality, comparison.samples),
-    }
+    canvas = Canvas(*WIDE, LIGHT, focusable=False)
+    _draw(canvas, comparison, narrow=False)
+    document = canvas.file(title=_title(quality), description=_description(points, quality, comparison.samples))
+    return png_of(document, PNG_DPI) if form == "png" else document.encode()
 
 
-def _drawn(comparison: Comparison, palette: Palette, form: str, salt: str, narrow: bool = False) -> bytes:
-    from matplotlib.figure import Figure
-    from matplotlib.patheffects import withStroke
+def _title(quality: Quality) -> str:
+    return f"{quality.title} against latency"
 
+
+def _draw(canvas: Canvas, comparison: Comparison, narrow: bool) -> None:
     points, quality = points_of(comparison)
-    with drawing(salt):
-        figure = Figure(figsize=(4.2, 4.6) if narrow else (11.4, 4.3), layout="constrained", facecolor=palette.paper)
-        axes = figure.add_subplot(facecolor=palette.paper)
-        _axes(axes, points, quality, narrow, palette)
-        _front(axes, points, quality, palette)
-        targets = target_order(comparison.rows)
-        for number, point in enumerate(points):
-            _draw(axes, point, number, targets.index(point.row.target), palette)
-        _legend(figure, targets, any(p.low < p.high for p in points), palette)
-        figure.draw_without_rendering()  # label places depend on the final layout
-        place_labels(axes, [(p.x, p.y, _label(p.row, points), _colour(targets, p, palette)) for p in points])
-        if form == "png":
-            for label in axes.texts:
-                label.set_path_effects([withStroke(linewidth=3, foreground=palette.paper)])
-        out = BytesIO()
-        metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": "quantkit chart"}
-        figure.savefig(
-            out, format=form, transparent=palette is STAND_INS, metadata=metadata, dpi=PNG_DPI if form == "png" else 72
-        )
-    return out.getvalue()
+    palette = canvas.palette
+    targets = target_order(comparison.rows)
+    intervals = any(point.low < point.high for point in points)
+    x, y = _axes(points, quality, narrow)
+    plot = framed(canvas, x, y, _legend(targets, intervals, palette))
+    _front(canvas, plot, points, quality)
+    colours = [palette.series[targets.index(point.row.target) % len(GLYPHS)] for point in points]
+    for point, colour in zip(points, colours, strict=True):
+        _bars(canvas, plot, point, colour)
+    facts = point_facts(points, quality, comparison.samples)
+    for point, colour, told in zip(points, colours, facts, strict=True):
+        mark = Mark(targets.index(point.row.target) % len(GLYPHS), 14.5, colour, palette.paper)
+        canvas.point(told, mark, plot.x(point.x), plot.y(point.y))
+    labels = [
+        Label(plot.x(point.x), plot.y(point.y), _label(point.row, points), colour)
+        for point, colour in zip(points, colours, strict=True)
+    ]
+    for placed in place_labels(labels, plot.inside):
+        canvas.label(placed)
 
 
-def _axes(axes: Any, points: Sequence[Point], quality: Quality, narrow: bool, palette: Palette) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
+def _axes(points: Sequence[Point], quality: Quality, narrow: bool) -> tuple[Axis, Axis]:
     low = min(min(p.x, p.row.latency_ms.p10) for p in points)
     high = max(max(p.x, p.row.latency_ms.p90) for p in points)
-    if low > 0 and high / low > LOG_SPREAD:
-        axes.set_xscale("log")
-        axes.set_xlim(low / 1.25, high * 1.25)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+    logarithmic = low > 0 and high / low > LOG_SPREAD
+    if logarithmic:
+        ends = low / 1.25, high * 1.25
     else:
         margin = 0.06 * (high - low) or 0.1 * high
-        axes.set_xlim(max(0.0, low - 2 * margin), high + margin)
-        axes.xaxis.set_major_locator(MaxNLocator(6 if narrow else 9, steps=(1, 2, 5, 10)))
+        ends = max(0.0, low - 2 * margin), high + margin
+    feeds = list({p.row.feed: one_line(p.row.feed_name) for p in points}.values())
+    at = f", {shortened(feeds[0])}" if len(feeds) == 1 else ""
+    x = Axis(f"Latency p50, ms{at}  (← faster)", *ends, "{:g}".format, 5 if narrow else 9, logarithmic)
     bottom, top = min(p.low for p in points), max(p.high for p in points)
     margin = 0.08 * (top - bottom) or (1.0 if quality.metric.is_share else 0.08 * abs(top) or 1.0)
     # The axis of a share ends at 100 %.
     end = 100 + 0.08 * (100 - bottom + margin) if quality.metric.is_share else top + margin
-    axes.set_ylim(bottom - margin, min(top + margin, end))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:g}" if value < 100.001 or not quality.metric.is_share else "")
-    )
-    feeds = list({p.row.feed: p.row.feed_name for p in points}.values())
-    at = f", {feeds[0]}" if len(feeds) == 1 else ""
-    axes.set_xlabel(f"Latency p50, ms{at}  (← faster)", color=palette.ink)
-    axes.set_ylabel(f"{quality.title}{', ' * bool(quality.unit)}{quality.unit}  {quality.better}", color=palette.ink)
-    decorate(axes, palette)
+    title = f"{quality.title}{', ' * bool(quality.unit)}{quality.unit}  {quality.better}"
+    y = Axis(title, bottom - margin, min(top + margin, end), lambda value: f"{value:g}".replace("-", wording.MINUS), 8)
+    if quality.metric.is_share:
+        return x, Axis(title, y.low, y.high, y.written, ticks=tuple(v for v in y.values() if v < 100.001))
+    return x, y
 
 
-def _front(axes: Any, points: Sequence[Point], quality: Quality, palette: Palette) -> None:
+def _front(canvas: Canvas, plot: Plot, points: Sequence[Point], quality: Quality) -> None:
     """Draw the Pareto front as steps; a point on it dominates everything to the right and on the worse side."""
     less = quality.metric.better == "lower"
-    front = pareto_front(points, less)
-    xs = [front[0].x, *(p.x for p in front), axes.get_xlim()[1]]
-    ys = [axes.get_ylim()[1 if less else 0], *(p.y for p in front), front[-1].y]
-    axes.plot(xs, ys, drawstyle="steps-post", color=palette.front, linewidth=1, linestyle=(0, (4, 3)), zorder=1.5)
+    front = [(plot.x(p.x), plot.y(p.y)) for p in pareto_front(points, less)]
+    canvas.path(stepped(front, plot, less), Stroke(canvas.palette.front, 1.0, FRONT))
 
 
-def _draw(axes: Any, point: Point, number: int, index: int, palette: Palette) -> None:
-    colour, marker = palette.series[index % len(MARKERS)], MARKERS[index % len(MARKERS)]
+def stepped(front: Sequence[tuple[float, float]], plot: Plot, less: bool) -> str:
+    """Return the path of a Pareto front, as steps from the worst edge of the plot to its slow one.
+
+    Args:
+        front: The places of its points, fastest first.
+        plot: The plot.
+        less: True if less is better.
+
+    Returns:
+        The path.
+    """
+    worst, slow = plot.y.end if less else plot.y.start, plot.x.end
+    return f"M{front[0][0]:.2f} {worst:.2f}" + "".join(f"H{x:.2f}V{y:.2f}" for x, y in front) + f"H{slow:.2f}"
+
+
+def _bars(canvas: Canvas, plot: Plot, point: Point, colour: str) -> None:
     latency = point.row.latency_ms
-    bar = {"color": colour, "solid_capstyle": "butt", "zorder": 2}
-    axes.plot([latency.p10, latency.p90], [point.y, point.y], **_SPREAD, **bar)
+    left, right, x, y = plot.x(latency.p10), plot.x(latency.p90), plot.x(point.x), plot.y(point.y)
+    canvas.path(f"M{left:.2f} {y:.2f}H{right:.2f}", _spread(colour))
     if point.low < point.high:
-        axes.plot([point.x, point.x], [point.low, point.high], marker="_", markersize=5, **_INTERVAL, **bar)
-    (mark,) = axes.plot(point.x, point.y, marker=marker, markersize=10, color=colour, zorder=3, linestyle="none")
-    mark.set(markeredgecolor=palette.paper, gid=f"{POINT}{number}")
+        bottom, top = plot.y(point.low), plot.y(point.high)
+        ends = "".join(f"M{x - 2.5:.2f} {end:.2f}h5" for end in (bottom, top))
+        canvas.path(f"M{x:.2f} {bottom:.2f}V{top:.2f}{ends}", _interval(colour))
+
+
+def _spread(colour: str) -> Stroke:
+    return Stroke(colour, 4.0, opacity=0.35)
+
+
+def _interval(colour: str) -> Stroke:
+    return Stroke(colour, 1.1, opacity=0.65)
 
 
 def _label(row: Row, points: Sequence[Point]) -> str:
@@ -149,28 +164,14 @@ def _label(row: Row, points: Sequence[Point]) -> str:
     return shortened(" ".join((row.precision.upper(), *wording.telling(row, [p.row for p in points]))))
 
 
-def _colour(targets: Sequence[str], point: Point, palette: Palette) -> str:
-    return palette.series[targets.index(point.row.target) % len(MARKERS)]
-
-
-def _legend(figure: Any, targets: Sequence[str], intervals: bool, palette: Palette) -> None:
-    from matplotlib.lines import Line2D
-
-    names, handles = [], []
-    for index, target in enumerate(targets):
-        style: dict[str, Any] = {"color": palette.series[index % len(MARKERS)], "marker": MARKERS[index % len(MARKERS)]}
-        handles.append(Line2D([], [], markersize=8, markeredgecolor=palette.paper, linestyle="none", **style))
-        names.append(shortened(target))
-    handles.append(Line2D([], [], color=palette.front, linewidth=1, linestyle=(0, (4, 3))))
-    names.append("Pareto front")
-    handles.append(Line2D([], [], color=palette.front, **_SPREAD))
-    names.append("p10–p90")
-    if intervals:
-        handles.append(Line2D([], [], color=palette.front, **_INTERVAL))
-        names.append("95 % interval")
-    room = 72 * figure.get_figwidth()
-    columns = max(1, min(len(names), int(room / (6 * max(map(len, names)) + 45))))
-    legend(figure, handles, names, columns, palette)
+def _legend(targets: Sequence[str], intervals: bool, palette: Palette) -> list[Entry]:
+    entries = [
+        Entry(shortened(target), mark=Mark(i % len(GLYPHS), 12.0, palette.series[i % len(GLYPHS)], palette.paper))
+        for i, target in enumerate(targets)
+    ]
+    entries.append(Entry("Pareto front", Stroke(palette.front, 1.0, FRONT)))
+    entries.append(Entry("p10–p90", _spread(palette.front)))
+    return [*entries, Entry("95 % interval", _interval(palette.front))] if intervals else entries
 
 
 def _description(points: Sequence[Point], quality: Quality, samples: int) -> str:

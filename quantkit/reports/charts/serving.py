@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from io import StringIO
-from typing import Any
 
-from quantkit.reports.charts.scatter import MARKERS
-from quantkit.reports.charts.style import decorate, drawing, legend, shortened
-from quantkit.reports.charts.svg import STAND_INS, for_html
+from quantkit.reports.charts.axes import ROOM
+from quantkit.reports.charts.glyphs import GLYPHS
+from quantkit.reports.charts.labels import Label, place_labels
+from quantkit.reports.charts.plot import Axis, Entry, framed
+from quantkit.reports.charts.svg import PAGE, Canvas, Mark, Stroke
+from quantkit.reports.charts.text import shortened
 from quantkit.reports.content.serving import Served, knees
 
 TABLE = "serving"  # the page's table of the same figures
-DASHES = ("-", "--", ":", "-.")  # the models of one target, in turns
+WIDE, NARROW = (820.8, 273.6), (302.4, 302.4)
+DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2.5), (1.5, 2), (6, 2, 1.5, 2))  # the models of one target, in turns
+RING = 15.0
 
 
 def serving_svg(served: Sequence[Served], targets: Sequence[str], *, narrow: bool = False) -> str:
@@ -32,61 +35,51 @@ def serving_svg(served: Sequence[Served], targets: Sequence[str], *, narrow: boo
     shown = [own for own in served if len(own.serving.loads) > 1]
     if not shown:
         return ""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
-
-    salt = "quantkit-serving-narrow" if narrow else "quantkit-serving"
-    with drawing(salt):
-        figure = Figure(figsize=(4.2, 4.2) if narrow else (11.4, 3.8), layout="constrained")
-        axes = figure.add_subplot()
-        nth: Counter[str] = Counter()
-        handles = []
-        for own in shown:
-            index = targets.index(own.target) % len(MARKERS) if own.target in targets else 0
-            handles.append(_draw(axes, own, index, DASHES[nth[own.target] % len(DASHES)]))
-            nth[own.target] += 1
-        axes.set_xscale("log")
-        axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if str(value)[0] in "25" else ""))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.set_xlabel("p99 of a request, ms  (← better)", color=STAND_INS.ink)
-        axes.set_ylabel("Requests/s  (better →)", color=STAND_INS.ink)
-        decorate(axes, STAND_INS)
-        legend(figure, handles, [shortened(own.title) for own in shown], 1 if narrow else 3, STAND_INS)
-        out = StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return for_html(
-        out.getvalue(),
+    canvas = Canvas(*(NARROW if narrow else WIDE), PAGE)
+    nth: Counter[str] = Counter()
+    entries = []
+    for own in shown:
+        index = targets.index(own.target) % len(GLYPHS) if own.target in targets else 0
+        colour = PAGE.series[index]
+        line = Stroke(colour, 1.2, DASHES[nth[own.target] % len(DASHES)])
+        entries.append(Entry(shortened(own.title), line, Mark(index, 7.5, colour, PAGE.paper, 0.6)))
+        nth[own.target] += 1
+    plot = framed(canvas, *_axes(shown, narrow), entries)
+    labels = []
+    for own, entry in zip(shown, entries, strict=True):
+        places = [(plot.x(load.p99_ms or _least(shown)), plot.y(load.per_second)) for load in own.serving.loads]
+        assert entry.stroke is not None and entry.mark is not None
+        canvas.line(places, entry.stroke)
+        for place in places:
+            canvas.mark(entry.mark, *place)
+        x, y = places[own.serving.loads.index(own.serving.knee)]
+        canvas.mark(Mark(0, RING, "none", entry.stroke.colour, 1.2), x, y)
+        labels.append(Label(x, y, str(own.serving.knee.streams), entry.stroke.colour))
+    for placed in place_labels(labels, plot.inside):
+        canvas.label(placed)
+    return canvas.html(
         title="Requests a second against their p99",
         description=" ".join(knees(shown)),
-        prefix=salt,
+        prefix="quantkit-serving-narrow" if narrow else "quantkit-serving",
+        grouped=False,
         table=TABLE,
     )
 
 
-def _draw(axes: Any, own: Served, index: int, dashes: str) -> Any:
-    colour = STAND_INS.series[index]
-    loads = own.serving.loads
-    line = axes.plot(
-        [load.p99_ms for load in loads],
-        [load.per_second for load in loads],
-        color=colour,
-        linestyle=dashes,
-        linewidth=1.2,
-        marker=MARKERS[index],
-        markersize=4.5,
-        zorder=3,
-    )[0]
-    knee = own.serving.knee
-    axes.plot([knee.p99_ms], [knee.per_second], marker="o", markersize=11, color=colour, fillstyle="none", zorder=4)
-    axes.annotate(
-        f"{knee.streams}",
-        (knee.p99_ms, knee.per_second),
-        (8, 5),
-        textcoords="offset points",
-        color=colour,
-        fontsize=9,
-        weight="bold",
-    )
-    return line
+def _axes(shown: Sequence[Served], narrow: bool) -> tuple[Axis, Axis]:
+    loads = [load for own in shown for load in own.serving.loads]
+    low = _least(shown)
+    high = max(max(load.p99_ms for load in loads), low)
+    room = max((high / low) ** ROOM, 1.05)
+    x = Axis("p99 of a request, ms  (← better)", low / room, high * room, "{:g}".format, 4 if narrow else 8, True)
+    most = max(load.per_second for load in loads)
+    return x, Axis("Requests/s  (better →)", 0.0, most * (1 + ROOM), _whole if most >= 10 else "{:g}".format, 6)
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _least(shown: Sequence[Served]) -> float:
+    """Return the smallest p99 that a logarithmic axis can show."""
+    return min((load.p99_ms for own in shown for load in own.serving.loads if load.p99_ms > 0), default=1.0)

@@ -1,20 +1,22 @@
-"""Adapts matplotlib's SVG to an HTML page, whose style sheet decides the colours, or to a file."""
+"""What charts are made of: SVG elements in the colours of the page's style sheet, or in a file's own."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from xml.etree import ElementTree
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from quantkit.reports.charts.labels import LABEL
+from markupsafe import Markup, escape
 
-SERIES_COLOURS = 6  # --c0 … --c5
-SVG = "http://www.w3.org/2000/svg"
-XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
-POINT = "point-"  # the groups of the points: point-0, point-1 …
+from quantkit.reports.charts.glyphs import GLYPHS
+from quantkit.reports.charts.labels import SIZE as LABEL_SIZE
+from quantkit.reports.charts.labels import Placed
+from quantkit.reports.charts.text import one_line
+
+SERIES_COLOURS = len(GLYPHS)  # --c0 … --c5
 TABLE = "measurements"  # the page's table of the same figures
-HIT_RADIUS = "13"  # the size of the area that reacts to a finger or a pointer, in the chart's units
+HIT_RADIUS = 13  # the size of the area that reacts to a finger or a pointer, in the chart's units
+FONTS = "Arial, Helvetica, 'Liberation Sans', 'Noto Sans', 'DejaVu Sans', Aileron, sans-serif"  # of a file of its own
+BASELINE = 0.36  # of the font's size, from the middle of a line of text down to its baseline
 
 
 @dataclass(frozen=True)
@@ -28,124 +30,182 @@ class Palette:
     series: tuple[str, ...]
 
 
-# Placeholder colours; for_html() replaces them with the style sheet's variables, so that dark mode works.
-STAND_INS = Palette("#010101", "#020202", "#030303", "#040404", tuple(f"#1{i}1{i}1{i}" for i in range(SERIES_COLOURS)))
+# The style sheet's variables, so that dark mode works.
+PAGE = Palette(
+    "currentColor",
+    "var(--grid)",
+    "var(--muted)",
+    "var(--paper)",
+    tuple(f"var(--c{index})" for index in range(SERIES_COLOURS)),
+)
 # The style sheet's light colours, for a chart in a file of its own.
 LIGHT = Palette(
     "#1b2027", "#dfe3e8", "#5b6673", "#ffffff", ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 )
-_VARIABLES = {
-    STAND_INS.ink: "currentColor",
-    STAND_INS.grid: "var(--grid)",
-    STAND_INS.front: "var(--muted)",
-    STAND_INS.paper: "var(--paper)",
-} | {stand_in: f"var(--c{i})" for i, stand_in in enumerate(STAND_INS.series)}
 
 
-def for_html(
-    document: str,
-    *,
-    title: str,
-    description: str,
-    prefix: str,
-    facts: Sequence[Sequence[str]] = (),
-    table: str = TABLE,
-) -> str:
-    """Convert an SVG document to a scalable, accessible <svg> element in the page's font and colours.
+@dataclass(frozen=True)
+class Stroke:
+    """How a line is drawn: its colour, its width, its dashes and its opacity."""
 
-    Args:
-        document: The SVG document from matplotlib.
-        title: The title of the chart.
-        description: The description for screen readers.
-        prefix: Makes ids unique in the page.
-        facts: The lines that describe each point.
-        table: The id of the element that holds the same figures as text.
+    colour: str
+    width: float = 1.0
+    dashes: tuple[float, ...] = ()
+    opacity: float = 1.0
 
-    Returns:
-        The <svg> element.
+    @property
+    def style(self) -> str:
+        """The CSS of it."""
+        dashed = f";stroke-dasharray:{','.join(f'{length:g}' for length in self.dashes)}" if self.dashes else ""
+        faint = f";stroke-opacity:{self.opacity:g}" if self.opacity < 1 else ""
+        return f"fill:none;stroke:{self.colour};stroke-width:{self.width:g}{dashed}{faint}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A marker: its glyph, the side of the glyph's box of 16 × 16, its colours, and how wide its edge is."""
+
+    glyph: int
+    side: float
+    fill: str
+    edge: str
+    edge_width: float = 1.0
+
+    def at(self, x: float, y: float) -> Markup:
+        """Return it with its middle at a place."""
+        scale = self.side / 16
+        style = f"fill:{self.fill};stroke:{self.edge};stroke-width:{self.edge_width / scale:.3g}"
+        place = f"translate({x - self.side / 2:.2f} {y - self.side / 2:.2f}) scale({scale:.4g})"
+        return Markup('<path d="{}" transform="{}" style="{}"/>').format(GLYPHS[self.glyph], place, style)
+
+
+@dataclass
+class Canvas:
+    """A chart under way.
+
+    Attributes:
+        width: Its width, in its units; a font of 10 is like the page's small print.
+        height: Its height.
+        palette: Its colours.
+        focusable: True for a page, where points can be reached by keyboard; a file shows their figures on hover alone.
     """
-    root = _parsed(document)
-    for key in ("width", "height", "version"):
-        root.attrib.pop(key, None)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):  # its rule * {…} would affect the whole page
-                parent.remove(child)
-    _tell_points(root, facts, focusable=True)
-    for element in root.iter():
-        if style := element.get("style"):
-            style = re.sub("#[0-9a-f]{6}", lambda match: _VARIABLES.get(match[0], match[0]), style)
-            element.set("style", re.sub(r"font-family:[^;]*;?", "", style))
-        if element.tag == f"{{{SVG}}}g" and (group := element.attrib.pop("id", "")) == LABEL:
-            element.set("class", group)
-        if element.tag == f"{{{SVG}}}text":
-            element.set("aria-hidden", "true")  # ticks and labels; the points have descriptions
-        if target := element.attrib.pop(XLINK_HREF, None):
-            element.set("href", target)  # the HTML parser knows this name without a namespace
-    _name(root, title, description, prefix)
-    root.set("role", "group" if facts else "img")  # the children of an img are not accessible
-    root.set("aria-details", table)
-    return ElementTree.tostring(root, encoding="unicode")
+
+    width: float
+    height: float
+    palette: Palette
+    focusable: bool = True
+    parts: list[Markup] = field(default_factory=list)
+
+    def path(self, d: str, stroke: Stroke) -> None:
+        """Draw a path."""
+        self.parts.append(Markup('<path d="{}" style="{}"/>').format(d, stroke.style))
+
+    def line(self, places: Iterable[tuple[float, float]], stroke: Stroke) -> None:
+        """Draw straight lines from place to place."""
+        told = "L".join(f"{x:.2f} {y:.2f}" for x, y in places)
+        if told:
+            self.path(f"M{told}", stroke)
+
+    def mark(self, mark: Mark, x: float, y: float) -> None:
+        """Draw a marker."""
+        self.parts.append(mark.at(x, y))
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        anchor: str = "start",
+        colour: str = "",
+        size: float = 10.0,
+        turned: bool = False,
+        bold: bool = False,
+    ) -> None:
+        """Write a text whose middle line is at ``y``; ``turned`` runs upwards through its place.
+
+        Readers of the screen are told the title, the description and the points instead.
+        """
+        self.parts.append(_text(x, y, text, anchor, colour or self.palette.ink, size, turned, bold))
+
+    def point(self, facts: Sequence[str], mark: Mark, x: float, y: float) -> None:
+        """Draw a marker that tells its figures."""
+        title = Markup("<title>{}</title>").format("\n".join(facts))
+        if not self.focusable:
+            self.parts.append(Markup("<g>{}{}</g>").format(title, mark.at(x, y)))
+            return
+        self.parts.append(
+            Markup(
+                '<g class="point" tabindex="0" role="img" aria-label="{}">{}{}'
+                '<circle class="hit" r="{}" cx="{}" cy="{}"/></g>'
+            ).format("; ".join(facts), title, mark.at(x, y), HIT_RADIUS, f"{x:.2f}", f"{y:.2f}")
+        )
+
+    def label(self, placed: Placed) -> None:
+        """Write a label on a halo of the background, with a leader to its point where it is far from it."""
+        own = placed.label
+        if placed.far:
+            left, top, right, bottom = placed.box
+            near = (min(max(own.x, left), right), min(max(own.y, top), bottom))
+            self.leader(near, (own.x, own.y), own.colour)
+        told = _text(placed.x, placed.y, own.text, placed.anchor, own.colour, LABEL_SIZE, False, True)
+        paper = "" if self.focusable else f' style="paint-order:stroke;stroke:{self.palette.paper};stroke-width:3px"'
+        self.parts.append(Markup('<g class="label"{}>{}</g>').format(Markup(paper), told))
+
+    def leader(self, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
+        """Draw a thin line that ends shortly before ``end``."""
+        (x, y), (to_x, to_y) = start, end
+        length = ((to_x - x) ** 2 + (to_y - y) ** 2) ** 0.5
+        if length > 5:
+            share = 1 - 5 / length
+            self.line([start, (x + share * (to_x - x), y + share * (to_y - y))], Stroke(colour, 0.7))
+
+    def html(self, *, title: str, description: str, prefix: str, grouped: bool, table: str = TABLE) -> str:
+        """Return a scalable, accessible <svg> element.
+
+        Args:
+            title: The title of the chart.
+            description: The description for screen readers.
+            prefix: Makes ids unique in the page.
+            grouped: True if there are points to tell; what is in a mere image is told to nobody.
+            table: The id of the element that holds the same figures as text.
+
+        Returns:
+            The element.
+        """
+        role = Markup('role="{}" aria-details="{}"').format("group" if grouped else "img", table)
+        return self._framed(title, description, prefix, role)
+
+    def file(self, *, title: str, description: str) -> str:
+        """Return an SVG document with a background and fonts of its own."""
+        role = Markup('role="img" width="{}pt" height="{}pt" font-family="{}"').format(self.width, self.height, FONTS)
+        paper = Markup('<path d="M0 0H{}V{}H0z" style="fill:{}"/>').format(self.width, self.height, self.palette.paper)
+        self.parts.insert(0, paper)
+        drawn = self._framed(title, description, "chart", role)
+        return f'<?xml version="1.0" encoding="utf-8"?>\n<!-- quantkit chart -->\n{drawn}\n'
+
+    def _framed(self, title: str, description: str, prefix: str, attributes: Markup) -> str:
+        head = Markup(
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" {} '
+            'aria-labelledby="{}-title" aria-describedby="{}-desc">\n'
+            '<title id="{}-title">{}</title>\n<desc id="{}-desc">{}</desc>'
+        ).format(
+            self.width,
+            self.height,
+            attributes,
+            *[prefix] * 3,
+            one_line(title),
+            prefix,
+            one_line(description),
+        )
+        return str(Markup("\n").join([head, *self.parts, Markup("</svg>")]))
 
 
-def for_file(document: str, *, title: str, description: str, facts: Sequence[Sequence[str]], paper: str) -> str:
-    """Convert an SVG document to a file of its own.
-
-    Args:
-        document: The SVG document from matplotlib.
-        title: The title of the chart.
-        description: The description for screen readers.
-        facts: The lines that describe each point, shown as tooltips.
-        paper: The background colour.
-
-    Returns:
-        The SVG document.
-    """
-    root = _parsed(document)
-    _tell_points(root, facts, focusable=False)
-    for group in root.iter(f"{{{SVG}}}g"):
-        if group.get("id") == LABEL:
-            group.attrib.pop("id")
-            group.set("style", f"paint-order: stroke; stroke: {paper}; stroke-width: 3px; stroke-linejoin: round")
-            for line in group.iter(f"{{{SVG}}}path"):  # the leader keeps its own stroke
-                line.set("style", f"{line.get('style', '')}; stroke-width: 0.7px")
-    _name(root, title, description, "chart")
-    root.set("role", "img")
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>\n<!-- quantkit chart -->\n'
-        + ElementTree.tostring(root, encoding="unicode")
-        + "\n"
+def _text(x: float, y: float, text: str, anchor: str, colour: str, size: float, turned: bool, bold: bool) -> Markup:
+    weight = ";font-weight:700" if bold else ""
+    style = f"font-size:{size:g}px;text-anchor:{anchor};fill:{colour}{weight}"
+    baseline = y + BASELINE * size
+    around = f' transform="rotate(-90 {x:.2f} {y:.2f})"' if turned else ""
+    return Markup('<text x="{}" y="{}"{} style="{}" aria-hidden="true">{}</text>').format(
+        f"{x:.2f}", f"{baseline:.2f}", Markup(around), style, escape(text)
     )
-
-
-def _parsed(document: str) -> ElementTree.Element:
-    ElementTree.register_namespace("", SVG)
-    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-    return ElementTree.fromstring(document)
-
-
-def _name(root: ElementTree.Element, title: str, description: str, prefix: str) -> None:
-    for position, (tag, text) in enumerate({"title": title, "desc": description}.items()):
-        child = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": f"{prefix}-{tag}"})
-        child.text = text
-        root.insert(position, child)
-    root.set("aria-labelledby", f"{prefix}-title")
-    root.set("aria-describedby", f"{prefix}-desc")
-
-
-def _tell_points(root: ElementTree.Element, facts: Sequence[Sequence[str]], focusable: bool) -> None:
-    """Add each point's figures as a <title>; if ``focusable``, also make it focusable and enlarge its active area."""
-    for group in root.iter(f"{{{SVG}}}g"):
-        name = group.get("id", "")
-        if not name.startswith(POINT):
-            continue
-        lines = facts[int(name.removeprefix(POINT))]
-        if focusable:
-            marker = group.find(f".//{{{SVG}}}use")
-            assert marker is not None
-            centre = {"cx": marker.get("x", "0"), "cy": marker.get("y", "0")}
-            group.append(ElementTree.Element(f"{{{SVG}}}circle", {"class": "hit", "r": HIT_RADIUS, **centre}))
-            group.attrib |= {"class": "point", "tabindex": "0", "role": "img", "aria-label": "; ".join(lines)}
-        title = ElementTree.Element(f"{{{SVG}}}title")
-        title.text = "\n".join(lines)
-        group.insert(0, title)

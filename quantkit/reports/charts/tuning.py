@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from io import StringIO
-from typing import Any
 
 from quantkit.core.tuning import Tuning
 from quantkit.reports import wording
-from quantkit.reports.charts.labels import place_labels
-from quantkit.reports.charts.scatter import LOG_SPREAD
-from quantkit.reports.charts.style import decorate, drawing, legend, shortened
-from quantkit.reports.charts.svg import POINT, STAND_INS, for_html
+from quantkit.reports.charts.labels import Label, place_labels
+from quantkit.reports.charts.plot import Axis, Entry, Plot, framed
+from quantkit.reports.charts.scatter import FRONT, LOG_SPREAD, stepped
+from quantkit.reports.charts.svg import PAGE, Canvas, Mark, Stroke
+from quantkit.reports.charts.text import shortened
+from quantkit.reports.content.tuning_path import Axis as Accuracy
 from quantkit.reports.content.tuning_path import (
-    Axis,
     Role,
     Spot,
     accuracy_of,
@@ -26,15 +25,15 @@ from quantkit.reports.content.tuning_path import (
 )
 
 TABLE = "steps"  # the page's table of the same figures
+WIDE, NARROW = (820.8, 288.0), (302.4, 316.8)
 MOST_NUMBERED = 30  # steps; where there are more, those not taken are not numbered in the chart
-_STEP, _HALF, _RESULT = STAND_INS.series[:3]
+_STEP, _HALF, _RESULT = PAGE.series[:3]
 _COLOURS: dict[Role, str] = {
     "start": _STEP, "taken": _STEP, "refused": _STEP, "to compare": _HALF, "result": _RESULT
 }  # fmt: skip
-_MARKERS: dict[Role, str] = {"to compare": "s", "result": "D"}
-_BAR: dict[str, Any] = {"linewidth": 1.1, "alpha": 0.5, "solid_capstyle": "butt", "zorder": 2}
-_LIMIT: dict[str, Any] = {"color": STAND_INS.front, "linewidth": 1, "linestyle": (0, (1, 2)), "zorder": 1.5}
-_FRONT: dict[str, Any] = {"color": STAND_INS.front, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1.5}
+_GLYPHS: dict[Role, int] = {"to compare": 1, "result": 3}
+_LIMIT = Stroke(PAGE.front, 1.0, (1.0, 2.0))
+_FRONT = Stroke(PAGE.front, 1.0, FRONT)
 
 
 def tuning_svg(found: Tuning, *, narrow: bool = False) -> str:
@@ -51,109 +50,89 @@ def tuning_svg(found: Tuning, *, narrow: bool = False) -> str:
     Returns:
         An <svg> element; empty if no step has a place in it.
     """
-    placed, axis, timed = spots(found), accuracy_of(found), is_timed(found)
-    axis = replace(axis, goal=goal_shown(placed, axis))
+    placed, accuracy, timed = spots(found), accuracy_of(found), is_timed(found)
+    accuracy = replace(accuracy, goal=goal_shown(placed, accuracy))
     if not placed:
         return ""
-    from matplotlib.figure import Figure
-
-    salt = "quantkit-tuning-narrow" if narrow else "quantkit-tuning"
-    with drawing(salt):
-        figure = Figure(figsize=(4.2, 4.4) if narrow else (11.4, 4.0), layout="constrained")
-        axes = figure.add_subplot()
-        top = _axes(axes, placed, axis, timed, narrow)
-        heights = {spot.number: top if spot.y is None else spot.y for spot in placed}
-        _lines(axes, placed, axis, found.goal.slowdown if timed else None, heights, timed)
-        for index, spot in enumerate(placed):
-            _draw(axes, spot, heights[spot.number], index)
-        _legend(figure, placed, axis, timed)
-        figure.draw_without_rendering()  # label places depend on the final layout
-        place_labels(axes, _labels(placed, heights, narrow))
-        out = StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return for_html(
-        out.getvalue(),
-        title=f"{axis.title.split(',')[0]} of each step {'against its latency' if timed else 'of tuning'}",
+    canvas = Canvas(*(NARROW if narrow else WIDE), PAGE)
+    x, y, top = _axes(placed, accuracy, timed, narrow)
+    plot = framed(canvas, x, y, _legend(placed, accuracy, timed))
+    heights = {spot.number: plot.y(top if spot.y is None else spot.y) for spot in placed}
+    _lines(canvas, plot, placed, accuracy, found.goal.slowdown if timed else None, heights, timed)
+    for spot in placed:
+        _bar(canvas, plot, spot, heights[spot.number])
+    for spot in sorted(placed, key=lambda spot: spot.role == "result"):
+        canvas.point(spot.facts, _mark(spot.role), plot.x(spot.x), heights[spot.number])
+    for label in place_labels(_labels(plot, placed, heights, narrow), plot.inside):
+        canvas.label(label)
+    return canvas.html(
+        title=f"{accuracy.title.split(',')[0]} of each step {'against its latency' if timed else 'of tuning'}",
         description=described(found, placed),
-        prefix=salt,
-        facts=[spot.facts for spot in placed],
+        prefix="quantkit-tuning-narrow" if narrow else "quantkit-tuning",
+        grouped=True,
         table=TABLE,
     )
 
 
-def _axes(axes: Any, placed: Sequence[Spot], axis: Axis, timed: bool, narrow: bool) -> float:
-    """Set limits, ticks and titles, and return the height of what is bit-exact."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    known = [spot.y for spot in placed if spot.y is not None] + ([] if axis.goal is None else [axis.goal])
+def _axes(placed: Sequence[Spot], accuracy: Accuracy, timed: bool, narrow: bool) -> tuple[Axis, Axis, float]:
+    """Return both axes, and the height of what is bit-exact."""
+    known = [spot.y for spot in placed if spot.y is not None] + ([] if accuracy.goal is None else [accuracy.goal])
     bottom, most = min(known, default=0.0), max(known, default=1.0)
     margin = 0.1 * (most - bottom) or 1.0
-    axes.set_ylim(bottom - margin, most + margin)
+    title = f"{accuracy.title}  {'(better →)' if accuracy.higher else '(← better)'}"
+    y = Axis(title, bottom - margin, most + margin, lambda value: f"{value:g}".replace("-", wording.MINUS))
     low, high = min(spot.low for spot in placed), max(spot.high for spot in placed)
-    if timed and low > 0 and high / low > LOG_SPREAD:
-        axes.set_xscale("log")
-        axes.set_xlim(low / 1.25, high * 1.25)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
+    if not timed:
         margin_x = 0.06 * (high - low) or 0.5
-        axes.set_xlim(low - margin_x, high + margin_x)
-        axes.xaxis.set_major_locator(MaxNLocator(5 if narrow else 9, integer=not timed))
-    if not timed and len(placed) <= MOST_NUMBERED and not narrow:
-        axes.xaxis.set_major_locator(FixedLocator([spot.number for spot in placed]))
-    unit = "x" if timed else ""
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{unit}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", wording.MINUS)))
-    words = "Latency, default INT8 = 1x  (← faster)" if timed else "Step"
-    axes.set_xlabel(words, color=STAND_INS.ink)
-    axes.set_ylabel(f"{axis.title}  {'(better →)' if axis.higher else '(← better)'}", color=STAND_INS.ink)
-    decorate(axes, STAND_INS)
-    return most + margin / 2
+        every = 1 if len(placed) <= MOST_NUMBERED and not narrow else max(1, len(placed) // 6)
+        numbers = tuple(float(spot.number) for spot in placed[::every])
+        return Axis("Step", low - margin_x, high + margin_x, "{:g}".format, ticks=numbers), y, most + margin / 2
+    words = "Latency, default INT8 = 1x  (← faster)"
+    if low > 0 and high / low > LOG_SPREAD:
+        return Axis(words, low / 1.25, high * 1.25, "{:g}x".format, logarithmic=True), y, most + margin / 2
+    margin_x = 0.06 * (high - low) or 0.5
+    x = Axis(words, low - margin_x, high + margin_x, "{:g}x".format, 4 if narrow else 9)
+    return x, y, most + margin / 2
 
 
 def _lines(
-    axes: Any,
+    canvas: Canvas,
+    plot: Plot,
     placed: Sequence[Spot],
-    axis: Axis,
+    accuracy: Accuracy,
     slowdown: float | None,
     heights: dict[int, float],
     timed: bool,
 ) -> None:
     """Draw the goal, the front, and the path through the steps that were taken."""
-    if axis.goal is not None:
-        axes.axhline(axis.goal, **_LIMIT)
-    if slowdown is not None:
-        axes.axvline(1 + slowdown, **_LIMIT)
-    best = front(placed, axis.higher) if timed else []
+    left, top, right, bottom = plot.inside
+    if accuracy.goal is not None:
+        canvas.path(f"M{left:.2f} {plot.y(accuracy.goal):.2f}H{right:.2f}", _LIMIT)
+    if slowdown is not None and plot.x.low <= 1 + slowdown <= plot.x.high:
+        canvas.path(f"M{plot.x(1 + slowdown):.2f} {top:.2f}V{bottom:.2f}", _LIMIT)
+    best = front(placed, accuracy.higher) if timed else []
     if best:
-        xs = [best[0].x, *(spot.x for spot in best), axes.get_xlim()[1]]
-        ys = [axes.get_ylim()[0 if axis.higher else 1], *(heights[spot.number] for spot in best)]
-        axes.plot(xs, [*ys, ys[-1]], drawstyle="steps-post", **_FRONT)
+        places = [(plot.x(spot.x), heights[spot.number]) for spot in best]
+        canvas.path(stepped(places, plot, not accuracy.higher), _FRONT)
     path = [spot for spot in placed if spot.role in ("start", "taken", "result")]
-    xs, ys = [spot.x for spot in path], [heights[spot.number] for spot in path]
-    axes.plot(xs, ys, color=_STEP, linewidth=1.4, zorder=2.5)
+    canvas.line([(plot.x(spot.x), heights[spot.number]) for spot in path], Stroke(_STEP, 1.4))
 
 
-def _draw(axes: Any, spot: Spot, y: float, index: int) -> None:
-    colour = _COLOURS[spot.role]
+def _bar(canvas: Canvas, plot: Plot, spot: Spot, y: float) -> None:
     if spot.low < spot.high:
-        axes.plot([spot.low, spot.high], [y, y], marker="|", markersize=5, color=colour, **_BAR)
-    (mark,) = axes.plot(spot.x, y, linestyle="none", color=colour, zorder=3 + (spot.role == "result"))
-    mark.set(gid=f"{POINT}{index}", **_mark(spot.role))
+        low, high = plot.x(spot.low), plot.x(spot.high)
+        ends = "".join(f"M{end:.2f} {y - 2.5:.2f}v5" for end in (low, high))
+        canvas.path(f"M{low:.2f} {y:.2f}H{high:.2f}{ends}", Stroke(_COLOURS[spot.role], 1.1, opacity=0.5))
 
 
-def _mark(role: Role) -> dict[str, Any]:
-    refused = role == "refused"
-    return {
-        "marker": _MARKERS.get(role, "o"),
-        "markersize": 11 if role == "result" else 7 if refused else 9,
-        "markerfacecolor": STAND_INS.paper if refused else _COLOURS[role],
-        "markeredgecolor": _COLOURS[role] if refused else STAND_INS.paper,
-        "markeredgewidth": 1.2 if refused else 1.0,
-    }
+def _mark(role: Role) -> Mark:
+    glyph, colour = _GLYPHS.get(role, 0), _COLOURS[role]
+    if role == "refused":
+        return Mark(glyph, 9.0, PAGE.paper, colour, 1.2)
+    return Mark(glyph, 16.0 if role == "result" else 13.0, colour, PAGE.paper)
 
 
-def _labels(placed: Sequence[Spot], heights: dict[int, float], narrow: bool) -> list[tuple[float, float, str, str]]:
+def _labels(plot: Plot, placed: Sequence[Spot], heights: dict[int, float], narrow: bool) -> list[Label]:
     """Label each step with its number and its name; one that was not taken with its number alone, as all on a phone."""
     order = sorted(placed, key=lambda spot: ("result", "start", "to compare", "taken", "refused").index(spot.role))
     labels = []
@@ -161,24 +140,17 @@ def _labels(placed: Sequence[Spot], heights: dict[int, float], narrow: bool) -> 
         if spot.role == "refused" and len(placed) > MOST_NUMBERED:
             continue
         name = "" if spot.role == "refused" or (narrow and spot.role == "taken") else f" {shortened(spot.name)}"
-        labels.append((spot.x, heights[spot.number], f"{spot.number}{name}", _COLOURS[spot.role]))
+        labels.append(Label(plot.x(spot.x), heights[spot.number], f"{spot.number}{name}", _COLOURS[spot.role]))
     return labels
 
 
-def _legend(figure: Any, placed: Sequence[Spot], axis: Axis, timed: bool) -> None:
-    from matplotlib.lines import Line2D
-
+def _legend(placed: Sequence[Spot], accuracy: Accuracy, timed: bool) -> list[Entry]:
     roles = [spot.role for spot in placed]
-    named: list[tuple[str, Any]] = []
-    for role, name in (("taken", "taken"), ("refused", "not taken"), ("to compare", "FP16"), ("result", "the result")):
-        if role in roles:
-            own: Role = role
-            named.append((name, Line2D([], [], linestyle="none", color=_COLOURS[own], **_mark(own))))
+    named: list[tuple[Role, str]] = [
+        ("taken", "taken"), ("refused", "not taken"), ("to compare", "FP16"), ("result", "the result")
+    ]  # fmt: skip
+    entries = [Entry(name, mark=_mark(role)) for role, name in named if role in roles]
     if timed:
-        named.append(("Pareto front", Line2D([], [], **{k: v for k, v in _FRONT.items() if k != "zorder"})))
-        named.append(("95 % interval", Line2D([], [], color=STAND_INS.front, linewidth=1.1, alpha=0.5)))
-    if axis.goal is not None:
-        named.append(("goal", Line2D([], [], **{k: v for k, v in _LIMIT.items() if k != "zorder"})))
-    names, handles = [name for name, _ in named], [handle for _, handle in named]
-    columns = max(1, int(72 * figure.get_figwidth() / (6 * max(map(len, names), default=1) + 45)))
-    legend(figure, handles, names, min(columns, len(names)), STAND_INS)
+        entries.append(Entry("Pareto front", _FRONT))
+        entries.append(Entry("95 % interval", Stroke(PAGE.front, 1.1, opacity=0.5)))
+    return entries if accuracy.goal is None else [*entries, Entry("goal", _LIMIT)]

@@ -82,6 +82,8 @@ function draw(place, title) {
   place.replaceChildren(svg);
 }
 
+globalThis.quantkit = { draw }; // for graph.js
+
 function drawIn(tensor) {
   const place = tensor.querySelector("[data-chart]");
   if (!place || !tensor.open) return;
