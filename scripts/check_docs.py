@@ -108,8 +108,6 @@ def _run_page(page: Path, blocks: list[Block], folder: Path, programs: Path) -> 
             outcome, seconds, note = "FAIL" if error else "pass", time.monotonic() - begun, error
         print(f"{outcome}  {name}:{block.line}  {seconds:5.1f} s  {note or _first(block.code)}", flush=True)
         outcomes.append(outcome)
-        if outcome == "FAIL":
-            break
     shutil.rmtree(folder)
     return outcomes
 
