@@ -9,8 +9,8 @@ is not run, or which packages and programs it needs; without what Python needs, 
     <!-- not run: needs a GPU -->
     <!-- needs: torch, torchvision -->
 
-``pip install`` is not run, for the names in such lines are checked by ``tests/test_packaging.py``. Exit status 1: a
-block failed.
+``pip install`` is not run, for the names in such lines are checked by ``tests/test_packaging.py``. At most 100 samples
+are used, and latency is measured briefly: commands are tried here, not figures. Exit status 1: a block failed.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def _run(block: Block, here: Path, folder: Path, programs: Path) -> tuple[str, P
 def _programs(folder: Path) -> Path:
     """Make a folder with this Python's ``quantkit``, and a ``pip`` that says that it is not run."""
     folder.mkdir()
-    own = f'exec "{sys.executable}" -c "from quantkit.cli.main import main; main()" "$@"'
+    brief = "from quantkit.measure import latency; latency.SECONDS_PER_SESSION = 0.2"
+    own = f'exec "{sys.executable}" -c "{brief}; from quantkit.cli.main import main; main()" "$@"'
     for name, line in {
         "quantkit": own,
         "python": f'exec "{sys.executable}" "$@"',
