@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +17,7 @@ from quantkit.core.statistics.files import COLLECTED_FILES, save_collected
 from quantkit.demo.write import write_demo
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the docs are not here")
 
@@ -75,3 +76,31 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "digits" / "report.html").is_file()
     assert (tmp_path / "digits" / "trt" / "tensorrt" / "int8" / "calibration.cache").is_file()
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "docs" / "notebooks" / "first-calibration.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    names: dict[str, Any] = {}
+    for cell in cells:
+        exec(compile(cell, "first-calibration.ipynb", "exec"), names)
+    assert names["verdict"].passed
+    assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "tensorrt" / "tensorrt" / "int8" / "calibration.cache").is_file()
+
+
+def test_every_page_that_the_code_names_is_there() -> None:
+    sources = [*(ROOT / "quantkit").rglob("*.py"), ROOT / "quantkit" / "cli" / "quantkit.toml", ROOT / "action.yml"]
+    sources += [*(ROOT / "quantkit" / "reports" / "templates").rglob("*"), *(ROOT / "scripts").glob("*.py")]
+    foreign = {"docs/operators.md"}  # of onnx-tensorrt, with its address in front
+    named = [
+        (path.name, page)
+        for path in sources
+        if path.is_file()
+        for page in re.findall(r"(?<![\w/])docs/[\w/-]+\.(?:md|ipynb)", path.read_text(encoding="utf-8"))
+    ]
+    assert len(named) > 15
+    for name, page in named:
+        assert page in foreign or (ROOT / page).is_file(), f"{name}: {page}"

@@ -28,7 +28,17 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 SOURCES = [*(ROOT / "quantkit").rglob("*.py"), *(ROOT / "scripts").glob("*.py")]
 OTHERS = [ROOT / "action.yml", ROOT / "Dockerfile", *(ROOT / ".github").rglob("*.yml")]
-FOREIGN = {"onnxruntime-gpu", "torch", "scikit-learn"}  # what docs name beyond our own requirements
+FOREIGN = {  # what docs name beyond our own requirements
+    "onnxruntime-gpu",
+    "onnxscript",
+    "optimum-onnx",
+    "scikit-learn",
+    "tensorflow",
+    "tf2onnx",
+    "torch",
+    "torchvision",
+    "ultralytics",
+}
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the docs are not here")
 
