@@ -64,6 +64,22 @@ def test_an_activation_whose_input_others_read_is_a_layer_of_its_own() -> None:
     assert [own.kind for own in found.layers] == ["Input", "Conv", "Relu", "Conv", "Add"]
 
 
+def test_shapes_are_not_drawn_and_one_of_several_outputs_is_not_the_layer() -> None:
+    nodes = [
+        helper.make_node("Split", ["x"], ["a", "b"], name="split", axis=1),
+        helper.make_node("Sigmoid", ["a"], ["c"], name="sigmoid"),
+        helper.make_node("Shape", ["b"], ["s"], name="shape"),
+        helper.make_node("Reshape", ["c", "s"], ["d"], name="reshape"),
+        helper.make_node("Mul", ["d", "b"], ["t2"], name="mul"),
+    ]
+    own = model()
+    del own.graph.node[:]
+    own.graph.node.extend(nodes)
+    found = network_of(own)
+    assert [layer.kind for layer in found.layers] == ["Input", "Split", "Sigmoid + Reshape", "Mul"]
+    assert set(found.edges) == {(0, 1), (1, 2), (2, 3), (1, 3)}
+
+
 def test_colours_tell_error_sensitivity_time_and_precision() -> None:
     times = (
         LayerTime(name="block/conv1 + block/relu1", ms=0.5, precision="int8"),

@@ -15,7 +15,7 @@ from quantkit.core.artifact import Artifact
 from quantkit.core.comparison import Comparison, Row
 from quantkit.core.decibels import NOT_FINITE_DB
 from quantkit.core.sensitivity import Sensitivity
-from quantkit.graph.graph import Graph, activation_names
+from quantkit.graph.graph import Graph
 from quantkit.graph.operators import WEIGHTED
 from quantkit.reports import wording
 from quantkit.reports.content.layer_errors import LayerEntry, Series
@@ -28,6 +28,7 @@ FOLDED = frozenset(
     | {"Softplus", "BatchNormalization", "Identity", "Dropout", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"}
     | {"Transpose"}
 )
+SHAPES = ("Shape", "Size")  # where what becomes of them is not drawn, either
 KINDS = {"int8": "INT8", "f16": "FP16", "fp16": "FP16", "f32": "FP32", "fp32": "FP32", "tf32": "FP32"}
 
 
@@ -63,7 +64,6 @@ class Network:
 def network_of(model: onnx.ModelProto) -> Network:
     """Return the layers of a model, which may lack the data of its weights."""
     graph = Graph(model.graph)
-    active = set(activation_names(graph))
     shapes = _shapes(model)
     layers: list[list[onnx.NodeProto]] = []
     place: dict[str, int] = {}  # of each tensor: the number of its layer
@@ -76,11 +76,12 @@ def network_of(model: onnx.ModelProto) -> Network:
             captures[id(holder)].append(name)
     for node in graph.nodes:
         outputs = [name for name in node.output if name]
-        if not active.intersection(outputs):
-            continue  # it computes a constant
         read = [name for name in (*node.input, *captures[id(node)]) if name in place]
+        if not read or node.op_type in SHAPES:
+            continue  # it computes a constant, or a shape
         before = place[read[0]] - len(inputs) if len(read) == 1 else -1
-        if node.op_type in FOLDED and before >= 0 and graph.only_consumer(read[0]) is node:
+        alone = before >= 0 and len(layers[before][-1].output) == 1 and graph.only_consumer(read[0]) is node
+        if node.op_type in FOLDED and alone:
             layers[before].append(node)
             number = before + len(inputs)
         else:
