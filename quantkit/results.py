@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from quantkit.arguments import AnyPath
 from quantkit.config import load_config
@@ -21,11 +21,12 @@ from quantkit.gates import GateResult, Rule
 from quantkit.gates import gate as apply_rules
 from quantkit.pipeline import run_files
 from quantkit.pipeline.artifact_record import read_artifacts
-from quantkit.pipeline.report import own_gate, own_sensitivity, own_tuning
+from quantkit.pipeline.report import own_gate, own_sensitivity, own_tuning, with_network
 from quantkit.pipeline.run_directory import ARTIFACTS, is_run
 from quantkit.pipeline.run_files import run_config
 
 if TYPE_CHECKING:
+    from quantkit.reports.content.graph import Network
     from quantkit.reports.notebook import NotebookView
 
 
@@ -44,20 +45,26 @@ def report(
     path: AnyPath,
     *,
     calibration: Calibration | AnyPath | None = None,
+    graph: Literal["auto"] | bool = "auto",
     force: bool = False,
 ) -> Path:
     """Write the HTML report of a comparison, or of the run directory that holds it.
 
     A comparison from a run directory brings its calibration's histograms along, the rules that it was judged by, and
-    whether thumbnails are shown. ``force`` replaces a file that quantkit did not write. Raises BadInput for such a
-    file, and for a run directory that cannot be read.
+    whether thumbnails are shown. ``graph`` draws the network; "auto" if the page stays below 2 MB. ``force`` replaces a
+    file that quantkit did not write. Raises BadInput for such a file, and for a run directory that cannot be read.
     """
     from quantkit.reports.html import html_report
 
     check_overwrite(Path(path), HTML_MARK, force)
     comparison = _comparison_of(comparison)
     own, judged, thumbnails, artifacts, found, tuning = _run_of(comparison, calibration)
-    write_text(Path(path), html_report(own, comparison, judged, thumbnails, artifacts, found, tuning))
+
+    def page(network: Network | None, missing: str) -> str:
+        told = (own, comparison, judged, thumbnails, artifacts, found, tuning)
+        return html_report(*told, network=network, network_missing=missing)
+
+    write_text(Path(path), with_network(page, own, graph))
     return Path(path)
 
 
@@ -66,11 +73,12 @@ def show(
     *,
     calibration: Calibration | AnyPath | None = None,
     thumbnails: bool | None = None,
+    graph: Literal["auto"] | bool = "auto",
 ) -> NotebookView:
     """The report, to be the last line of a notebook's cell, with what :func:`report` takes from a run directory.
 
-    ``thumbnails`` False shows no pictures of samples, None those that the run allows. Raises BadInput for a run
-    directory that cannot be read.
+    ``thumbnails`` False shows no pictures of samples, None those that the run allows; ``graph`` draws the network.
+    Raises BadInput for a run directory that cannot be read.
     """
     from quantkit.reports.html import html_report
     from quantkit.reports.markdown import markdown_summary
@@ -79,8 +87,12 @@ def show(
     comparison = _comparison_of(comparison)
     own, judged, allowed, artifacts, found, tuning = _run_of(comparison, calibration)
     shown = allowed if thumbnails is None else thumbnails
-    page = html_report(own, comparison, judged, shown, artifacts, found, tuning)
-    return NotebookView(page, markdown_summary(comparison, judged, own, found, tuning))
+
+    def page(network: Network | None, missing: str) -> str:
+        told = (own, comparison, judged, shown, artifacts, found, tuning)
+        return html_report(*told, network=network, network_missing=missing)
+
+    return NotebookView(with_network(page, own, graph), markdown_summary(comparison, judged, own, found, tuning))
 
 
 def _comparison_of(given: Comparison | AnyPath) -> Comparison:

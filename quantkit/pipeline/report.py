@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -34,6 +35,7 @@ MOST_WITH_GRAPH = 2_000_000  # bytes of a report that shows the network without 
 TOO_LARGE = (
     "The network is not drawn, for the report would exceed 2 MB: `quantkit report --graph` draws it all the same."
 )
+Drawn = Literal["auto"] | bool
 FORMS: dict[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
 
 
@@ -80,11 +82,7 @@ def write_report(
         told = (calibration, comparison, gate, thumbnails, artifacts, sensitivity, tuning)
         return html_report(*told, network=network, network_missing=missing)
 
-    network, missing = own_network(calibration) if drawn else (None, "")
-    content = page(network, missing)
-    if drawn == "auto" and network is not None and len(content.encode()) > MOST_WITH_GRAPH:
-        content = page(None, TOO_LARGE)
-    write_text(path, content)
+    write_text(path, with_network(page, calibration, drawn))
     if output is None:
         write_text(folder / SUMMARY_FILE, markdown_summary(comparison, gate, calibration, sensitivity, tuning))
     return path
@@ -153,6 +151,21 @@ def own_tuning(folder: Path, calibration: Calibration) -> Tuning | None:
     except BadRun as error:
         log.warning("The report does not tell how the run was tuned. %s", error)
         return None
+
+
+def with_network(page: Callable[[Network | None, str], str], calibration: Calibration | None, drawn: Drawn) -> str:
+    """Return a page with the network of the calibrated model, or without.
+
+    Args:
+        page: Makes the page of the network, or of the reason why it is not drawn.
+        calibration: The calibration; without one there is no network.
+        drawn: True to draw the network, False not to; "auto" draws it if the page stays small.
+    """
+    network, missing = own_network(calibration) if drawn and calibration is not None else (None, "")
+    content = page(network, missing)
+    if drawn == "auto" and network is not None and len(content.encode()) > MOST_WITH_GRAPH:
+        return page(None, TOO_LARGE)
+    return content
 
 
 def own_network(calibration: Calibration) -> tuple[Network | None, str]:
