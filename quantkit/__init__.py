@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quantkit.version import __version__
 
 if TYPE_CHECKING:
-    from quantkit.api import build, calibrate, compare, export, merge, run
+    from quantkit.api import calibrate, compare, merge, run
     from quantkit.core.artifact import Artifact
     from quantkit.core.calibration import Calibration
     from quantkit.core.comparison import Comparison
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from quantkit.core.statistics.histogram import Histogram
     from quantkit.core.tuning import Goal, Measured, TuneStep, Tuning
     from quantkit.datasets.text_settings import TextSettings
+    from quantkit.deployment import build, export
     from quantkit.gates import GateResult, Rule
     from quantkit.interchange import check, convert, lint
     from quantkit.results import gate, load_calibration, load_comparison, report, show
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "quantkit.api": (
-        "build",
         "calibrate",
         "compare",
-        "export",
         "merge",
         "run",
+    ),
+    "quantkit.deployment": (
+        "build",
+        "export",
     ),
     "quantkit.interchange": (
         "check",

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from quantkit.api import calibrate, compare, export
+from quantkit.api import calibrate, compare
 from quantkit.config import DEFAULT_METHOD
+from quantkit.deployment import export
 from quantkit.pipeline.run_files import load_comparison
 from quantkit.targets.openvino import OpenVinoSettings
 from tests.conftest import Quantkit
