@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantkit.core.comparison import GpuLoad, Interval, Latency, LayerTime, Row
+from quantkit.core.comparison import GpuLoad, Interval, Latency, LayerError, LayerTime, Row
 from quantkit.core.predictions import Predictions
 from quantkit.measure.paired import change
 from quantkit.reports.html import html_report
@@ -148,6 +148,18 @@ def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     path = tmp_path_factory.mktemp("folded") / "report.html"
     path.write_text(html_report(None, compared, None), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="package")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Layers with the figures of five methods, and their own loss."""
+    names = ["conv1", "conv7", "relu1"]
+    errors = tuple(LayerError(name=name, tensor=name, kind="Conv", sqnr_db=30.0) for name in names)
+    rows = [row("int8", variant=f"method-{i}", layer_errors=errors) for i in range(5)]
+    path = tmp_path_factory.mktemp("many") / "report.html"
+    culprits = sensitivity(layer("conv7", 12.0), layer("conv1", 30.0, None))
+    path.write_text(html_report(calibration(names), comparison(reference_row(), *rows), None, sensitivity=culprits))
     return path
 
 

@@ -277,6 +277,14 @@ def test_fp16_that_computes_in_fp32_is_one_click_away_and_sorts(folded: Path, vi
     assert page.locator("#half th[aria-sort=ascending]").count() == 1
 
 
+def test_names_of_layers_keep_their_room_beside_many_figures(many: Path, visit: Visit) -> None:
+    page = visit(many, viewport={"width": 1280, "height": 900})
+    title = page.locator(".tensor summary .title").first
+    assert title.bounding_box()["width"] >= 200
+    assert title.bounding_box()["height"] < 50  # in a line or two, not a letter a line
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 @pytest.mark.parametrize(("name", "width"), [("rich", 1280), ("folded", 1200)])
 def test_wide_tables_fit_without_scrolling(name: str, width: int, visit: Visit, request: pytest.FixtureRequest) -> None:
     """A GPU's columns, and a detector's, which has more of its own."""
