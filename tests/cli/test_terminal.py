@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
 import runpy
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,27 +17,14 @@ from quantkit.cli.tables import fitting
 from quantkit.config import load_config
 from quantkit.core.run_log import LOG_FILE, RunLog
 from tests.conftest import Quantkit
+from tests.terminal import on_a_terminal
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def on_a_terminal(words: Sequence[object], folder: Path, columns: int = 80) -> str:
-    """Return what a command writes to a terminal of that width."""
-    ours, theirs = pty.openpty()
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("QUANTKIT_")}
-    env = clean | {"COLUMNS": str(columns), "TERM": "xterm-256color"}
-    env.pop("NO_COLOR", None)
-    line = [sys.executable, "-m", "quantkit", *map(str, words)]
-    with subprocess.Popen(line, cwd=folder, env=env, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL):
-        os.close(theirs)
-        text = b""
-        try:
-            while piece := os.read(ours, 1 << 16):
-                text += piece
-        except OSError:  # the other end is closed
-            pass
-    os.close(ours)
-    return text.decode()
+def shown(words: Sequence[object], folder: Path, columns: int = 80) -> str:
+    """Return what the command writes to a terminal."""
+    return on_a_terminal([sys.executable, "-m", "quantkit", *map(str, words)], folder, columns)[1]
 
 
 @pytest.fixture
@@ -62,27 +46,27 @@ def test_columns_are_left_out_before_cells_break() -> None:
 
 
 def test_a_table_fits_and_says_what_it_left_out(run: Path) -> None:
-    narrow = ESCAPES.sub("", on_a_terminal(["inspect", run], run.parent, 60))
+    narrow = ESCAPES.sub("", shown(["inspect", run], run.parent, 60))
     assert all(len(line) <= 60 for line in narrow.splitlines() if line.startswith(("tensor", "input", "conv")))
     assert "Left out for want of width: " in narrow
     assert "--wide" in narrow
-    wide = ESCAPES.sub("", on_a_terminal(["inspect", run, "--wide"], run.parent, 60))
+    wide = ESCAPES.sub("", shown(["inspect", run, "--wide"], run.parent, 60))
     assert "max seen" in wide
     assert "Left out" not in wide
 
 
 def test_colour_is_for_terminals_and_blanks_for_nobody(run: Path, invoked: Quantkit) -> None:
     words = ["gate", run, "--min-agreement", "50"]
-    assert "\x1b[32mpass" in on_a_terminal(words, run.parent, 120)
+    assert "\x1b[32mpass" in shown(words, run.parent, 120)
     piped = invoked(*words)
     assert "\x1b" not in piped.stdout + piped.stderr
     assert all(line == line.rstrip() for line in piped.stdout.splitlines())
 
 
 def test_progress_leaves_one_line(run: Path, images: Path, model_path: Path) -> None:
-    shown = on_a_terminal(["calibrate", model_path, "--data", images, "-o", "another"], run.parent)
-    assert "\x1b[2K" in shown  # rewritten
-    assert re.search(r"\x1b\[1A\x1b\[2K[^━]*$", shown)  # nothing of the bar is left
+    seen = shown(["calibrate", model_path, "--data", images, "-o", "another"], run.parent)
+    assert "\x1b[2K" in seen  # rewritten
+    assert re.search(r"\x1b\[1A\x1b\[2K[^━]*$", seen)  # nothing of the bar is left
 
 
 def test_help_is_by_purpose() -> None:

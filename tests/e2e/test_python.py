@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from quantkit.core.errors import BadConfig, BadModel
 from quantkit.core.progress import silent
 from quantkit.core.progress_bar import shown_or_silent
 from tests.conftest import Quantkit
+from tests.terminal import on_a_terminal
 
 
 def half_of_the_largest(histogram: qk.Histogram) -> qk.TensorRange:
@@ -90,15 +88,6 @@ def test_a_run_directory_stands_for_its_objects(model_path: Path, images: Path, 
 def test_a_bar_where_somebody_looks(model_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown_or_silent(None) is silent  # not in a terminal here
     code = f"import quantkit; quantkit.calibrate({str(model_path)!r}, {str(images)!r})"
-    ours, theirs = pty.openpty()
-    with subprocess.Popen([sys.executable, "-c", code], stderr=theirs, env=os.environ | {"TERM": "xterm"}) as process:
-        os.close(theirs)
-        shown = b""
-        try:
-            while piece := os.read(ours, 1 << 16):
-                shown += piece
-        except OSError:  # the other end is closed
-            pass
-    os.close(ours)
-    assert process.returncode == 0
-    assert "calibrating" in shown.decode()
+    status, shown = on_a_terminal([sys.executable, "-c", code], model_path.parent)
+    assert status == 0
+    assert "calibrating" in shown
