@@ -43,7 +43,7 @@ def test_the_ten_lines_of_the_docs_work_as_they_stand(
     done = invoked("run", "-o", "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Right share" in done.stdout
-    assert "drop.right_share" in done.stdout  # the gate's line
+    assert "Right share lost" in done.stdout  # the gate's line
     record = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [metric["name"] for metric in record["metrics"]] == ["top1", "top5", "right_share"]
     for row in record["rows"]:
