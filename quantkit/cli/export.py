@@ -104,11 +104,17 @@ def commands_of(artifacts: Sequence[Artifact], output: Path) -> dict[str, Path]:
 
 
 def print_artifacts(artifacts: Sequence[Artifact]) -> None:
-    """Print a line for each artifact: the file to load, and the names of the files beside it."""
+    """Print a line for each artifact: the file to load, and the names of the files beside it.
+
+    A narrow terminal shows the end of its path, from ``artifacts/`` on.
+    """
     from quantkit.cli.tables import print_table
 
-    rows = [
-        [a.target, a.precision, f"{a.size_bytes / 1e6:.3g}", " + ".join([str(a.path), *(f.name for f in a.files[1:])])]
-        for a in artifacts
-    ]
-    print_table(["target", "precision", "MB", "files"], rows, left=2)
+    rows, short = [], []
+    for a in artifacts:
+        own = [a.target, a.precision, f"{a.size_bytes / 1e6:.3g}"]
+        rows.append([*own, " + ".join([str(a.path), *(f.name for f in a.files[1:])])])
+        inside = a.path.parent.name == a.precision  # not so the FP32 model, which is the user's own
+        place = Path(*a.path.parts[-4:]) if inside else Path(a.path.name)
+        short.append([*own, f"{place} + {len(a.files) - 1} more" if len(a.files) > 1 else f"{place}"])
+    print_table(["target", "precision", "MB", "files"], rows, left=2, short=short)

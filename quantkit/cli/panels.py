@@ -29,8 +29,8 @@ OPTIONS = {
         "--max-slowdown --budget --require-recommended --init"
     ),
     "Files": (
-        "--config --output --to --model --algorithm --junit --chart --embed-preprocessing --no-export --no-thumbnails --graph "
-        "--fresh --force --write-only --schema --format"
+        "--config --output --to --model --algorithm --junit --chart --embed-preprocessing --no-export --no-thumbnails "
+        "--graph --fresh --force --write-only --schema --format"
     ),
     "What is shown": "--json --wide --dump-config --verbose --quiet --help",
 }

@@ -126,6 +126,8 @@ def load_comparison(path: Path) -> Comparison:
 
     Predictions that belong to another comparison are ignored. A file without metrics gets those of its task.
     """
+    if not path.exists():
+        raise BadRun(f"There is no run or comparison {path}.", "Give a compared run, or its comparison.json.")
     file = path if path.is_file() else path / COMPARISON_FILE
     comparison = read_record(Comparison, file, "quantkit compare")
     source = file.parent if file.name == COMPARISON_FILE else file
