@@ -48,7 +48,7 @@ def export(
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.export import export_all
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run
-    from quantkit.pipeline.run_files import load_calibration, run_config, write_config
+    from quantkit.pipeline.run_files import load_calibration, run_config, stored_config, write_config
     from quantkit.pipeline.writing import writing_artifacts, writing_results
 
     progress = configure(verbose, quiet)
@@ -63,7 +63,7 @@ def export(
             embed(artifacts, calibration)
     if tensorrt is not None or placement:  # for build and compare
         with writing_results(calibration):
-            remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
+            remembered = stored_config(folder).with_values("export", tensorrt=tensorrt)
             write_config(folder, remembered.with_values("openvino", placement=placement or None))
     if as_json:
         print_json(ExportDocument(artifacts=artifact_entries(artifacts, commands_of(artifacts, destination))))
