@@ -12,7 +12,7 @@ from quantkit.config import load_config
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison
-from quantkit.core.errors import NothingEvaluated
+from quantkit.core.errors import BadConfig, NothingEvaluated
 from quantkit.core.files import write_text
 from quantkit.core.overwriting import HTML_MARK, check_overwrite
 from quantkit.core.sensitivity import Sensitivity
@@ -133,11 +133,13 @@ def gate(
 
     ``baseline`` is what rules against a baseline compare with; without it they are an error, or with
     ``baseline_optional`` not comparable. Raises BadInput for files that cannot be read and for a baseline that is
-    missing, NothingEvaluated when there are no rules.
+    missing, NothingEvaluated when there are no rules, BadConfig for what is no rule.
     """
     comparison = _comparison_of(comparison)
     baseline = None if baseline is None else _comparison_of(baseline)
     chosen = load_config(Path(rules)).gate if isinstance(rules, (str, PathLike)) else list(rules)
+    if stranger := next((rule for rule in chosen if not isinstance(rule, Rule)), None):
+        raise BadConfig(f"{type(stranger).__name__} is no gate rule.", "Give quantkit.Rule(...), or a file of rules.")
     if not chosen:
         raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables to the configuration.")
     return apply_rules(comparison, chosen, baseline, baseline_optional)

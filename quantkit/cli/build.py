@@ -71,7 +71,7 @@ def build(
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.build import EngineRequest, build_engines
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run
-    from quantkit.pipeline.run_files import load_calibration, run_config, write_config
+    from quantkit.pipeline.run_files import load_calibration, run_config, stored_config, write_config
     from quantkit.pipeline.writing import writing_results
 
     progress = configure(verbose, quiet)
@@ -98,7 +98,7 @@ def build(
     calibration = load_calibration(folder)
     with writing_results(calibration):
         engines = build_engines(settings, Recipe.of(calibration), folder / ARTIFACTS, wanted, progress)
-        write_config(folder, run_config(folder).with_values("build", **given))  # for compare
+        write_config(folder, stored_config(folder).with_values("build", **given))  # for compare
     if as_json:
         built = (BuiltEngine(**dict(e.record), engine=str(e.artifact.path)) for e in engines)
         print_json(BuildDocument(engines=tuple(built)))

@@ -159,12 +159,11 @@ def compare(
     from quantkit.core.files import make_folder
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import find_run
-    from quantkit.pipeline.run_files import run_config
     from quantkit.pipeline.writing import writing_into
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
-    settings = with_preprocess(comparison_config(config, run_config(folder), data), preprocess)
+    settings = with_preprocess(comparison_config(config, folder, data), preprocess)
     settings = settings.with_values(
         "data",
         evaluation=absolute(data),
@@ -228,9 +227,9 @@ def _remember(settings: Config, folder: Path, thumbnails: bool) -> None:
 
     The measured targets and precisions are not stored, because they must not limit the next command.
     """
-    from quantkit.pipeline.run_files import run_config, write_config
+    from quantkit.pipeline.run_files import stored_config, write_config
 
-    run = run_config(folder)
+    run = stored_config(folder)
     places = {"evaluation": settings.data.evaluation, "labels": settings.data.labels}
     remembered = run.model_copy(update={"data": run.data.model_copy(update=places)})
     write_config(folder, remembered.with_values("report", thumbnails=None if thumbnails else False))

@@ -48,7 +48,7 @@ def export(
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.export import export_all
     from quantkit.pipeline.run_directory import ARTIFACTS, find_run
-    from quantkit.pipeline.run_files import load_calibration, run_config, write_config
+    from quantkit.pipeline.run_files import load_calibration, run_config, stored_config, write_config
     from quantkit.pipeline.writing import writing_artifacts, writing_results
 
     progress = configure(verbose, quiet)
@@ -63,7 +63,7 @@ def export(
             embed(artifacts, calibration)
     if tensorrt is not None or placement:  # for build and compare
         with writing_results(calibration):
-            remembered = run_config(folder).with_values("export", tensorrt=tensorrt)
+            remembered = stored_config(folder).with_values("export", tensorrt=tensorrt)
             write_config(folder, remembered.with_values("openvino", placement=placement or None))
     if as_json:
         print_json(ExportDocument(artifacts=artifact_entries(artifacts, commands_of(artifacts, destination))))
@@ -104,11 +104,17 @@ def commands_of(artifacts: Sequence[Artifact], output: Path) -> dict[str, Path]:
 
 
 def print_artifacts(artifacts: Sequence[Artifact]) -> None:
-    """Print a line for each artifact: the file to load, and the names of the files beside it."""
+    """Print a line for each artifact: the file to load, and the names of the files beside it.
+
+    A narrow terminal shows the end of its path, from ``artifacts/`` on.
+    """
     from quantkit.cli.tables import print_table
 
-    rows = [
-        [a.target, a.precision, f"{a.size_bytes / 1e6:.3g}", " + ".join([str(a.path), *(f.name for f in a.files[1:])])]
-        for a in artifacts
-    ]
-    print_table(["target", "precision", "MB", "files"], rows, left=2)
+    rows, short = [], []
+    for a in artifacts:
+        own = [a.target, a.precision, f"{a.size_bytes / 1e6:.3g}"]
+        rows.append([*own, " + ".join([str(a.path), *(f.name for f in a.files[1:])])])
+        inside = a.path.parent.name == a.precision  # not so the FP32 model, which is the user's own
+        place = Path(*a.path.parts[-4:]) if inside else Path(a.path.name)
+        short.append([*own, f"{place} + {len(a.files) - 1} more" if len(a.files) > 1 else f"{place}"])
+    print_table(["target", "precision", "MB", "files"], rows, left=2, short=short)

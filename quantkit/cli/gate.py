@@ -258,7 +258,7 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
             [verdict.outcome, subject(verdict), rule_words(verdict.rule), measured(verdict), margin(verdict)]
             for verdict in result.verdicts
         ]
-        print_table(["outcome", "row", "rule", "measured", "margin"], rows, left=3)
+        print_table(["outcome", "row", "rule", "measured", "margin"], rows, left=3, spare=["margin"], folded="rule")
         for reason in dict.fromkeys(f"{v.outcome.capitalize()}: {v.reason}." for v in result.verdicts if v.reason):
             stdout.print(reason, highlight=False, markup=False)
     annotate(result, as_json)

@@ -53,7 +53,8 @@ def init(
     given = {"path": found, "calibration": data, "evaluation": eval_data}
     text = starter({key: None if path is None else _beside(path, folder) for key, path in given.items()})
     write_text(output, text)
-    missing = [name for name, value in (("[model] path", found), ("[data] calibration", data)) if value is None]
+    wanted = {"[model] path": found, "[data] calibration": data, "[data] evaluation": eval_data}
+    missing = [name for name, value in wanted.items() if value is None]
     if as_json:
         print_json(InitDocument(config=str(output), missing=tuple(missing)))
         return

@@ -103,7 +103,7 @@ def _show_run(calibration: Calibration, as_json: bool) -> None:
         ["tensor", "method", "amax", "low", "high", "min seen", "max seen", "values"],
         rows,
         left=2,
-        spare=("values", "method"),
+        spare=("values", "method", "min seen", "max seen"),
     )
     stdout.print(
         f"\n{calibration.model.path}\n{calibration.samples} samples of {calibration.data.path}\n"

@@ -47,13 +47,13 @@ def sensitivity(
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.report import write_report
     from quantkit.pipeline.run_directory import find_run
-    from quantkit.pipeline.run_files import load_calibration, run_config, save_sensitivity
+    from quantkit.pipeline.run_files import load_calibration, save_sensitivity
     from quantkit.pipeline.sensitivity.stage import sensitivity as measure
     from quantkit.pipeline.writing import writing_into
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
-    settings = with_preprocess(comparison_config(config, run_config(folder), data), preprocess)
+    settings = with_preprocess(comparison_config(config, folder, data), preprocess)
     settings = settings.with_values("data", seed=seed, classes=absolute(classes), labels=absolute(labels))
     with writing_into(folder):
         recipe = Recipe.of(load_calibration(folder))

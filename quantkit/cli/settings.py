@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
 from quantkit.core.presets import preset
 from quantkit.core.record import Record
+from quantkit.core.wording import some
+
+log = logging.getLogger(__name__)
 
 ENVIRONMENT: dict[str, tuple[str, str]] = {
     "QUANTKIT_MODEL": ("model", "path"),
@@ -58,18 +62,20 @@ def base_config(file: Path | None) -> Config:
     return with_environment(load_config(file) if file is not None else find_config(Path()))
 
 
-def comparison_config(file: Path | None, run: Config, data: Path | None = None) -> Config:
+def comparison_config(file: Path | None, folder: Path, data: Path | None = None) -> Config:
     """Return the settings of a comparison; the environment overrides them.
 
     Args:
         file: The file of -c, which stands for all of them.
-        run: The settings of the run. Without -c, those of this folder's quantkit.toml or [tool.quantkit] override what
-            concerns the comparison; how the calibration was made stays the run's.
+        folder: The run. Without -c, this folder's quantkit.toml or [tool.quantkit] overrides what concerns the
+            comparison; how the calibration was made stays the run's. Code that the run names is left out.
         data: The evaluation data, if the command line names it.
     """
     if file is not None:
         return with_environment(load_config(file))
-    here = find_config(Path())
+    from quantkit.pipeline.run_files import named_code, run_config  # it loads much
+
+    run, here = run_config(folder), find_config(Path())
     told = os.environ.get("QUANTKIT_EVAL_DATA")
     evaluation = absolute(data or (Path(told) if told else here.data.evaluation))
     if evaluation is not None and run.data.evaluation not in (None, evaluation):  # the run's labels are of other data
@@ -81,7 +87,10 @@ def comparison_config(file: Path | None, run: Config, data: Path | None = None) 
             run = run.with_values(table, source=f"this folder's {CONFIG_FILE}", **values)
     if here.tune is not None:  # as a whole: of two goals, none would count
         run = run.model_copy(update={"tune": here.tune})
-    return with_environment(run)
+    settings = with_environment(run)
+    if left := [code for code in named_code(folder) if code not in (*settings.task.metrics, settings.task.name)]:
+        log.warning("Not called, because the run alone names it: %s. --metric or --task names it anew.", some(left))
+    return settings
 
 
 def with_environment(config: Config) -> Config:

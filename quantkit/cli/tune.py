@@ -85,13 +85,13 @@ def tune(
     from quantkit.core.recipe import Recipe
     from quantkit.pipeline.report import REPORT_FILE
     from quantkit.pipeline.run_directory import find_run
-    from quantkit.pipeline.run_files import load_calibration, run_config
+    from quantkit.pipeline.run_files import load_calibration
     from quantkit.pipeline.tuning.run import request_of
     from quantkit.pipeline.tuning.run import tune as run_tuning
 
     progress = configure(verbose, quiet)
     folder = find_run(run)
-    settings = with_preprocess(comparison_config(config, run_config(folder), data), preprocess)
+    settings = with_preprocess(comparison_config(config, folder, data), preprocess)
     settings = settings.with_values(
         "data",
         evaluation=absolute(data),

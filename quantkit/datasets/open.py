@@ -160,7 +160,7 @@ def choose(source: Source, samples: int | None, seed: int, location: str, select
     dataset, warnings = source.dataset, source.warnings
     available = len(dataset.names)
     if samples is not None and samples > available:
-        more = f"{dataset.source} holds {available} samples, fewer than the {samples} asked for."
+        more = f"{dataset.source} holds {available} samples; all are taken, where up to {samples} would be."
         warnings = (*warnings, more)
     samples = _looked_at(samples, select)
     if select is None and (source.ordered or (samples is None and not source.shuffled)):

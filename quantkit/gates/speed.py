@@ -60,8 +60,8 @@ def not_faster(row: Row, rows: Sequence[Row]) -> str:
         rows: All rows of the comparison.
 
     Returns:
-        ``is slower than FP32 here (0.86×)`` if the whole interval says so; ``is no faster than FP32 here (1.01×)`` if
-        it gains less than FASTER; ``may be no faster than FP32 here (1.30×, 95 % interval 0.90–1.90×)`` if the interval
+        ``is slower than FP32 here (0.86x)`` if the whole interval says so; ``is no faster than FP32 here (1.01x)`` if
+        it gains less than FASTER; ``may be no faster than FP32 here (1.30x, 95 % interval 0.90–1.90x)`` if the interval
         holds no gain; empty if it is faster.
     """
     if row.is_reference:
@@ -70,6 +70,6 @@ def not_faster(row: Row, rows: Sequence[Row]) -> str:
     if row.speedup >= FASTER:
         if row.speedup_interval is None or low is None or high is None or low > 1:
             return ""
-        return f"may be no faster than FP32 here ({row.speedup:.2f}×, 95 % interval {low:.2f}–{high:.2f}×)"
+        return f"may be no faster than FP32 here ({row.speedup:.2f}x, 95 % interval {low:.2f}–{high:.2f}x)"
     slower = row.speedup <= 1 / FASTER if high is None else row.speedup < 1 and high < 1
-    return f"is {'slower' if slower else 'no faster'} than FP32 here ({row.speedup:.2f}×)"
+    return f"is {'slower' if slower else 'no faster'} than FP32 here ({row.speedup:.2f}x)"

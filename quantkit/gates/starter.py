@@ -38,7 +38,7 @@ def starter_rules(comparison: Comparison) -> tuple[str, list[str]]:
         raise NothingEvaluated("The comparison has no INT8 row to write rules for.", "Compare with --precision int8.")
     machine = comparison.environment
     blocks = [
-        f"# Rules for quantkit gate, from figures measured {machine.measured} on {machine.hardware},\n"
+        f"# Rules for quantkit gate, from figures measured {machine.measured[:10]} on {machine.hardware},\n"
         f"# {comparison.samples} samples. Shares are 0 to 1: half a point is 0.005.\n"
     ]
     metric = comparison.main_metric
@@ -58,7 +58,7 @@ def starter_rules(comparison: Comparison) -> tuple[str, list[str]]:
         if slow := next((slow for row in own if (slow := not_faster(row, comparison.rows))), ""):
             left_out.append(f"There is no rule of speed for {target}: INT8 {slow}.")
         else:
-            blocks.append(_speed(target, own))
+            blocks.append(_speed(comparison, target, own))
     blocks.append(_baseline(comparison, metric))
     return "\n".join(blocks), left_out
 
@@ -94,9 +94,10 @@ def _end(comparison: Comparison, row: Row, metric: str, low: bool) -> float:
     return found.value if end is None else end
 
 
-def _speed(target: str, rows: Sequence[Row]) -> str:
-    slowest = min(row.speedup for row in rows)
-    limit = max(math.floor(round(slowest * SPARE_SPEED / 0.05, 6)) * 0.05, 1.0)
+def _speed(comparison: Comparison, target: str, rows: Sequence[Row]) -> str:
+    """Leave room, and stay below the interval: within it, the rule could not judge this very run."""
+    least = min(min(SPARE_SPEED * row.speedup, _end(comparison, row, "speedup", low=True)) for row in rows)
+    limit = max(math.floor(round(least / 0.05, 6)) * 0.05, 1.0)
     said = ", ".join(f"{row.speedup:.2f}" for row in rows)
     return _table(f"times FP32's speed on {target}: {said}", "speedup", f'target = "{target}"', f"min = {limit:.2f}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import re
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +16,12 @@ from quantkit.core.errors import BadModel
 from quantkit.core.files import atomic_file, make_folder
 
 FOLDER = ".model"  # in a run directory
+LONGEST_NAME = 60  # characters
 LARGEST = (1 << 31) - 1  # bytes of one protobuf message
 
 
 def written_model(model: Any, run: Path | None) -> Path:
-    """Write an ``onnx.ModelProto`` to a file that is named by its content.
+    """Write an ``onnx.ModelProto`` to a file that is named by its graph, in a folder that is named by its content.
 
     Args:
         model: The model, with its weights.
@@ -38,8 +40,9 @@ def written_model(model: Any, run: Path | None) -> Path:
     if model.ByteSize() > LARGEST:
         raise BadModel("A model of over 2 GiB cannot be handed over in memory.", "Save it, and give its path.")
     content = model.SerializeToString(deterministic=True)
-    folder = make_folder((run or _temporary()) / FOLDER)
-    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}.onnx"
+    folder = make_folder((run or _temporary()) / FOLDER / hashlib.sha256(content).hexdigest()[:16])
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", model.graph.name).strip("-")[:LONGEST_NAME] or "model"
+    path = folder / f"{name}.onnx"
     if not path.is_file():
         with atomic_file(path) as temporary:
             temporary.write_bytes(content)

@@ -81,7 +81,8 @@ def markdown(made: HandOff) -> str:
     """Return a hand-off as Markdown."""
     parts = [
         f"{MARKS[COMMANDS_FILE]}\n# {made.title}: what the files are, and what to run\n\n"
-        "Run these lines in this folder.\n\n| file | what it is |\n| --- | --- |"
+        "Run these lines in this folder. On another machine, copy what they name outside it, and change the path.\n\n"
+        "| file | what it is |\n| --- | --- |"
     ]
     parts[0] += "".join(f"\n| {_code(name)} | {meaning} |" for name, meaning in made.files.items())
     for command in made.commands:

@@ -109,7 +109,10 @@ def write_chart(folder: Path, path: Path) -> Path:
             f"The chart cannot be written as {path.name}.", "Give --chart a name that ends in .svg or .png."
         )
     if not (folder / COMPARISON_FILE).is_file():
-        raise BadRun(f"The run in {folder} is not compared yet, so there is no chart.", "Run quantkit compare on it.")
+        raise BadRun(
+            f"The run in {folder} is not compared yet, so there is no chart.",
+            f"Compare it: quantkit compare {folder} --data DIR.",
+        )
     content = scatter_file(load_comparison(folder), form)
     with atomic_file(path) as file:
         file.write_bytes(content)

@@ -75,8 +75,16 @@ def run_all(
     from quantkit.reports.junit import junit_xml
 
     if config.model.path is None or config.data.evaluation is None:
-        missing = "[model] path" if config.model.path is None else "[data] evaluation"
-        raise BadConfig(f"{missing} is not set.", "Set it in quantkit.toml.")
+        keys = {
+            "[model] path": config.model.path,
+            "[data] calibration": config.data.calibration,
+            "[data] evaluation": config.data.evaluation,
+        }
+        missing = " and ".join(key for key, value in keys.items() if value is None)
+        raise BadConfig(
+            f"Not set: {missing}.",
+            "Set that in quantkit.toml, or give quantkit run MODEL --data DIR --eval-data DIR.",
+        )
     if baseline is None and not baseline_optional and any(rule.against == "baseline" for rule in config.gate):
         raise BadConfig("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
     model = open_model(config.model.path, config.model.batch_axis)

@@ -125,7 +125,9 @@ def find_comparison(run: Path | None) -> Path:
         return run.parent
     if run is not None and (run / COMPARISON_FILE).is_file():
         return run
+    if run is not None and run.name == COMPARISON_FILE:
+        raise BadRun(f"There is no file {run}.", "Give a compared run, or its comparison.json.")
     folder = find_run(run)
     if not (folder / COMPARISON_FILE).is_file():
-        raise BadRun(f"The run in {folder} is not compared yet.", "Run quantkit compare on it.")
+        raise BadRun(f"The run in {folder} is not compared yet.", f"Compare it: quantkit compare {folder} --data DIR.")
     return folder

@@ -20,10 +20,11 @@ from quantkit.core.predictions import Predictions
 from quantkit.core.reading import read_file
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import read_record
+from quantkit.core.references import is_reference
 from quantkit.core.sensitivity import SENSITIVITY_FILE, Sensitivity
 from quantkit.core.statistics.files import COLLECTED_FILES, HISTOGRAMS_FILE, load_collected, save_collected
 from quantkit.pipeline.run_layout import current
-from quantkit.tasks import TASKS
+from quantkit.tasks import AUTO, TASKS
 
 ATTEMPTS, PAUSE = 3, 0.05  # to read a run that another command is replacing; seconds between them
 SAMPLE_FILE = "sample.npz"
@@ -126,6 +127,8 @@ def load_comparison(path: Path) -> Comparison:
 
     Predictions that belong to another comparison are ignored. A file without metrics gets those of its task.
     """
+    if not path.exists():
+        raise BadRun(f"There is no run or comparison {path}.", "Give a compared run, or its comparison.json.")
     file = path if path.is_file() else path / COMPARISON_FILE
     comparison = read_record(Comparison, file, "quantkit compare")
     source = file.parent if file.name == COMPARISON_FILE else file
@@ -201,8 +204,26 @@ def write_config(folder: Path, config: Config) -> None:
 def run_config(folder: Path) -> Config:
     """Read the effective configuration of the run; the defaults if it has none.
 
-    Libraries of plugins are left out: a run may be someone else's, and no code that it names is loaded.
+    What names code is left out, libraries of plugins, metrics and a task of somebody's own: a run may be someone
+    else's, and no code that it names is loaded.
     """
+    found = stored_config(folder)
+    task = {"metrics": [], **({"name": AUTO} if is_reference(found.task.name) else {})}
+    return found.model_copy(
+        update={
+            "build": found.build.model_copy(update={"plugins": []}),
+            "task": found.task.model_copy(update=task),
+        }
+    )
+
+
+def stored_config(folder: Path) -> Config:
+    """Read the same with what names code, to write it back; nothing may be run by it."""
     file = current(folder, CONFIG_FILE)
-    found = load_config(file) if file.is_file() else Config()
-    return found.model_copy(update={"build": found.build.model_copy(update={"plugins": []})})
+    return load_config(file) if file.is_file() else Config()
+
+
+def named_code(folder: Path) -> list[str]:
+    """Return what the run's configuration names as its metrics and its task, which nothing calls for that alone."""
+    task = stored_config(folder).task
+    return [*task.metrics, *([task.name] if is_reference(task.name) else [])]

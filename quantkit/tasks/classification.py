@@ -176,7 +176,7 @@ class ClassScorer:
         if top1 is None or top1.value >= NEAR_CHANCE / self._classes:
             return ()
         return (
-            f"FP32 accuracy is {top1.value:.1%}, near chance for {self._classes} classes: "
+            f"FP32 accuracy is {100 * top1.value:.1f} %, near chance for {self._classes} classes: "
             "the preprocessing or the order of classes is probably wrong.",
         )
 

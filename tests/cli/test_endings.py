@@ -63,7 +63,7 @@ def test_what_becomes_of_the_text_does_not_change_a_verdict(compared: Path, verb
 
 @pytest.mark.parametrize("lost", LOST)
 def test_files_that_were_written_make_a_success(compared: Path, lost: str) -> None:
-    (compared / "run" / "report.html").unlink()
+    (compared / "run" / "report.html").unlink(missing_ok=True)
     assert shell(f"quantkit report run {lost}", compared).returncode == 0
     assert (compared / "run" / "report.html").is_file()
 

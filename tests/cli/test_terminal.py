@@ -43,6 +43,8 @@ def test_columns_are_left_out_before_cells_break() -> None:
     assert fitting(heads, rows, 30) == [0, 1, 2]  # the rightmost goes first
     assert fitting(heads, rows, 30, spare=("a",)) == [0, 2, 3]
     assert fitting(heads, rows, 3) == [0]  # the first stays
+    assert fitting(heads, rows, 28, ("c",), {"a": 2}) == [0, 1, 2]  # a spare one goes before "a" folds
+    assert fitting(heads, rows, 21, ("c",), {"a": 2}) == [0, 1, 2]
 
 
 def test_a_table_fits_and_says_what_it_left_out(run: Path) -> None:

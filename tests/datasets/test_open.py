@@ -92,7 +92,7 @@ def test_classes_given_set_the_order_and_refuse_others(images: Path) -> None:
 def test_fewer_images_than_asked_for_is_noted(images: Path) -> None:
     data = opened(images, samples=100)
     assert len(data.indices) == 18
-    assert any("fewer than the 100" in warning for warning in data.warnings)
+    assert any("where up to 100 would be" in warning for warning in data.warnings)
 
 
 def test_hidden_and_other_files_are_left_out(images: Path) -> None:

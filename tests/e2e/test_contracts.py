@@ -172,6 +172,8 @@ def test_what_matches_nothing_is_said(invoked: Quantkit, model_path: Path, image
     done = invoked("calibrate", model_path, "--data", images, "-o", "out", "--exclude", "typo*", "--no-export")
     assert "--exclude matches no node or tensor: typo*." in done.stderr
     assert "1 of 19 images are copies of others" in done.stderr
+    done = invoked("calibrate", "-o", "out", "--exclude", "nix*", "--no-export")  # reads no image
+    assert "--exclude matches no node or tensor: nix*." in done.stderr
     done = invoked("export", run, "--target", "tensorrt", "--precision", "fp32")
     assert done.returncode == 2
     assert "no fp32 artifact for tensorrt" in done.stderr

@@ -81,6 +81,10 @@ def test_a_run_directory_stands_for_its_objects(model_path: Path, images: Path, 
     assert qk.report(run, tmp_path / "a.html", calibration=run).is_file()
     assert qk.show(run)
     assert qk.gate(run, [qk.Rule(metric="agreement", min=0.1)]).passed
+    with pytest.raises(qk.BadConfig, match="dict is no gate rule"):
+        qk.gate(run, [{"metric": "agreement", "min": 0.1}])  # type: ignore[list-item]
+    with pytest.raises(qk.BadRun, match="nothing"):
+        qk.gate(run, [qk.Rule(metric="agreement", min=0.1)], tmp_path / "nothing")
     for one in (compared, compared.rows[0], compared.recommendation, qk.load_calibration(run)):
         assert len(repr(one)) < 300, repr(one)[:400]
 

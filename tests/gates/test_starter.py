@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quantkit.config import parse_config
-from quantkit.core.comparison import Change
+from quantkit.core.comparison import Change, Interval
 from quantkit.core.errors import NothingEvaluated
 from quantkit.gates import Rule, gate
 from quantkit.gates.starter import starter_rules
@@ -49,6 +49,15 @@ def test_every_target_has_its_own_speed() -> None:
     assert [(rule.target, rule.min) for rule in rules] == [("openvino", 1.7), ("onnxruntime", 1.0)]
 
 
+def test_the_run_itself_is_judged_by_every_rule() -> None:
+    wide = Interval(value=3.0, low=2.3, high=3.9)
+    of = comparison(row("openvino", "int8", speedup=3.0, speedup_interval=wide))
+    text, _ = starter_rules(of)
+    (speed,) = [rule for rule in rules_of(text) if rule.metric == "speedup"]
+    assert speed.min is not None and speed.min <= 2.3
+    assert {verdict.outcome for verdict in gate(of, rules_of(text)).verdicts} == {"pass"}
+
+
 def test_nothing_is_written_that_the_run_would_be_ashamed_of() -> None:
     lost = {"drop": {"top1": 0.05}, "changes": {"top1": Change(lost=60, won=10, low=0.03, high=0.07, p_value=1e-9)}}
     of = comparison(
@@ -60,7 +69,7 @@ def test_nothing_is_written_that_the_run_would_be_ashamed_of() -> None:
     assert left_out == [
         "There is no rule of accuracy for openvino: "
         "INT8 loses 5.00 points of top-1, which is more than chance (p = 1e-09).",
-        "There is no rule of speed for onnxruntime: INT8 is slower than FP32 here (0.80×).",
+        "There is no rule of speed for onnxruntime: INT8 is slower than FP32 here (0.80x).",
     ]
     assert [(rule.target, rule.metric) for rule in rules] == [
         *(("onnxruntime", metric) for metric in ("drop.top1", "agreement", "sqnr_db")),

@@ -27,7 +27,7 @@ def test_passing_gate_ships_with_the_figures() -> None:
     judgement = judge(comparison(), gated(MEETS))
     assert judgement.outcome == "ship"
     assert judgement.sentence.startswith("Ship: the gate rule is met. INT8 on openvino keeps 90.0 % top-1")
-    assert "0.50 points lost against FP32; 95 % interval 86.0–94.0 %" in judgement.sentence
+    assert "(95 % interval 86.0–94.0 %; 0.50 points lost against FP32)" in judgement.sentence
     assert "agrees with FP32 on 99.0 %, and is 2.5x faster." in judgement.sentence
 
 
@@ -71,7 +71,7 @@ def test_small_drop_is_not_overstated() -> None:
 
 def test_drop_beyond_the_interval_has_no_excuse() -> None:
     text = finding(reference_row(), row(top1=0.8, agreement=0.8))
-    assert "falls to 80.0 % top-1 (10.50 points lost" in text
+    assert "falls to 80.0 % top-1 (95 % interval 76.0–84.0 %; 10.50 points lost" in text
     assert "chance" not in text
 
 
@@ -91,9 +91,9 @@ def test_mcnemar_decides_wherever_the_interval_lies(lost: int, won: int, said: s
 
 
 def test_no_change_and_gain() -> None:
-    assert "(the same as FP32; " in finding(reference_row(), row(top1=0.905))
+    assert "; the same as FP32)" in finding(reference_row(), row(top1=0.905))
     gain = finding(reference_row(), row(top1=0.91))
-    assert "(0.50 points gained against FP32; " in gain
+    assert "; 0.50 points gained against FP32)" in gain
     assert "cannot tell this gain from chance" in gain
 
 
@@ -250,9 +250,9 @@ def rounds(p50: float, low: float, high: float) -> Latency:
 @pytest.mark.parametrize(
     ("fp32", "int8", "said"),
     [
-        (rounds(5.0, 4.9, 5.1), rounds(5.8, 5.7, 5.9), "is slower than FP32 here (0.86×)"),
-        (rounds(5.0, 4.0, 6.0), rounds(5.8, 4.7, 5.9), "is no faster than FP32 here (0.86×)"),  # rounds disagree
-        (rounds(5.0, 4.9, 5.1), rounds(4.9, 4.8, 5.0), "is no faster than FP32 here (1.02×)"),
+        (rounds(5.0, 4.9, 5.1), rounds(5.8, 5.7, 5.9), "is slower than FP32 here (0.86x)"),
+        (rounds(5.0, 4.0, 6.0), rounds(5.8, 4.7, 5.9), "is no faster than FP32 here (0.86x)"),  # rounds disagree
+        (rounds(5.0, 4.9, 5.1), rounds(4.9, 4.8, 5.0), "is no faster than FP32 here (1.02x)"),
         (rounds(5.0, 4.9, 5.1), rounds(2.5, 2.4, 2.6), ""),
     ],
 )
@@ -270,10 +270,10 @@ def test_int8_that_is_not_faster_is_said_everywhere(fp32: Latency, int8: Latency
 @pytest.mark.parametrize(
     ("speedup", "low", "high", "said"),
     [
-        (1.3, 0.9, 1.9, "may be no faster than FP32 here (1.30×, 95 % interval 0.90–1.90×)"),
+        (1.3, 0.9, 1.9, "may be no faster than FP32 here (1.30x, 95 % interval 0.90–1.90x)"),
         (1.3, 1.2, 1.4, ""),
-        (0.9, 0.8, 1.1, "is no faster than FP32 here (0.90×)"),
-        (0.9, 0.85, 0.95, "is slower than FP32 here (0.90×)"),
+        (0.9, 0.8, 1.1, "is no faster than FP32 here (0.90x)"),
+        (0.9, 0.85, 0.95, "is slower than FP32 here (0.90x)"),
     ],
 )
 def test_the_interval_of_a_speed_up_decides(speedup: float, low: float, high: float, said: str) -> None:
@@ -290,7 +290,7 @@ def test_each_batch_is_held_against_fp32_at_the_same_batch() -> None:
         row(latency_ms=rounds(6.0, 5.9, 6.1), speedup=5 / 6),
         row(latency_ms=rounds(20.0, 19.0, 21.0), speedup=2.5, batch=8),
     )
-    assert speed_warnings(rows) == ["INT8 on openvino (batch 1) is slower than FP32 here (0.83×)."]
+    assert speed_warnings(rows) == ["INT8 on openvino (batch 1) is slower than FP32 here (0.83x)."]
 
 
 def test_the_table_says_that_int8_is_one_by_name_only() -> None:

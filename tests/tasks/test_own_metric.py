@@ -43,7 +43,7 @@ def test_the_ten_lines_of_the_docs_work_as_they_stand(
     done = invoked("run", "-o", "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Right share" in done.stdout
-    assert "Right share lost" in done.stdout  # the gate's line
+    assert "Right share lost ≤ 1.00 points" in done.stdout  # the gate's line
     record = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [metric["name"] for metric in record["metrics"]] == ["top1", "top5", "right_share"]
     for row in record["rows"]:
@@ -79,6 +79,26 @@ def test_the_command_line_names_task_and_metric(
     refused = invoked(*common, "--task", "nosuch")
     assert refused.returncode == 2
     assert "There is no task 'nosuch'" in refused.stderr
+
+
+def test_what_a_run_names_is_not_called(model_path: Path, images: Path, tmp_path: Path, invoked: Quantkit) -> None:
+    """A run may be somebody else's; what this folder's quantkit.toml or the command names is one's own."""
+    code = tmp_path / "theirs.py"
+    code.write_text(
+        f"open({str(tmp_path / 'called')!r}, 'w')\ndef one(outputs, annotations): return [1.0] * len(outputs)\n"
+    )
+    run = tmp_path / "run"
+    package.calibrate(model_path, images, output=run)
+    settings = run / "quantkit.toml"
+    named = settings.read_text().replace("metrics = []", f'metrics = ["{code}:one"]')
+    settings.write_text(named.replace('name = "auto"', f'name = "{code}:one"'))
+    fast = ("compare", run, "--data", images, "--target", "onnxruntime", "--rounds", "1", "--seconds", "0.05")
+    done = invoked(*fast)
+    assert done.returncode == 0, done.stderr
+    assert "Not called, because the run alone names it" in done.stderr
+    assert not (tmp_path / "called").exists()
+    assert invoked(*fast, "--metric", f"{code}:one").returncode == 0
+    assert (tmp_path / "called").exists()
 
 
 def test_a_function_is_handed_over(model_path: Path, images: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Literal
 
 from quantkit.config import CONFIG_FILE, Config
 from quantkit.core.calibration import Calibration
-from quantkit.core.errors import BadRun
+from quantkit.core.errors import BadConfig, BadRun
 from quantkit.core.files import sha256_of, write_npz, write_text
 from quantkit.core.progress import Progress, silent
 from quantkit.core.record import Record, read_record
+from quantkit.core.references import is_reference
 from quantkit.core.shard import WHOLE, Shard
 from quantkit.datasets.stream import check_unreadable
 from quantkit.graph.graph import Graph, activation_names
@@ -115,6 +116,7 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
 
     Raises:
         BadRun: A part is missing, given twice, damaged or from other work.
+        BadConfig: A part names a function as its method.
     """
     if not folders:
         raise BadRun("No part is given.", "Name the folders that quantkit calibrate --shard wrote.")
@@ -126,6 +128,11 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
     if not (folders[first] / CONFIG_FILE).is_file():
         raise BadRun(f"The part in {folders[first]} is damaged (no {CONFIG_FILE}).", "Count that shard again.")
     config, source = run_config(folders[first]), parts[first].source
+    if is_reference(config.calibrate.method):
+        raise BadConfig(
+            f"The parts name a function as their method, {config.calibrate.method}, which is not called for that.",
+            "Count with a method by its name; then quantkit calibrate -o RUN --method changes it.",
+        )
     try:
         found = reduce(Checkpoint.merged, (_counts(folder, len(source.names)) for folder in folders))
     except ValueError as error:  # different samples of the same name, or bin widths that are not dyadic multiples

@@ -76,6 +76,7 @@ def calibrate(
         earlier = _finished(folder, job)
         if earlier is not None:
             log.warning("%s is gone; the run's own histograms are used.", job.data)
+            _warn_of_idle(job)
             with own_folder(folder):
                 return _solved(earlier, config)
     opened = open_calibration_data(job, progress)
@@ -88,6 +89,7 @@ def calibrate(
         folder = choose_folder(manifest)
     if reused is not None:
         log.info("Using the histograms in %s again; no image is read.", reused.folder)
+        _warn_of_idle(job)
         with own_folder(folder):
             if reused.folder == folder:
                 return _solved(reused, config)
@@ -253,6 +255,12 @@ def surveyed(job: Job, opened: OpenedData) -> Origin:
         preprocess=opened.dataset.preprocess,
         warnings=tuple(warnings),
     )
+
+
+def _warn_of_idle(job: Job) -> None:
+    """Warn of wildcards that match nothing, where no survey of the samples does."""
+    for warning in idle_patterns(job.model, job.config.calibrate.exclude):
+        log.warning("%s", warning)
 
 
 def _finished(folder: Path, job: Job) -> Calibration | None:

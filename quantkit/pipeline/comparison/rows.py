@@ -9,7 +9,7 @@ from quantkit.core.decibels import FAR_DB, NOISE_DB, NOT_FINITE_DB
 from quantkit.core.end_to_end import EndToEnd
 from quantkit.core.figures import Metric
 from quantkit.core.serving import Serving
-from quantkit.core.wording import MOST_NAMED, some
+from quantkit.core.wording import some
 from quantkit.gates.speed import not_faster
 from quantkit.measure.disturbance import disturbance
 from quantkit.measure.gpu import driver
@@ -19,6 +19,7 @@ from quantkit.pipeline.comparison.timing import Timed
 from quantkit.reports.wording import row_name
 from quantkit.targets.session import DeviceSession
 
+MOST_DISTURBED = 2  # rows that the warning tells of
 SAME_DB = 40.0  # FP32 in two runtimes differs by rounding alone, which is over 80 dB; TF32 is over 50 dB
 
 
@@ -183,9 +184,9 @@ def disturbance_warnings(rows: Sequence[Row]) -> list[str]:
     told = [f"of {name}, {sign}" for name, sign in signs if sign]
     if not told:
         return []
-    more = f"; and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+    more = f"; and {len(told) - MOST_DISTURBED} more" if len(told) > MOST_DISTURBED else ""
     return [
-        f"Latencies are disturbed, however long they were measured: {'; '.join(told[:MOST_NAMED])}{more}. "
+        f"Latencies are disturbed, however long they were measured: {'; '.join(told[:MOST_DISTURBED])}{more}. "
         "Other work on this machine is the usual cause: end it and compare again, or give more --rounds and --seconds."
     ]
 

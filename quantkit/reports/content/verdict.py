@@ -195,10 +195,10 @@ def _result(row: Row, comparison: Comparison) -> str:
 def _accuracy(row: Row, metric: Metric, digits: int) -> str:
     figure, drop = row.metrics[metric.name], row.drop.get(metric.name)
     told = []
+    if band := wording.band(metric, figure, digits):  # first, so that it is not read as that of the loss
+        told.append(f"95 % interval {band}")
     if drop is not None:
         told.append("the same as FP32" if drop == 0 else f"{wording.loss(metric, drop)} against FP32")
-    if band := wording.band(metric, figure, digits):
-        told.append(f"95 % interval {band}")
     shown = wording.value(metric, figure.value, digits)
     if metric.is_share:
         worse = "falls to" if metric.better == "higher" else "rises to"

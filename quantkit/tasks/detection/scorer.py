@@ -84,8 +84,8 @@ class DetectionScorer:
             metrics, changes, parts = self._against_annotations()
             if metrics["map"].value < LEAST_MAP:
                 warnings.append(
-                    f"The mAP of FP32 is {metrics['map'].value:.1%}: the preprocessing, the head or the order of "
-                    "classes is probably wrong."
+                    f"The mAP of FP32 is {100 * metrics['map'].value:.1f} %: the preprocessing, the head or the "
+                    "order of classes is probably wrong."
                 )
         if not counts.any():
             warnings.append(f"Nothing is detected in any image with a score of {SURE:g}, so there is no agreement.")

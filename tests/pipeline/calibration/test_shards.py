@@ -352,8 +352,7 @@ def test_a_merged_run_is_a_run_like_any(
 def test_on_the_command_line(tmp_path: Path, invoked: Quantkit, model_path: Path, flawed: Path) -> None:
     made = invoked("calibrate", model_path, "--data", flawed, "--shard", "1/2", "--json")
     assert made.returncode == 0, made.stderr
-    document = {"schema_version": 1, "part": "part-1-of-2", "shard": "1/2", "samples": 15}
-    assert json.loads(made.stdout) == document
+    assert json.loads(made.stdout) == {"schema_version": 1, "part": "part-1-of-2", "shard": "1/2", "samples": 15}
     made = invoked("calibrate", model_path, "--data", flawed, "--shard", "2/2", "-o", "second")
     assert made.stdout == "Shard 2/2, 14 samples: second\n"
     assert "quantkit merge PART..." in made.stderr
