@@ -208,7 +208,7 @@ def test_without_the_extra_the_message_names_it(tmp_path: Path, monkeypatch: pyt
     path = table(tmp_path, {"text": "a"})
     tokenizer = write_tokenizer(tmp_path)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(BackendMissing, match=r"quantkit\[text\]"):
+    with pytest.raises(BackendMissing, match=r"quantkit-int8\[text\]"):
         open_dataset(path, INPUTS, PRESETS["raw"], text=TextSettings(tokenizer=tokenizer))
 
 
