@@ -19,6 +19,10 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
+    def __str__(self) -> str:
+        """Print what ``repr`` shows: pydantic's own text has every field of every part."""
+        return repr(self)
+
 
 R = TypeVar("R", bound=Record)
 

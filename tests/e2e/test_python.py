@@ -86,7 +86,8 @@ def test_a_run_directory_stands_for_its_objects(model_path: Path, images: Path, 
     with pytest.raises(qk.BadRun, match="nothing"):
         qk.gate(run, [qk.Rule(metric="agreement", min=0.1)], tmp_path / "nothing")
     for one in (compared, compared.rows[0], compared.recommendation, qk.load_calibration(run)):
-        assert len(repr(one)) < 300, repr(one)[:400]
+        assert len(str(one)) < 300, str(one)[:400]
+        assert str(one) == repr(one)
 
 
 def test_a_bar_where_somebody_looks(model_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
