@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from importlib import resources
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from quantkit.cli.options import Force, Json, Quiet, Verbose
+from quantkit.version import __version__
 
+DISTRIBUTION = "quantkit-int8"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TEMPLATE = "quantkit.toml"  # beside this module: every key with its default
-SCHEMA_URL = "https://raw.githubusercontent.com/quantkit/quantkit/main/docs/schemas/quantkit.toml.json"
 _SETTING = re.compile(r"^(\w+) = ")
 
 
@@ -73,7 +75,7 @@ def starter(given: dict[str, str | None]) -> str:
     """
     template = (resources.files("quantkit.cli") / TEMPLATE).read_text(encoding="utf-8")
     lines = [
-        f"#:schema {SCHEMA_URL}",
+        *_schema_line(),
         "# Written by quantkit init: every key with its default, commented out. Options go before it.",
         "",
     ]
@@ -89,6 +91,16 @@ def starter(given: dict[str, str | None]) -> str:
         else:
             lines.append(f"# {line}")
     return "\n".join(lines) + "\n"
+
+
+def _schema_line() -> list[str]:
+    """Return the line by which editors find the schema of this release; none if the repository is not known."""
+    try:
+        told = metadata(DISTRIBUTION).get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return []
+    homes = [url for name, url in (line.split(", ", 1) for line in told) if name == "Homepage"]
+    return [f"#:schema {home}/raw/v{__version__}/docs/schemas/quantkit.toml.json" for home in homes]
 
 
 def _quoted(text: str) -> str:

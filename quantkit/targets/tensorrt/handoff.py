@@ -51,6 +51,8 @@ def hand_off(request: HandOffRequest, reads: Reads, shapes: Sequence[str]) -> Ha
     commands = [*engines, *lines.measurements(), served(request.model, [("int8.engine", PLAN)])]
     user = {lines.user: f"the FP32 model that was calibrated, opset {request.model.opset}; no Q/DQ in it"}
     files = {name: MEANINGS[name] for name in MEANINGS if name in there} | user
+    if "fp16/model.onnx" in files and not reads.strong:
+        files["fp16/model.onnx"] = f"FP16 tensors; {reads.name} builds FP16 from the FP32 model, with --fp16, instead"
     triton = triton_config(request.model, 'platform: "tensorrt_plan"', PLAN, [largest], "KIND_GPU")
     return HandOff(reads.name, files, tuple(commands), (*note, JETSON), triton)
 
