@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -45,12 +46,16 @@ def read_npz(data: bytes, wanted: Collection[str] | None = None) -> dict[str, np
         raise ValueError(str(error)) from error
 
 
+HEADERS = threading.Lock()  # CPython 3.11 has one parser of literals for all threads, and fails (gh-106905)
+
+
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> npt.NDArray[Any]:
     with archive.open(info) as member:
         version = np.lib.format.read_magic(member)
         if version != (1, 0):
             raise ValueError(f"{name!r} has format {version}")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
+        with HEADERS:
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
         if dtype.hasobject or fortran or any(size < 0 for size in shape):
             raise ValueError(f"{name!r} has shape {shape} and type {dtype}")
         count = int(np.prod(shape, dtype=object))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantkit.core.npz import HEADERS
 from quantkit.datasets.base import Unreadable
 
 
@@ -18,7 +19,8 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         try:
-            shape, fortran, dtype = read(stream)
+            with HEADERS:
+                shape, fortran, dtype = read(stream)
         except Exception as error:  # NumPy lets through what Python's parser stumbles over
             raise ValueError(f"damaged header ({error})") from error
         start, size = stream.tell(), stream.seek(0, 2)

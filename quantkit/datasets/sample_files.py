@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.errors import BadData
+from quantkit.core.npz import HEADERS
 from quantkit.core.preprocess import Preparation
 from quantkit.core.reading import LARGEST_IMAGE
 from quantkit.core.wording import some
@@ -180,10 +181,9 @@ def _members(data: bytes, wanted: set[str] | None) -> dict[str, Array]:
             chosen = infos if wanted is None else {name: infos[name] for name in infos if name in wanted}
             if sum(info.file_size for info in chosen.values()) > LARGEST_IMAGE:
                 raise Unreadable(f"it holds more than {LARGEST_IMAGE >> 30} GiB")
-            return {
-                name: np.lib.format.read_array(io.BytesIO(archive.read(info)), allow_pickle=False)
-                for name, info in chosen.items()
-            }
+            contents = {name: io.BytesIO(archive.read(info)) for name, info in chosen.items()}
+        with HEADERS:
+            return {name: np.lib.format.read_array(own, allow_pickle=False) for name, own in contents.items()}
     except Unreadable:
         raise
     # NumPy lets through what Python's parser stumbles over; RuntimeError is an encrypted archive.
