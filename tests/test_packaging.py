@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from quantkit.targets.openvino.library import pip_command
+from quantkit.targets.openvino import library as openvino
 from quantkit.targets.tensorrt.engine.libraries import RTX, TENSORRT
 from quantkit.version import __version__
 
@@ -54,7 +54,7 @@ def texts() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield path.name, node.value
-    yield "openvino", pip_command("openvino", "nncf")
+    yield "openvino", openvino.pip_command("openvino", "nncf")
     yield "tensorrt", TENSORRT.install_command()
     yield "tensorrt-rtx", RTX.install_command()
 

@@ -46,7 +46,9 @@ def read_npz(data: bytes, wanted: Collection[str] | None = None) -> dict[str, np
         raise ValueError(str(error)) from error
 
 
-HEADERS = threading.Lock()  # CPython 3.11 has one parser of literals for all threads, and fails (gh-106905)
+# NumPy reads headers with Python's parser of literals. In CPython 3.11.7 that failed once while threads read samples,
+# with the error of gh-106905; one thread at a time parses since.
+HEADERS = threading.Lock()
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> npt.NDArray[Any]:
