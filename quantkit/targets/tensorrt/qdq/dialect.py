@@ -46,7 +46,7 @@ from quantkit.qdq.layers import Quantized, layers_of
 from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import Placement, placed_without_ruin
 from quantkit.qdq.rounding import Rounder
-from quantkit.targets.tensorrt.qdq.chains import pair_sums_in_chains, share_scales_across
+from quantkit.targets.tensorrt.qdq.chains import pair_shortcuts, pair_sums_in_chains, share_scales_across
 from quantkit.targets.tensorrt.qdq.patches import PATCH_CONV, patch_convs
 from quantkit.targets.tensorrt.qdq.saturating_clips import relus_for_clips
 from quantkit.targets.tensorrt.qdq.squeeze_excitation import place_gates
@@ -92,6 +92,7 @@ def quantized_for_tensorrt(
         placement.place()
         place_gates(placement, set(left))
         pair_sums_in_chains(placement)
+        pair_shortcuts(placement)
         share_scales_across(placement)
         return placement
 

@@ -69,6 +69,62 @@ def test_both_sides_of_what_moves_values_share_a_scale_where_both_have_a_pair(tm
     assert initializer(placed, "a_scale") == pytest.approx(wanted / 127, rel=1e-6)
 
 
+def shortcut(added: float = 0.0, head: str = "Conv") -> onnx.ModelProto:
+    """The start of a ResNet's stage: a Conv and a shortcut of every second pixel and eight channels of a constant."""
+    model = block(
+        sigmoid("input", "a"),
+        conv("a", "w0", "b") if head == "Conv" else sigmoid("a", "b"),
+        helper.make_node("MaxPool", ["b"], ["p"], name="p", kernel_shape=[1, 1], strides=[2, 2]),
+        helper.make_node("Conv", ["p", "wide"], ["c"], name="c"),
+        helper.make_node("Slice", ["a", "at", "end", "axes", "step"], ["parts"], name="parts"),
+        helper.make_node("Pad", ["parts", "widths", "value"], ["padded"], name="padded"),
+        helper.make_node("Add", ["c", "padded"], ["sum"], name="sum"),
+        helper.make_node("Relu", ["sum"], ["out"], name="out"),
+    )
+    given = {
+        "wide": np.random.default_rng(2).standard_normal((24, 16, 1, 1)).astype(np.float32),
+        "at": np.array([0, 0]),
+        "end": np.array([8, 8]),
+        "axes": np.array([2, 3]),
+        "step": np.array([2, 2]),
+        "widths": np.array([0, 4, 0, 0, 0, 4, 0, 0]),
+        "value": np.array(added, np.float32),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in given.items())
+    return model
+
+
+def test_a_shortcut_of_parts_and_zeros_begins_with_the_pair_of_the_other_path(tmp_path: Path) -> None:
+    placed, ranges = quantized_block(shortcut(), tmp_path)
+    assert [dequantized_inputs(placed, name)[0] for name in ("b", "parts", "padded")] == [True, True, False]
+    assert dequantized_inputs(placed, "sum") == [False, True]
+    wanted = max(ranges["a"].amax, ranges["padded"].amax) / 127
+    assert initializer(placed, "a_scale") == pytest.approx(wanted, rel=1e-6)
+    assert initializer(placed, "padded_scale") == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(shortcut(added=0.3), id="adds another value"),
+        pytest.param(shortcut(head="Sigmoid"), id="the other path is in floating point"),
+    ],
+)
+def test_another_shortcut_begins_in_floating_point(tmp_path: Path, model: onnx.ModelProto) -> None:
+    placed, _ = quantized_block(model, tmp_path)
+    assert not dequantized_inputs(placed, "parts")[0]
+    assert dequantized_inputs(placed, "sum") == [False, True]
+
+
+def test_a_much_smaller_part_keeps_its_own_scale(tmp_path: Path) -> None:
+    onnx.save(shortcut(), tmp_path / "model.onnx")
+    highest = {"input": 3.0, "a": 1.0, "b": 2.0, "p": 2.0, "c": 5.0, "parts": 0.4, "padded": 0.4, "sum": 5.0, "out": 5.0}
+    ranges = {name: TensorRange.symmetric(amax, 0.0, amax) for name, amax in highest.items()}
+    placed = quantized_for_tensorrt(open_model(tmp_path / "model.onnx"), ranges).proto
+    assert not dequantized_inputs(placed, "parts")[0]
+    assert initializer(placed, "padded_scale") == pytest.approx(0.4 / 127, rel=1e-6)
+
+
 def test_what_moves_values_needs_no_pair_where_nothing_else_takes_them(tmp_path: Path) -> None:
     model = block(sigmoid("input", "a"), MOVES["nearest"], conv("moved", "w1", "out"))
     model.graph.initializer.append(DOUBLED)
