@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import onnx
 
@@ -20,10 +20,12 @@ class Quantized:
     Attributes:
         proto: The model.
         layers: What became of its weighted layers.
+        blurred: The probabilities that are rounded although that leaves little of them, each with the dB left.
     """
 
     proto: onnx.ModelProto
     layers: Layers
+    blurred: Mapping[str, float] = field(default_factory=dict)
 
 
 def layers_of(placement: Placement) -> Layers:

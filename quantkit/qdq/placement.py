@@ -25,6 +25,7 @@ from quantkit.graph.operators import (
     parts_a_tensor,
     weight_output_axis,
 )
+from quantkit.qdq.attention import softmax_of
 from quantkit.qdq.noise import RUINED, RUINED_PART, Noise
 
 SMALLEST_MATRIX = 16  # rule 7
@@ -106,7 +107,9 @@ class Placement:
             lacking = [name for name in node.input[:2] if name not in self.ranges]
             if lacking and node.input[0] in self.graph.constants:
                 return "its weight is the left factor"
-            return f"no range was calibrated for {lacking[0]}" if lacking else self._blurred(node)
+            if lacking:
+                return f"no range was calibrated for {lacking[0]}"
+            return "" if self.blurs else blur_reason(self.blurred(node))
         if weight.data_type != TensorProto.FLOAT:
             return f"its weight is {TensorProto.DataType.Name(weight.data_type)}"
         if node.input[0] not in self.ranges:
@@ -120,20 +123,14 @@ class Placement:
             return SMALL_MATRIX
         return ""
 
-    def _blurred(self, node: onnx.NodeProto) -> str:
-        """Return why a product of activations stays in floating point because of the probabilities that it weighs with.
+    def blurred(self, node: onnx.NodeProto) -> dict[str, float]:
+        """Return the probabilities among a MatMul's inputs of which rounding would leave little, each with the dB left.
 
         Those of a Softmax over many tokens are mostly smaller than a step, and few are close to 1.
         """
-        for name in node.input[:2] if not self.blurs else ():
-            source = self.graph.producer(name)
-            while source is not None and (moves_values(source) or source.op_type == "Cast"):
-                source = self.graph.producer(source.input[0])
-            if source is not None and source.op_type == "Softmax":
-                left = self.noise.of(name, self.step(name))
-                if left < BLURRED:
-                    return f"{RUINS}the probabilities {name} would leave {left:.0f} dB"
-        return ""
+        held = [name for name in node.input[:2] if name in self.ranges and softmax_of(self.graph, name) is not None]
+        left = {name: self.noise.of(name, self.step(name)) for name in held}
+        return {name: own for name, own in left.items() if own < BLURRED}
 
     def _place_average_pool(self, node: onnx.NodeProto) -> None:
         """Apply rule 4. Beside a layer in floating point, the input would be converted to INT8 only for the pool."""
@@ -277,6 +274,11 @@ class Placement:
                 waiting += node.input
             elif moves_values(node):
                 waiting.append(node.input[0])
+
+
+def blur_reason(blurred: Mapping[str, float]) -> str:
+    """Return why a product stays in floating point because of its probabilities; empty if there are none."""
+    return "".join(f"{RUINS}the probabilities {name} would leave {left:.0f} dB" for name, left in blurred.items())
 
 
 def placed_without_ruin(left: Mapping[str, str], place: Callable[[dict[str, str]], Placement]) -> Placement:

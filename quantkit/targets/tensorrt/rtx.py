@@ -10,6 +10,7 @@ from quantkit.core.artifact import Artifact
 from quantkit.core.cuda import PREFIX, device_count
 from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import ModelFile
+from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Engine, PrepareRequest
 from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.parsing import Parsing
@@ -60,7 +61,12 @@ class TensorRTForRTX(TensorRT):
         """
         if precision == "fp16":
             return fp16_artifact(self.name, model, recipe, folder)
-        return int8_artifact(self.name, model, self.quantized(model, recipe), folder)
+        quantized = self.quantized(model, recipe)
+        return int8_artifact(self.name, model, quantized, quantized, folder)
+
+    def quantized(self, model: ModelFile, recipe: Recipe, typed: bool = True) -> Quantized:
+        """Return the Q/DQ model, placed for strongly typed networks: there are no others."""
+        return super().quantized(model, recipe, typed=True)
 
     def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
         """Ask its parser, which needs no GPU."""

@@ -126,8 +126,10 @@ class TensorRT(Target):
             half = fp16_artifact(self.name, made, recipe, folder)
             return replace(half, notes=told + half.notes)
         without = "" if reads.strong else f"{reads.name} has no strongly typed networks."
-        typed = int8_artifact(self.name, made, self.quantized(made, recipe), folder, without)
-        files, notes = typed.files, told + typed.notes
+        quantized = self.quantized(made, recipe)
+        strong = self.quantized(made, recipe, typed=True) if quantized.blurred and not without else quantized
+        typed = int8_artifact(self.name, made, quantized, strong, folder, without)
+        files, notes = typed.files, told + _blurred(quantized, bool(without)) + typed.notes
         if made is not model:
             save_model(made.load(), folder, FLOAT_FILE)
             files += tuple(sorted(folder.glob(f"{FLOAT_FILE}*")))
@@ -213,8 +215,14 @@ class TensorRT(Target):
 
         return OnnxOutputs.of_quantized(artifact.path, tensors)
 
-    def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
-        """Return the Q/DQ model of TensorRT's dialect, before zero-points are folded into biases."""
+    def quantized(self, model: ModelFile, recipe: Recipe, typed: bool = False) -> Quantized:
+        """Return the Q/DQ model of TensorRT's dialect, before zero-points are folded into biases.
+
+        Args:
+            model: The user's model.
+            recipe: The ranges, exclusions and weights.
+            typed: True for the placement of strongly typed networks.
+        """
         from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 
         return quantized_for_tensorrt(
@@ -224,6 +232,7 @@ class TensorRT(Target):
             recipe.channels,
             recipe.histograms,
             recipe.refinements,
+            typed,
         )
 
     def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:
@@ -278,8 +287,10 @@ def fp16_artifact(target: str, model: ModelFile, recipe: Recipe, folder: Path) -
     return Artifact(target, "fp16", tuple(sorted(folder.iterdir())), notes)
 
 
-def int8_artifact(target: str, model: ModelFile, made: Quantized, folder: Path, without: str = "") -> Artifact:
-    """Write both Q/DQ models, over FP32 and over FP16, unless there is a reason for one without the other.
+def int8_artifact(
+    target: str, model: ModelFile, made: Quantized, strong: Quantized, folder: Path, without: str = ""
+) -> Artifact:
+    """Write both Q/DQ models, ``made`` over FP32 and ``strong`` over FP16, unless there is a reason against the latter.
 
     See :meth:`TensorRT.export`. The FP32 one is loaded first.
     """
@@ -289,13 +300,12 @@ def int8_artifact(target: str, model: ModelFile, made: Quantized, folder: Path, 
     from quantkit.targets.tensorrt.qdq.zero_points import fold_zero_points
     from quantkit.targets.tensorrt.rtx_parser import notes_on
 
-    quantized = made.proto
-    save_model(with_float_matrices(fold_zero_points(quantized)), folder)
+    save_model(with_float_matrices(fold_zero_points(made.proto)), folder)
     notes: tuple[str, ...] = ()
     try:
         if without:
             raise TargetRefuses(without, "Name TensorRT 10 or 11.")
-        typed = quantized_half_precision(quantized)
+        typed = quantized_half_precision(strong.proto)
         save_model(typed.proto, folder, STRONG_FILE)
         notes = tuple(f"{STRONG_FILE}: {note}" for note in beyond_scales(typed))
         notes += notes_on([folder / STRONG_FILE], model.source)
@@ -305,6 +315,20 @@ def int8_artifact(target: str, model: ModelFile, made: Quantized, folder: Path, 
         notes = (f"{STRONG_FILE} was not written: {refusal.what}",)
     files = sorted(folder.iterdir(), key=lambda file: (not file.name.startswith(MODEL_FILE), file.name))
     return Artifact(target, "int8", tuple(files), notes, layers=made.layers)
+
+
+def _blurred(quantized: Quantized, alone: bool) -> tuple[str, ...]:
+    """Return a note on the attentions that are rounded for speed at the cost of accuracy."""
+    if not quantized.blurred:
+        return ()
+    count = len(quantized.blurred)
+    whose = "an attention" if count == 1 else f"{count} attentions"
+    note = (
+        f"model.onnx rounds the probabilities of {whose} although this leaves as little as "
+        f"{min(quantized.blurred.values()):.0f} dB of them, because TensorRT 8.6 is slow where it does not; "
+        "FP16 is likely to be as fast, and more accurate."
+    )
+    return (note if alone else f"{note} {STRONG_FILE} keeps their products in FP16 (--mode strong, from TensorRT 10).",)
 
 
 def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:

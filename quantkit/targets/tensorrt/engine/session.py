@@ -288,9 +288,16 @@ class EngineSession:
         if number not in self._contexts:
             context = self._engine.create_execution_context()
             if context is None:
-                raise BackendMissing(
-                    f"The GPU has not enough memory to run {self._name} ({self._library.last_error()}).",
-                    "Use a smaller batch, or free some.",
+                reason = self._library.last_error()
+                if "memory" in reason.lower():
+                    raise BackendMissing(
+                        f"The GPU has not enough memory to run {self._name} ({reason}).",
+                        "Use a smaller batch, or free some.",
+                    )
+                # TensorRT 8.6 did so with engines of a transformer of which few layers were in INT8, beside 138 GiB.
+                raise TargetRefuses(
+                    f"{self._library.title} cannot set {self._name} up to run ({reason}).",
+                    "Build it again with --fresh, or leave that precision out.",
                 )
             context.set_optimization_profile_async(number, self._stream.handle)
             self._stream.wait()

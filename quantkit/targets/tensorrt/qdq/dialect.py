@@ -19,9 +19,10 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
    on one pixel is left in floating point, because a pair costs more there than INT8 saves.
 9. A Conv that cuts the image into patches is left in floating point if its output goes on in floating point. In INT8,
    rounding and reordering 32 images of 224×224 and the Conv itself took 0.20 ms on an H200 (8.6.0), and 0.07 in FP16.
-10. The probabilities of a Softmax are rounded even where most of them vanish: with products in FP16 between layers in
-    INT8, attention is not fused. Three blocks of a ViT of 197 tokens at batch 32 took 0.46 ms with FP16 products on an
-    H200 (8.6.0), 0.28 with INT8 ones, and 0.25 in FP16 as a whole.
+10. An attention is fused if both its products take pairs or neither does. If rounding would leave little of its
+    probabilities, a strongly typed network keeps both products in FP16. TensorRT 8.6, which is not strongly typed,
+    rounds them all the same: it fuses no FP16 attention between layers in INT8. Three blocks of a ViT of 197 tokens at
+    batch 32 took 0.46 ms with FP16 products on an H200 (8.6.0), 0.28 with INT8 ones, and 0.25 in FP16 as a whole.
 11. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
     the Clip after a floating-point Conv incorrectly.
 """
@@ -46,6 +47,7 @@ from quantkit.qdq.layers import Quantized, layers_of
 from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import Placement, placed_without_ruin
 from quantkit.qdq.rounding import Rounder
+from quantkit.targets.tensorrt.qdq.attention import leave_blurred_attention
 from quantkit.targets.tensorrt.qdq.chains import pair_shortcuts, pair_sums_in_chains, share_scales_across
 from quantkit.targets.tensorrt.qdq.patches import PATCH_CONV, patch_convs
 from quantkit.targets.tensorrt.qdq.saturating_clips import relus_for_clips
@@ -62,6 +64,7 @@ def quantized_for_tensorrt(
     channels: Mapping[str, ChannelStatistics] | None = None,
     histograms: Mapping[str, Histogram] | None = None,
     refinements: Refinements = NO_REFINEMENTS,
+    typed: bool = False,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for TensorRT.
 
@@ -73,6 +76,7 @@ def quantized_for_tensorrt(
             both.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
         refinements: How weights are rounded, and what is done to biases and channels.
+        typed: True for a strongly typed network, whose attention is fast in FP16, too (rule 10).
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -88,7 +92,9 @@ def quantized_for_tensorrt(
     floating = dict.fromkeys(one_pixel_convs(graph), ONE_PIXEL_CONV) | dict.fromkeys(patch_convs(graph), PATCH_CONV)
 
     def place(left: dict[str, str]) -> Placement:
-        placement = Placement(graph, ranges, floating | left, noise, symmetric=True, blurs=True)
+        placement = Placement(graph, ranges, floating | left, noise, symmetric=True, blurs=not typed)
+        if typed:
+            leave_blurred_attention(placement)
         placement.place()
         place_gates(placement, set(left))
         pair_sums_in_chains(placement)
@@ -97,10 +103,12 @@ def quantized_for_tensorrt(
         return placement
 
     placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
+    products = [node for node in graph.of_type("MatMul") if node.name in placement.quantized]
+    blurred = {name: left for node in products for name, left in placement.blurred(node).items()}
     rounder = Rounder(proto.graph, refinements.moments, start.factors)
     correct_biases(proto.graph, placement.weights, means_after(channels or {}, start.factors), rounder.values)
     shift_biases(proto.graph, placement.weights, refinements.biases, start.factors)
     insert_pairs(proto.graph, placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)), rounder)
     relus_for_clips(proto.graph)
     proto.producer_name = "quantkit"
-    return Quantized(proto, layers_of(placement))
+    return Quantized(proto, layers_of(placement), blurred)

@@ -118,7 +118,17 @@ def test_another_shortcut_begins_in_floating_point(tmp_path: Path, model: onnx.M
 
 def test_a_much_smaller_part_keeps_its_own_scale(tmp_path: Path) -> None:
     onnx.save(shortcut(), tmp_path / "model.onnx")
-    highest = {"input": 3.0, "a": 1.0, "b": 2.0, "p": 2.0, "c": 5.0, "parts": 0.4, "padded": 0.4, "sum": 5.0, "out": 5.0}
+    highest = {
+        "input": 3.0,
+        "a": 1.0,
+        "b": 2.0,
+        "p": 2.0,
+        "c": 5.0,
+        "parts": 0.4,
+        "padded": 0.4,
+        "sum": 5.0,
+        "out": 5.0,
+    }
     ranges = {name: TensorRange.symmetric(amax, 0.0, amax) for name, amax in highest.items()}
     placed = quantized_for_tensorrt(open_model(tmp_path / "model.onnx"), ranges).proto
     assert not dequantized_inputs(placed, "parts")[0]

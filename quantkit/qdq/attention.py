@@ -1,0 +1,40 @@
+"""The parts of an attention: the product that gives the scores, the Softmax, and the product that weighs with it."""
+
+from __future__ import annotations
+
+import onnx
+
+from quantkit.graph.graph import Graph
+from quantkit.graph.operators import commutes_with_rounding, parts_a_tensor
+
+# What stands between the product that gives scores and their Softmax: a scale, a mask, a cast.
+ON_SCORES = frozenset({"Add", "Cast", "Clip", "Div", "Max", "Min", "Mul", "Sub", "Where"})
+
+
+def softmax_of(graph: Graph, name: str) -> onnx.NodeProto | None:
+    """Return the Softmax whose probabilities a tensor holds, moved or cast at most; None if it holds something else."""
+    node = graph.producer(name)
+    while node is not None and (_moves(node) or node.op_type == "Cast"):
+        node = graph.producer(node.input[0])
+    return node if node is not None and node.op_type == "Softmax" else None
+
+
+def scores_of(graph: Graph, softmax: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Return the MatMuls whose products a Softmax takes, scaled, masked or moved at most."""
+    found: dict[str, onnx.NodeProto] = {}
+    waiting, seen = [softmax.input[0]], {softmax.input[0]}
+    while waiting:
+        node = graph.producer(waiting.pop())
+        if node is None:
+            continue
+        if node.op_type == "MatMul":
+            found[node.name] = node
+        elif node.op_type in ON_SCORES or _moves(node):
+            fresh = [name for name in node.input if name and name not in seen]
+            waiting += fresh
+            seen.update(fresh)
+    return list(found.values())
+
+
+def _moves(node: onnx.NodeProto) -> bool:
+    return commutes_with_rounding(node) and not parts_a_tensor(node)

@@ -1,0 +1,97 @@
+"""Attention over many tokens: rounded whole for TensorRT 8.6, whole in FP16 in strongly typed networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import quantkit as qk
+from quantkit.core.artifact import Artifact
+from quantkit.graph.graph import Graph
+from quantkit.qdq.attention import scores_of, softmax_of
+from tests.graphs.quantized import dequantized_inputs
+from tests.graphs.small import calibrated, db, network, outputs, weights
+
+TEXT = """(float[N, TOKENS, 32] x) => (float[N, TOKENS, 32] y) {
+    q = MatMul (x, wq)  k = MatMul (x, wk)  v = MatMul (x, wv)
+    turned = Transpose <perm = [0, 2, 1]> (k)  scores = MatMul (q, turned)
+    scaled = Mul (scores, eighth)  masked = Add (scaled, mask)  p = Softmax <axis = -1> (masked)
+    mixed = MatMul (p, v)  y = MatMul (mixed, wo)
+}"""
+PROJECTIONS, PRODUCTS = ("q", "k", "v", "y"), ("scores", "mixed")
+
+
+def attention(tokens: int) -> onnx.ModelProto:
+    constants = {name: weights(32, 32) for name in ("wq", "wk", "wv", "wo")}
+    mask = np.zeros((1, tokens, tokens), np.float32)
+    mask[:, 0, 0] = 20  # one token looks at one alone, so that the range of the probabilities ends at 1
+    model = network(TEXT.replace("TOKENS", str(tokens)), constants | {"eighth": np.float32(0.2), "mask": mask})
+    for node in model.graph.node:
+        node.name = node.output[0]
+    return model
+
+
+def feeds(tokens: int) -> dict[str, np.ndarray]:
+    return {"x": np.random.default_rng(0).normal(size=(16, tokens, 32)).astype(np.float32)}
+
+
+def int8(folder: Path, tokens: int) -> tuple[Artifact, onnx.ModelProto, onnx.ModelProto]:
+    """The artifact, and both of its models."""
+    calibration = calibrated(attention(tokens), feeds(tokens), folder)
+    (artifact,) = qk.export(calibration, "tensorrt", precisions="int8", output=folder / "out")
+    return artifact, onnx.load(artifact.path), onnx.load(artifact.path.with_name("strongly_typed.onnx"))
+
+
+def test_many_tokens(tmp_path: Path) -> None:
+    artifact, model, typed = int8(tmp_path, 256)
+    for name in PROJECTIONS + PRODUCTS:
+        assert dequantized_inputs(model, name) == [True, True]
+    for name in PROJECTIONS:
+        assert dequantized_inputs(typed, name) == [True, True]
+    for name in PRODUCTS:
+        assert dequantized_inputs(typed, name) == [False, False]
+    (note,) = (note for note in artifact.notes if "probabilities" in note)
+    assert note.startswith("model.onnx rounds the probabilities of an attention although this leaves as little as")
+    assert note.endswith("strongly_typed.onnx keeps their products in FP16 (--mode strong, from TensorRT 10).")
+    exact = outputs(attention(256), feeds(256))[0]
+    rounded, kept = (db(exact, outputs(own, feeds(256), optimized=False)[0]) for own in (model, typed))
+    assert kept > rounded + 3, (kept, rounded)
+
+
+def test_few_tokens_are_rounded_everywhere_and_nothing_is_said(tmp_path: Path) -> None:
+    artifact, *models = int8(tmp_path, 4)
+    for model in models:
+        assert all(dequantized_inputs(model, name) == [True, True] for name in PRODUCTS)
+    assert not any("probabilities" in note for note in artifact.notes)
+
+
+def test_a_version_without_strong_typing_is_not_told_of_it(tmp_path: Path) -> None:
+    calibration = calibrated(attention(256), feeds(256), tmp_path)
+    (artifact,) = qk.export(calibration, "tensorrt", precisions="int8", tensorrt="8.6", output=tmp_path / "out")
+    (note,) = (note for note in artifact.notes if "probabilities" in note)
+    assert note.endswith("FP16 is likely to be as fast, and more accurate.")
+
+
+def test_the_rtx_target_keeps_it_in_fp16_in_both_files(tmp_path: Path) -> None:
+    calibration = calibrated(attention(256), feeds(256), tmp_path)
+    (artifact,) = qk.export(calibration, "tensorrt-rtx", precisions="int8", output=tmp_path / "out")
+    for name in ("model.onnx", "strongly_typed.onnx"):
+        model = onnx.load(artifact.path.with_name(name))
+        assert all(dequantized_inputs(model, product) == [False, False] for product in PRODUCTS)
+    assert {"scores", "mixed"} <= set(artifact.layers.left)
+
+
+@pytest.mark.parametrize(("tensor", "found"), [("p", "p"), ("v", ""), ("masked", "")])
+def test_whose_probabilities_a_tensor_holds(tensor: str, found: str) -> None:
+    softmax = softmax_of(Graph(attention(4).graph), tensor)
+    assert (softmax.name if softmax is not None else "") == found
+
+
+def test_the_scores_of_a_softmax_behind_a_scale_and_a_mask() -> None:
+    graph = Graph(attention(4).graph)
+    softmax = softmax_of(graph, "p")
+    assert softmax is not None
+    assert [node.name for node in scores_of(graph, softmax)] == ["scores"]
