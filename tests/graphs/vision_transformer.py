@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-WIDTH, TOKENS, HEADS = 32, 16, 2
+WIDTH, HEADS = 32, 2
 OUTLIERS = (3, 17)  # channels whose LayerNorm gain is 30 times that of the others
 
 
-def transformer_model(blocks: int = 2) -> onnx.ModelProto:
-    """Patches of 4×4 of an image of 16×16, ``blocks`` of attention and MLP, 3 classes; fixed random weights."""
-    rng = np.random.default_rng(11)
+def transformer_model(blocks: int = 2, side: int = 16) -> onnx.ModelProto:
+    """Patches of 4×4 of an image of ``side`` × ``side``, ``blocks`` of attention and MLP, 3 classes; fixed random weights."""
+    rng, tokens = np.random.default_rng(11), (side // 4) ** 2
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
 
@@ -38,16 +38,16 @@ def transformer_model(blocks: int = 2) -> onnx.ModelProto:
         return add("LayerNormalization", [x, constant(f"{name}.g", gain), constant(f"{name}.s", shift)], name, axis=-1)
 
     def heads(x: str, name: str, order: list[int]) -> str:
-        shape = constant(f"{name}.shape", np.array([0, TOKENS, HEADS, WIDTH // HEADS], np.int64))
+        shape = constant(f"{name}.shape", np.array([0, tokens, HEADS, WIDTH // HEADS], np.int64))
         return add("Transpose", [add("Reshape", [x, shape], f"{name}.split")], name, perm=order)
 
     patches = add(
         "Conv", ["input", weight("patch.w", WIDTH, 3, 4, 4), weight("patch.b", WIDTH)], "patch", strides=[4, 4]
     )
-    flat = add("Reshape", [patches, constant("flat.shape", np.array([0, WIDTH, TOKENS], np.int64))], "flat")
+    flat = add("Reshape", [patches, constant("flat.shape", np.array([0, WIDTH, tokens], np.int64))], "flat")
     x = add("Transpose", [flat], "tokens", perm=[0, 2, 1])
     scale = constant("scale", np.array((WIDTH // HEADS) ** -0.5, np.float32))
-    merged = constant("merged.shape", np.array([0, TOKENS, WIDTH], np.int64))
+    merged = constant("merged.shape", np.array([0, tokens, WIDTH], np.int64))
     for b in range(blocks):
         normed = norm(x, f"b{b}.norm1")
         q, k, v = (linear(normed, f"b{b}.{n}", WIDTH, WIDTH) for n in "qkv")
@@ -66,7 +66,7 @@ def transformer_model(blocks: int = 2) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "transformer",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, 16, 16])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, side, side])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
         weights,
     )
