@@ -11,7 +11,7 @@ OUTLIERS = (3, 17)  # channels whose LayerNorm gain is 30 times that of the othe
 
 
 def transformer_model(blocks: int = 2, side: int = 16) -> onnx.ModelProto:
-    """Patches of 4×4 of an image of ``side`` × ``side``, ``blocks`` of attention and MLP, 3 classes; fixed random weights."""
+    """Patches of 4×4 of an image of ``side`` × ``side``, ``blocks`` of attention and MLP, 3 classes."""
     rng, tokens = np.random.default_rng(11), (side // 4) ** 2
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []

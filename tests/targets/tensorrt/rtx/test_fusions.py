@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def kernels(file: Path, *shape: int) -> list[str]:
     return [line for line in "\n".join(messages.lines).splitlines() if KERNEL.match(line)]
 
 
-def exported(model: onnx.ModelProto, data: dict[str, np.ndarray], folder: Path) -> tuple[Path, Path]:
+def exported(model: onnx.ModelProto, data: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
     """The FP16 model and the strongly typed INT8 one."""
     onnx.save(model, folder / "model.onnx")
     np.savez(folder / "rows.npz", **data)
@@ -62,7 +63,7 @@ def fused(listed: list[str]) -> int:
     return sum("mha" in line for line in listed)
 
 
-def images(side: int) -> dict[str, np.ndarray]:
+def images(side: int) -> dict[str, Any]:
     return {"input": np.random.default_rng(0).standard_normal((8, 3, side, side)).astype(np.float32)}
 
 
