@@ -1,0 +1,149 @@
+"""TensorRT's INT8 by Q/DQ and by ranges against its FP16, on one GPU: latency by batch size, and SQNR.
+
+    python scripts/bench_parity.py MODEL.onnx --data imgs/calib --eval-data imgs/eval [--name vit] [--out parity]
+        [--samples 200] [--eval-samples 200] [--preprocess yolo] [--batches 1 32] [--level 2] [--jobs 4]
+
+FP32, FP16, INT8 by Q/DQ ("explicit") and by ranges ("implicit") are built side by side, each by a process of its own
+with its own copy of the run, for the most of a build is compiling on the CPU; --jobs 1 builds one after another, which
+chooses kernels undisturbed. Then each is timed in turns with FP16, and compared with FP32 on the evaluation samples.
+Writes OUT/NAME.json and prints rows of a Markdown table. Engines that are there already are used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+import quantkit
+from quantkit.datasets import Stream, open_dataset
+from quantkit.graph.model_file import open_model
+from quantkit.measure.environment import environment
+from quantkit.measure.gpu import driver
+from quantkit.measure.latency import time_sessions
+from quantkit.measure.sqnr import OutputNoise
+from quantkit.pipeline.run_files import load_calibration
+from quantkit.targets.session import DeviceSession
+from quantkit.targets.tensorrt import TensorRT
+
+DEVICE = "cuda:0"
+# name: precision and mode
+ENGINES = {
+    "FP32": ("fp32", "auto"),
+    "FP16": ("fp16", "auto"),
+    "INT8, explicit": ("int8", "explicit"),
+    "INT8, implicit": ("int8", "implicit"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One engine: p50 in ms by batch size, that of FP16 in turns with it, SQNR in dB, seconds to build."""
+
+    engine: str
+    p50: dict[int, float]
+    fp16: dict[int, float]
+    sqnr: float | None
+    built: float
+
+
+def built(run: Path, name: str, batches: list[int], level: int | None) -> tuple[Path, float]:
+    """Build one engine in its copy of the run, or find it there. Returns its path, and the seconds it took."""
+    precision, mode = ENGINES[name]
+    own = run.with_name(f"{run.name}-{precision}-{mode}")
+    if not own.exists():
+        shutil.copytree(run, own)
+    start = time.monotonic()
+    (engine,) = quantkit.build(
+        own, precisions=precision, mode=mode, batch_sizes=batches, optimization_level=level, device=DEVICE
+    )
+    return engine.artifact.path, time.monotonic() - start
+
+
+def loaded(run: Path, name: str, batches: list[int], level: int | None) -> DeviceSession:
+    """Load an engine that is there already."""
+    precision, mode = ENGINES[name]
+    own = run.with_name(f"{run.name}-{precision}-{mode}")
+    (engine,) = quantkit.build(
+        own, precisions=precision, mode=mode, batch_sizes=batches, optimization_level=level, device=DEVICE
+    )
+    return TensorRT().load(engine.artifact, DEVICE)
+
+
+def main() -> None:
+    """Calibrate, build, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--eval-data", type=Path, required=True)
+    parser.add_argument("--name")
+    parser.add_argument("--out", type=Path, default=Path("parity"))
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--eval-samples", type=int, default=200)
+    parser.add_argument("--preprocess")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--level", type=int, help="the builder's optimization level")
+    parser.add_argument("--jobs", type=int, default=len(ENGINES))
+    options = parser.parse_args()
+    name = options.name or options.model.stem
+    run = options.out.resolve() / name
+    if not (run / "calibration.json").exists():
+        quantkit.calibrate(
+            options.model, options.data, samples=options.samples, preprocess=options.preprocess, output=run
+        )
+    took: dict[str, float] = {}
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        jobs = {engine: pool.submit(built, run, engine, options.batches, options.level) for engine in ENGINES}
+        for engine, job in jobs.items():
+            try:
+                took[engine] = job.result()[1]
+            except quantkit.QuantkitError as error:
+                print(f"{engine} was not built: {error}", file=sys.stderr)
+    if not {"FP32", "FP16"} <= took.keys():
+        sys.exit("Without FP32 and FP16 there is nothing to compare with.")
+    rows, where = measured(options, run, took)
+    record = {"environment": where, "level": options.level, "jobs": options.jobs, "rows": [asdict(row) for row in rows]}
+    (options.out / f"{name}.json").write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
+    for row in rows:
+        times = " | ".join(f"{row.p50[batch]:.3f} ({row.p50[batch] / row.fp16[batch]:.2f})" for batch in row.p50)
+        print(f"| {name} | {row.engine} | {times} | {'–' if row.sqnr is None else f'{row.sqnr:.1f}'} |")
+
+
+def measured(
+    options: argparse.Namespace, run: Path, took: dict[str, float]
+) -> tuple[list[Measured], dict[str, object]]:
+    """Time each engine in turns with FP16, and compare its outputs with FP32's. Returns the rows, and the machine."""
+    calibration, model = load_calibration(run), open_model(options.model)
+    sessions = {engine: loaded(run, engine, options.batches, options.level) for engine in took}
+    opened = open_dataset(options.eval_data, model.inputs, calibration.preprocess)
+    stream = Stream(opened.dataset, [int(index) for index in opened.indices[: options.eval_samples]])
+    noise = {engine: OutputNoise() for engine in sessions if engine != "FP32"}
+    for batch in stream.batches(min(options.batches)):
+        exact = sessions["FP32"].infer(batch.inputs)
+        for engine, own in noise.items():
+            own.update(exact, sessions[engine].infer(batch.inputs))
+    sample = {key: values[:1] for key, values in batch.inputs.items()}
+    rows = []
+    for engine, session in sessions.items():
+        pair = [sessions["FP16"], session]
+        p50: list[dict[int, float]] = [{}, {}]
+        for size in options.batches:
+            inputs = {key: np.repeat(values, size, axis=0) for key, values in sample.items()}
+            for own, timing in zip(p50, time_sessions(pair, inputs, size, lambda _: None), strict=True):
+                own[size] = timing.latency.p50
+        found = noise[engine].sqnr_db if engine in noise else None
+        rows.append(Measured(engine, p50[1], p50[0], found, took[engine]))
+    where = environment(sessions["FP16"].device_name).model_dump(mode="json")
+    return rows, where | {"driver": driver()}
+
+
+if __name__ == "__main__":
+    main()
