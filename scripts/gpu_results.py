@@ -1,16 +1,17 @@
-"""Writes docs/results/h200-tensorrt-8.6.md from what one run on a GPU left: nothing in it is typed by hand.
+"""Writes a page of docs/results from what runs on a GPU left: nothing in it is typed by hand.
 
-    python scripts/gpu_results.py OUT COMPARISON BENCH JUNIT [JUNIT ...]
-    python scripts/gpu_results.py OUT JUNIT
+    python scripts/gpu_results.py OUT [--comparison comparison.json] [--parity NAME.json ...] [--bench bench.json]
+        [--suite junit.xml ...]
 
-COMPARISON is a comparison.json, BENCH the JSON of bench_gpu.py, JUNIT pytest's --junitxml of the GPU suite, or of parts
-of it that ran side by side (-o junit_family=xunit1). With JUNIT alone, the page is of the suite alone.
+The comparison is of `quantkit compare`, the parity of bench_parity.py, the bench of bench_gpu.py, the suite pytest's
+--junitxml of `-m gpu`, or of parts of it that ran side by side (-o junit_family=xunit1).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,28 +22,58 @@ from quantkit.core.comparison import Comparison, Row
 from quantkit.pipeline.run_files import load_comparison
 
 
-def main(out: Path, comparison: Path, bench: Path, *junit: Path) -> None:
-    """Read all of them, write one page."""
-    measured = load_comparison(comparison)
-    machine = measured.environment
-    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
-    parts = [
-        "# TensorRT on an H200\n",
-        f"Measured {machine.measured} with quantkit {machine.quantkit} on {machine.gpu}; {machine.cores} cores of "
-        f"{machine.cpu}, Python {machine.python}, {packages}. "
-        "Written by `scripts/gpu_results.py` from that run alone.\n",
-        *suite(*junit),
-        *resnet(measured),
-        *headline(json.loads(bench.read_text(encoding="utf-8"))),
+def main() -> None:
+    """Read what there is, write one page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--comparison", type=Path)
+    parser.add_argument("--parity", type=Path, nargs="+", default=[])
+    parser.add_argument("--bench", type=Path)
+    parser.add_argument("--suite", type=Path, nargs="+", default=[])
+    given = parser.parse_args()
+    parts = ["# TensorRT on a GPU\n", "Written by `scripts/gpu_results.py`; each part says what it was measured on.\n"]
+    if given.suite:
+        parts += suite(*given.suite)
+    if given.comparison:
+        parts += compared(load_comparison(given.comparison))
+    if given.parity:
+        parts += parity({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in given.parity})
+    if given.bench:
+        parts += headline(json.loads(given.bench.read_text(encoding="utf-8")))
+    given.out.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+
+
+def machine(where: Mapping[str, Any]) -> str:
+    """An environment in words."""
+    packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
+    return (
+        f"Measured {where['measured']} with quantkit {where['quantkit']} on {where['gpu']}; {where['cores']} cores of "
+        f"{where['cpu']}, Python {where['python']}, {packages}."
+    )
+
+
+def parity(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What bench_parity.py measured, a table a model."""
+    lines = [
+        "## INT8 by Q/DQ and by ranges, against FP16\n",
+        "p50 in ms of the network alone, by batch size; behind it that over FP16's, timed in turns with it. "
+        "SQNR is against FP32.\n",
     ]
-    out.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
-
-
-def suite_alone(out: Path, junit: Path) -> None:
-    """Write a page of what `pytest -m gpu` said."""
-    when = next(ElementTree.parse(junit).getroot().iter("testsuite")).get("timestamp", "")[:10]
-    parts = ["# The GPU suite on an H200\n", f"Run {when}. Written by `scripts/gpu_results.py`.\n", *suite(junit)]
-    out.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    for name, document in documents.items():
+        sizes = list(document["rows"][0]["p50"])
+        level = document["level"]
+        built = f"{document['jobs']} engines built at a time, optimization level {3 if level is None else level}"
+        lines += [
+            f"**{name}**: {machine(document['environment'])} {built}.\n",
+            f"| engine | {' | '.join(f'batch {size}' for size in sizes)} | SQNR dB | built in s |",
+            f"| --- |{' ---: |' * (len(sizes) + 2)}",
+        ]
+        for row in document["rows"]:
+            times = (f"{row['p50'][size]:.3f} ({row['p50'][size] / row['fp16'][size]:.2f})" for size in sizes)
+            sqnr = "–" if row["sqnr"] is None else f"{row['sqnr']:.1f}"
+            lines.append(f"| {row['engine']} | {' | '.join(times)} | {sqnr} | {row['built']:.0f} |")
+        lines.append("")
+    return lines
 
 
 def suite(*junit: Path) -> list[str]:
@@ -51,12 +82,13 @@ def suite(*junit: Path) -> list[str]:
     cases = [case for part in parts for case in part.iter("testcase")]
     counts = {key: sum(int(part.get(key, 0)) for part in parts) for key in ("tests", "failures", "errors", "skipped")}
     seconds = max(float(part.get("time", 0)) for part in parts)
+    when = min(part.get("timestamp", "")[:10] for part in parts)
     beside = f" ({len(parts)} parts side by side, each on a GPU of its own)" if len(parts) > 1 else ""
     passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
     lines = [
         "## The GPU suite\n",
         f"`pytest -m gpu`: {passed} passed, {counts['failures'] + counts['errors']} failed, "
-        f"{counts['skipped']} skipped in {seconds:.0f} s{beside}.\n",
+        f"{counts['skipped']} skipped in {seconds:.0f} s{beside}, {when}.\n",
         "| figure | measured |",
         "| --- | ---: |",
     ]
@@ -69,12 +101,12 @@ def suite(*junit: Path) -> list[str]:
     return [*lines, ""]
 
 
-def resnet(comparison: Comparison) -> list[str]:
+def compared(comparison: Comparison) -> list[str]:
     """The rows of a comparison."""
     lines = [
         f"## {Path(comparison.model).stem}, {comparison.samples} images\n",
-        "The [whole report](resnet50-h200.html). p50 is of the network alone, by CUDA events; "
-        "as graph: likewise, all kernels launched as one CUDA graph.\n",
+        machine(comparison.environment.model_dump(mode="json")) + " The [whole report](resnet50-h200.html). p50 is of "
+        "the network alone, by CUDA events; as graph: likewise, all kernels launched as one CUDA graph.\n",
         "| precision | batch | top-1 % [95 %] | agree % | SQNR dB | p50 ms | p90 | p99 | with copies | as graph "
         "| per second | speed-up | watt | ran in |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
@@ -116,9 +148,4 @@ def headline(bench: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        suite_alone(*map(Path, sys.argv[1:]))
-    elif len(sys.argv) < 5:
-        sys.exit(__doc__)
-    else:
-        main(*map(Path, sys.argv[1:]))
+    main()

@@ -36,7 +36,9 @@ def timed(p50: float, against_fp32: float) -> dict[str, Any]:
     }
 
 
-def test_the_page_states_versions_outcomes_and_figures(scripts: tuple[Any, Any], tmp_path: Path) -> None:
+def test_the_page_states_versions_outcomes_and_figures(
+    scripts: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench, results = scripts
     packages = {"tensorrt": "8.6.0", "onnxruntime": "1.23.2"}
     here = comparison().environment.model_dump() | {"packages": packages, "gpu": "NVIDIA H200, driver 580.159.04"}
@@ -52,10 +54,14 @@ def test_the_page_states_versions_outcomes_and_figures(scripts: tuple[Any, Any],
     engines = {"fp16": {"1": timed(0.4, 40.0)}, "int8": {"1": timed(0.3, 12.0)}}
     document = {"pytorch": {"environment": {"torch": "2.11"}}, "rows": bench.rows_of("resnet50", eager, engines)}
     (tmp_path / "bench.json").write_text(json.dumps(document))
+    engine = {"engine": "INT8, explicit", "p50": {"1": 0.3, "32": 0.9}, "fp16": {"1": 0.4, "32": 1.0}}
+    parity = {"environment": here, "level": None, "jobs": 4, "rows": [engine | {"sqnr": 31.26, "built": 41.6}]}
+    (tmp_path / "vit.json").write_text(json.dumps(parity))
     out = tmp_path / "page.md"
-    results.main(
-        out, tmp_path / "resnet50.json", tmp_path / "bench.json", tmp_path / "junit.xml", tmp_path / "junit.xml"
-    )
+    command = "gpu_results page.md --comparison resnet50.json --parity vit.json --bench bench.json --suite"
+    monkeypatch.setattr("sys.argv", [*command.split(), "junit.xml", "junit.xml"])
+    monkeypatch.chdir(tmp_path)
+    results.main()
     page = out.read_text(encoding="utf-8")
     for words in (
         *("NVIDIA H200, driver 580.159.04", "tensorrt 8.6.0", "2026-01-02", "2000 images", "torch 2.11"),
@@ -63,6 +69,10 @@ def test_the_page_states_versions_outcomes_and_figures(scripts: tuple[Any, Any],
         *("| p50 ms | 0.21 |", "| `test_two` | failure | 2.0 |", "| INT8 | 64 | 90.00 [86.0, 94.0] | 99.00 | 25.3 |"),
         "| resnet50 | 1 | 2.400 | 0.400 | 0.300 | 8.00 | 5.5 met | 0.200 | 0.150 | 16.00 | 1.33 | 1.33 | 40.0 |",
         "| resnet50 | 32 | – |",
+        *(
+            "4 engines built at a time, optimization level 3",
+            "| INT8, explicit | 0.300 (0.75) | 0.900 (0.90) | 31.3 | 42 |",
+        ),
     ):
         assert words in page
     assert "50.00" not in page  # onnxruntime's row
