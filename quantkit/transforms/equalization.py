@@ -9,7 +9,9 @@ range, so that the calibrated ranges remain true.
 
 Channels are scaled only after a LayerNormalization and between the bounds of a Clip, and only if enough images were
 counted. Elsewhere a rare large value would be cut off: ResNet-50 loses 2.5 dB by it. A Clip cuts off values beyond the
-largest one that was counted: MobileNetV2 keeps 50 dB this way with 100 images, but only 21 with 8.
+largest one that was counted: MobileNetV2 keeps 50 dB this way with 100 images, but only 21 with 8. Symmetric schemes
+gain by it behind an activation as well that ends with a product with one number, as a GELU that is spelled out does:
+few of its channels fill the range, and half of that is below 0.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ LARGEST_FACTOR = 64.0
 POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # exponents for the factors that fill the range; 0 leaves the tensor unchanged
 CAPS = (1.5, 2.0, 4.0, 8.0)
 GAIN = 0.999  # the error must fall below this share of the original one; less is not worth changing a weight
+MARGIN = 1.25  # how far beyond its largest counted value a channel behind an activation keeps its range
+WORTH = 0.75  # the share of the error that must be left there at most: rare larger values are not in the estimate
 SPREAD = 8.0  # (maximum - minimum) / standard deviation of a channel, about that of 10,000 Gaussian values
 
 Floats = npt.NDArray[np.float64]
@@ -43,6 +47,7 @@ def equalize(
     ranges: dict[str, TensorRange],
     channels: Mapping[str, ChannelStatistics],
     sums: bool = False,
+    products: bool = False,
 ) -> dict[str, Floats]:
     """Equalize the channels of every tensor that allows it.
 
@@ -53,6 +58,8 @@ def equalize(
             get smaller steps, which they have here anyway.
         channels: The statistics of every tensor's channels.
         sums: True to equalize sums of Convs, too, whose values nothing bounds.
+        products: True to equalize products with one number in front of matrix products, too. The number becomes a
+            vector, so that onnxruntime and OpenVINO no longer find the GELU that it belongs to.
 
     Returns:
         The factors of each changed tensor, (C,) float64, >= 1. The tensor now holds its former values times the factors
@@ -61,10 +68,10 @@ def equalize(
     factors: dict[str, Floats] = {}
     view, names = Graph(graph), names_in(graph)
     for node in view.nodes if not view.has_subgraphs else ():
-        site = site_of(view, node)
+        site = site_of(view, node, products)
         if site is None and sums and node.output[0] not in factors:
             site = sums_from(view, node)
-        wide = {} if site is None or site.is_clipped else _extremes(site, ranges, channels)
+        wide = {} if site is None or site.is_clipped or site.is_scaled else _extremes(site, ranges, channels)
         chosen = None if site is None else _factors(view, site, {**ranges, **wide}, channels)
         if site is not None and chosen is not None:
             _apply(graph, view, site, chosen, names)
@@ -114,13 +121,15 @@ def _factors(
         return None
     fewest = FEWEST_CLIPPED if site.is_clipped or site.is_sum else FEWEST_NORMALIZED
     counts = {len(channels[name].minimum) for name in measured}
-    counts |= {graph.constants[node.input[position]].dims[0] for node, position in site.constants}
+    constants = (graph.constants[node.input[position]] for node, position in site.constants)
+    counts |= {own.dims[0] for own in constants if list(own.dims) not in ([], [1])}
     if len(counts) != 1 or 0 in counts or min(channels[name].samples for name in measured) < fewest:
         return None
     room = np.full(counts.pop(), LARGEST_FACTOR)
     for name in measured:
-        room = np.minimum(room, _room(channels[name].maximum, min(ranges[name].high, site.highest)))
-        room = np.minimum(room, _room(-channels[name].minimum, -ranges[name].low))
+        spare = MARGIN if site.is_scaled else 1.0
+        room = np.minimum(room, _room(channels[name].maximum, min(ranges[name].high, site.highest) / spare))
+        room = np.minimum(room, _room(-channels[name].minimum, -ranges[name].low / spare))
     full = np.maximum(room, 1.0)
     terms = [term for node in site.consumers if (term := _Term.of(graph, node, ranges, channels)) is not None]
     if len(terms) != len(site.consumers):
@@ -128,7 +137,7 @@ def _factors(
     candidates = [full**power for power in POWERS] + [np.minimum(full, cap) for cap in CAPS]
     errors = [sum(term.error(candidate) for term in terms) for candidate in candidates]
     best = int(np.argmin(errors))
-    return candidates[best] if errors[best] < GAIN * errors[0] else None
+    return candidates[best] if errors[best] < (WORTH if site.is_scaled else GAIN) * errors[0] else None
 
 
 def _room(largest: npt.NDArray[np.float32], bound: float) -> Floats:

@@ -1,7 +1,9 @@
 """The tensors of a graph whose channels can be scaled without changing what the model computes.
 
 A factor per channel is moved from a tensor's producer into the weights of its consumers. This is done only where a
-channel's extremes are known well: after a LayerNormalization, and between the bounds of a Clip.
+channel's extremes are known well, after a LayerNormalization and between the bounds of a Clip, or where much is gained:
+in front of a matrix product that reads an activation times a number, of which few channels of a transformer fill the
+range.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class EqualizationSite:
         start: The tensor whose channels must stay in its range.
         highest: The upper bound of a Clip.
         is_sum: True for what :func:`sums_from` finds, all of whose tensors must stay in their ranges.
+        is_scaled: True for a product with one number.
     """
 
     tensors: list[str]
@@ -41,6 +44,7 @@ class EqualizationSite:
     start: str
     highest: float = np.inf
     is_sum: bool = False
+    is_scaled: bool = False
 
     @property
     def is_clipped(self) -> bool:
@@ -48,9 +52,12 @@ class EqualizationSite:
         return self.highest < np.inf
 
 
-def site_of(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
-    """Return the site that starts with a node's output; None if the output cannot be scaled, or nothing gains by it."""
-    site = _normalized(graph, node) or _clipped(graph, node)
+def site_of(graph: Graph, node: onnx.NodeProto, products: bool = False) -> EqualizationSite | None:
+    """Return the site that starts with a node's output; None if the output cannot be scaled, or nothing gains by it.
+
+    ``products`` are taken into account where :func:`quantkit.transforms.equalization.equalize` says so.
+    """
+    site = _normalized(graph, node) or _clipped(graph, node) or (_scaled(graph, node) if products else None)
     if site is None or not _follow(graph, site.tensors[-1], site, not site.is_clipped):
         return None
     return site if site.consumers else None
@@ -144,6 +151,19 @@ def _clipped(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
     return EqualizationSite([conv.output[0], node.output[0]], [], constants, node.output[0], bounds[1])
 
 
+def _scaled(graph: Graph, node: onnx.NodeProto) -> EqualizationSite | None:
+    """Return the site of a product with one number, such as the 0.5 at the end of a GELU that is spelled out.
+
+    The number becomes a vector, which costs nothing.
+    """
+    if node.op_type != "Mul":
+        return None
+    numbers = [i for i, name in enumerate(node.input) if _is_number(graph, name)]
+    if len(numbers) != 1 or node.input[1 - numbers[0]] in graph.constants:
+        return None
+    return EqualizationSite([node.output[0]], [], [(node, numbers[0])], node.output[0], is_scaled=True)
+
+
 def _follow(graph: Graph, name: str, site: EqualizationSite, last: bool) -> bool:
     """Collect the consumers of a tensor; return False if one of them cannot undo the factors.
 
@@ -160,6 +180,10 @@ def _follow(graph: Graph, name: str, site: EqualizationSite, last: bool) -> bool
             site.tensors.append(node.output[0])
             if not _follow(graph, node.output[0], site, last or flattened):
                 return False
+        elif site.is_scaled and node.op_type == "Mul" and node.input[1 - position] not in site.tensors:
+            site.tensors.append(node.output[0])
+            if not _follow(graph, node.output[0], site, last):
+                return False
         elif position == 0 and _has_weight(graph, node) and (node.op_type == "Conv") != last:
             site.consumers.append(node)
         else:
@@ -170,6 +194,11 @@ def _follow(graph: Graph, name: str, site: EqualizationSite, last: bool) -> bool
 def _is_pooled(graph: Graph, name: str) -> bool:
     producer = graph.producer(name)
     return producer is not None and producer.op_type in GLOBAL_POOLS
+
+
+def _is_number(graph: Graph, name: str) -> bool:
+    tensor = graph.constants.get(name)
+    return tensor is not None and tensor.data_type == TensorProto.FLOAT and list(tensor.dims) in ([], [1])
 
 
 def _is_vector(graph: Graph, name: str) -> bool:

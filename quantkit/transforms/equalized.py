@@ -62,7 +62,7 @@ def equalized(
     whole = with_fused(Graph(proto.graph), ranges)
     if symmetric:
         room = {name: TensorRange(r.amax, -r.amax, r.amax) for name, r in whole.items()}
-        factors = equalize(proto.graph, room, channels or {}, sums)
+        factors = equalize(proto.graph, room, channels or {}, sums, products=True)
         wider = {name: TensorRange(r.amax, whole[name].low, whole[name].high) for name, r in room.items()}
         return Equalized(proto, wider, factors)
     return Equalized(proto, whole, equalize(proto.graph, whole, channels or {}, sums))

@@ -326,7 +326,7 @@ def _blurred(quantized: Quantized, alone: bool) -> tuple[str, ...]:
     note = (
         f"model.onnx rounds the probabilities of {whose} although this leaves as little as "
         f"{min(quantized.blurred.values()):.0f} dB of them, because TensorRT 8.6 is slow where it does not; "
-        "FP16 is likely to be as fast, and more accurate."
+        "FP16 is often as fast there, and more accurate: compare both."
     )
     return (note if alone else f"{note} {STRONG_FILE} keeps their products in FP16 (--mode strong, from TensorRT 10).",)
 
