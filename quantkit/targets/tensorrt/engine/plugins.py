@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantkit.core.errors import BadConfig
+from quantkit.core.wording import path_meant
 from quantkit.targets.tensorrt.engine.libraries import Library
 
 
@@ -28,7 +29,7 @@ def load_plugins(library: Library, files: Sequence[Path]) -> None:
     for file in files:
         hint = "Give the shared library that was built for this release of TensorRT with --plugin."
         if not file.is_file():
-            raise BadConfig(f"There is no plugin library {file}.", hint)
+            raise BadConfig(f"There is no plugin library {file}.", f"{path_meant(file)}{hint}")
         try:
             loaded = ctypes.CDLL(str(file.absolute()))  # older libraries register their plugins themselves
         except OSError as error:
