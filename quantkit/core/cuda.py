@@ -91,7 +91,7 @@ def select(device: str) -> int:
     number = device.lower().removeprefix(PREFIX)
     if not device.lower().startswith(PREFIX) or not number.isdigit() or int(number) >= count:
         there = ", ".join(f"{PREFIX}{i}" for i in range(count)) or "none"
-        raise BackendMissing(f"There is no GPU {device!r} here.", f"Use --device with one of: {there}.")
+        raise BackendMissing(f"There is no GPU {device!r} here.", f"Use one of these devices: {there}.")
     make_current(int(number))
     return int(number)
 
@@ -211,7 +211,7 @@ def _compiled(file: Path, architecture: str) -> bytes:
         nvrtc.nvrtcGetProgramLog(program, log)
         raise BackendMissing(
             f"NVRTC cannot compile {file.name} for this GPU ({log.decode(errors='replace').strip()[:300]}).",
-            "Install a newer CUDA, or leave --device out.",
+            "Install a newer CUDA, or use the device cpu.",
         )
     binary = b" " * int(checked(nvrtc.nvrtcGetCUBINSize(program), "compiling"))
     checked(nvrtc.nvrtcGetCUBIN(program, binary), "compiling")

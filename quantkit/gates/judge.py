@@ -74,7 +74,9 @@ class GateResult:
     def raise_for_failure(self) -> None:
         """Raise NothingEvaluated or GateFailed, naming the first rule at fault; do nothing if the gate passed."""
         if not self.verdicts:
-            raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables, or give --max-drop and the like.")
+            raise NothingEvaluated(
+                "There are no gate rules.", "Add [[gate]] tables, Rules in Python, or --max-drop and the like."
+            )
         for verdict in self.verdicts:
             rule = verdict.rule
             if verdict.outcome == "no match":
@@ -96,7 +98,7 @@ class GateResult:
                 raise GateFailed(
                     f"{verdict.row.target} {verdict.row.precision}{variant}: {rule.title} {verb} "
                     f"{rule.format(verdict.value)}, but the gate asks for {rule.in_words()} ({rule.metric}).",
-                    "Look at the report, or try another --method.",
+                    "Look at the report, or try another method.",
                 )
 
 
@@ -124,7 +126,8 @@ def gate(
     if baseline is None and not baseline_optional and any(rule.against == "baseline" for rule in rules):
         raise BadConfig(
             "A gate rule speaks of a baseline, and none is given.",
-            "Give --baseline with an earlier run, or --baseline-optional for the first one.",
+            "Give an earlier run (--baseline, baseline=), or let the first do without one (--baseline-optional, "
+            "baseline_optional=True).",
         )
     verdicts: list[Verdict] = []
     for rule in (rule.of(comparison) for rule in rules):

@@ -234,7 +234,7 @@ def _only(outputs: Sequence[ModelInput]) -> str:
             return some[0].name
     raise BadConfig(
         f"It is not certain which output holds the scores of characters: {', '.join(own.name for own in outputs)}.",
-        "Name it with --task-output.",
+        "Name it (--task-output, task_output=).",
     )
 
 

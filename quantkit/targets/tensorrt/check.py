@@ -40,7 +40,7 @@ def _opset(proto: onnx.ModelProto, version: str | None) -> Parsing:
     if version is None:
         first = first_reader(opset)
         since = "no release that quantkit knows" if first is None else f"TensorRT {first[0]}.{first[1]} and newer"
-        hint = f"Give --tensorrt VERSION: {since} reads opset {opset}."
+        hint = f"Name a release (--tensorrt, tensorrt=): {since} reads opset {opset}."
         return Parsing("TensorRT's opsets", unchecked="no version is named", hint=hint)
     newest = Reads(version).newest_opset
     assert newest is not None

@@ -27,7 +27,7 @@ def load_plugins(library: Library, files: Sequence[Path]) -> None:
     trt.init_libnvinfer_plugins(library.messages(), "")  # those that come with TensorRT stay known
     registry = trt.get_plugin_registry()
     for file in files:
-        hint = "Give the shared library that was built for this release of TensorRT with --plugin."
+        hint = "Give the shared library that was built for this release of TensorRT (--plugin, plugins=)."
         if not file.is_file():
             raise BadConfig(f"There is no plugin library {file}.", f"{path_meant(file)}{hint}")
         try:
