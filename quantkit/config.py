@@ -18,6 +18,7 @@ from quantkit.core.preprocess import Preprocess
 from quantkit.core.presets import DEFAULT_PRESET, DESCRIBED, PRESETS, preset
 from quantkit.core.reading import LARGEST_TEXT, read_file
 from quantkit.core.record import Record
+from quantkit.core.wording import path_meant
 from quantkit.datasets.text_settings import TextSettings
 from quantkit.gates import Rule
 from quantkit.measure.latency import ROUNDS, SECONDS
@@ -33,6 +34,7 @@ else:
 
 Axis = Annotated[int, Field(ge=0)] | Literal["none"]
 CONFIG_FILE = "quantkit.toml"
+PROJECT_FILE = "pyproject.toml"
 WHOLE = Preprocess.model_fields.keys() - {"size", "layout"}  # the keys of a [preprocess] that leaves nothing open
 DEFAULT_SAMPLES = 300
 CPU = "cpu"
@@ -297,7 +299,9 @@ class Config(Record):
             text = read_file(classes, LARGEST_TEXT, BadConfig, "classes file").decode("utf-8-sig")
             names = [line.strip() for line in text.splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
-            raise BadConfig(f"The classes file {classes} cannot be read.", "Write one class name a line.") from error
+            raise BadConfig(
+                f"The classes file {classes} cannot be read.", f"{path_meant(classes)}Write one class name a line."
+            ) from error
         if not names or len(set(names)) != len(names):
             raise BadConfig(f"The classes file {classes} is empty or repeats a name.", "Write one class name a line.")
         return names
@@ -352,25 +356,34 @@ def load_config(path: Path) -> Config:
     Raises:
         BadConfig: The file cannot be read, is not valid TOML, or has a wrong value or an unknown key.
     """
+    return _absolute(parse_config(_tables(path), str(path)), path.parent.absolute())
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """Read the settings of a file, unchecked. Raises BadConfig."""
     try:
         values = tomllib.loads(read_file(path, LARGEST_TEXT, BadConfig, "configuration").decode("utf-8"))
     except RecursionError as error:
         raise BadConfig(f"{path} is nested too deeply.", "docs/configuration.md lists all keys.") from error
     except OSError as error:
-        raise BadConfig(f"The configuration {path} cannot be read ({error.strerror}).", "Check its path.") from error
+        hint = f"{path_meant(path)}Check its path."
+        raise BadConfig(f"The configuration {path} cannot be read ({error.strerror}).", hint) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path} is not valid TOML ({error}).", "Correct that line.") from error
-    if path.name == "pyproject.toml":
+    if path.name == PROJECT_FILE:
         values = values.get("tool", {}).get("quantkit", {})
-    return _absolute(parse_config(values, str(path)), path.parent.absolute())
+    return values
 
 
-def find_config(folder: Path) -> Config:
-    """Return the configuration of a folder: its ``quantkit.toml``, else ``[tool.quantkit]``, else the defaults."""
-    for name in (CONFIG_FILE, "pyproject.toml"):
-        if (folder / name).exists():
-            return load_config(folder / name)
-    return Config()
+def config_file(folder: Path) -> Path | None:
+    """Return a folder's ``quantkit.toml``, else its ``pyproject.toml`` if that has a ``[tool.quantkit]``, else None.
+
+    Raises BadConfig for a ``pyproject.toml`` that cannot be read.
+    """
+    own, project = folder / CONFIG_FILE, folder / PROJECT_FILE
+    if own.exists():
+        return own
+    return project if project.exists() and _tables(project) else None
 
 
 def _absolute(config: Config, folder: Path) -> Config:
@@ -383,13 +396,16 @@ def _absolute(config: Config, folder: Path) -> Config:
     text = config.data.text
     if text.tokenizer is not None:
         paths["text"] = text.model_copy(update={"tokenizer": normalized(folder / text.tokenizer)})
-    characters = config.task.characters and normalized(folder / config.task.characters)
-    metrics = [str(normalized(folder / text)) if ".py:" in text else text for text in config.task.metrics]
+    task: dict[str, Any] = {}
+    if config.task.characters is not None:
+        task["characters"] = normalized(folder / config.task.characters)
+    if config.task.metrics:
+        task["metrics"] = [str(normalized(folder / text)) if ".py:" in text else text for text in config.task.metrics]
     return config.model_copy(
         update={
             "model": model,
             "data": config.data.model_copy(update=paths),
-            "task": config.task.model_copy(update={"metrics": metrics, "characters": characters}),
+            "task": config.task.model_copy(update=task),
         }
     )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantkit.config import Config, find_config, load_config, parse_config
+from quantkit.config import config_file, load_config, parse_config
 from quantkit.core.errors import BadInput
 
 
@@ -64,11 +64,14 @@ def test_wrong_files_are_bad_input_that_names_the_key(tmp_path: Path, text: str,
 
 
 def test_pyproject_serves_where_there_is_no_quantkit_toml(tmp_path: Path) -> None:
-    assert find_config(tmp_path) == Config()
-    written(tmp_path / "pyproject.toml", "[tool.quantkit.data]\nsamples = 7\n[tool.other]\nx = 1")
-    assert find_config(tmp_path).data.samples == 7
-    written(tmp_path / "quantkit.toml", "[data]\nsamples = 8")
-    assert find_config(tmp_path).data.samples == 8
+    assert config_file(tmp_path) is None
+    project = written(tmp_path / "pyproject.toml", "[tool.other]\nx = 1")
+    assert config_file(tmp_path) is None
+    written(project, "[tool.quantkit.data]\nsamples = 7\n[tool.other]\nx = 1")
+    assert config_file(tmp_path) == project
+    assert load_config(project).data.samples == 7
+    own = written(tmp_path / "quantkit.toml", "[data]\nsamples = 8")
+    assert config_file(tmp_path) == own
 
 
 def test_classes_come_from_a_file(tmp_path: Path) -> None:

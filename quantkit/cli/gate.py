@@ -249,13 +249,13 @@ def print_gate(result: GateResult, comparison: Comparison, as_json: bool) -> Non
     from quantkit.core.errors import QuantkitError
     from quantkit.gates.document import gate_document
     from quantkit.reports.content.verdict import judge
-    from quantkit.reports.wording import margin, measured, rule_words, subject
+    from quantkit.reports.wording import margin, measured, subject
 
     if as_json:
         print_json(GateDocument.model_validate(gate_document(result, comparison)))
     elif result.verdicts:
         rows = [
-            [verdict.outcome, subject(verdict), rule_words(verdict.rule), measured(verdict), margin(verdict)]
+            [verdict.outcome, subject(verdict), verdict.rule.in_words(), measured(verdict), margin(verdict)]
             for verdict in result.verdicts
         ]
         print_table(["outcome", "row", "rule", "measured", "margin"], rows, left=3, spare=["margin"], folded="rule")

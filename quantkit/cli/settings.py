@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from quantkit.config import CONFIG_FILE, Config, find_config, load_config
+from quantkit.config import Config, config_file, load_config
 from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
 from quantkit.core.presets import preset
@@ -59,7 +59,18 @@ PATHS = {"path", "calibration", "evaluation", "classes", "labels"}
 
 def base_config(file: Path | None) -> Config:
     """Read the file of -c, or this folder's quantkit.toml or [tool.quantkit]; the environment overrides it."""
-    return with_environment(load_config(file) if file is not None else find_config(Path()))
+    if file is not None:
+        return with_environment(load_config(file))
+    here = config_file(Path())
+    if here is None:
+        return with_environment(Config())
+    _say_taken(here)
+    return with_environment(load_config(here))
+
+
+def _say_taken(file: Path) -> None:
+    """Say that settings of a file are taken which the command line does not name."""
+    log.info("Settings: %s", file)
 
 
 def comparison_config(file: Path | None, folder: Path, data: Path | None = None) -> Config:
@@ -75,18 +86,23 @@ def comparison_config(file: Path | None, folder: Path, data: Path | None = None)
         return with_environment(load_config(file))
     from quantkit.pipeline.run_files import named_code, run_config  # it loads much
 
-    run, here = run_config(folder), find_config(Path())
+    run, found = run_config(folder), config_file(Path())
+    here = Config() if found is None else load_config(found)
     told = os.environ.get("QUANTKIT_EVAL_DATA")
     evaluation = absolute(data or (Path(told) if told else here.data.evaluation))
     if evaluation is not None and run.data.evaluation not in (None, evaluation):  # the run's labels are of other data
         run = run.model_copy(update={"data": run.data.model_copy(update={"labels": None})})
+    taken = here.tune is not None
     for table, keys in OF_COMPARISONS.items():
         given: Record = getattr(here, table)
         values = {key: getattr(given, key) for key in keys or type(given).model_fields if key in given.model_fields_set}
         if values:
-            run = run.with_values(table, source=f"this folder's {CONFIG_FILE}", **values)
+            run = run.with_values(table, source=f"this folder's {found}", **values)
+            taken = True
     if here.tune is not None:  # as a whole: of two goals, none would count
         run = run.model_copy(update={"tune": here.tune})
+    if taken and found is not None:
+        _say_taken(found)
     settings = with_environment(run)
     if left := [code for code in named_code(folder) if code not in (*settings.task.metrics, settings.task.name)]:
         log.warning("Not called, because the run alone names it: %s. --metric or --task names it anew.", some(left))

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from quantkit.core.errors import BackendMissing
 
 PREFIX = "cuda:"
+DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu")
+NO_GPU = "there is no NVIDIA GPU, or no driver for it"
 HINT = "Install it with: pip install 'quantkit-int8[cuda]'."
 
 
@@ -49,6 +51,22 @@ def checked(result: tuple[Any, ...], doing: str) -> Any:
     raise BackendMissing(f"The GPU failed on {doing} ({status.name}).", "Check it with nvidia-smi.")
 
 
+def driver_is_here() -> bool:
+    """True if an NVIDIA GPU may be here: its driver's library loads, or there are its devices. It takes no package.
+
+    The devices are those of desktops and servers, of WSL, and of Jetson boards.
+    """
+    if sys.platform == "darwin":
+        return False
+    if any(Path(device).exists() for device in DEVICES):
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def device_count() -> int:
     """Return the number of GPUs that the driver shows; 0 if there is none, or no driver."""
     status, count = runtime().cudaGetDeviceCount()
@@ -67,11 +85,13 @@ def select(device: str) -> int:
     try:
         count = device_count()
     except ImportError as error:
+        if not driver_is_here():
+            raise BackendMissing(f"{device} cannot be used here: {NO_GPU}.", "Check it with nvidia-smi.") from error
         raise BackendMissing("A GPU is used through cuda-bindings, which is not installed.", HINT) from error
     number = device.lower().removeprefix(PREFIX)
     if not device.lower().startswith(PREFIX) or not number.isdigit() or int(number) >= count:
         there = ", ".join(f"{PREFIX}{i}" for i in range(count)) or "none"
-        raise BackendMissing(f"There is no GPU {device!r} here.", f"Use --device with one of: {there}.")
+        raise BackendMissing(f"There is no GPU {device!r} here.", f"Use one of these devices: {there}.")
     make_current(int(number))
     return int(number)
 
@@ -191,7 +211,7 @@ def _compiled(file: Path, architecture: str) -> bytes:
         nvrtc.nvrtcGetProgramLog(program, log)
         raise BackendMissing(
             f"NVRTC cannot compile {file.name} for this GPU ({log.decode(errors='replace').strip()[:300]}).",
-            "Install a newer CUDA, or leave --device out.",
+            "Install a newer CUDA, or use the device cpu.",
         )
     binary = b" " * int(checked(nvrtc.nvrtcGetCUBINSize(program), "compiling"))
     checked(nvrtc.nvrtcGetCUBIN(program, binary), "compiling")

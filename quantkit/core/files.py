@@ -74,7 +74,7 @@ def make_folder(path: Path) -> Path:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise BadInput(
-            f"The output folder {path} cannot be written ({error.strerror}).", "Give another folder with -o."
+            f"The output folder {path} cannot be written ({error.strerror}).", "Give another folder (-o, output=)."
         ) from error
     return path
 
@@ -202,10 +202,12 @@ def writing_to(path: Path) -> Iterator[None]:
         if _disk_is_full(path, error):
             raise BadInput(
                 f"The disk that holds {path.parent} is full; {path.name} was not written.",
-                "Free some space, or give another folder with -o.",
+                "Free some space, or give another folder (-o, output=).",
             ) from error
         if isinstance(error, PermissionError):
-            raise BadInput(f"{path} cannot be written (permission denied).", "Give another folder with -o.") from error
+            raise BadInput(
+                f"{path} cannot be written (permission denied).", "Give another folder (-o, output=)."
+            ) from error
         raise
 
 

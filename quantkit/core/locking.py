@@ -78,15 +78,17 @@ def _attempt(lock: BaseFileLock, folder: Path, wait: float) -> str | None:
                 f"Another quantkit is working in {folder}.",
                 f"Wait for it, or remove {lock.lock_file} if there is none."
                 if isinstance(lock, SoftFileLock)
-                else "Wait for it, or give another folder with -o.",
+                else "Wait for it, or give another folder (-o, output=).",
             ) from error
         except PermissionError as error:
             raise BadRun(
-                f"The folder {folder} cannot be written ({error.strerror}).", "Give another folder with -o."
+                f"The folder {folder} cannot be written ({error.strerror}).", "Give another folder (-o, output=)."
             ) from error
         except (OSError, NotImplementedError) as error:
             if isinstance(lock, SoftFileLock):
-                raise BadRun(f"The folder {folder} cannot be locked ({error}).", "Give another with -o.") from error
+                raise BadRun(
+                    f"The folder {folder} cannot be locked ({error}).", "Give another (-o, output=)."
+                ) from error
             return getattr(error, "strerror", None) or str(error)
 
 

@@ -31,5 +31,6 @@ def check_overwrite(path: Path, mark: bytes | None, force: bool = False) -> None
             if mark in head or mark in stream.read(READ):
                 return
     raise BadConfig(
-        f"{path} is there already, and quantkit did not write it.", "Give another name, or --force to replace it."
+        f"{path} is there already, and quantkit did not write it.",
+        "Give another name, or replace it (--force, force=True).",
     )

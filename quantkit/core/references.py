@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quantkit.core.errors import BadConfig
+from quantkit.core.wording import path_meant
 
 HOW = "Write it like package.module:function or file.py:function."
 
@@ -46,7 +47,9 @@ def load_reference(text: str, kind: str) -> Any:
             module = importlib.import_module(place)
         return getattr(module, name)
     except Exception as error:
-        raise BadConfig(f"The {kind} {text!r} does not load ({error}).", "Check the file and the name.") from error
+        meant = path_meant(Path(place), ".py") if isinstance(error, FileNotFoundError) else ""
+        hint = f"{meant}Check the file and the name."
+        raise BadConfig(f"The {kind} {text!r} does not load ({error}).", hint) from error
 
 
 def reference_to(function: Callable[..., Any], kind: str) -> str:

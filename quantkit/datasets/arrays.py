@@ -110,14 +110,17 @@ def open_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def by_input(
-    members: Mapping[str, npt.NDArray[Any]], input_names: Sequence[str], source: str
+    members: Mapping[str, npt.NDArray[Any]], input_names: Sequence[str], source: str, in_memory: bool = False
 ) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any] | None]:
-    """Assign arrays to model inputs by name. A single array is used for a single input, whatever its name.
+    """Assign arrays to model inputs by name.
+
+    The single array of a file is used for a single input, whatever its name: NumPy calls it arr_0.
 
     Args:
         members: The arrays by name.
         input_names: The names of the model's inputs.
         source: What error messages call the data.
+        in_memory: True for a dict of arrays; one without a name has the name "".
 
     Returns:
         The arrays by input name, and the labels if there are any.
@@ -127,13 +130,13 @@ def by_input(
     """
     members = dict(members)
     labels = next((members.pop(key) for key in LABEL_KEYS if key in members and key not in input_names), None)
-    if len(members) == 1 and len(input_names) == 1:
+    if len(members) == 1 and len(input_names) == 1 and (not in_memory or "" in members):
         members = {input_names[0]: next(iter(members.values()))}
     missing = [name for name in input_names if name not in members]
     if missing:
         raise BadData(
             f"{source} has no array for the model input {missing[0]!r}; it holds {', '.join(members) or 'nothing'}.",
-            f"Save an .npz with the keys {', '.join(input_names)}.",
+            f"{'Give a dict' if in_memory else 'Save an .npz'} with the keys {', '.join(input_names)}.",
         )
     return {name: members[name] for name in input_names}, labels
 
@@ -169,7 +172,7 @@ def arrays_source(
     """
     if request.labels is not None:
         raise BadData(f"A labels file names image files; {source} has none.", "Put the labels beside the arrays.")
-    given, labels = by_input(members, [i.name for i in request.inputs], source)
+    given, labels = by_input(members, [i.name for i in request.inputs], source, in_memory=file is None)
     called = file.name if file else source
     notes: list[str] = []
     images = {i.name for i in request.inputs if holds_images(given[i.name], i)}

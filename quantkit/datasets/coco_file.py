@@ -74,7 +74,7 @@ def only_file(folder: Path, files: Sequence[Path]) -> Path:
     if len(files) > 1:
         raise BadData(
             f"{folder} has {len(files)} annotation files: {some([file.name for file in files])}.",
-            "Name one of them in --data.",
+            "Name one of them as the data.",
         )
     return files[0]
 
@@ -179,8 +179,8 @@ def _image_folder(file: Path, images: Sequence[Found], given: Path | None) -> Pa
     if not max(counts):
         raise BadData(
             f"The images that {file} names, such as {names[0][:100]}, are not there.",
-            f"Put them into one of {some([str(folder) for folder in folders])}, or give their folder as --data and "
-            "this file as --labels.",
+            f"Put them into one of {some([str(folder) for folder in folders])}, or give their folder as the data and "
+            "this file as the labels (--labels, labels=).",
         )
     return folders[counts.index(max(counts))]
 

@@ -35,7 +35,8 @@ def fit(preprocess: Preprocess, spec: ModelInput, notes: list[str]) -> Preproces
     if isinstance(depth, int) and depth != preprocess.depth:
         raise BadData(
             f"The model input {spec.name!r} takes {depth} channels, but the preprocessing makes {preprocess.depth}.",
-            'Set channels in [preprocess] ("rgb", "bgr" or "gray"), or --preprocess gray for a grayscale model.'
+            'Set channels in [preprocess] ("rgb", "bgr" or "gray"), or for a grayscale model the preset gray '
+            "(--preprocess, preprocess=)."
             if depth in (1, 3)
             else "Give the samples as .npy or .npz.",
         )

@@ -243,8 +243,8 @@ class _Reader:
             if key in values and key not in self.inputs:
                 label = values.pop(key)
                 break
-        if len(values) == 1 and len(self.inputs) == 1:
-            return dict.fromkeys(self.inputs, next(iter(values.values()))), label
+        if len(values) == 1 and len(self.inputs) == 1 and self._are_images(*values.values(), *self.inputs.values()):
+            return dict.fromkeys(self.inputs, *values.values()), label
         missing = [name for name in self.inputs if name not in values]
         if missing:
             found = ", ".join(map(str, values))
@@ -253,6 +253,11 @@ class _Reader:
                 f"Yield dicts with the keys {', '.join(self.inputs)}.",
             )
         return values, label
+
+    def _are_images(self, value: Any, spec: ModelInput) -> bool:
+        """True for an image or a batch of them: a column of a data set, which may have any name."""
+        array = _array(value, self.called)
+        return holds_images(array, spec) or holds_images(array[None], spec)
 
     def _batch(self, array: Array, spec: ModelInput) -> Array | None:
         """Return the samples of a batch, along its first dimension; None for a single sample."""

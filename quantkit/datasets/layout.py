@@ -150,8 +150,8 @@ def _misfit(array: Array, spec: ModelInput, source: str) -> BadData:
         return BadData(
             f"{source} gives {spec.name!r} an array of shape {array.shape}, and the model's shape {spec.shape} does "
             "not show along which axis samples are stacked.",
-            'Say it with --batch-axis, or [model] batch_axis: an axis, or "none" if a run takes one sample. An array '
-            f"of shape (samples, {', '.join(map(str, spec.shape))}) needs no word.",
+            'Say it (--batch-axis, batch_axis=, or [model] batch_axis): an axis, or "none" if a run takes one sample. '
+            f"An array of shape (samples, {', '.join(map(str, spec.shape))}) needs no word.",
         )
     return BadData(
         f"{source} gives {spec.name!r} samples of shape {array.shape[1:]}, but the model takes {spec.sample_shape}.",

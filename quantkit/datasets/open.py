@@ -112,7 +112,11 @@ def open_dataset(
         source = open_iterable(data, request, _looked_at(samples, select))
         return choose(source, samples, seed, source.dataset.source, select)
     if not data.exists():
-        raise BadData(f"There is no file or folder {data}.", f"{path_meant(data)}Check --data.")
+        raise BadData(f"There is no file or folder {data}.", f"{path_meant(data)}Check the data (--data, data=).")
+    if labels is not None and not labels.exists():
+        raise BadData(
+            f"There is no labels file {labels}.", f"{path_meant(labels)}Check the labels (--labels, labels=)."
+        )
     images = data if labels is not None and is_coco(labels) and data.is_dir() else None
     path = data if images is None or labels is None else labels
     kind = next((kind for kind in (*OF_TASK.get(task, ()), *_kinds().values()) if kind.matches(path)), None)

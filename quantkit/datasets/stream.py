@@ -235,6 +235,6 @@ def _stacked(arrays: Sequence[npt.NDArray[np.generic]], axis: int | None, name: 
     if not all(np.array_equal(first, other) for other in arrays[1:]):
         raise BadData(
             f"Samples of one batch differ in {name!r}, which has no batch axis in this model.",
-            "Export the model with a batch of 1, or name the axis of that input with --batch-axis.",
+            "Export the model with a batch of 1, or name the axis of that input (--batch-axis, batch_axis=).",
         )
     return first

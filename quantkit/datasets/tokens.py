@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from quantkit.core.errors import BackendMissing, BadData
 from quantkit.core.reading import read_file
-from quantkit.core.wording import line_of
+from quantkit.core.wording import line_of, path_meant
 from quantkit.datasets.text_settings import TOKENIZER_FILE, TextSettings
 from quantkit.graph.model_io import ModelInput
 
@@ -130,7 +130,9 @@ def _loaded(path: Path) -> tuple[Any, str]:
         data = read_file(path, LARGEST_TOKENIZER, BadData, "tokenizer")
         return Tokenizer.from_buffer(data), hashlib.sha256(data).hexdigest()
     except OSError as error:
-        raise BadData(f"The tokenizer {path} cannot be read ({error.strerror}).", "Check its path.") from error
+        raise BadData(
+            f"The tokenizer {path} cannot be read ({error.strerror}).", f"{path_meant(path)}Check its path."
+        ) from error
     except BadData:
         raise
     except Exception as error:

@@ -185,5 +185,6 @@ def _split(data: DataYaml, file: Path) -> Layout:
         if images.is_dir() and labels is not None:
             return Layout(images, labels, f"Of the splits in {file}, {split} is used.")
     raise BadData(
-        f"{file} names no folder of images that is there.", "Check its path, val and train, or name a folder in --data."
+        f"{file} names no folder of images that is there.",
+        "Check its path, val and train, or name a folder as the data.",
     )

@@ -74,30 +74,31 @@ class GateResult:
     def raise_for_failure(self) -> None:
         """Raise NothingEvaluated or GateFailed, naming the first rule at fault; do nothing if the gate passed."""
         if not self.verdicts:
-            raise NothingEvaluated("There are no gate rules.", "Add [[gate]] tables, or give --max-drop and the like.")
+            raise NothingEvaluated(
+                "There are no gate rules.", "Add [[gate]] tables, Rules in Python, or --max-drop and the like."
+            )
         for verdict in self.verdicts:
             rule = verdict.rule
             if verdict.outcome == "no match":
                 raise NothingEvaluated(
-                    f"The gate rule {rule.describe()} for {rule.target}/{rule.precision} matched nothing"
-                    f"{f' ({verdict.reason})' if verdict.reason else ''}.",
+                    f"The gate rule {rule.in_words()} ({rule.metric}) for {rule.target}/{rule.precision} matched "
+                    f"nothing{f' ({verdict.reason})' if verdict.reason else ''}.",
                     "Check its metric, target and precision against comparison.json; accuracy needs labelled data.",
                 )
             if verdict.outcome == "not comparable" and rule.strict:
                 raise NothingEvaluated(
-                    f"The strict gate rule {rule.describe()} cannot be judged: {verdict.reason}.",
+                    f"The strict gate rule {rule.in_words()} ({rule.metric}) cannot be judged: {verdict.reason}.",
                     "Measure the baseline anew here, or leave strict out.",
                 )
         for verdict in self.verdicts:
+            rule = verdict.rule
             if verdict.outcome == "fail" and verdict.row is not None and verdict.value is not None:
                 variant = f" ({verdict.variant})" if verdict.variant else ""
-                what = f"changed by {verdict.rule.format(verdict.value)}"
-                if verdict.rule.against is None:
-                    what = f"= {verdict.rule.format(verdict.value)}"
+                verb = "is" if rule.against is None else "changed by"
                 raise GateFailed(
-                    f"{verdict.row.target} {verdict.row.precision}{variant} has {verdict.rule.metric} {what}, "
-                    f"but the gate asks {verdict.rule.describe()}.",
-                    "Look at the report, or try another --method.",
+                    f"{verdict.row.target} {verdict.row.precision}{variant}: {rule.title} {verb} "
+                    f"{rule.format(verdict.value)}, but the gate asks for {rule.in_words()} ({rule.metric}).",
+                    "Look at the report, or try another method.",
                 )
 
 
@@ -125,7 +126,8 @@ def gate(
     if baseline is None and not baseline_optional and any(rule.against == "baseline" for rule in rules):
         raise BadConfig(
             "A gate rule speaks of a baseline, and none is given.",
-            "Give --baseline with an earlier run, or --baseline-optional for the first one.",
+            "Give an earlier run (--baseline, baseline=), or let the first do without one (--baseline-optional, "
+            "baseline_optional=True).",
         )
     verdicts: list[Verdict] = []
     for rule in (rule.of(comparison) for rule in rules):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, model_
 
 from quantkit.core.comparison import Comparison
 from quantkit.core.errors import BadConfig
-from quantkit.core.figures import ROW_METRICS, Metric
+from quantkit.core.figures import ROW_METRICS, Metric, path_title
 from quantkit.tasks import known_metrics
 
 MOST_SENSIBLE_DROP = 0.1  # a limit this high must be a mistake: 0.5, meant as half a point, would let everything pass
@@ -177,8 +177,17 @@ class Rule(BaseModel):
         text = self.figure.format_difference(value) if difference else self.figure.format(value)
         return f"+{text}" if self.against and value > 0 else text
 
+    @property
+    def title(self) -> str:
+        """The figure in words, such as "Top-1 lost"."""
+        return path_title(self.metric, self.figure)
+
+    def in_words(self) -> str:
+        """Describe the rule with its figure in words: ``Top-1 lost ≤ 1.00 points``."""
+        return self.title + self.describe().removeprefix(self.metric)
+
     def describe(self) -> str:
-        """Describe the rule in one line."""
+        """Describe the rule in one line, with its figure as it is written in files."""
         limits = [f"≥ {self.format(self.min)}"] if self.min is not None else []
         limits += [f"≤ {self.format(self.max)}"] if self.max is not None else []
         for what, amount in (("falls", self.max_fall), ("rises", self.max_rise)):

@@ -35,7 +35,7 @@ def starter_rules(comparison: Comparison) -> tuple[str, list[str]]:
     """
     rows = [row for row in comparison.rows if row.precision == "int8"]
     if not rows:
-        raise NothingEvaluated("The comparison has no INT8 row to write rules for.", "Compare with --precision int8.")
+        raise NothingEvaluated("The comparison has no INT8 row to write rules for.", "Compare INT8, too.")
     machine = comparison.environment
     blocks = [
         f"# Rules for quantkit gate, from figures measured {machine.measured[:10]} on {machine.hardware},\n"

@@ -41,6 +41,6 @@ def check_batches(dataset: Dataset, indices: Sequence[int], sizes: Sequence[int]
             raise BadConfig(
                 f"The inputs of a batch of {size} take {needed / 1e9:,.1f} GB, and this machine has "
                 f"{memory / 1e9:,.1f} GB of memory.",
-                "Give a smaller --batch-size.",
+                "Give a smaller batch size.",
             )
         return

@@ -34,7 +34,8 @@ def new_artifact(folder: Path) -> Iterator[Path]:
     foreign = _foreign(folder, own or {})
     if foreign and own is None:
         raise BadConfig(
-            f"{folder} holds a file that quantkit did not write ({foreign[0]}).", "Move it, or give another -o."
+            f"{folder} holds a file that quantkit did not write ({foreign[0]}).",
+            "Move it, or give another folder (-o, output=).",
         )
     if not foreign:
         with atomic_folder(folder) as temporary:
@@ -48,7 +49,8 @@ def new_artifact(folder: Path) -> Iterator[Path]:
             made = sorted(path.name for path in temporary.iterdir() if path.name != ARTIFACT_FILE)
             if taken := [name for name in made if name in foreign]:
                 raise BadConfig(
-                    f"{folder} holds a file that quantkit did not write ({taken[0]}).", "Move it, or give another -o."
+                    f"{folder} holds a file that quantkit did not write ({taken[0]}).",
+                    "Move it, or give another folder (-o, output=).",
                 )
             remove_artifact(folder)
             for name in (*made, ARTIFACT_FILE):  # the record last, so that it never describes missing files
@@ -84,7 +86,8 @@ def further_files(folder: Path) -> Iterator[Path]:
         made = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
         if taken := [name for name in made if (folder / name).exists() and name not in own]:
             raise BadConfig(
-                f"{folder} holds a file that quantkit did not write ({taken[0]}).", "Move it, or give another -o."
+                f"{folder} holds a file that quantkit did not write ({taken[0]}).",
+                "Move it, or give another folder (-o, output=).",
             )
         record = json.loads(read_file(folder / ARTIFACT_FILE, LARGEST_TEXT, BadRun, "record"))
         record[FURTHER] = {**record.get(FURTHER, {}), **made}

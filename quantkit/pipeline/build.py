@@ -52,7 +52,7 @@ def build_engines(
     if not isinstance(chosen, BuildsEngines):
         raise BadConfig(
             f"There are no engines to build for {wanted.target!r}.",
-            "Use --target tensorrt or tensorrt-rtx, or quantkit export.",
+            "Use the target tensorrt or tensorrt-rtx, or export.",
         )
     model = calibrated_model(recipe.calibration)
     request = prepare_request(chosen, model, recipe, artifacts, wanted.precisions, progress=progress)

@@ -234,5 +234,6 @@ def _refuse_changed_files(folder: Path) -> None:
     for name, digest in (recorded_files(folder) or {}).items():
         if (folder / name).is_file() and sha256_of(folder / name) != digest:
             raise BadConfig(
-                f"{folder / name} is not the file that quantkit wrote.", "Move or remove it, or give another -o."
+                f"{folder / name} is not the file that quantkit wrote.",
+                "Move or remove it, or give another folder (-o, output=).",
             )

@@ -86,7 +86,9 @@ def run_all(
             "Set that in quantkit.toml, or give quantkit run MODEL --data DIR --eval-data DIR.",
         )
     if baseline is None and not baseline_optional and any(rule.against == "baseline" for rule in config.gate):
-        raise BadConfig("A gate rule speaks of a baseline, and none is given.", "Give --baseline with an earlier run.")
+        raise BadConfig(
+            "A gate rule speaks of a baseline, and none is given.", "Give an earlier run (--baseline, baseline=)."
+        )
     model = open_model(config.model.path, config.model.batch_axis)
     # Check the labels now, not after the long work.
     open_evaluation_data(config, model)

@@ -44,12 +44,12 @@ def claim(folder: Path, of_part: bool = False) -> None:
     if of_part and is_run(folder):
         raise BadRun(f"{folder} holds a finished calibration.", "Give the shard a folder of its own with -o.")
     if not of_part and (folder / PART_FILE).exists():
-        raise BadRun(f"{folder} holds a shard of a calibration.", "Give another folder with -o.")
+        raise BadRun(f"{folder} holds a shard of a calibration.", "Give another folder (-o, output=).")
     foreign = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != LOG_FILE]
     if foreign and not _is_own(folder):
         raise BadRun(
             f"The folder {folder} holds files that are not quantkit's ({foreign[0].name}).",
-            "Give a new or empty folder, or an earlier run, with -o.",
+            "Give a new or empty folder, or an earlier run (-o, output=).",
         )
 
 

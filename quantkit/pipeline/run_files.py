@@ -23,6 +23,7 @@ from quantkit.core.record import read_record
 from quantkit.core.references import is_reference
 from quantkit.core.sensitivity import SENSITIVITY_FILE, Sensitivity
 from quantkit.core.statistics.files import COLLECTED_FILES, HISTOGRAMS_FILE, load_collected, save_collected
+from quantkit.core.wording import path_meant
 from quantkit.pipeline.run_layout import current
 from quantkit.tasks import AUTO, TASKS
 
@@ -128,7 +129,8 @@ def load_comparison(path: Path) -> Comparison:
     Predictions that belong to another comparison are ignored. A file without metrics gets those of its task.
     """
     if not path.exists():
-        raise BadRun(f"There is no run or comparison {path}.", "Give a compared run, or its comparison.json.")
+        hint = f"{path_meant(path)}Give a compared run, or its {COMPARISON_FILE}."
+        raise BadRun(f"There is no run or comparison {path}.", hint)
     file = path if path.is_file() else path / COMPARISON_FILE
     comparison = read_record(Comparison, file, "quantkit compare")
     source = file.parent if file.name == COMPARISON_FILE else file

@@ -33,7 +33,8 @@ def check_onnx(file: Path) -> None:
         onnx.checker.check_model(str(file), full_check=True)
     except Exception as error:
         raise TargetRefuses(
-            f"{file.name} is not valid ONNX ({line_of(error)}).", "Leave the node that it names out with --exclude."
+            f"{file.name} is not valid ONNX ({line_of(error)}).",
+            "Leave the node that it names out (--exclude, exclude=).",
         ) from error
 
 
@@ -78,7 +79,7 @@ class SelfCheck:
         if worst is None or worst[1] >= FAR_DB:
             return ()
         if artifact.precision == "int8":
-            hint = "measure it with quantkit compare, and leave layers in floating point with --exclude"
+            hint = "measure it with quantkit compare, and leave layers in floating point (--exclude, exclude=)"
         elif target.name == REFERENCE:
             hint = f"{artifact.precision} does not hold this model's values"
         else:

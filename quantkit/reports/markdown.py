@@ -111,7 +111,7 @@ def _rules(gate: GateResult) -> list[str]:
         [
             escaped(text)
             for text in (
-                wording.rule_words(v.rule),
+                v.rule.in_words(),
                 wording.subject(v),
                 wording.measured(v),
                 wording.margin(v),

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from quantkit.core.comparison import Comparison, Interval, Row
 from quantkit.core.decibels import NOT_FINITE_DB
-from quantkit.core.figures import Metric, path_title
-from quantkit.gates import GateResult, Rule, Verdict
+from quantkit.core.figures import Metric
+from quantkit.gates import GateResult, Verdict
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -58,11 +58,6 @@ def loss(metric: Metric, drop: float, digits: int = 2) -> str:
 def counted(number: int, one: str, many: str = "") -> str:
     """Count things: ``1 image``, ``1,200 images``; ``many`` is the plural if it is not made with an s."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
-def rule_words(rule: Rule) -> str:
-    """Describe a gate rule with its figure in words: ``Top-1 lost ≤ 1.00 points``."""
-    return path_title(rule.metric, rule.figure) + rule.describe().removeprefix(rule.metric)
 
 
 def band(metric: Metric, figure: Interval, digits: int = 1) -> str:

@@ -81,7 +81,7 @@ class ActivationSession:
         self.output_shapes: dict[Shapes, list[tuple[tuple[int, ...], np.dtype[Any]]]] = {}
         self.names = self.float_inputs + [name for name in wanted if name in known or name in derived]
         if not self.fetched and not all(map(keep, activation_names(graph))):
-            raise BadModel(f"{model.path} has no float activation to measure.", "Exclude less with --exclude.")
+            raise BadModel(f"{model.path} has no float activation to measure.", "Exclude less (--exclude, exclude=).")
 
 
 class Runner:

@@ -31,8 +31,8 @@ OTHERS = re.compile(
 )
 YES_OR_NO = 0.5
 HOW_TO_SAY = (
-    "If one holds class scores, name it with --task-output, and with --task-axis the axis of the classes; for "
-    "scores of yes or no, give --threshold"
+    "If one holds class scores, name it (--task-output, task_output=), and the axis of the classes (--task-axis, "
+    "task_axis=); for scores of yes or no, give the threshold (--threshold, threshold=)"
 )
 
 
@@ -188,6 +188,7 @@ def checked(decision: Decision, outputs: Sequence[ModelInput]) -> Decision:
     if not known and own.shape and not _scores_classes(own):
         raise BadConfig(
             f"The output {own.name!r} of shape {own.shape} does not show which axis holds classes.",
-            "Name it with --task-axis or [task] axis; for scores of yes or no, give --threshold.",
+            "Name it (--task-axis, task_axis=, or [task] axis); for scores of yes or no, give the threshold "
+            "(--threshold, threshold=).",
         )
     return replace(decision, output=own.name)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from quantkit.core.errors import BadConfig, BadData
 from quantkit.core.figures import Metric
 from quantkit.core.reading import LARGEST_TEXT, read_file
+from quantkit.core.wording import path_meant
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.model_io import ModelInput
 from quantkit.measure.edit_distance import edit_distance
@@ -233,7 +234,7 @@ def _only(outputs: Sequence[ModelInput]) -> str:
             return some[0].name
     raise BadConfig(
         f"It is not certain which output holds the scores of characters: {', '.join(own.name for own in outputs)}.",
-        "Name it with --task-output.",
+        "Name it (--task-output, task_output=).",
     )
 
 
@@ -245,7 +246,8 @@ def _characters(model: ModelFile, file: Path | None) -> tuple[str, ...]:
         try:
             text = read_file(file, LARGEST_TEXT, BadConfig, "file of characters").decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise BadConfig(f"The file of characters {file} cannot be read.", "Write one a line, in UTF-8.") from error
+            hint = f"{path_meant(file)}Write one a line, in UTF-8."
+            raise BadConfig(f"The file of characters {file} cannot be read.", hint) from error
         if not text.strip("\r\n"):
             raise BadConfig(f"The file of characters {file} is empty.", "Write one character a line.")
     lines = [line.rstrip("\r") for line in text.split("\n")]

@@ -227,7 +227,8 @@ def _pooling(outputs: Sequence[ModelInput], named: bool) -> Pooling:
             return Pooling(some[0].name, over)
     raise BadConfig(
         f"It is not certain which of the model's outputs holds embeddings: {', '.join(own.name for own in floats)}.",
-        "Name it with --task-output; of one with a vector for each token, the mean over the attention mask is taken.",
+        "Name it (--task-output, task_output=); of one with a vector for each token, the mean over the attention mask "
+        "is taken.",
     )
 
 

@@ -43,7 +43,7 @@ class OwnScores:
         if self._size > MOST_KEPT:
             raise BadConfig(
                 f"The metric {whole[0]!r} needs the outputs of all samples at once, more than {MOST_KEPT >> 20} MiB.",
-                "Return one number for each sample, or give fewer --samples.",
+                "Return one number for each sample, or give fewer samples.",
             )
         self._outputs += samples_of({name: values.copy() for name, values in outputs.items()}, len(annotations))
         self._annotations += annotations

@@ -67,7 +67,7 @@ class Regression(Task):
         if plain and self.output is None and len(floats) > 1:
             raise BadConfig(
                 f"{dataset.source} has one target a sample, but the model has the outputs {', '.join(floats)}.",
-                "Name the output with --task-output, or save targets as arrays with the outputs' names.",
+                "Name the output (--task-output, task_output=), or save targets as arrays with the outputs' names.",
             )
 
     def scorer(self) -> RegressionScorer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -128,12 +129,41 @@ def test_nothing_is_said_twice(invoked: Quantkit, model_path: Path, images: Path
         (("calibrate", "tiny.onnx", "--data", "imgs", "--method", "entropi"), "'entropy'"),
         (("compare", "out", "--data", "imgs", "--target", "openvin"), "'openvino'"),
         (("calibrate", "tiny.onnx", "--data", "imgs", "--preprocess", "imagnet"), "'imagenet'"),
+        (("calibrate", "tiny.onnx", "--data", "imgs", "-c", "qantkit.toml"), "quantkit.toml"),
+        (("calibrate", "tiny.onnx", "--data", "imgs", "--method", "ows.py:f"), "own.py"),
+        (("gate", "out", "--gates", "quantkt.toml"), "quantkit.toml"),
+        (("gate", "out", "--gates", "quantkit.toml", "--baseline", "ot"), "out"),
+        (("compare", "out", "--data", "imgs", "--labels", "lables.csv"), "labels.csv"),
+        (("compare", "out", "--data", "imgs", "--classes", "clases.txt"), "classes.txt"),
+        (("compare", "out", "--data", "imgs", "--metric", "ows.py:f"), "own.py"),
+        (("convert", "ouut", "--to", "cache"), "out"),
+        (("merge", "ouut", "-o", "whole"), "out"),
     ],
 )
 def test_what_may_be_meant(run: Path, invoked: Quantkit, words: tuple[str, ...], meant: str) -> None:
+    for name in ("quantkit.toml", "labels.csv", "classes.txt", "own.py"):
+        (run.parent / name).touch()
     done = invoked(*words)
     assert done.returncode == 2
     assert re.search(rf"Did you mean \S*{re.escape(meant)}\?", done.stderr), done.stderr
+
+
+def test_settings_of_the_folder_are_named_once(run: Path, invoked: Quantkit, model_path: Path, images: Path) -> None:
+    calibrating = ("calibrate", model_path, "--data", images, "-o", "other", "--no-export")
+    comparing = ("compare", "out", "--data", images, "--target", "onnxruntime", "--json")
+    said = "Settings: quantkit.toml"
+    assert "Settings: " not in invoked(*calibrating).stderr
+    settings = run.parent / "quantkit.toml"
+    settings.write_text("[calibrate]\nmethod = 'minmax'\n", encoding="utf-8")
+    assert invoked(*calibrating, "-q").stderr == ""
+    assert f"INFO {said}" in (run.parent / "other" / LOG_FILE).read_text(encoding="utf-8")
+    assert invoked(*calibrating).stderr.splitlines().count(said) == 1
+    assert "Settings: " not in invoked(*calibrating, "-c", settings).stderr
+    assert "Settings: " not in invoked("compare", "out", "--dump-config").stderr  # it takes nothing of [calibrate]
+    settings.write_text("[compare]\nrounds = 1\nseconds = 0.05\n", encoding="utf-8")
+    done = invoked(*comparing)
+    assert done.stderr.splitlines().count(said) == 1
+    assert json.loads(done.stdout)["rows"]
 
 
 def test_a_model_given_for_a_run(model_path: Path, invoked: Quantkit) -> None:

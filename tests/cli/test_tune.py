@@ -114,12 +114,12 @@ def test_without_labels_agreement_is_the_goal(invoked: Quantkit, run: Path, cali
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        (["--max-drop", "1", "--min-sqnr", "30"], "--max-drop and --min-sqnr are two goals"),
-        (["--max-drop", "-1"], "--max-drop -1 makes no sense"),
-        (["--max-drop", "nan"], "--max-drop nan makes no sense"),
-        (["--min-agreement", "120"], "--min-agreement 120 makes no sense"),
-        (["--max-slowdown", "-3"], "--max-slowdown -3 makes no sense"),
-        (["--within", "2%"], "--within '2%' is not understood"),
+        (["--max-drop", "1", "--min-sqnr", "30"], "max_drop and min_sqnr are two goals"),
+        (["--max-drop", "-1"], "max_drop -1 makes no sense"),
+        (["--max-drop", "nan"], "max_drop nan makes no sense"),
+        (["--min-agreement", "120"], "min_agreement 120 makes no sense"),
+        (["--max-slowdown", "-3"], "max_slowdown -3 makes no sense"),
+        (["--within", "2%"], "The goal within '2%' is not understood"),
         (["--budget", "soon"], "The budget 'soon' is no time"),
         (["--budget", "0"], "The budget '0' is no time"),
         (["--target", "nobody"], "There is no target 'nobody'"),

@@ -82,7 +82,7 @@ class Rows:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for pixels, label in zip(PIXELS, Y, strict=True):
-            yield {"image": Image.fromarray(pixels), "label": int(label)}
+            yield {"image": Image.fromarray(pixels), "label": int(label)}  # a name that the data set chose
 
 
 def opened(data: Any, inputs: list[ModelInput] = ONE, samples: int | None = None) -> OpenedData:
@@ -103,7 +103,6 @@ def pairs() -> list[tuple[Array, int]]:
     [
         (lambda: X, False),
         (lambda: {"x": X, "labels": Y}, True),
-        (lambda: {"data": X}, False),
         (lambda: list(X), False),
         (lambda: iter(X), False),
         (lambda: [X[:4], X[4:]], False),
@@ -116,7 +115,7 @@ def pairs() -> list[tuple[Array, int]]:
         (MapStyle, True),
     ],
     ids=[
-        "array", "dict of arrays", "one other name", "list", "iterator", "batches", "lists of one", "pairs",
+        "array", "dict of arrays", "list", "iterator", "batches", "lists of one", "pairs",
         "generator of batches", "dicts", "dict and label", "DataLoader", "torch Dataset",
     ],
 )  # fmt: skip
@@ -197,6 +196,8 @@ def test_memory_does_not_grow_with_the_samples() -> None:
         (lambda: [(X[:4], Y[:3])], "a batch of unequal lengths"),
         (lambda: [X[0], PIXELS[0]], "both pixels and ready inputs"),
         (lambda: [{"a": X[0], "b": X[0]}], "no value for the model input 'x', only a, b"),
+        (lambda: {"data": X}, "no array for the model input 'x'; it holds data. Give a dict with the keys x."),
+        (lambda: [{"X": x} for x in X], "no value for the model input 'x', only X. Yield dicts with the keys x."),
         (lambda: [[[1.0], [2.0, 3.0]]], "no array|no real numbers|of shape"),
     ],
 )

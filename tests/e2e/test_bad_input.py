@@ -72,7 +72,7 @@ def test_models_that_are_none(
 def test_wrong_shape_and_channels(invoked: Quantkit, images: Path, tmp_path: Path) -> None:
     onnx.save(tiny_model(channels=1), tmp_path / "gray.onnx")
     done = invoked("calibrate", "gray.onnx", "--data", images, "-o", "out")
-    check(done, 2, "takes 1 channels", "--preprocess gray", out=tmp_path / "out")
+    check(done, 2, "takes 1 channels", "the preset gray (--preprocess", out=tmp_path / "out")
     onnx.save(tiny_model(), tmp_path / "rgb.onnx")
     np.save(tmp_path / "x.npy", np.zeros((4, 3, 8, 8), np.float32))
     done = invoked("calibrate", "rgb.onnx", "--data", "x.npy", "-o", "out")

@@ -144,7 +144,7 @@ def test_the_margin_is_the_room_to_the_nearer_limit() -> None:
     before = run()
     (verdict,) = gate(run(1.1), [Rule(metric="latency_ms.p50", against="baseline", max_rise="5 %")], before).verdicts
     assert verdict.margin == pytest.approx(-0.05)
-    with pytest.raises(GateFailed, match=r"changed by \+0\.1 ms.*rises at most 5 % against the baseline"):
+    with pytest.raises(GateFailed, match=r"p50 changed by \+0\.1 ms.*p50 rises at most 5 % against the baseline"):
         gate(run(1.1), [Rule(metric="latency_ms.p50", against="baseline", max_rise="5 %")], before).raise_for_failure()
 
 

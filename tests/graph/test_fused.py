@@ -226,7 +226,7 @@ def test_tensorrts_cache_is_said_to_lack_what_was_left_out(
     (lacking,) = qk.export(fewer, "tensorrt")
     (note,) = lacking.notes
     assert "calibration.cache and dynamic_ranges.txt lack 3 tensors (" in note
-    assert "--tensors all" in note
+    assert "calibrate all tensors (--tensors, tensors=)" in note
     assert note in caplog.text
     _, cached = parse_cache((lacking.path.parent / "calibration.cache").read_text(), "cache")
     assert set(cached) == set(fewer.tensors)
@@ -251,7 +251,7 @@ def test_on_the_command_line(invoked: Quantkit, model_path: Path, images: Path) 
     made = invoked("calibrate", model_path, "--data", images, "--tensors", "quantizable", "-o", "out", "--json")
     assert made.returncode == 0, made.stderr
     assert "conv1" not in json.loads(made.stdout)["tensors"]
-    assert "--tensors all" in " ".join(made.stderr.split())
+    assert "calibrate all tensors (--tensors, tensors=)" in " ".join(made.stderr.split())
     wrong = invoked("calibrate", model_path, "--data", images, "--tensors", "most")
     assert wrong.returncode == 2
     assert "quantizable" in wrong.stderr

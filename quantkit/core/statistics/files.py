@@ -84,7 +84,7 @@ def load_collected(
         moments = read_npz(_bytes_of(path, digests.get(MOMENTS_FILE)))
         return Collected(histograms, channels, extents, _moments(moments))
     except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
-        raise BadRun(f"{path} is damaged ({error}).", "Calibrate again with --fresh.") from error
+        raise BadRun(f"{path} is damaged ({error}).", "Calibrate again (--fresh, fresh=True).") from error
 
 
 def _statistics(
@@ -147,7 +147,9 @@ def load_histograms(path: Path, sha256: str | None = None) -> dict[str, Histogra
         _check_histograms(fields)
         moving = [MovingExtremes(*(int(n, 16) for n in row)) for row in fields["moving"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadRun(f"{path} is not a readable histogram file ({error}).", "Calibrate again with --fresh.") from error
+        raise BadRun(
+            f"{path} is not a readable histogram file ({error}).", "Calibrate again (--fresh, fresh=True)."
+        ) from error
     return {
         str(name): Histogram(
             fields["negative"][i],

@@ -77,7 +77,10 @@ def feature_tensor(model: ModelFile) -> FeatureTensor:
         if channels >= most:
             best, most = FeatureTensor(node.output[0], first), channels
     if best is None:
-        raise BadData("The model has no layer whose output could tell samples apart.", "Use --select random.")
+        raise BadData(
+            "The model has no layer whose output could tell samples apart.",
+            "Choose them at random (--select, select=).",
+        )
     return best
 
 

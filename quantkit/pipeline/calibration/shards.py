@@ -17,6 +17,7 @@ from quantkit.core.progress import Progress, silent
 from quantkit.core.record import Record, read_record
 from quantkit.core.references import is_reference
 from quantkit.core.shard import WHOLE, Shard
+from quantkit.core.wording import path_meant
 from quantkit.datasets.stream import check_unreadable
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.pipeline.calibration.checkpoint import Checkpoint
@@ -120,6 +121,11 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> tuple[Calibrat
     """
     if not folders:
         raise BadRun("No part is given.", "Name the folders that quantkit calibrate --shard wrote.")
+    if missing := next((folder for folder in folders if not folder.exists()), None):
+        raise BadRun(
+            f"There is no folder {missing}.",
+            f"{path_meant(missing)}Name the folders that quantkit calibrate --shard wrote.",
+        )
     parts = [read_record(Part, folder / PART_FILE, "quantkit calibrate --shard") for folder in folders]
     manifests = [_manifest(folder, part) for folder, part in zip(folders, parts, strict=True)]
     _check(folders, parts, manifests)

@@ -165,7 +165,9 @@ def prepare_job(config: Config, data: Any = None) -> Job:
         raise BadConfig("No model is given.", "Name an ONNX file, or set [model] path in quantkit.toml.")
     data = config.data.calibration if data is None else data
     if data is None:
-        raise BadConfig("No calibration data is given.", "Give --data, or set [data] calibration in quantkit.toml.")
+        raise BadConfig(
+            "No calibration data is given.", "Give it (--data, data=), or set [data] calibration in quantkit.toml."
+        )
     model = open_model(config.model.path, config.model.batch_axis)
     preprocess, notes = resolved(config.preprocess, model)
     for note in notes:

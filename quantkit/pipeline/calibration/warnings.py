@@ -21,7 +21,7 @@ def idle_patterns(model: ModelFile, exclude: Sequence[str]) -> list[str]:
     graph = model.graph_only.graph
     excludable = [*activation_names(Graph(graph)), *(i.name for i in model.inputs), *(node.name for node in graph.node)]
     idle = [pattern for pattern in exclude if not any(matches(name, [pattern]) for name in excludable)]
-    return [f"--exclude matches no node or tensor: {some(idle)}."] if idle else []
+    return [f"exclude matches no node or tensor: {some(idle)}."] if idle else []
 
 
 def warnings_after(

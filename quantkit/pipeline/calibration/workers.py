@@ -124,7 +124,7 @@ def finite(sample: Sample, names: Sequence[str]) -> Iterator[None]:
     except NotFinite as error:
         raise BadData(
             f"The tensor {error.tensor!r} holds {error.value} for {names[sample.index]}.",
-            "Check that sample and the preprocessing; if the model means it, leave the tensor out with --exclude.",
+            "Check that sample and the preprocessing; if the model means it, leave it out (--exclude, exclude=).",
         ) from error
 
 

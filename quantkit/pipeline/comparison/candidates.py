@@ -133,7 +133,9 @@ def candidates_of(
         if any(candidate.is_reference for candidate in found):  # the others are compared with it
             candidates += found
     if not candidates:
-        raise NothingEvaluated("No target here can run the model.", "See the warnings above; name one with --target.")
+        raise NothingEvaluated(
+            "No target here can run the model.", "See the warnings above; name one (--target, targets=)."
+        )
     return candidates
 
 

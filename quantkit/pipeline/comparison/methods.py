@@ -38,7 +38,8 @@ def sources_of(config: Config, recipe: Recipe, artifacts: Path) -> list[Source]:
         return [Source(recipe, artifacts)]
     if recipe.changes:
         raise BadConfig(
-            f"Methods cannot be compared for a recipe of its own ({recipe.changes}).", "Compare it without --method."
+            f"Methods cannot be compared for a recipe of its own ({recipe.changes}).",
+            "Compare it without methods (--method, methods=).",
         )
     run = artifacts.parent if artifacts.name == ARTIFACTS else artifacts
     others = [

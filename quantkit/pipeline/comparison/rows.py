@@ -155,10 +155,12 @@ def output_warnings(rows: Sequence[Row]) -> list[str]:
             )
         elif far and (far[0].sqnr_db or 0.0) < NOISE_DB:
             warnings.append(
-                f"The outputs of {name} are noise (SQNR {told}): something is computed wrongly, or needs --exclude."
+                f"The outputs of {name} are noise (SQNR {told}): something is computed wrongly, or has to be excluded."
             )
         elif far:
-            warnings.append(f"The outputs of {name} are far from FP32's (SQNR {told}): see the layers, or --exclude.")
+            warnings.append(
+                f"The outputs of {name} are far from FP32's (SQNR {told}): see the layers, or exclude some."
+            )
         warnings += _not_compared(row, name)
     if any(error.sqnr_db is not None and error.sqnr_db <= NOT_FINITE_DB for row in rows for error in row.outputs):
         warnings.append("Some outputs are not finite; their SQNR is given as -300 dB.")
@@ -187,7 +189,7 @@ def disturbance_warnings(rows: Sequence[Row]) -> list[str]:
     more = f"; and {len(told) - MOST_DISTURBED} more" if len(told) > MOST_DISTURBED else ""
     return [
         f"Latencies are disturbed, however long they were measured: {'; '.join(told[:MOST_DISTURBED])}{more}. "
-        "Other work on this machine is the usual cause: end it and compare again, or give more --rounds and --seconds."
+        "Other work on this machine is the usual cause: end it and compare again, or give more rounds and seconds."
     ]
 
 

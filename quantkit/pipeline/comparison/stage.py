@@ -223,7 +223,7 @@ def without_tuned(opened: OpenedData, calibration: Calibration) -> tuple[OpenedD
 
     kept = [int(index) for index in opened.indices if is_new(int(index))]
     if not kept:
-        raise BadData(f"The run was tuned on all samples of {opened.location}.", "Give others with --data.")
+        raise BadData(f"The run was tuned on all samples of {opened.location}.", "Give others (--data, data=).")
     left = len(opened.indices) - len(kept)
     said = [f"The run was tuned on {left} of these samples, which are left out."] if left else []
     return replace(opened, indices=np.array(kept, dtype=np.int64)), said
@@ -267,7 +267,9 @@ def open_evaluation_data(config: Config, model: ModelFile, data: Any = None) -> 
     """
     data = config.data.evaluation if data is None else data
     if data is None:
-        raise BadData("No evaluation data is given.", "Give --data, or set [data] evaluation in quantkit.toml.")
+        raise BadData(
+            "No evaluation data is given.", "Give it (--data, data=), or set [data] evaluation in quantkit.toml."
+        )
     opened = open_dataset(
         data,
         model.inputs,

@@ -13,6 +13,7 @@ import onnx
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration
 from quantkit.core.errors import BadData, BadInput
 from quantkit.core.record import read_record
+from quantkit.core.wording import path_meant
 from quantkit.formats.dynamic_ranges import read_ranges
 from quantkit.formats.imported import Imported
 from quantkit.formats.tensorrt_cache import is_cache, read_cache
@@ -31,7 +32,7 @@ ORT_TABLE = re.compile(r"\S*[^\s:] -?[0-9.]+(e[+-]?[0-9]+)?")
 def range_file(source: Path) -> Path:
     """Return ``source``, or the ``calibration.json`` of a run directory. Raises BadInput if there is no such file."""
     if not source.exists():
-        raise BadData(f"There is no file {source}.", f"Give {KINDS}.")
+        raise BadData(f"There is no file {source}.", f"{path_meant(source)}Give {KINDS}.")
     file = source / CALIBRATION_FILE if source.is_dir() else source
     if not file.is_file():
         problem = f"The folder {source} holds no {CALIBRATION_FILE}." if source.is_dir() else f"{source} is no file."

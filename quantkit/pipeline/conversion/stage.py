@@ -89,7 +89,7 @@ def convert(
     model = None if model_path is None else open_model(model_path)
     if output is not None:
         if to != "json" and output.is_dir():
-            raise BadConfig(f"The output {output} is a folder.", "Give the name of a file with -o.")
+            raise BadConfig(f"The output {output} is a folder.", "Give the name of a file (-o, output=).")
         _refuse_to_overwrite(output, [file, *((model.path, *model.external_files) if model else ())])
     known = float_tensors(model.graph_only) if model else []
     imported, calibration = read_ranges_of(source, set(known))
@@ -98,7 +98,7 @@ def convert(
         imported = completed(imported, model)
     notes = [*imported.notes, *_zeros(imported, matched, source)]
     if to != "cache" and (version or algorithm):
-        notes.append(f"Only a cache names a version of TensorRT and an algorithm; --to {to} leaves them out.")
+        notes.append(f"Only a cache names a version of TensorRT and an algorithm; the form {to} leaves them out.")
     notes += _losses(imported, to, source, has_model=model is not None)
     ranges = imported.ranges
     if model is None or matched is None or output is None or to not in ("qdq", "json"):
@@ -135,10 +135,10 @@ def _check_arguments(
     if version is not None:
         version_number(version)
         if to == "cache" and release_of(version) >= FIRST_ONLY_STRONG:
-            raise BadConfig(f"TensorRT {version} reads no calibration cache.", "Convert --to qdq for it.")
+            raise BadConfig(f"TensorRT {version} reads no calibration cache.", "Convert to qdq for it.")
     if to in ("qdq", "json") and (model_path is None or output is None):
-        lacking = "--model with the floating-point ONNX model" if model_path is None else "-o"
-        raise BadConfig(f"--to {to} needs {'a model' if model_path is None else 'an output'}.", f"Give {lacking}.")
+        lacking = "the floating-point ONNX model (--model, model=)" if model_path is None else "one (-o, output=)"
+        raise BadConfig(f"The form {to} needs {'a model' if model_path is None else 'an output'}.", f"Give {lacking}.")
 
 
 def _losses(imported: Imported, to: str, source: Path, has_model: bool) -> list[str]:
@@ -149,7 +149,7 @@ def _losses(imported: Imported, to: str, source: Path, has_model: bool) -> list[
             f"A name holds a colon ({some(split)}): read the lines by the last one; sampleINT8API takes the first."
         )
     if to in ("json", "tensors-data") and imported.symmetric:
-        unsigned = "" if has_model else ", those of ReLU outputs, too, as no --model tells which they are"
+        unsigned = "" if has_model else ", those of ReLU outputs, too, as no model tells which they are"
         count = len(imported.symmetric)
         notes.append(
             f"{source} holds only amax for {f'{count} tensors' if count > 1 else 'one tensor'} that may be negative: "
@@ -190,14 +190,16 @@ def _refuse_to_overwrite(output: Path, inputs: list[Path]) -> None:
     for written in (output, output / CALIBRATION_FILE):
         for given in inputs:
             if written.exists() and written.samefile(given):
-                raise BadConfig(f"The output {output} would replace the input {given}.", "Give another -o.")
+                raise BadConfig(
+                    f"The output {output} would replace the input {given}.", "Give another output (-o, output=)."
+                )
 
 
 def _write_model(proto: onnx.ModelProto, output: Path) -> None:
     if sum(len(tensor.raw_data) for tensor in proto.graph.initializer) > LARGEST_SINGLE_FILE:
         raise BadConfig(
             "The Q/DQ model is too large for one file.",
-            "Convert with --to json, then quantkit export --target tensorrt.",
+            "Convert to json, then export for tensorrt.",
         )
     with atomic_file(output) as temporary:
         onnx.save_model(proto, str(temporary))
@@ -241,8 +243,8 @@ def _write_run(
     )
     with own_folder(folder):
         if is_run(folder) and load_calibration(folder).method != IMPORTED:
-            raise BadRun(f"{folder} holds a calibration that was measured.", "Give another folder with -o.")
+            raise BadRun(f"{folder} holds a calibration that was measured.", "Give another folder (-o, output=).")
         if (folder / PARTIAL).exists():
-            raise BadRun(f"{folder} holds an interrupted calibration.", "Give another folder with -o.")
+            raise BadRun(f"{folder} holds an interrupted calibration.", "Give another folder (-o, output=).")
         with replacing(folder, PRECISIONS, without_manifest=True) as new:
             save_calibration(document, new)

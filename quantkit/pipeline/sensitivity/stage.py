@@ -133,7 +133,7 @@ def open_samples(
         if not calibration.data.path or not data.exists():
             raise BadData(
                 f"The calibration's data ({calibration.data.path or 'samples of a program'}) is not there.",
-                "Give other samples with --data.",
+                "Give other samples (--data, data=).",
             )
         wanted = samples or min(SENSITIVITY_SAMPLES, max(calibration.samples, 1))
     return open_dataset(

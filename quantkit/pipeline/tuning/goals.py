@@ -36,15 +36,15 @@ def goal_of(
     Raises:
         BadConfig: Several are given, or one makes no sense.
     """
-    goals = {"--max-drop": max_drop, "--min-sqnr": min_sqnr, "--min-agreement": min_agreement, "--within": within}
+    goals = {"max_drop": max_drop, "min_sqnr": min_sqnr, "min_agreement": min_agreement, "within": within}
     given = [name for name, value in goals.items() if value is not None]
     if len(given) > 1:
         raise BadConfig(f"{' and '.join(given)} are two goals.", "Give one of them.")
     for name, value, most in (
-        ("--max-drop", max_drop, 100.0),
-        ("--min-agreement", min_agreement, 100.0),
-        ("--min-sqnr", min_sqnr, 300.0),
-        ("--max-slowdown", max_slowdown, 1000.0),
+        ("max_drop", max_drop, 100.0),
+        ("min_agreement", min_agreement, 100.0),
+        ("min_sqnr", min_sqnr, 300.0),
+        ("max_slowdown", max_slowdown, 1000.0),
     ):
         if value is not None and not 0 <= value <= most:
             raise BadConfig(f"{name} {value:g} makes no sense.", f"Give a number from 0 to {most:g}.")
@@ -58,7 +58,7 @@ def goal_of(
     if within is not None:
         found = WITHIN.fullmatch(within.strip().lower())
         if found is None:
-            raise BadConfig(f"--within {within!r} is not understood.", 'Write it as "2%-of-fp16".')
+            raise BadConfig(f"The goal within {within!r} is not understood.", 'Write it as "2%-of-fp16".')
         return Goal(kind="within", bound=float(found[1]) / 100, slowdown=slowdown)
     return None if slowdown is None else Goal(kind="speed", slowdown=slowdown)
 

@@ -72,7 +72,7 @@ def tune(
             raise BadConfig("There is no folder to write to.", "Give output=, or calibrate with output=.")
         output = source.with_name(f"{source.name}-tuned")
     if source is not None and output.resolve() == source.resolve():
-        raise BadConfig(f"{output} is the run that is tuned.", "Give the result a folder of its own with -o.")
+        raise BadConfig(f"{output} is the run that is tuned.", "Give the result a folder of its own (-o, output=).")
     with own_folder(output):
         work = output / WORK
         if fresh:

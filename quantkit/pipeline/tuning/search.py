@@ -171,7 +171,7 @@ class Search:
         tried, refused, size = 0, 0, 1
         while waiting and refused < REFUSALS and not self.done:
             if self.time_left < self.reserved:
-                self.notes.append("The time was up before all layers were tried: give a larger --budget.")
+                self.notes.append("The time was up before all layers were tried: give a larger budget.")
                 return
             group, waiting = waiting[:size], waiting[size:]
             title = group[0].title if len(group) == 1 else f"{group[0].title} and {len(group) - 1} more"

@@ -93,7 +93,7 @@ def search(config: Config, recipe: Recipe, request: TuneRequest, folder: Path, p
         if state.done or (state.accurate and title != FLOATS):  # only layers in floating point make it faster
             continue
         if state.time_left < 0:
-            state.notes.append(f"There was no time left for {title}: give a larger --budget.")
+            state.notes.append(f"There was no time left for {title}: give a larger budget.")
             continue
         try:
             stage()

@@ -70,9 +70,9 @@ def judge(comparison: Comparison | None, gate: GateResult | None) -> Judgement:
     unjudged = [v for v in gate.verdicts if v.outcome == "not comparable" and v.rule.strict]
     reason = "there are no gate rules"
     if unjudged and not unmatched:
-        reason = _named([f"the rule {wording.rule_words(v.rule)} cannot be judged, {v.reason}" for v in unjudged])
+        reason = _named([f"the rule {v.rule.in_words()} cannot be judged, {v.reason}" for v in unjudged])
     if unmatched:
-        reason = _named([f"{wording.rule_words(v.rule)} for {v.rule.target}/{v.rule.precision}" for v in unmatched])
+        reason = _named([f"{v.rule.in_words()} for {v.rule.target}/{v.rule.precision}" for v in unmatched])
         reason = f"no figure matches the gate rule {reason}"
     reason += f"; besides, {'; '.join(filter(None, (failed, _named(lost))))}." if failed or lost else "."
     return Judgement("stop" if lost else "open", "Nothing evaluated", reason, results)
@@ -121,9 +121,7 @@ def _passed(gate: GateResult) -> str:
     open_ones = [v for v in gate.verdicts if v.outcome in ("inconclusive", "not comparable")]
     if open_ones:
         said.append(
-            _named(
-                [f"{wording.subject(v)}'s {wording.rule_words(v.rule)} is {v.outcome}: {v.reason}" for v in open_ones]
-            )
+            _named([f"{wording.subject(v)}'s {v.rule.in_words()} is {v.outcome}: {v.reason}" for v in open_ones])
         )
     if said:
         return f"no gate rule failed; {'; '.join(said)}."
@@ -154,9 +152,7 @@ def _failures(gate: GateResult) -> str:
 
 
 def _miss(verdict: Verdict) -> str:
-    return (
-        f"{wording.subject(verdict)} misses {wording.rule_words(verdict.rule)} (measured {wording.measured(verdict)})"
-    )
+    return f"{wording.subject(verdict)} misses {verdict.rule.in_words()} (measured {wording.measured(verdict)})"
 
 
 def _named(items: Iterable[str]) -> str:

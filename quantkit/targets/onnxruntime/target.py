@@ -116,7 +116,7 @@ class OnnxRuntime(Target):
             TargetRefuses: onnxruntime cannot load the model.
         """
         if canonical_device(device) not in self.devices():
-            raise BackendMissing(f"onnxruntime has no device {device!r} here.", "Use --device CPU.")
+            raise BackendMissing(f"onnxruntime has no device {device!r} here.", "Use the device CPU.")
         return _Session(artifact)
 
     def layer_outputs(self, artifact: Artifact, tensors: Collection[str]) -> LayerOutputs:

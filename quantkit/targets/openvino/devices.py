@@ -31,7 +31,7 @@ def require(device: str) -> None:
         if name not in here and name not in {found.split(".")[0] for found in here}:
             raise BackendMissing(
                 f"OpenVINO has no device {name!r} here.",
-                f"Use --device with one of: {', '.join((*here, AUTO))}. A GPU or NPU needs Intel's driver for it.",
+                f"Use one of these devices: {', '.join((*here, AUTO))}. A GPU or NPU needs Intel's driver for it.",
             )
 
 

@@ -61,7 +61,7 @@ def embed_preprocessing(ir: Path, preprocess: Preprocess, input_name: str, folde
         openvino.save_model(built, str(folder / EMBEDDED_FILE), compress_to_fp16=False)
     except RuntimeError as error:
         raise TargetRefuses(
-            f"OpenVINO cannot put the preprocessing into the model ({error}).", "Leave --embed-preprocessing out."
+            f"OpenVINO cannot put the preprocessing into the model ({error}).", "Leave it out of the model."
         ) from error
     height, width = preprocess.size or (0, 0)
     size = "of any size" if resizes else f"of {height}×{width}, cropped or letterboxed as before"

@@ -15,7 +15,7 @@ from quantkit.targets.parsing import Fault, Parsing, refused_operators
 
 WITHOUT = (
     "Load an extension that implements it (openvino.Core.add_extension), export the model without it, or leave "
-    "--target openvino out."
+    "the target openvino out."
 )
 
 
@@ -32,10 +32,10 @@ def read_onnx(path: Path) -> Any:
         if unknown:
             raise TargetRefuses(
                 f"OpenVINO has no operator for {some(unknown)}, which {path} uses.",
-                "Export the model without it, or leave --target openvino out.",
+                "Export the model without it, or leave the target openvino out.",
             ) from error
         raise TargetRefuses(
-            f"OpenVINO cannot read {path} ({_reason(error)}).", "Leave --target openvino out."
+            f"OpenVINO cannot read {path} ({_reason(error)}).", "Leave the target openvino out."
         ) from error
 
 
@@ -57,7 +57,7 @@ def parsing_of(path: Path, proto: onnx.ModelProto) -> Parsing:
         unknown = [re.sub(r"-\d+$", "", name) for name in unsupported_operators(str(error))]
         if unknown:
             return Parsing(parser, refused_operators(proto, unknown, "OpenVINO", WITHOUT))
-        return Parsing(parser, (Fault("", (), f"OpenVINO says: {_reason(error)}", "Leave --target openvino out."),))
+        return Parsing(parser, (Fault("", (), f"OpenVINO says: {_reason(error)}", "Leave the target openvino out."),))
     return Parsing(parser)
 
 

@@ -89,7 +89,7 @@ def nncf() -> Any:
     except (ImportError, OSError, AttributeError) as error:
         raise BackendMissing(
             f"nncf {version('nncf')} does not import with openvino {version('openvino')} ({error}).",
-            f"Run: {pip_command('openvino', 'nncf')}, or use --placement qdq.",
+            f"Run: {pip_command('openvino', 'nncf')}, or use the placement qdq.",
         ) from error
     # nncf's own set_log_level would also silence handlers that others added to its logger, for other messages, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)

@@ -200,7 +200,7 @@ class OpenVino(Target):
         """Return a model that compiles, with as few layers in floating point as possible, and a note naming them."""
         failure = _failure(read_onnx(model.source))
         if failure is not None:
-            raise TargetRefuses(f"OpenVINO cannot compile {model.path} ({failure}).", "Leave --target openvino out.")
+            raise TargetRefuses(f"OpenVINO cannot compile {model.path} ({failure}).", "Leave the target openvino out.")
         names = [output for node in model.graph_only.graph.node for output in node.output[:1] if output]
 
         def without(layers: Sequence[str]) -> dict[str, str]:

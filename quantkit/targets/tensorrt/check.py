@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx
 
+from quantkit.core.cuda import driver_is_here
 from quantkit.graph.graph import label
 from quantkit.graph.model_file import opset_of
 from quantkit.targets.parsing import Fault, Parsing, advice, nodes_by_operator
@@ -39,7 +40,7 @@ def _opset(proto: onnx.ModelProto, version: str | None) -> Parsing:
     if version is None:
         first = first_reader(opset)
         since = "no release that quantkit knows" if first is None else f"TensorRT {first[0]}.{first[1]} and newer"
-        hint = f"Give --tensorrt VERSION: {since} reads opset {opset}."
+        hint = f"Name a release (--tensorrt, tensorrt=): {since} reads opset {opset}."
         return Parsing("TensorRT's opsets", unchecked="no version is named", hint=hint)
     newest = Reads(version).newest_opset
     assert newest is not None
@@ -60,7 +61,9 @@ def asked(library: Library, path: Path, proto: onnx.ModelProto) -> Parsing:
         proto: The model in it, without external data.
     """
     if not library.is_installed():
-        return Parsing(library.title, unchecked="it is not installed", hint=f"Run: {library.install_command()}")
+        starts = library.ahead or driver_is_here()
+        hint = "Run:" if starts else "It starts only where there is an NVIDIA GPU. There, run:"
+        return Parsing(library.title, unchecked="it is not installed", hint=f"{hint} {library.install_command()}")
     answer = parse(library, path)
     parser = f"{library.title} {answer.version}".strip()
     if not answer.started:

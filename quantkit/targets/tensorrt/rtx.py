@@ -32,10 +32,9 @@ class TensorRTForRTX(TensorRT):
 
     def availability(self) -> Availability:
         """Tell if engines can be run on this machine. They can be built wherever the library is."""
-        builds = RTX.builds()
+        builds, runs = RTX.builds(), RTX.availability()
         if not builds.works:
-            return builds
-        runs = RTX.availability()
+            return runs
         if runs.works and _gpus():
             return runs
         reason = runs.reason or "no GPU here is one that it builds for"

@@ -30,7 +30,7 @@ def notes_on(files: Sequence[Path], original: Path) -> tuple[str, ...]:
         file, fault = next(iter(faults.items()))
         raise TargetRefuses(
             f"TensorRT for RTX cannot parse {file.name}, though it parses the model ({fault}).",
-            "Leave the node that it names out with --exclude.",
+            "Leave the node that it names out (--exclude, exclude=).",
         )
     return tuple(
         f"TensorRT for RTX does not take {file.name}, nor the model itself: {fault}." for file, fault in faults.items()

@@ -328,7 +328,7 @@ def _blurred(quantized: Quantized, alone: bool) -> tuple[str, ...]:
         f"{min(quantized.blurred.values()):.0f} dB of them, because TensorRT 8.6 is slow where it does not; "
         "FP16 is often as fast there, and more accurate: compare both."
     )
-    return (note if alone else f"{note} {STRONG_FILE} keeps their products in FP16 (--mode strong, from TensorRT 10).",)
+    return (note if alone else f"{note} {STRONG_FILE} keeps their products in FP16 (mode strong, from TensorRT 10).",)
 
 
 def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:
@@ -345,5 +345,5 @@ def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:
         return ()
     return (
         f"{CACHE_FILE} and {RANGES_FILE} lack {len(lack)} tensors ({some(lack)}), which TensorRT's implicit mode "
-        "wants; calibrate with --tensors all to use them. The Q/DQ model is complete.",
+        "wants; calibrate all tensors (--tensors, tensors=) to use them. The Q/DQ model is complete.",
     )

@@ -74,7 +74,8 @@ def no_certain_head(outputs: Sequence[ModelInput], classes: int | None) -> BadCo
     among = f" for data of {classes} classes" if classes else ""
     return BadConfig(
         f"The outputs {shapes_of(outputs)} do not show{among} how they hold detections.",
-        f"Name the head with --task-head or [task] head, or compare outputs alone with --task none. {presets_told()}",
+        f"Name it (--task-head, task_head=, or [task] head), or compare outputs alone, by the task none. "
+        f"{presets_told()}",
     )
 
 

@@ -80,7 +80,7 @@ def _placed(table: Array, cells: npt.NDArray[np.float32]) -> Array:
     if len(table) != len(cells):
         raise BadConfig(
             f"The model gives {len(table)} candidates, but an input of this size has {len(cells)} cells.",
-            "Choose another --task-head.",
+            "Choose another head (--task-head, task_head=).",
         )
     with np.errstate(over="ignore"):
         centres, sides = (table[:, :2] + cells[:, :2]) * cells[:, 2:], np.exp(table[:, 2:4]) * cells[:, 2:]

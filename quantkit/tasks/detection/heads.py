@@ -144,7 +144,7 @@ def head_named(name: str, outputs: Sequence[ModelInput]) -> Head:
     if not head.roles(outputs):
         raise BadConfig(
             f"The outputs {shapes_of(outputs)} are not those of the head {name!r}, which has {head.expects} a sample.",
-            f"Choose another --task-head. {presets_told()}",
+            f"Choose another head (--task-head, task_head=). {presets_told()}",
         )
     return head
 

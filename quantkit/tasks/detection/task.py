@@ -175,7 +175,7 @@ class Detection(Task):
             if annotation is not None and not isinstance(annotation, Boxes):
                 raise BadData(
                     f"The annotation {annotation!r:.40} is not boxes.",
-                    "Give a COCO file, a YOLO or a Pascal VOC folder, or name another --task.",
+                    "Give a COCO file, a YOLO or a Pascal VOC folder, or name another task (--task, task=).",
                 )
         check_installed()
 

@@ -182,7 +182,7 @@ class SegmentationScorer:
         if not self._bounded:
             found.append(
                 "Values of the foreground lie beyond 0 to 1, as those before a sigmoid do, and mae is of values cut to "
-                "these bounds. Add a sigmoid to the model, or give --threshold 0, which is a sigmoid's 0.5."
+                "these bounds. Add a sigmoid to the model, or give the threshold 0, which is a sigmoid's 0.5."
             )
         return tuple(found)
 

@@ -85,7 +85,7 @@ class Segmentation(Task):
             what = "holds no output" if not maps else "holds several outputs"
             raise BadConfig(
                 f"The model {what} of the shape of a map, (N, classes, height, width) or (N, height, width): {shapes}.",
-                "Name one with --task-output.",
+                "Name one (--task-output, task_output=).",
             )
         own, axis = maps[0], 0
         if settings.axis is not None:
@@ -127,7 +127,7 @@ class Segmentation(Task):
         if wrong is not None:
             raise BadData(
                 f"{dataset.source} is annotated with {type(wrong).__name__}, not with masks.",
-                "Give a folder with images/ and masks/, or --task segmentation with a COCO file of segmentations.",
+                "Give a folder with images/ and masks/, or a COCO file of segmentations and the task segmentation.",
             )
         self.names = tuple(dataset.classes)
 

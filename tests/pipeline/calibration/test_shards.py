@@ -253,7 +253,7 @@ def test_a_folder_that_is_no_part_is_refused(tmp_path: Path, model_path: Path, f
         (folder / "part.json").write_text('{"number": 1}')
     if what == "run":
         calibrate(config, folder)
-    with pytest.raises(BadInput, match=r"folder.*part\.json.*quantkit calibrate --shard"):
+    with pytest.raises(BadInput, match=r"folder.*quantkit calibrate --shard"):
         merge([folder], tmp_path / "merged")
 
 

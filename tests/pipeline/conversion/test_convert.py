@@ -169,7 +169,7 @@ def test_a_cache_is_headed_anew_and_otherwise_as_it_was(invoked: Quantkit, cache
     done = invoked("convert", cache, "--to", "cache", QUANTKIT_TENSORRT="10.1")
     assert done.stdout.splitlines()[0] == "TRT-100100-EntropyCalibration2"
     assert invoked("convert", cache, "--to", "cache", "-q").stderr == ""
-    assert "--to ranges leaves them out" in invoked("convert", cache, "--to", "ranges", "--tensorrt", "10.3").stderr
+    assert "the form ranges leaves them out" in invoked("convert", cache, "--to", "ranges", "--tensorrt", "10.3").stderr
 
 
 def test_what_only_one_side_has_is_listed(invoked: Quantkit, cache: Path, model_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_text_needs_no_model(cache: Path) -> None:
     assert name == "input"
     assert float(amax) == pytest.approx(1.5, rel=1e-7)
     done = convert(cache, "tensors-data")
-    assert "no --model tells which" in done.notes[0]
+    assert "no model tells which" in done.notes[0]
 
 
 def check(done: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -94,7 +94,7 @@ def quantize(
     except (ImportError, AttributeError, TypeError) as error:
         raise BackendMissing(
             f"NNCF {nncf.__version__} is not as quantkit knows it ({type(error).__name__}: {error}).",
-            f"Run: {library.pip_command('nncf')}, or use --placement qdq.",
+            f"Run: {library.pip_command('nncf')}, or use the placement qdq.",
         ) from error
 
 

@@ -200,7 +200,7 @@ def _source(plan: Plan, request: PrepareRequest) -> Path:
         if plan.int8 and request.recipe.weights:
             raise TargetRefuses(
                 "Implicit INT8 is built from the model itself, whose weights the recipe changes.",
-                "Use --mode explicit.",
+                "Use the mode explicit.",
             )
         return request.model.source
     exported = request.export([plan.precision])[0]
@@ -210,7 +210,7 @@ def _source(plan: Plan, request: PrepareRequest) -> Path:
     if found is None:
         raise TargetRefuses(
             f"There is no {STRONG_FILE} of this model ({'; '.join(exported.notes)}).",
-            "Use --mode explicit with TensorRT 8.6 to 10.",
+            "Use the mode explicit with TensorRT 8.6 to 10.",
         )
     return found
 

@@ -139,7 +139,7 @@ def _failure(job: Job) -> TargetRefuses | BackendMissing:
     if "out of memory" in reason.lower() or "cudaErrorMemoryAllocation" in reason:
         return BackendMissing(
             f"The GPU has not enough memory to build {name} ({reason}).",
-            "Use smaller shapes or --workspace, or free some.",
+            "Use smaller shapes or less workspace, or free some.",
         )
     return TargetRefuses(
         f"{job.lib.title} cannot build {name} from {job.source} ({reason}).", "Leave that precision out."

@@ -42,7 +42,7 @@ class Lane:
         if self._context is None or not self._context.set_optimization_profile_async(profile, self._stream.handle):
             raise BackendMissing(
                 f"The GPU has no room for another request at a time ({library.last_error()}).",
-                "Give fewer --streams, or build the engine anew with --fresh if it is of an older quantkit.",
+                "Give fewer streams, or build the engine anew (--fresh, fresh=True) if it is of an older quantkit.",
             )
         self._copies: list[tuple[cuda.Memory, int, bool]] = []  # memory, bytes, and True to the device
         for name, values in inputs.items():

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from quantkit.core.cuda import device_count, runtime
+from quantkit.core.cuda import NO_GPU, device_count, driver_is_here, runtime
 from quantkit.core.errors import BackendMissing
 from quantkit.core.releases import Release, release_of
 from quantkit.targets.base import Availability
@@ -75,6 +75,12 @@ class Library:
     def availability(self) -> Availability:
         """Tell if engines can be run here, which takes the library, CUDA's bindings and a GPU."""
         state = self.builds()
+        if not driver_is_here() and os.name != "nt":
+            if not self.is_installed():
+                reason = f"there is no NVIDIA GPU here, and the package {self.package} is not installed"
+                return Availability(False, reason=reason, hint=self._without_gpu())
+            if state.works:
+                return Availability(False, state.version, NO_GPU, "Check it with nvidia-smi.")
         if not state.works:
             return state
         if find_spec("cuda") is None:
@@ -86,9 +92,16 @@ class Library:
             reason = f"cuda-bindings does not import ({error})"
             return Availability(False, state.version, reason, self.install_command())
         if not device_count():
-            reason = "there is no NVIDIA GPU, or no driver for it"
-            return Availability(False, state.version, reason, "Check it with nvidia-smi.")
+            return Availability(False, state.version, NO_GPU, "Check it with nvidia-smi.")
         return state
+
+    def _without_gpu(self) -> str:
+        """Say what to do where there is neither a GPU nor the library."""
+        command = self.install_command()
+        if self.ahead:
+            return f"Measure where an RTX GPU is. To build engines here, which needs none, run: {command}"
+        rtx = " For RTX GPUs, the target tensorrt-rtx builds engines without one." * (sys.platform == "linux")
+        return f"Use a machine that has a GPU, and run there: {command}.{rtx}"
 
     def require(self) -> None:
         """Raise BackendMissing, with a hint, if engines cannot be built and run."""

@@ -94,11 +94,11 @@ def plan_for(precision: str, mode: Mode, release: tuple[int, int], title: str = 
         mode = "strong" if release >= FIRST_ONLY_STRONG else "explicit"
     title = title or f"TensorRT {release[0]}.{release[1]}"
     if mode == "strong" and release < FIRST_STRONG:
-        raise TargetRefuses(f"{title} has no strongly typed networks.", "Use --mode explicit, or TensorRT 10 or 11.")
+        raise TargetRefuses(f"{title} has no strongly typed networks.", "Use the mode explicit, or TensorRT 10 or 11.")
     if mode != "strong" and release >= FIRST_ONLY_STRONG:
         raise TargetRefuses(
             f"{title} builds strongly typed networks only; {mode} INT8 was removed.",
-            "Use --mode strong, or TensorRT 8.6 to 10.",
+            "Use the mode strong, or TensorRT 8.6 to 10.",
         )
     strong = mode == "strong"
     if precision in ("fp32", "tf32"):

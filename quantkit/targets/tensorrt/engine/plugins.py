@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantkit.core.errors import BadConfig
+from quantkit.core.wording import path_meant
 from quantkit.targets.tensorrt.engine.libraries import Library
 
 
@@ -26,9 +27,9 @@ def load_plugins(library: Library, files: Sequence[Path]) -> None:
     trt.init_libnvinfer_plugins(library.messages(), "")  # those that come with TensorRT stay known
     registry = trt.get_plugin_registry()
     for file in files:
-        hint = "Give the shared library that was built for this release of TensorRT with --plugin."
+        hint = "Give the shared library that was built for this release of TensorRT (--plugin, plugins=)."
         if not file.is_file():
-            raise BadConfig(f"There is no plugin library {file}.", hint)
+            raise BadConfig(f"There is no plugin library {file}.", f"{path_meant(file)}{hint}")
         try:
             loaded = ctypes.CDLL(str(file.absolute()))  # older libraries register their plugins themselves
         except OSError as error:

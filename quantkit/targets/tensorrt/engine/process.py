@@ -32,7 +32,7 @@ TICK = 0.5  # seconds between two looks at the clock
 LONG = 60.0  # seconds of a build after which it is said what makes one shorter
 KILLED_WITHIN = 1.5  # seconds that a killed process may take to be gone, which with a GPU takes its driver a while
 LEVEL_2 = (
-    "%s has been building for a minute. Building is shorter with --optimization-level 2, and the engine may be slower: "
+    "%s has been building for a minute. Building is shorter at optimization level 2, and the engine may be slower: "
     "the INT8 engine of a YOLOv8n takes 92 s on an H100 there, where level 3, TensorRT's default, did not end in 400 s."
 )
 
@@ -185,7 +185,7 @@ class _Running:
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return TargetRefuses(
             f"{job.lib.title} crashed ({how}) {doing}.",
-            "Leave that precision out with --precision, or use another release; -vv shows what it said.",
+            "Leave that precision out, or use another release; -vv shows what it said.",
         )
 
     def end(self) -> None:

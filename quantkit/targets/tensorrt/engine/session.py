@@ -104,7 +104,7 @@ class EngineSession:
                 )
             if "memory" in reason.lower():
                 raise BackendMissing(f"The GPU has not enough memory to load {name} ({reason}).", "Free some.")
-            hint = "Build it here with quantkit build, with --plugin for operators that TensorRT does not have."
+            hint = "Build it here, with plugins (--plugin, plugins=) for operators that TensorRT does not have."
             raise TargetRefuses(f"{library.title} cannot load {name} ({reason}).", hint)
         self._name = name
         self._stream = cuda.CudaStream()
@@ -276,7 +276,9 @@ class EngineSession:
             if all(self._holds(number, name, inputs[name].shape) for name in self._inputs):
                 return number
         given = ", ".join(f"{name} {inputs[name].shape}" for name in self._inputs)
-        raise BadData(f"No profile of {self._name} holds {given}.", "Build the engine with that --shape.")
+        raise BadData(
+            f"No profile of {self._name} holds {given}.", "Build the engine with that shape (--shape, shapes=)."
+        )
 
     def _holds(self, number: int, name: str, shape: tuple[int, ...]) -> bool:
         least, _, largest = self._engine.get_tensor_profile_shape(name, number)
@@ -297,7 +299,7 @@ class EngineSession:
                 # TensorRT 8.6 did so with engines of a transformer of which few layers were in INT8, beside 138 GiB.
                 raise TargetRefuses(
                     f"{self._library.title} cannot set {self._name} up to run ({reason}).",
-                    "Build it again with --fresh, or leave that precision out.",
+                    "Build it again (--fresh, fresh=True), or leave that precision out.",
                 )
             context.set_optimization_profile_async(number, self._stream.handle)
             self._stream.wait()

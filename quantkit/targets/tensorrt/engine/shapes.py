@@ -81,7 +81,7 @@ def profiles_for(
         names = ", ".join(repr(i.name) for i in model.inputs)
         raise BadConfig(f"The model has no input {unknown[0]!r}.", f"Give the shape of one of: {names}.")
     if len(given) < len(shapes):
-        raise BadConfig("An input's shape is given twice.", "Give each --shape once.")
+        raise BadConfig("An input's shape is given twice.", "Give each once.")
     for own in model.inputs:
         if own.name in given:
             _check(own, given[own.name])
@@ -130,7 +130,7 @@ def _of_batches(own: ModelInput, batches: tuple[int, ...]) -> ShapeRange:
     if free:
         raise BadConfig(
             f"The input {own.name!r} has dynamic dimensions beside the batch ({', '.join(free)}).",
-            f"Give its shapes with --shape. {SYNTAX}",
+            f"Give its shapes (--shape, shapes=). {SYNTAX}",
         )
     if not isinstance(own.batch, str):
         return ShapeRange(*[(*map(int, own.shape),)] * 3)

@@ -51,7 +51,7 @@ def test_no_strong_network_before_10(precision: str, release: tuple[int, int]) -
     with pytest.raises(TargetRefuses) as refusal:
         plan_for(precision, "strong", release)
     assert refusal.value.what == f"TensorRT {release[0]}.{release[1]} has no strongly typed networks."
-    assert refusal.value.hint == "Use --mode explicit, or TensorRT 10 or 11."
+    assert refusal.value.hint == "Use the mode explicit, or TensorRT 10 or 11."
 
 
 @pytest.mark.parametrize("mode", ["implicit", "explicit"])
@@ -59,7 +59,7 @@ def test_nothing_but_strong_networks_from_11(mode: Mode) -> None:
     with pytest.raises(TargetRefuses) as refusal:
         plan_for("int8", mode, (11, 4))
     assert refusal.value.what == f"TensorRT 11.4 builds strongly typed networks only; {mode} INT8 was removed."
-    assert refusal.value.hint == "Use --mode strong, or TensorRT 8.6 to 10."
+    assert refusal.value.hint == "Use the mode strong, or TensorRT 8.6 to 10."
 
 
 @pytest.mark.parametrize("release", [(8, 6), (11, 4)])

@@ -55,7 +55,7 @@ def test_many_tokens(tmp_path: Path) -> None:
         assert dequantized_inputs(typed, name) == [False, False]
     (note,) = (note for note in artifact.notes if "probabilities" in note)
     assert note.startswith("model.onnx rounds the probabilities of an attention although this leaves as little as")
-    assert note.endswith("strongly_typed.onnx keeps their products in FP16 (--mode strong, from TensorRT 10).")
+    assert note.endswith("strongly_typed.onnx keeps their products in FP16 (mode strong, from TensorRT 10).")
     exact = outputs(attention(256), feeds(256))[0]
     rounded, kept = (db(exact, outputs(own, feeds(256), optimized=False)[0]) for own in (model, typed))
     assert kept > rounded + 3, (kept, rounded)
