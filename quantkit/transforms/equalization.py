@@ -54,8 +54,8 @@ def equalize(
     Args:
         graph: The graph, whose weights are initializers; it is edited. A graph with subgraphs is left unchanged.
         ranges: The ranges by tensor. They hold before and after the change, but those of changed outputs of a
-            LayerNormalization become those of the extremes: a method cuts off what few channels hold so that the others
-            get smaller steps, which they have here anyway.
+            LayerNormalization and of changed products become those of the extremes: a method cuts off what few channels
+            hold so that the others get smaller steps, which they have here anyway.
         channels: The statistics of every tensor's channels.
         sums: True to equalize sums of Convs, too, whose values nothing bounds.
         products: True to equalize products with one number in front of matrix products, too. The number becomes a
@@ -71,7 +71,7 @@ def equalize(
         site = site_of(view, node, products)
         if site is None and sums and node.output[0] not in factors:
             site = sums_from(view, node)
-        wide = {} if site is None or site.is_clipped or site.is_scaled else _extremes(site, ranges, channels)
+        wide = {} if site is None or site.is_clipped else _extremes(site, ranges, channels)
         chosen = None if site is None else _factors(view, site, {**ranges, **wide}, channels)
         if site is not None and chosen is not None:
             _apply(graph, view, site, chosen, names)
@@ -114,7 +114,9 @@ def _factors(
     graph: Graph, site: EqualizationSite, ranges: Mapping[str, TensorRange], channels: Mapping[str, ChannelStatistics]
 ) -> Floats | None:
     """Return the factors with the least expected error of the consumers' outputs; None if no factors are worth it."""
-    measured = list(dict.fromkeys([site.start, *(node.input[0] for node in site.consumers)]))
+    # Only what consumers read is rounded behind a product.
+    starts = [] if site.is_scaled else [site.start]
+    measured = list(dict.fromkeys([*starts, *(node.input[0] for node in site.consumers)]))
     if site.is_sum:
         measured = [name for name in site.tensors if name in ranges]
     if not all(name in channels and name in ranges for name in measured):

@@ -117,3 +117,11 @@ def test_a_product_with_itself_does_not_pass_factors_on() -> None:
     (before,) = run(proto, x, "y")
     equalize(proto.graph, symmetric(ranges), channels, products=True)
     assert error(before, run(proto, x, "y")[0]) < 1e-9
+
+
+def test_a_channel_that_the_method_cut_off_keeps_its_extremes() -> None:
+    proto = perceptron()
+    ranges, channels = measured(proto, data(proto))
+    narrow = {name: TensorRange(own.amax / 2, -own.amax / 2, own.amax / 2) for name, own in ranges.items()}
+    assert equalize(proto.graph, narrow, channels, products=True)
+    assert narrow["g"].amax >= channels["g"].maximum.max()
