@@ -20,7 +20,7 @@ def softmax_of(graph: Graph, name: str) -> onnx.NodeProto | None:
 
 
 def scores_of(graph: Graph, softmax: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """Return the MatMuls whose products a Softmax takes, scaled, masked or moved at most."""
+    """Return the MatMuls of two activations whose products a Softmax takes, scaled, masked or moved at most."""
     found: dict[str, onnx.NodeProto] = {}
     waiting, seen = [softmax.input[0]], {softmax.input[0]}
     while waiting:
@@ -28,7 +28,8 @@ def scores_of(graph: Graph, softmax: onnx.NodeProto) -> list[onnx.NodeProto]:
         if node is None:
             continue
         if node.op_type == "MatMul":
-            found[node.name] = node
+            if not any(name in graph.constants for name in node.input):
+                found[node.name] = node
         elif node.op_type in ON_SCORES or _moves(node):
             fresh = [name for name in node.input if name and name not in seen]
             waiting += fresh

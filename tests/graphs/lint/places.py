@@ -252,6 +252,36 @@ def behind_a_softmax(g: Builder) -> str:
     return g.add("MatMul", g.pair(g.add("Softmax", "x", to="p")), g.pair("x"), to="out")
 
 
+def attention(g: Builder, scores: bool, mixed: bool) -> str:
+    """Two products of activations around a Softmax, each with pairs or without."""
+    q, k, v = (g.add(op, "x", to=op.lower()) for op in ("Exp", "Tanh", "Sin"))
+    product = g.add("MatMul", *(g.pair(own) if scores else own for own in (q, k)), to="scores")
+    p = g.add("Softmax", g.add("Add", product, g.constant("mask", 0.0), to="masked"), to="p")
+    return g.add("MatMul", *(g.pair(own) if mixed else own for own in (p, v)), to="out")
+
+
+@case(("split-attention", "out"))
+def probabilities_alone_in_floating_point(g: Builder) -> str:
+    return attention(g, scores=True, mixed=False)
+
+
+@case(("split-attention", "out"))
+def scores_alone_in_floating_point(g: Builder) -> str:
+    return attention(g, scores=False, mixed=True)
+
+
+@case()
+def shares_of_a_layer(g: Builder) -> str:
+    """No attention: the Softmax takes what a layer gives."""
+    product = g.add("MatMul", g.pair("x"), g.weight("w", 16, 16, axis=1), to="scores")
+    return g.add("MatMul", g.add("Softmax", product, to="p"), g.add("Tanh", "x", to="v"), to="out")
+
+
+@case()
+def attention_in_int8(g: Builder) -> str:
+    return attention(g, scores=True, mixed=True)
+
+
 @case(("pair-in-normalization", "mean"), ("pair-in-normalization", "centred"))
 def before_a_layer_norm(g: Builder) -> str:
     return layer_norm(g, g.pair("x"))

@@ -32,6 +32,7 @@ RULES: dict[str, tuple[Severity, str]] = {
     "pair-inside-fusion": ("warning", "Put the pair behind the activation, normalization or bias."),
     "pair-on-fused-branch": ("warning", "Leave the branch that comes straight from a Conv without a pair."),
     "skip-without-pair": ("warning", "Put a pair on the Add's skip input."),
+    "split-attention": ("warning", "Put pairs on both products of an attention, or on neither."),
     "sum-to-float": ("warning", "Put pairs on both inputs of the Add."),
     "pair-on-one-side": ("warning", "Put pairs on all its inputs and its output, or on none."),
     "concat-scales": ("warning", "Give all inputs of a Concat and its output one scale."),

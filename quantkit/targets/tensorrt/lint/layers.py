@@ -16,6 +16,7 @@ from quantkit.graph.operators import (
     QUANTIZE,
     WEIGHTED,
 )
+from quantkit.qdq.attention import scores_of
 from quantkit.qdq.placement import SMALLEST_MATRIX
 from quantkit.targets.tensorrt.lint.finding import Finding
 from quantkit.targets.tensorrt.lint.fusions import is_fused, residual_inputs
@@ -33,6 +34,7 @@ def layers(view: View) -> Iterator[Finding]:
     for node in view.graph.nodes:
         if node.op_type in WEIGHTED:
             yield from _half_quantized(view, node)
+            yield from _split_attention(view, node)
             if view.in_int8(node):
                 yield from _too_small(view, node)
                 yield from _depthwise(view, node)
@@ -58,6 +60,21 @@ def _half_quantized(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
         "point, and so it runs."
     )
     yield Finding("half-quantized", (label(node), label(present)), what)
+
+
+def _split_attention(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
+    """Find attentions with one product in INT8: see ``targets/tensorrt/qdq/attention.py`` for what was seen of them."""
+    if node.op_type != "MatMul":
+        return
+    softmax = view.maker(view.unpaired(operand(node, 0)))
+    if softmax is None or softmax.op_type != "Softmax":
+        return
+    for scores in scores_of(view.graph, softmax):
+        weighted = any(view.unpaired(name) in view.constants for name in scores.input)
+        if not weighted and view.in_int8(scores) != view.in_int8(node):
+            pair = [f"{label(own)!r} in {'INT8' if view.in_int8(own) else 'floating point'}" for own in (scores, node)]
+            what = f"An attention has its product {pair[0]} and {pair[1]}: TensorRT does not fuse it."
+            yield Finding("split-attention", (label(node), label(scores)), what)
 
 
 def _closes_a_layer(view: View, tensor: str) -> bool:
