@@ -20,7 +20,10 @@ def softmax_of(graph: Graph, name: str) -> onnx.NodeProto | None:
 
 
 def scores_of(graph: Graph, softmax: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """Return the MatMuls whose products a Softmax takes, scaled, masked or moved at most."""
+    """Return the products of two activations that a Softmax takes, scaled, masked or moved at most.
+
+    A layer with a weight is none of them, such as one that computes a bias to be added to the scores.
+    """
     found: dict[str, onnx.NodeProto] = {}
     waiting, seen = [softmax.input[0]], {softmax.input[0]}
     while waiting:
@@ -28,7 +31,8 @@ def scores_of(graph: Graph, softmax: onnx.NodeProto) -> list[onnx.NodeProto]:
         if node is None:
             continue
         if node.op_type == "MatMul":
-            found[node.name] = node
+            if not any(name in graph.constants for name in node.input):
+                found[node.name] = node
         elif node.op_type in ON_SCORES or _moves(node):
             fresh = [name for name in node.input if name and name not in seen]
             waiting += fresh

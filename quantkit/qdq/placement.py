@@ -278,7 +278,8 @@ class Placement:
 
 def blur_reason(blurred: Mapping[str, float]) -> str:
     """Return why a product stays in floating point because of its probabilities; empty if there are none."""
-    return "".join(f"{RUINS}the probabilities {name} would leave {left:.0f} dB" for name, left in blurred.items())
+    found = " and ".join(f"the probabilities {name} would leave {left:.0f} dB" for name, left in blurred.items())
+    return f"{RUINS}{found}" if found else ""
 
 
 def placed_without_ruin(left: Mapping[str, str], place: Callable[[dict[str, str]], Placement]) -> Placement:
