@@ -9,9 +9,9 @@ range, so that the calibrated ranges remain true.
 
 Channels are scaled only after a LayerNormalization and between the bounds of a Clip, and only if enough images were
 counted. Elsewhere a rare large value would be cut off: ResNet-50 loses 2.5 dB by it. A Clip cuts off values beyond the
-largest one that was counted: MobileNetV2 keeps 50 dB this way with 100 images, but only 21 with 8. Symmetric schemes
-gain by it behind an activation as well that ends with a product with one number, as a GELU that is spelled out does:
-few of its channels fill the range, and half of that is below 0.
+largest one that was counted: MobileNetV2 keeps 50 dB this way with 100 images, but only 21 with 8. For
+symmetric schemes, channels are also scaled behind an activation that ends with a product with one number, as a GELU
+that is spelled out does: few of its channels fill the range, and nearly half of that, below 0, is never used.
 """
 
 from __future__ import annotations
