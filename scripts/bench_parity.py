@@ -4,7 +4,7 @@
         [--samples 200] [--eval-samples 200] [--preprocess yolo] [--batches 1 32] [--level 2] [--jobs 4]
 
 FP32, FP16, INT8 by Q/DQ ("explicit") and by ranges ("implicit") are built side by side, each by a process of its own
-with its own copy of the run, for the most of a build is compiling on the CPU; --jobs 1 builds one after another, which
+with its own copy of the run, since most of a build is compiling on the CPU; --jobs 1 builds one after another, which
 chooses kernels undisturbed. Then each is timed in turns with FP16, and compared with FP32 on the evaluation samples.
 Writes OUT/NAME.json and prints rows of a Markdown table. Engines that are there already are used again.
 """

@@ -51,7 +51,7 @@ def chains(b: Builder) -> None:
 
 
 def mobile(b: Builder) -> None:
-    """ReLU6, depthwise and grouped Conv, linear bottlenecks; channels worth equalizing (rule 9, zero-points folded)."""
+    """ReLU6, depthwise and grouped Conv, linear bottlenecks; channels worth equalizing (zero-points folded)."""
     x = b.clip(b.conv(b.input("x", *IMAGE), 3, 16, strides=[2, 2]))
     for given in (16, 24):
         wide = b.clip(b.conv(x, given, 48, 1))

@@ -147,6 +147,14 @@ def parts_a_tensor(node: onnx.NodeProto) -> bool:
     return is_default_domain(node) and node.op_type in PARTING
 
 
+def moves_values(node: onnx.NodeProto) -> bool:
+    """True if a pair after a node may be moved before it: they commute, and the range stays the same.
+
+    A part of a tensor may have a smaller range, and so needs its own pair.
+    """
+    return commutes_with_rounding(node) and not parts_a_tensor(node)
+
+
 def never_negative(graph: Graph) -> set[str]:
     """Return the names of activations that are never negative for any input, such as those after a ReLU or a sigmoid.
 

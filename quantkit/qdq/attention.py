@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from quantkit.graph.graph import Graph
-from quantkit.graph.operators import commutes_with_rounding, parts_a_tensor
+from quantkit.graph.operators import moves_values
 
 # What stands between the product that gives scores and their Softmax: a scale, a mask, a cast.
 ON_SCORES = frozenset({"Add", "Cast", "Clip", "Div", "Max", "Min", "Mul", "Sub", "Where"})
@@ -14,13 +14,16 @@ ON_SCORES = frozenset({"Add", "Cast", "Clip", "Div", "Max", "Min", "Mul", "Sub",
 def softmax_of(graph: Graph, name: str) -> onnx.NodeProto | None:
     """Return the Softmax whose probabilities a tensor holds, moved or cast at most; None if it holds something else."""
     node = graph.producer(name)
-    while node is not None and (_moves(node) or node.op_type == "Cast"):
+    while node is not None and (moves_values(node) or node.op_type == "Cast"):
         node = graph.producer(node.input[0])
     return node if node is not None and node.op_type == "Softmax" else None
 
 
 def scores_of(graph: Graph, softmax: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """Return the MatMuls of two activations whose products a Softmax takes, scaled, masked or moved at most."""
+    """Return the products of two activations that a Softmax takes, scaled, masked or moved at most.
+
+    A layer with a weight is none of them, such as one that computes a bias to be added to the scores.
+    """
     found: dict[str, onnx.NodeProto] = {}
     waiting, seen = [softmax.input[0]], {softmax.input[0]}
     while waiting:
@@ -30,12 +33,8 @@ def scores_of(graph: Graph, softmax: onnx.NodeProto) -> list[onnx.NodeProto]:
         if node.op_type == "MatMul":
             if not any(name in graph.constants for name in node.input):
                 found[node.name] = node
-        elif node.op_type in ON_SCORES or _moves(node):
+        elif node.op_type in ON_SCORES or moves_values(node):
             fresh = [name for name in node.input if name and name not in seen]
             waiting += fresh
             seen.update(fresh)
     return list(found.values())
-
-
-def _moves(node: onnx.NodeProto) -> bool:
-    return commutes_with_rounding(node) and not parts_a_tensor(node)

@@ -20,9 +20,8 @@ from quantkit.graph.operators import (
     CONVOLUTIONS,
     MATRIX_PRODUCTS,
     WEIGHTED,
-    commutes_with_rounding,
     is_nearest_resize,
-    parts_a_tensor,
+    moves_values,
     weight_output_axis,
 )
 from quantkit.qdq.attention import softmax_of
@@ -278,7 +277,8 @@ class Placement:
 
 def blur_reason(blurred: Mapping[str, float]) -> str:
     """Return why a product stays in floating point because of its probabilities; empty if there are none."""
-    return "".join(f"{RUINS}the probabilities {name} would leave {left:.0f} dB" for name, left in blurred.items())
+    found = " and ".join(f"the probabilities {name} would leave {left:.0f} dB" for name, left in blurred.items())
+    return f"{RUINS}{found}" if found else ""
 
 
 def placed_without_ruin(left: Mapping[str, str], place: Callable[[dict[str, str]], Placement]) -> Placement:
@@ -298,14 +298,6 @@ def placed_without_ruin(left: Mapping[str, str], place: Callable[[dict[str, str]
         if not ruined:
             return placement
         known |= ruined
-
-
-def moves_values(node: onnx.NodeProto) -> bool:
-    """True if a pair after a node may be moved before it: they commute, and the range stays the same.
-
-    A part of a tensor may have a smaller range, and so needs its own pair.
-    """
-    return commutes_with_rounding(node) and not parts_a_tensor(node)
 
 
 def stacked_weights(graph: Graph) -> dict[str, int]:

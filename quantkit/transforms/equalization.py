@@ -9,9 +9,9 @@ range, so that the calibrated ranges remain true.
 
 Channels are scaled only after a LayerNormalization and between the bounds of a Clip, and only if enough images were
 counted. Elsewhere a rare large value would be cut off: ResNet-50 loses 2.5 dB by it. A Clip cuts off values beyond the
-largest one that was counted: MobileNetV2 keeps 50 dB this way with 100 images, but only 21 with 8. Symmetric schemes
-gain by it behind an activation as well that ends with a product with one number, as a GELU that is spelled out does:
-few of its channels fill the range, and half of that is below 0.
+largest one that was counted: MobileNetV2 keeps 50 dB this way with 100 images, but only 21 with 8. For
+symmetric schemes, channels are also scaled behind an activation that ends with a product with one number, as a GELU
+that is spelled out does: few of its channels fill the range, and nearly half of that, below 0, is never used.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ def equalize(
         site = site_of(view, node, products)
         if site is None and sums and node.output[0] not in factors:
             site = sums_from(view, node)
+        if site is not None and site.is_scaled and not factors.keys().isdisjoint(site.tensors):
+            continue  # the statistics are those from before the change, so a second factor would leave the range
         wide = {} if site is None or site.is_clipped else _extremes(site, ranges, channels)
         chosen = None if site is None else _factors(view, site, {**ranges, **wide}, channels)
         if site is not None and chosen is not None:
@@ -122,7 +124,10 @@ def _factors(
     if not all(name in channels and name in ranges for name in measured):
         return None
     fewest = FEWEST_CLIPPED if site.is_clipped or site.is_sum else FEWEST_NORMALIZED
-    counts = {len(channels[name].minimum) for name in measured}
+    # A Mul may stretch what it reads, or read channels along another axis.
+    counts = {
+        len(channels[name].minimum) for name in (site.tensors if site.is_scaled else measured) if name in channels
+    }
     constants = (graph.constants[node.input[position]] for node, position in site.constants)
     counts |= {own.dims[0] for own in constants if list(own.dims) not in ([], [1])}
     if len(counts) != 1 or 0 in counts or min(channels[name].samples for name in measured) < fewest:

@@ -2,8 +2,8 @@
 
 A factor per channel is moved from a tensor's producer into the weights of its consumers. This is done only where a
 channel's extremes are known well, after a LayerNormalization and between the bounds of a Clip, or where much is gained:
-in front of a matrix product that reads an activation times a number, of which few channels of a transformer fill the
-range.
+in front of a matrix product that reads an activation times a number, because few of a transformer's channels fill the
+range there.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ def equalized(
         ranges: The ranges by tensor.
         channels: The statistics of every tensor's channels; None skips the equalization.
         sums: True to equalize sums of Convs, too.
-        symmetric: True lets a channel grow up to amax on both sides of zero, as TensorRT's scheme does.
+        symmetric: True lets a channel grow up to amax on both sides of zero, as TensorRT's scheme does, and equalizes
+            products with one number, too.
 
     Returns:
         The copy, with a name for every node.

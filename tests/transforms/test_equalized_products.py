@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,60 @@ def test_a_channel_that_the_method_cut_off_keeps_its_extremes() -> None:
     narrow = {name: TensorRange(own.amax / 2, -own.amax / 2, own.amax / 2) for name, own in ranges.items()}
     assert equalize(proto.graph, narrow, channels, products=True)
     assert narrow["g"].amax >= channels["g"].maximum.max()
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        pytest.param([node("Mul", "h", "a", "half"), node("Mul", "a", "g", "two")], id="one behind the other"),
+        pytest.param(
+            [
+                node("Mul", "h", "a", "half"),
+                node("Mul", "e", "c", "half"),
+                helper.make_node("Mul", ["a", "c"], ["g"], name="g"),
+            ],
+            id="multiplied by each other",
+        ),
+    ],
+)
+def test_two_products_with_a_number_do_not_scale_a_tensor_twice(ends: list[onnx.NodeProto]) -> None:
+    large = np.where(np.arange(WIDTH) == 3, 40.0, 1.0)
+    constants = initializers(
+        w1=RNG.standard_normal((16, WIDTH)) / 4 * large,
+        half=np.float32(0.5),
+        two=np.float32(2),
+        w2=RNG.standard_normal((WIDTH, 24)) / large[:, None],
+    )
+    nodes = [node("MatMul", "x", "h", "w1"), node("Sigmoid", "h", "e"), *ends, node("MatMul", "g", "y", "w2")]
+    proto = model(nodes, constants, ["batch", 12, 16])
+    x = data(proto)
+    ranges, channels = measured(proto, x)
+    before = run(proto, x, "y", "g")
+    factors = equalize(proto.graph, symmetric(ranges), channels, products=True)
+    after = run(proto, x, "y", "g")
+    assert error(before[0], after[0]) < 1e-9
+    assert error(before[1] * factors["g"], after[1]) < 1e-9
+    assert np.abs(after[1]).max() <= ranges["g"].amax * (1 + 1e-5)
+
+
+def test_a_number_whose_product_has_other_channels_is_left_alone() -> None:
+    """The channels of a Conv's output lie along axis 1, those of the product's input along the last."""
+    nodes = [
+        node("Conv", "x", "h", "w1"),
+        node("Mul", "h", "a", "half"),
+        node("Sigmoid", "h", "s"),
+        helper.make_node("Mul", ["a", "s"], ["g"], name="g"),
+        node("MatMul", "g", "y", "w2"),
+    ]
+    large = np.where(np.arange(16) == 3, 40.0, 1.0)
+    constants = initializers(
+        w1=RNG.standard_normal((5, 3, 1, 1)), half=np.float32(0.5), w2=RNG.standard_normal((16, 8)) / large[:, None]
+    )
+    proto = model(nodes, constants, ["batch", 3, 12, 16])
+    x = data(proto) * large.astype(np.float32)
+    ranges, channels = measured(proto, x)
+    values = run(proto, x, "g")[0].reshape(-1, 16)
+    channels["g"] = replace(
+        channels["g"], minimum=values.min(axis=0), maximum=values.max(axis=0), total=np.zeros(16, np.int64)
+    )
+    assert equalize(proto.graph, symmetric(ranges), channels, products=True) == {}

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 
 from quantkit.graph.graph import Graph, attribute, operand
-from quantkit.graph.operators import commutes_with_rounding, is_nearest_resize
-from quantkit.qdq.placement import Placement, moves_values
+from quantkit.graph.operators import commutes_with_rounding, is_nearest_resize, moves_values
+from quantkit.qdq.placement import Placement
 
 LARGEST_STEP = 2.0  # of a shortcut's own: one bit is given up for a scale that both ends share, and no more
 

@@ -19,10 +19,10 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
    on one pixel is left in floating point, because a pair costs more there than INT8 saves.
 9. A Conv that cuts the image into patches is left in floating point if its output goes on in floating point. In INT8,
    rounding and reordering 32 images of 224×224 and the Conv itself took 0.20 ms on an H200 (8.6.0), and 0.07 in FP16.
-10. An attention is fused if both its products take pairs or neither does. If rounding would leave little of its
-    probabilities, a strongly typed network keeps both products in FP16. TensorRT 8.6, which is not strongly typed,
-    rounds them all the same: it fuses no FP16 attention between layers in INT8. Three blocks of a ViT of 197 tokens at
-    batch 32 took 0.46 ms with FP16 products on an H200 (8.6.0), 0.28 with INT8 ones, and 0.25 in FP16 as a whole.
+10. Both products of an attention take pairs, or neither does: TensorRT for RTX 1.7.1 fuses none with one alone. If
+    rounding would leave little of its probabilities, a strongly typed network keeps both products in FP16. TensorRT
+    8.6, which is not strongly typed, rounds them all the same: it fuses no FP16 attention between layers in INT8.
+    docs/tensorrt-qdq.md has the times.
 11. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
     the Clip after a floating-point Conv incorrectly.
 """
@@ -76,7 +76,7 @@ def quantized_for_tensorrt(
             both.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
         refinements: How weights are rounded, and what is done to biases and channels.
-        typed: True for a strongly typed network, whose attention is fast in FP16, too (rule 10).
+        typed: True for a strongly typed network, whose attention is fused in FP16, too (rule 10).
 
     Returns:
         The quantized copy, and what became of each weighted layer.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import onnx
 
-from quantkit.graph.graph import Graph, attribute
-from quantkit.graph.operators import WEIGHTED
-from quantkit.qdq.placement import moves_values
+from quantkit.graph.graph import Graph, attribute, operand
+from quantkit.graph.operators import WEIGHTED, moves_values
 
 PATCH_CONV = "a Conv that cuts the image into patches, where INT8 is slower than FP16"  # why it stays in floating point
 COLOURS = 4  # input channels of an image, at most
@@ -23,11 +22,13 @@ def patch_convs(graph: Graph) -> set[str]:
 
 
 def _cuts_an_image(graph: Graph, node: onnx.NodeProto) -> bool:
-    weight = graph.initializers.get(node.input[1])
+    weight = graph.initializers.get(operand(node, 1))
     if weight is None or attribute(node, "group", 1) != 1:
         return False
     channels, kernel = weight.dims[1], list(weight.dims[2:])
-    return channels <= COLOURS and max(kernel) > 1 and attribute(node, "strides", [1] * len(kernel)) == kernel
+    one = [1] * len(kernel)
+    once = attribute(node, "strides", one) == kernel and attribute(node, "dilations", one) == one
+    return channels <= COLOURS and max(kernel) > 1 and once
 
 
 def _feeds(graph: Graph, node: onnx.NodeProto) -> bool:

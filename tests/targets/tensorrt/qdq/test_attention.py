@@ -12,6 +12,7 @@ import quantkit as qk
 from quantkit.core.artifact import Artifact
 from quantkit.graph.graph import Graph
 from quantkit.qdq.attention import scores_of, softmax_of
+from quantkit.qdq.placement import blur_reason
 from tests.graphs.quantized import dequantized_inputs
 from tests.graphs.small import calibrated, db, network, outputs, weights
 
@@ -95,3 +96,20 @@ def test_the_scores_of_a_softmax_behind_a_scale_and_a_mask() -> None:
     softmax = softmax_of(graph, "p")
     assert softmax is not None
     assert [node.name for node in scores_of(graph, softmax)] == ["scores"]
+
+
+def test_a_layer_that_computes_a_bias_on_the_scores_is_none_of_them() -> None:
+    text = TEXT.replace("TOKENS", "4").replace("Add (scaled, mask)", "Add (scaled, bias)")
+    model = network(text.replace("scaled =", "bias = MatMul (x, wb)  scaled ="), {"wb": weights(32, 4)})
+    for node in model.graph.node:
+        node.name = node.output[0]
+    graph = Graph(model.graph)
+    softmax = softmax_of(graph, "p")
+    assert softmax is not None
+    assert [node.name for node in scores_of(graph, softmax)] == ["scores"]
+
+
+def test_two_probabilities_of_one_product_are_told_in_one_sentence() -> None:
+    assert blur_reason({}) == ""
+    reason = blur_reason({"p": 12.3, "q": 20.0})
+    assert reason == "rounding the probabilities p would leave 12 dB and the probabilities q would leave 20 dB"

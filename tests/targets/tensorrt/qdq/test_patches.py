@@ -18,7 +18,7 @@ from quantkit.targets.tensorrt.qdq.patches import PATCH_CONV, patch_convs
 WIDTH = 32
 
 
-def stem(behind: str, channels: int = 3, kernel: int = 4, stride: int = 4) -> onnx.ModelProto:
+def stem(behind: str, channels: int = 3, kernel: int = 4, stride: int = 4, dilation: int = 1) -> onnx.ModelProto:
     """A Conv on an input of 16×16, one node behind it, and a product that ends it."""
     rng = np.random.default_rng(0)
     weights = [
@@ -26,7 +26,9 @@ def stem(behind: str, channels: int = 3, kernel: int = 4, stride: int = 4) -> on
         numpy_helper.from_array(rng.standard_normal((WIDTH, WIDTH, 1, 1)).astype(np.float32), "last_w"),
     ]
     nodes = [
-        helper.make_node("Conv", ["input", "patch_w"], ["c"], name="patch", strides=[stride] * 2),
+        helper.make_node(
+            "Conv", ["input", "patch_w"], ["c"], name="patch", strides=[stride] * 2, dilations=[dilation] * 2
+        ),
         helper.make_node(behind, ["c"], ["b"], name="behind"),
         helper.make_node("Conv", ["b", "last_w"], ["out"], name="last"),
     ]
@@ -47,6 +49,7 @@ def stem(behind: str, channels: int = 3, kernel: int = 4, stride: int = 4) -> on
         pytest.param(stem("Relu"), set(), id="a layer reads it through a ReLU"),
         pytest.param(stem("Identity"), set(), id="a layer reads it"),
         pytest.param(stem("Tanh", stride=2), set(), id="patches that overlap"),
+        pytest.param(stem("Tanh", kernel=2, stride=2, dilation=2), set(), id="patches with holes"),
         pytest.param(stem("Tanh", channels=16), set(), id="features, not an image"),
         pytest.param(stem("Tanh", kernel=1, stride=1), set(), id="pixels"),
     ],
