@@ -46,7 +46,7 @@ ENGINES = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One engine: p50 in ms by batch size, that of FP16 in turns with it, SQNR in dB, seconds to build."""
+    """One engine: p50 in ms by batch size, that of FP16 in turns with it, SQNR in dB, seconds to build or find it."""
 
     engine: str
     p50: dict[int, float]
@@ -124,9 +124,11 @@ def measured(
     calibration, model = load_calibration(run), open_model(options.model)
     sessions = {engine: loaded(run, engine, options.batches, options.level) for engine in took}
     opened = open_dataset(options.eval_data, model.inputs, calibration.preprocess)
-    stream = Stream(opened.dataset, [int(index) for index in opened.indices[: options.eval_samples]])
+    least = min(options.batches)
+    count = min(options.eval_samples, len(opened.indices)) // least * least  # an engine takes whole batches
+    stream = Stream(opened.dataset, [int(index) for index in opened.indices[:count]])
     noise = {engine: OutputNoise() for engine in sessions if engine != "FP32"}
-    for batch in stream.batches(min(options.batches)):
+    for batch in stream.batches(least):
         exact = sessions["FP32"].infer(batch.inputs)
         for engine, own in noise.items():
             own.update(exact, sessions[engine].infer(batch.inputs))

@@ -62,16 +62,17 @@ def parity(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for name, document in documents.items():
         sizes = list(document["rows"][0]["p50"])
         level = document["level"]
-        built = f"{document['jobs']} engines built at a time, optimization level {3 if level is None else level}"
+        how = f"{document['jobs']} engines built at a time, optimization level {3 if level is None else level}"
         lines += [
-            f"**{name}**: {machine(document['environment'])} {built}.\n",
+            f"**{name}**: {machine(document['environment'])} {how}.\n",
             f"| engine | {' | '.join(f'batch {size}' for size in sizes)} | SQNR dB | built in s |",
             f"| --- |{' ---: |' * (len(sizes) + 2)}",
         ]
         for row in document["rows"]:
             times = (f"{row['p50'][size]:.3f} ({row['p50'][size] / row['fp16'][size]:.2f})" for size in sizes)
             sqnr = "–" if row["sqnr"] is None else f"{row['sqnr']:.1f}"
-            lines.append(f"| {row['engine']} | {' | '.join(times)} | {sqnr} | {row['built']:.0f} |")
+            built = f"{row['built']:.0f}" if row["built"] >= 1 else "was there"
+            lines.append(f"| {row['engine']} | {' | '.join(times)} | {sqnr} | {built} |")
         lines.append("")
     return lines
 

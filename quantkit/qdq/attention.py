@@ -12,10 +12,21 @@ ON_SCORES = frozenset({"Add", "Cast", "Clip", "Div", "Max", "Min", "Mul", "Sub",
 
 
 def softmax_of(graph: Graph, name: str) -> onnx.NodeProto | None:
-    """Return the Softmax whose probabilities a tensor holds, moved or cast at most; None if it holds something else."""
+    """Return the Softmax whose probabilities a tensor holds, moved or cast at most; None if it holds something else.
+
+    PyTorch writes a number in place of NaN behind the Softmax of its scaled_dot_product_attention: IsNaN and Where.
+    """
     node = graph.producer(name)
-    while node is not None and (moves_values(node) or node.op_type == "Cast"):
-        node = graph.producer(node.input[0])
+    while node is not None:
+        if node.op_type == "Where":
+            branches = [own for own in node.input[1:] if own not in graph.constants]
+            if len(branches) != 1:
+                return None
+            node = graph.producer(branches[0])
+        elif moves_values(node) or node.op_type == "Cast":
+            node = graph.producer(node.input[0])
+        else:
+            break
     return node if node is not None and node.op_type == "Softmax" else None
 
 

@@ -129,7 +129,8 @@ class TensorRT(Target):
         quantized = self.quantized(made, recipe)
         strong = self.quantized(made, recipe, typed=True) if quantized.blurred and not without else quantized
         typed = int8_artifact(self.name, made, quantized, strong, folder, without)
-        files, notes = typed.files, told + _blurred(quantized, bool(without)) + typed.notes
+        alone = all(file.name != STRONG_FILE for file in typed.files)
+        files, notes = typed.files, told + _blurred(quantized, alone) + typed.notes
         if made is not model:
             save_model(made.load(), folder, FLOAT_FILE)
             files += tuple(sorted(folder.glob(f"{FLOAT_FILE}*")))

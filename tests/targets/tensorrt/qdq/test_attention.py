@@ -113,3 +113,13 @@ def test_two_probabilities_of_one_product_are_told_in_one_sentence() -> None:
     assert blur_reason({}) == ""
     reason = blur_reason({"p": 12.3, "q": 20.0})
     assert reason == "rounding the probabilities p would leave 12 dB and the probabilities q would leave 20 dB"
+
+
+def test_probabilities_behind_pytorchs_guard_against_nan() -> None:
+    """PyTorch's scaled_dot_product_attention ends with IsNaN and Where."""
+    text = """(float[N, 8, 8] s, float[N, 8, 4] v) => (float[N, 8, 4] y) {
+        p = Softmax <axis = -1> (s)  bad = IsNaN (p)  safe = Where (bad, zero, p)  y = MatMul (safe, v)
+    }"""
+    graph = Graph(network(text, {"zero": np.float32(0)}).graph)
+    softmax = softmax_of(graph, "safe")
+    assert softmax is not None and softmax.output[0] == "p"
