@@ -65,10 +65,10 @@ def test_600_images_take_what_100_take(tmp_path: Path) -> None:
         pixels = rng.integers(0, 256, (38, 38, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "imgs" / f"{number}.png")
     runs = [[growth(tmp_path / "wide.onnx", tmp_path / "imgs", samples) for samples in (100, 600)] for _ in range(3)]
-    # A run's peak is one image more or less, as reading and counting happen to meet; what grew with the images
-    # would lift the least of the long runs above the largest of the short ones.
+    # A run's peak is one image more or less, as reading and counting happen to meet. The long runs read 500 images
+    # more: had they kept the pixels alone, as FP32, that would be 130 MB.
     few, many = max(run[0] for run in runs), min(run[1] for run in runs)
     one_image = 6 * 16 * 152 * 152 * 4 / 2**20
     assert few > one_image  # the measure sees what it is about
     assert few < 20 * one_image
-    assert many <= 1.1 * few
+    assert many <= few + one_image
