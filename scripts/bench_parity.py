@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 import quantkit
+from quantkit.core.artifact import Artifact
 from quantkit.datasets import Stream, open_dataset
 from quantkit.graph.model_file import open_model
 from quantkit.measure.environment import environment
@@ -31,7 +32,6 @@ from quantkit.measure.gpu import driver
 from quantkit.measure.latency import time_sessions
 from quantkit.measure.sqnr import OutputNoise
 from quantkit.pipeline.run_files import load_calibration
-from quantkit.targets.session import DeviceSession
 from quantkit.targets.tensorrt import TensorRT
 
 DEVICE = "cuda:0"
@@ -55,27 +55,23 @@ class Measured:
     built: float
 
 
-def built(run: Path, name: str, batches: list[int], level: int | None) -> tuple[Path, float]:
-    """Build one engine in its copy of the run, or find it there. Returns its path, and the seconds it took."""
+def engine_of(run: Path, name: str, batches: list[int], level: int | None) -> Artifact:
+    """Build one engine in its copy of the run, or find it there."""
     precision, mode = ENGINES[name]
     own = run.with_name(f"{run.name}-{precision}-{mode}")
     if not own.exists():
         shutil.copytree(run, own)
+    (engine,) = quantkit.build(
+        own, precisions=precision, mode=mode, batch_sizes=batches, optimization_level=level, device=DEVICE
+    )
+    return engine.artifact
+
+
+def seconds_to_build(run: Path, name: str, batches: list[int], level: int | None) -> float:
+    """Build one engine, in a process of its own."""
     start = time.monotonic()
-    (engine,) = quantkit.build(
-        own, precisions=precision, mode=mode, batch_sizes=batches, optimization_level=level, device=DEVICE
-    )
-    return engine.artifact.path, time.monotonic() - start
-
-
-def loaded(run: Path, name: str, batches: list[int], level: int | None) -> DeviceSession:
-    """Load an engine that is there already."""
-    precision, mode = ENGINES[name]
-    own = run.with_name(f"{run.name}-{precision}-{mode}")
-    (engine,) = quantkit.build(
-        own, precisions=precision, mode=mode, batch_sizes=batches, optimization_level=level, device=DEVICE
-    )
-    return TensorRT().load(engine.artifact, DEVICE)
+    engine_of(run, name, batches, level)
+    return time.monotonic() - start
 
 
 def main() -> None:
@@ -101,10 +97,12 @@ def main() -> None:
         )
     took: dict[str, float] = {}
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        jobs = {engine: pool.submit(built, run, engine, options.batches, options.level) for engine in ENGINES}
+        jobs = {
+            engine: pool.submit(seconds_to_build, run, engine, options.batches, options.level) for engine in ENGINES
+        }
         for engine, job in jobs.items():
             try:
-                took[engine] = job.result()[1]
+                took[engine] = job.result()
             except quantkit.QuantkitError as error:
                 print(f"{engine} was not built: {error}", file=sys.stderr)
     if not {"FP32", "FP16"} <= took.keys():
@@ -122,7 +120,9 @@ def measured(
 ) -> tuple[list[Measured], dict[str, object]]:
     """Time each engine in turns with FP16, and compare its outputs with FP32's. Returns the rows, and the machine."""
     calibration, model = load_calibration(run), open_model(options.model)
-    sessions = {engine: loaded(run, engine, options.batches, options.level) for engine in took}
+    target = TensorRT()
+    artifacts = {engine: engine_of(run, engine, options.batches, options.level) for engine in took}
+    sessions = {engine: target.load(artifact, DEVICE) for engine, artifact in artifacts.items()}
     opened = open_dataset(options.eval_data, model.inputs, calibration.preprocess)
     least = min(options.batches)
     count = min(options.eval_samples, len(opened.indices)) // least * least  # an engine takes whole batches

@@ -17,7 +17,7 @@ from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import DeviceSession
 from quantkit.targets.tensorrt.engine import cuda
 from quantkit.targets.tensorrt.engine.libraries import RTX
-from quantkit.targets.tensorrt.target import TensorRT, fp16_artifact, int8_artifact
+from quantkit.targets.tensorrt.target import TensorRT, fp16_artifact, int8_artifact, placed
 
 
 class TensorRTForRTX(TensorRT):
@@ -63,9 +63,9 @@ class TensorRTForRTX(TensorRT):
         quantized = self.quantized(model, recipe)
         return int8_artifact(self.name, model, quantized, quantized, folder)
 
-    def quantized(self, model: ModelFile, recipe: Recipe, typed: bool = True) -> Quantized:
+    def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
         """Return the Q/DQ model, placed for strongly typed networks: there are no others."""
-        return super().quantized(model, recipe, typed=True)
+        return placed(model, recipe, typed=True)
 
     def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
         """Ask its parser, which needs no GPU."""

@@ -127,7 +127,7 @@ class TensorRT(Target):
             return replace(half, notes=told + half.notes)
         without = "" if reads.strong else f"{reads.name} has no strongly typed networks."
         quantized = self.quantized(made, recipe)
-        strong = self.quantized(made, recipe, typed=True) if quantized.blurred and not without else quantized
+        strong = placed(made, recipe, typed=True) if quantized.blurred and not without else quantized
         typed = int8_artifact(self.name, made, quantized, strong, folder, without)
         alone = all(file.name != STRONG_FILE for file in typed.files)
         files, notes = typed.files, told + _blurred(quantized, alone) + typed.notes
@@ -216,25 +216,9 @@ class TensorRT(Target):
 
         return OnnxOutputs.of_quantized(artifact.path, tensors)
 
-    def quantized(self, model: ModelFile, recipe: Recipe, typed: bool = False) -> Quantized:
-        """Return the Q/DQ model of TensorRT's dialect, before zero-points are folded into biases.
-
-        Args:
-            model: The user's model.
-            recipe: The ranges, exclusions and weights.
-            typed: True for the placement of strongly typed networks.
-        """
-        from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-
-        return quantized_for_tensorrt(
-            model,
-            recipe.quantized_ranges,
-            recipe.exclude,
-            recipe.channels,
-            recipe.histograms,
-            recipe.refinements,
-            typed,
-        )
+    def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
+        """Return the Q/DQ model of TensorRT's dialect, before zero-points are folded into biases."""
+        return placed(model, recipe, typed=False)
 
     def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:
         """Return the model that :meth:`quantized` places pairs in."""
@@ -245,6 +229,15 @@ class TensorRT(Target):
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Return the factors of the equalization."""
         return self.floating(model, recipe).factors
+
+
+def placed(model: ModelFile, recipe: Recipe, typed: bool) -> Quantized:
+    """Return the Q/DQ model of TensorRT's dialect for strongly typed networks, or for others."""
+    from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
+
+    return quantized_for_tensorrt(
+        model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms, recipe.refinements, typed
+    )
 
 
 def quantized_model(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from quantkit.qdq.attention import scores_of, softmax_of
 from quantkit.qdq.placement import Placement, blur_reason
 
-UNFUSED = "its attention is fused only if both products are in floating point"
+UNFUSED = "the other product of its attention is in floating point, and only both together are fused"
 
 
 def leave_blurred_attention(placement: Placement) -> None:

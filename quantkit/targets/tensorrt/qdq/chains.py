@@ -48,8 +48,9 @@ def pair_shortcuts(placement: Placement) -> None:
                 continue
             begin = first.input[0]
             others = [own for own in placement.graph.consumers(begin) if own[0] is not first]
-            read = others and begin in placement.ranges and all(_is_paired(placement, *own) for own in others)
-            if read and placement.scale(begin) <= LARGEST_STEP * placement.scale(end):
+            known = others and begin in placement.ranges and not placement.graph.must_keep(begin)
+            paired = known and all(_is_paired(placement, *own) for own in others)
+            if paired and placement.scale(begin) <= LARGEST_STEP * placement.scale(end):
                 placement.edges.add((begin, first.name, 0))
                 placement.share_scale([begin, end])
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from quantkit.core.ranges import TensorRange
 from quantkit.graph.model_file import open_model
@@ -69,7 +69,7 @@ def test_both_sides_of_what_moves_values_share_a_scale_where_both_have_a_pair(tm
     assert initializer(placed, "a_scale") == pytest.approx(wanted / 127, rel=1e-6)
 
 
-def shortcut(added: float = 0.0, head: str = "Conv") -> onnx.ModelProto:
+def shortcut(added: float = 0.0, head: str = "Conv", shown: bool = False) -> onnx.ModelProto:
     """The start of a ResNet's stage: a Conv and a shortcut of every second pixel and eight channels of a constant."""
     model = block(
         sigmoid("input", "a"),
@@ -91,6 +91,8 @@ def shortcut(added: float = 0.0, head: str = "Conv") -> onnx.ModelProto:
         "value": np.array(added, np.float32),
     }
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in given.items())
+    if shown:
+        model.graph.output.append(helper.make_tensor_value_info("a", TensorProto.FLOAT, ["n", "c", "h", "w"]))
     return model
 
 
@@ -108,6 +110,7 @@ def test_a_shortcut_of_parts_and_zeros_begins_with_the_pair_of_the_other_path(tm
     [
         pytest.param(shortcut(added=0.3), id="adds another value"),
         pytest.param(shortcut(head="Sigmoid"), id="the other path is in floating point"),
+        pytest.param(shortcut(shown=True), id="the model outputs where it begins"),
     ],
 )
 def test_another_shortcut_begins_in_floating_point(tmp_path: Path, model: onnx.ModelProto) -> None:
