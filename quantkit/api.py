@@ -25,7 +25,8 @@ from quantkit.arguments import (
 )
 from quantkit.calibrators.percentile import DEFAULT_PERCENTILE
 from quantkit.calibrators.solve import Calibrator
-from quantkit.config import DEFAULT_METHOD, DEFAULT_SAMPLES, Config, load_config, parse_config
+from quantkit.config import DEFAULT_METHOD, DEFAULT_SAMPLES, Config, parse_config
+from quantkit.config_files import load_config
 from quantkit.core.artifact import PRECISIONS
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison

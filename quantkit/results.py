@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from quantkit.arguments import AnyPath
-from quantkit.config import load_config
+from quantkit.config_files import load_config
 from quantkit.core.artifact import Artifact
 from quantkit.core.calibration import Calibration
 from quantkit.core.comparison import Comparison

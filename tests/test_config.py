@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from quantkit.config import config_file, load_config, parse_config
+from quantkit.config import parse_config
+from quantkit.config_files import config_file, load_config
 from quantkit.core.errors import BadInput
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import quantkit
-from quantkit.config import Config, load_config
+from quantkit.config import Config
+from quantkit.config_files import load_config
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.files import COLLECTED_FILES, save_collected
 from quantkit.demo.write import write_demo

@@ -82,7 +82,7 @@ def gate(
     GitHub Actions misses become annotations, and summary.md goes to the job's summary ($GITHUB_STEP_SUMMARY).
     """
     from quantkit.cli.console import configure
-    from quantkit.config import load_config
+    from quantkit.config_files import load_config
     from quantkit.core.files import write_text
     from quantkit.core.overwriting import JUNIT_MARK, check_overwrite
     from quantkit.gates import gate as apply_rules

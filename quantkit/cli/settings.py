@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from quantkit.config import Config, config_file, load_config
+from quantkit.config import Config
+from quantkit.config_files import config_file, load_config
 from quantkit.core.errors import BadConfig
 from quantkit.core.files import normalized
 from quantkit.core.presets import preset

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from quantkit.config import CONFIG_FILE, Config, load_config
+from quantkit.config import CONFIG_FILE, Config
+from quantkit.config_files import load_config
 from quantkit.core.calibration import CALIBRATION_FILE, Calibration
 from quantkit.core.comparison import COMPARISON_FILE, Comparison
 from quantkit.core.errors import BadRun

@@ -15,7 +15,7 @@ import quantkit as qk
 from quantkit.cli import panels
 from quantkit.cli.app import VERBS, command
 from quantkit.cli.tables import fitting
-from quantkit.config import load_config
+from quantkit.config_files import load_config
 from quantkit.core.run_log import LOG_FILE, RunLog
 from tests.conftest import Quantkit
 from tests.terminal import on_a_terminal

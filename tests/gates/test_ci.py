@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from quantkit import load_comparison, report, show
-from quantkit.config import load_config
+from quantkit.config_files import load_config
 from quantkit.testing import assert_gate
 from tests.conftest import write_images
 
