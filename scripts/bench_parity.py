@@ -1,12 +1,13 @@
 """TensorRT's INT8 by Q/DQ and by ranges against its FP16, on one GPU: latency by batch size, and SQNR.
 
     python scripts/bench_parity.py MODEL.onnx --data imgs/calib --eval-data imgs/eval [--name vit] [--out parity]
-        [--samples 200] [--eval-samples 200] [--preprocess yolo] [--batches 1 32] [--level 2] [--jobs 4]
+        [--samples 200] [--eval-samples 200] [--preprocess yolo] [--batches 1 32] [--level 2] [--jobs 4] [--build-only]
 
 FP32, FP16, INT8 by Q/DQ ("explicit") and by ranges ("implicit") are built side by side, each by a process of its own
 with its own copy of the run, since most of a build is compiling on the CPU; --jobs 1 builds one after another, which
 chooses kernels undisturbed. Then each is timed in turns with FP16, and compared with FP32 on the evaluation samples.
-Writes OUT/NAME.json and prints rows of a Markdown table. Engines that are there already are used again.
+Writes OUT/NAME.json and prints rows of a Markdown table. Engines that are there already are used again, so that several
+models can be built side by side with --build-only, and then timed one after another.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import argparse
 import json
 import shutil
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -25,6 +25,7 @@ import numpy as np
 
 import quantkit
 from quantkit.core.artifact import Artifact
+from quantkit.core.record import read_record
 from quantkit.datasets import Stream, open_dataset
 from quantkit.graph.model_file import open_model
 from quantkit.measure.environment import environment
@@ -33,6 +34,7 @@ from quantkit.measure.latency import time_sessions
 from quantkit.measure.sqnr import OutputNoise
 from quantkit.pipeline.run_files import load_calibration
 from quantkit.targets.tensorrt import TensorRT
+from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineRecord
 
 DEVICE = "cuda:0"
 # name: precision and mode
@@ -46,7 +48,7 @@ ENGINES = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One engine: p50 in ms by batch size, that of FP16 in turns with it, SQNR in dB, seconds to build or find it."""
+    """One engine: p50 in ms by batch size, that of FP16 in turns with it, SQNR in dB, seconds that its build took."""
 
     engine: str
     p50: dict[int, float]
@@ -67,11 +69,14 @@ def engine_of(run: Path, name: str, batches: list[int], level: int | None) -> Ar
     return engine.artifact
 
 
-def seconds_to_build(run: Path, name: str, batches: list[int], level: int | None) -> float:
+def build(run: Path, name: str, batches: list[int], level: int | None) -> None:
     """Build one engine, in a process of its own."""
-    start = time.monotonic()
     engine_of(run, name, batches, level)
-    return time.monotonic() - start
+
+
+def build_seconds(engine: Artifact) -> float:
+    """What its record says of its build."""
+    return read_record(EngineRecord, engine.path.with_name(ENGINE_RECORD), "quantkit build").build_seconds
 
 
 def main() -> None:
@@ -88,6 +93,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--level", type=int, help="the builder's optimization level")
     parser.add_argument("--jobs", type=int, default=len(ENGINES))
+    parser.add_argument("--build-only", action="store_true")
     options = parser.parse_args()
     name = options.name or options.model.stem
     run = options.out.resolve() / name
@@ -95,19 +101,20 @@ def main() -> None:
         quantkit.calibrate(
             options.model, options.data, samples=options.samples, preprocess=options.preprocess, output=run
         )
-    took: dict[str, float] = {}
+    built: list[str] = []
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        jobs = {
-            engine: pool.submit(seconds_to_build, run, engine, options.batches, options.level) for engine in ENGINES
-        }
+        jobs = {engine: pool.submit(build, run, engine, options.batches, options.level) for engine in ENGINES}
         for engine, job in jobs.items():
             try:
-                took[engine] = job.result()
+                job.result()
+                built.append(engine)
             except quantkit.QuantkitError as error:
                 print(f"{engine} was not built: {error}", file=sys.stderr)
-    if not {"FP32", "FP16"} <= took.keys():
+    if options.build_only:
+        return
+    if not {"FP32", "FP16"} <= set(built):
         sys.exit("Without FP32 and FP16 there is nothing to compare with.")
-    rows, where = measured(options, run, took)
+    rows, where = measured(options, run, built)
     record = {"environment": where, "level": options.level, "jobs": options.jobs, "rows": [asdict(row) for row in rows]}
     (options.out / f"{name}.json").write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
     for row in rows:
@@ -115,13 +122,11 @@ def main() -> None:
         print(f"| {name} | {row.engine} | {times} | {'–' if row.sqnr is None else f'{row.sqnr:.1f}'} |")
 
 
-def measured(
-    options: argparse.Namespace, run: Path, took: dict[str, float]
-) -> tuple[list[Measured], dict[str, object]]:
+def measured(options: argparse.Namespace, run: Path, built: list[str]) -> tuple[list[Measured], dict[str, object]]:
     """Time each engine in turns with FP16, and compare its outputs with FP32's. Returns the rows, and the machine."""
     calibration, model = load_calibration(run), open_model(options.model)
     target = TensorRT()
-    artifacts = {engine: engine_of(run, engine, options.batches, options.level) for engine in took}
+    artifacts = {engine: engine_of(run, engine, options.batches, options.level) for engine in built}
     sessions = {engine: target.load(artifact, DEVICE) for engine, artifact in artifacts.items()}
     opened = open_dataset(options.eval_data, model.inputs, calibration.preprocess)
     least = min(options.batches)
@@ -139,10 +144,10 @@ def measured(
         p50: list[dict[int, float]] = [{}, {}]
         for size in options.batches:
             inputs = {key: np.repeat(values, size, axis=0) for key, values in sample.items()}
-            for own, timing in zip(p50, time_sessions(pair, inputs, size, lambda _: None), strict=True):
-                own[size] = timing.latency.p50
+            for times, timing in zip(p50, time_sessions(pair, inputs, size, lambda _: None), strict=True):
+                times[size] = timing.latency.p50
         found = noise[engine].sqnr_db if engine in noise else None
-        rows.append(Measured(engine, p50[1], p50[0], found, took[engine]))
+        rows.append(Measured(engine, p50[1], p50[0], found, build_seconds(artifacts[engine])))
     where = environment(sessions["FP16"].device_name).model_dump(mode="json")
     return rows, where | {"driver": driver()}
 

@@ -71,8 +71,7 @@ def parity(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for row in document["rows"]:
             times = (f"{row['p50'][size]:.3f} ({row['p50'][size] / row['fp16'][size]:.2f})" for size in sizes)
             sqnr = "–" if row["sqnr"] is None else f"{row['sqnr']:.1f}"
-            built = f"{row['built']:.0f}" if row["built"] >= 1 else "was there"
-            lines.append(f"| {row['engine']} | {' | '.join(times)} | {sqnr} | {built} |")
+            lines.append(f"| {row['engine']} | {' | '.join(times)} | {sqnr} | {row['built']:.0f} |")
         lines.append("")
     return lines
 
