@@ -27,7 +27,7 @@ def warnings_before(dataset: Dataset, indices: Sequence[int]) -> list[str]:
         sentences.append(
             # scripts/bench_select.py
             f"{len(indices)} samples are few: ranges are seldom settled with fewer than {FEWEST}. With 20 instead of "
-            "100, MobileNetV2 lost 1.4 dB, and 0.5 dB if chosen as diverse (--select, select=)."
+            "100, MobileNetV2 lost 1.4 dB; with 20 that are diverse (--select, select=), 0.5 dB."
         )
     sentences += _dominant_class(dataset, indices)
     twins = [names[position] for position in _twins(dataset, indices)]

@@ -51,6 +51,11 @@ def is_default_domain(node: onnx.NodeProto) -> bool:
     return node.domain in ("", "ai.onnx")
 
 
+def qualified(node: onnx.NodeProto) -> str:
+    """Return a node's operator, with its domain if that is not ONNX's own."""
+    return node.op_type if is_default_domain(node) else f"{node.domain}.{node.op_type}"
+
+
 def weight_output_axis(node: onnx.NodeProto, rank: int) -> int:
     """Return the axis of a weight, the node's second input, along which the output channels lie.
 

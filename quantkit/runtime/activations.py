@@ -19,6 +19,7 @@ from quantkit.core.files import NO_SPACE
 from quantkit.graph.clamps import clamps_of
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
+from quantkit.runtime.in_front import OutOfReach, computable
 from quantkit.runtime.session import cpu_session, failed_on, give_back_memory, gpu_session
 
 SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
@@ -61,14 +62,15 @@ class ActivationSession:
     ) -> None:
         self.float_inputs = [i.name for i in model.inputs if i.dtype.startswith("float") and keep(i.name)]
         graph = Graph(model.graph_only.graph)
-        wanted = [name for name in activation_names(graph) if keep(name)]
+        out = OutOfReach(model.graph_only)
+        wanted = [name for name in activation_names(graph) if keep(name) and name not in out.tensors]
         # The output of a ReLU or Clip follows from its input, so onnxruntime need not write both to memory.
         together = {name for name in (*wanted, *self.float_inputs) if not apart(name)}
         self.clamps = clamps_of(graph, together)
         cut = {clamp.name for clamp in self.clamps}
         asked = [name for name in wanted if name not in cut]
         more = [name for name in asked if name not in graph.outputs]
-        with with_outputs(model.source, model.is_external, more) as source:
+        with with_outputs(model.source, model.is_external, more, out) as source:
             folder = model.source.parent if model.is_external else None
             self.session = cpu_session(source, folder, threads) if gpu is None else gpu_session(source, folder, gpu)
         give_back_memory()
@@ -154,7 +156,7 @@ class Runner:
 
 
 @contextmanager
-def with_outputs(file: Path, external: bool, names: Sequence[str]) -> Iterator[Path | bytes]:
+def with_outputs(file: Path, external: bool, names: Sequence[str], out: OutOfReach) -> Iterator[Path | bytes]:
     """Make a temporary copy of a model's file with more outputs, without holding the model in memory.
 
     Messages that follow one another in a file are read as one, with their lists joined: this is how protocol buffers
@@ -164,7 +166,8 @@ def with_outputs(file: Path, external: bool, names: Sequence[str]) -> Iterator[P
         file: The model.
         external: True if the weights are in other files. Such a model is small, and the copy is bytes, because a copied
             file would look for the weights beside itself.
-        names: The tensors to add as outputs.
+        names: The tensors to add as outputs, all within reach.
+        out: What is out of onnxruntime's reach, which the copy is without.
 
     Yields:
         The path or the bytes of the copy.
@@ -175,12 +178,15 @@ def with_outputs(file: Path, external: bool, names: Sequence[str]) -> Iterator[P
     outputs = [onnx.ValueInfoProto(name=name) for name in names]
     addition = onnx.ModelProto(graph=onnx.GraphProto(output=outputs))
     if external:
-        yield file.read_bytes() + addition.SerializeToString()
+        yield computable(file, out) + addition.SerializeToString()
         return
     with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
         path = Path(folder) / "model.onnx"
         try:
-            shutil.copyfile(file, path)
+            if out.nodes:
+                path.write_bytes(computable(file, out))
+            else:
+                shutil.copyfile(file, path)
             with path.open("ab") as copy:
                 copy.write(addition.SerializeToString())
         except OSError as error:

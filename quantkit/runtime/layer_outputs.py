@@ -19,6 +19,7 @@ from quantkit.graph.model_file import read_graph
 from quantkit.graph.operators import DEQUANTIZE, MOVING, QUANTIZE
 from quantkit.qdq.metadata import shifted
 from quantkit.runtime.activations import FLOAT_TYPES, with_outputs
+from quantkit.runtime.in_front import OutOfReach
 from quantkit.runtime.session import cpu_session
 
 
@@ -57,7 +58,7 @@ class OnnxOutputs:
 
     Args:
         file: The ONNX file.
-        graph: The file's graph.
+        proto: The model in it, with or without weights.
         external: True if the file's weights are in other files.
         tensors: The wanted tensors, each with its name in the file.
         offsets: Numbers to add to some of the wanted tensors.
@@ -69,15 +70,16 @@ class OnnxOutputs:
     def __init__(
         self,
         file: Path,
-        graph: onnx.GraphProto,
+        proto: onnx.ModelProto,
         external: bool,
         tensors: Mapping[str, str],
         offsets: Mapping[str, float] | None = None,
     ) -> None:
         self._offsets = offsets or {}
-        inputs = {value.name for value in graph.input}
-        more = set(tensors.values()) - {value.name for value in graph.output} - inputs
-        with with_outputs(file, external, sorted(more)) as source:
+        inputs = {value.name for value in proto.graph.input}
+        out = OutOfReach(proto)
+        more = set(tensors.values()) - {value.name for value in proto.graph.output} - inputs - out.tensors
+        with with_outputs(file, external, sorted(more), out) as source:
             self._session = cpu_session(source, file.parent if external else None)
         known = {v.name for v in (*self._session.get_outputs(), *self._session.get_inputs()) if v.type in FLOAT_TYPES}
         self._tensors = {name: own for name, own in tensors.items() if own in known}
@@ -102,7 +104,7 @@ class OnnxOutputs:
         moved = {name: own for name, own in shifted(model).items() if name in tensors and own[0] in present}
         names = quantized_names(model.graph, tensors) | {name: own for name, (own, _) in moved.items()}
         external = (file.parent / f"{file.name}.data").is_file()
-        return cls(file, model.graph, external, names, {name: offset for name, (_, offset) in moved.items()})
+        return cls(file, model, external, names, {name: offset for name, (_, offset) in moved.items()})
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import onnxruntime as ort
 
 from quantkit.core.errors import BackendMissing, BadModel
 from quantkit.core.wording import line_of
+from quantkit.runtime.in_front import in_front
 
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 ALLOW_SPINNING = "session.intra_op.allow_spinning"
@@ -104,6 +105,9 @@ def give_back_memory() -> None:
 class ReferenceSession:
     """A model as onnxruntime computes it, such as the user's own, whose outputs others are compared with.
 
+    Of a model with operators that onnxruntime does not have, it computes the part in front of them. Its outputs are
+    then those that do not need such operators, and what these are given.
+
     Args:
         path: The model.
         optimized: False computes node by node as the graph says.
@@ -115,7 +119,13 @@ class ReferenceSession:
     executed_precision = "f32"
 
     def __init__(self, path: Path, optimized: bool = True) -> None:
-        self._session = cpu_session(path, optimized=optimized)
+        try:
+            self._session = cpu_session(path, optimized=optimized)
+        except BadModel:
+            source = in_front(path)
+            if source is None:
+                raise
+            self._session = cpu_session(source, path.parent, optimized=optimized)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

@@ -10,7 +10,7 @@ import onnx
 
 from quantkit.graph.graph import label
 from quantkit.graph.model_file import opset_of
-from quantkit.graph.operators import is_default_domain
+from quantkit.graph.operators import qualified
 from quantkit.graph.quantized import graphs_of
 
 
@@ -61,11 +61,6 @@ def nodes_by_operator(proto: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]
             if (node.domain, node.op_type) not in functions:
                 found[qualified(node)].append(node)
     return dict(found)
-
-
-def qualified(node: onnx.NodeProto) -> str:
-    """Return a node's operator, with its domain if that is not ONNX's own."""
-    return node.op_type if is_default_domain(node) else f"{node.domain}.{node.op_type}"
 
 
 def refused_operators(

@@ -54,7 +54,7 @@ def test_outputs_are_the_models_own_values(tmp_path: Path) -> None:
     proto = tiny_model()
     onnx.save(proto, tmp_path / "m.onnx")
     x = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
-    outputs = OnnxOutputs(tmp_path / "m.onnx", proto.graph, False, {name: name for name in LAYERS})
+    outputs = OnnxOutputs(tmp_path / "m.onnx", proto, False, {name: name for name in LAYERS})
     found = outputs.infer({"input": x})
     assert list(found) == LAYERS == list(outputs.names)
     assert np.array_equal(found["input"], x)
@@ -67,7 +67,7 @@ def test_a_tensor_is_taken_behind_its_pair(tmp_path: Path) -> None:
     onnx.save(tiny_model(), tmp_path / "m.onnx")
     model = open_model(tmp_path / "m.onnx")
     x = np.random.default_rng(0).standard_normal((4, 3, 16, 16)).astype(np.float32)
-    reference = OnnxOutputs(model.path, model.graph_only.graph, False, {name: name for name in LAYERS})
+    reference = OnnxOutputs(model.path, model.graph_only, False, {name: name for name in LAYERS})
     values = reference.infer({"input": x})
     from quantkit.core.ranges import TensorRange
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+from quantkit.core.errors import BadModel
 from quantkit.core.statistics.collected import Collected
 from quantkit.core.statistics.extent import STRANGE, Extent
 from quantkit.core.statistics.histogram import Histogram
 from quantkit.core.wildcards import matches
 from quantkit.core.wording import some
-from quantkit.graph.graph import Graph, activation_names
+from quantkit.graph.graph import Graph, activation_names, label
 from quantkit.graph.model_file import ModelFile
+from quantkit.graph.operators import WEIGHTED
+from quantkit.runtime.in_front import OutOfReach
 
 GROWTH = 0.05  # of a tensor's range, in the last tenth of the images; smaller growth is normal
 
@@ -22,6 +25,29 @@ def idle_patterns(model: ModelFile, exclude: Sequence[str]) -> list[str]:
     excludable = [*activation_names(Graph(graph)), *(i.name for i in model.inputs), *(node.name for node in graph.node)]
     idle = [pattern for pattern in exclude if not any(matches(name, [pattern]) for name in excludable)]
     return [f"exclude matches no node or tensor: {some(idle)}."] if idle else []
+
+
+def out_of_reach(model: ModelFile) -> list[str]:
+    """Warn about operators that onnxruntime does not have, and say what they cost.
+
+    Raises:
+        BadModel: No layer with a weight is in front of them, so that there is nothing to calibrate.
+    """
+    out = OutOfReach(model.graph_only)
+    if not out.nodes:
+        return []
+    operators = f"{some(out.operators)} ({some(list(map(label, out.nodes)))})"
+    weighted = [node for node in model.graph_only.graph.node if node.op_type in WEIGHTED]
+    behind = [node for node in out.behind if node.op_type in WEIGHTED]
+    if len(behind) == len(weighted):
+        raise BadModel(
+            f"onnxruntime does not have {operators}, and no layer with a weight is in front.",
+            "quantkit calibrates in onnxruntime: export the model with operators of ONNX's own.",
+        )
+    return [
+        f"onnxruntime does not have {operators}: ranges are found in front of that, and what needs its outputs stays "
+        f"in floating point ({len(behind)} of {len(weighted)} layers with a weight)."
+    ]
 
 
 def warnings_after(

@@ -127,7 +127,7 @@ def measure_layers(
         for group in groups:
             tensors = {layer.tensor: layer.tensor for layer in group}
             try:
-                reference = OnnxOutputs(model.source, model.graph_only.graph, model.is_external, tensors)
+                reference = OnnxOutputs(model.source, model.graph_only, model.is_external, tensors)
                 for study in studies:
                     warnings += study.guarded(study.open, reference.names)
                 for batch in samples.stream().batches(samples.batch):

@@ -1,7 +1,11 @@
-"""The reference of a comparison: the user's own FP32 model in onnxruntime, whatever targets are measured."""
+"""The reference of a comparison: the user's own FP32 model in onnxruntime, whatever targets are measured.
+
+Where onnxruntime does not have all operators, such as TensorRT's plugins, it is FP32 on the first target that has them.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,16 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from quantkit.core.errors import BadModel, QuantkitError
+from quantkit.core.wording import some
 from quantkit.datasets import Batch
 from quantkit.graph.concatenated import Joined, joined, labels
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.sqnr import Parts
 from quantkit.pipeline.comparison.candidates import Candidate
+from quantkit.runtime.in_front import OutOfReach
 from quantkit.runtime.layer_outputs import OnnxOutputs
 from quantkit.runtime.session import ReferenceSession
 from quantkit.targets import Session
 from quantkit.tasks import Outputs
+
+log = logging.getLogger("quantkit")
 
 KINDS_APART = 30.0  # the ratio of magnitudes from which channels are of different kinds
 MOST_CHANNELS = 512  # along an axis that is looked at for kinds
@@ -28,12 +36,12 @@ MOST_KINDS = 8
 
 @dataclass(frozen=True)
 class Reference:
-    """FP32 in onnxruntime.
+    """FP32 in onnxruntime, or where that lacks operators.
 
     Attributes:
         session: The loaded model.
         model: The user's model; None knows neither names nor axes of outputs.
-        key: The key of the candidate that it is; empty if onnxruntime's FP32 is no candidate.
+        key: The key of the candidate that it is; empty if it is none of them.
     """
 
     session: Session
@@ -47,6 +55,12 @@ class Reference:
         axes = {output.name: output.batch_axis for output in model.outputs}
         for candidate in candidates:
             if candidate.is_reference and candidate.target.is_reference:
+                return cls(candidate.session, model, candidate.key, axes)
+        lacking = OutOfReach(model.graph_only).operators
+        for candidate in candidates:
+            if candidate.is_reference and lacking:
+                words = "onnxruntime does not have %s: FP32 of %s is what all is compared with."
+                log.warning(words, some(lacking), candidate.target.name)
                 return cls(candidate.session, model, candidate.key, axes)
         try:
             session = ReferenceSession(model.path)
@@ -131,7 +145,7 @@ def _shapes(
     constant = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     computed = {name: name for name in tensors if name not in constant}
     try:
-        runner = OnnxOutputs(model.path, graph, bool(model.external_files), computed)
+        runner = OnnxOutputs(model.path, model.graph_only, bool(model.external_files), computed)
         return constant | {name: values.shape for name, values in runner.infer(first.resized(step)).items()}
     except QuantkitError:
         return {}

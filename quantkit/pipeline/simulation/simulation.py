@@ -25,6 +25,7 @@ from quantkit.pipeline.simulation.differences import OUTPUT, Grid, differences
 from quantkit.pipeline.simulation.rounding import rounded
 from quantkit.pipeline.simulation.segments import Feed, Segment, segments_of
 from quantkit.pipeline.simulation.units import Unit, units_of
+from quantkit.runtime.in_front import OutOfReach, reduced
 from quantkit.runtime.session import give_back_memory
 from quantkit.targets import Target
 
@@ -52,7 +53,7 @@ class Simulation:
     """A quantized model whose rounding can be left out or changed in parts. It may be used by several threads.
 
     Args:
-        floating: The floating-point model.
+        floating: The floating-point model; of both, what onnxruntime cannot compute is removed.
         quantized: The Q/DQ model that was made from it.
         optimized: False computes node by node, as the graphs say: to the bit what onnxruntime makes of the Q/DQ model
             when it optimizes nothing, and more slowly.
@@ -67,6 +68,7 @@ class Simulation:
     """
 
     def __init__(self, floating: onnx.ModelProto, quantized: onnx.ModelProto, optimized: bool = True) -> None:
+        floating, quantized = (reduced(own, OutOfReach(own), given_too=True) for own in (floating, quantized))
         found = differences(floating, quantized)
         units = units_of(Graph(floating.graph), found)
         if not units.units:

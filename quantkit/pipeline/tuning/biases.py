@@ -103,7 +103,7 @@ def _means(
         save_model(proto, Path(folder))
         file = Path(folder) / MODEL_FILE
         external = (file.parent / f"{file.name}.data").is_file()
-        runner = OnnxOutputs(file, read_graph(file).graph, external, names)
+        runner = OnnxOutputs(file, read_graph(file), external, names)
         for batch in batches:
             for name, values in runner.infer(batch.resized(step)).items():
                 own = undo(name, values)

@@ -13,17 +13,16 @@ import onnx
 from quantkit.core.errors import BadModel
 from quantkit.graph.graph import label
 from quantkit.graph.model_file import opset_of
+from quantkit.runtime.in_front import Kernels, key_of
 from quantkit.runtime.session import cpu_session
 from quantkit.targets.parsing import Fault, Parsing, nodes_by_operator, refused_operators
 
 WITHOUT = (
-    "quantkit calibrates in onnxruntime, so export the model without it; an application may register a library for it "
-    "(SessionOptions.register_custom_ops_library)."
+    "quantkit finds the ranges in front of it and writes no files for onnxruntime, where an application would have to "
+    "register a library (SessionOptions.register_custom_ops_library)."
 )
 NEWEST = re.compile(r"support for domain ai\.onnx is till opset (\d+)")
 NODE = re.compile(r"[Nn]ode[^'\"]*?(?:with name '|\(\"?)([^'\")]+)")
-HELD = "Constant"  # has no kernel, because its values become an initializer
-PROVIDER = "CPUExecutionProvider"
 
 
 def parsing_of(path: Path, proto: onnx.ModelProto) -> Parsing:
@@ -68,24 +67,5 @@ def _faults(proto: onnx.ModelProto, message: str) -> tuple[Fault, ...]:
 
 def _unknown(proto: onnx.ModelProto) -> list[str]:
     """Return the operators for which onnxruntime has neither a CPU kernel nor a definition by other operators."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    kernels = {(own.domain, own.op_name) for own in state.get_all_opkernel_def() if own.provider == PROVIDER}
-    stated = {"": opset_of(proto)}  # those of other domains are all of version 1
-    schemas = {
-        (own.domain, own.name)
-        for own in state.get_all_operator_schema()
-        if own.since_version <= stated.get(own.domain, own.since_version)
-    }
-    composed = {
-        ("", own.name)
-        for own in onnx.defs.get_all_schemas()
-        if own.has_function or own.has_context_dependent_function or own.name == HELD
-    }
-    found = []
-    for operator, nodes in nodes_by_operator(proto).items():
-        domain = "" if nodes[0].domain == "ai.onnx" else nodes[0].domain
-        key = (domain, nodes[0].op_type)
-        if key not in schemas or (key not in kernels and key not in composed):
-            found.append(operator)
-    return found
+    kernels = Kernels(opset_of(proto))
+    return [operator for operator, nodes in nodes_by_operator(proto).items() if not kernels.has(key_of(nodes[0]))]

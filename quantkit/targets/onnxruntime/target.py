@@ -16,7 +16,7 @@ from quantkit.core.artifact import PRECISIONS, Artifact
 from quantkit.core.errors import BackendMissing, TargetRefuses
 from quantkit.core.recipe import Recipe
 from quantkit.core.record import Record
-from quantkit.core.wording import line_of
+from quantkit.core.wording import line_of, some
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
 from quantkit.qdq.layers import Quantized
@@ -78,11 +78,18 @@ class OnnxRuntime(Target):
         """Write ``model.onnx``; nothing is written for FP32, which is the user's file.
 
         Raises:
-            TargetRefuses: The model cannot be converted to FP16, or not be quantized.
+            TargetRefuses: onnxruntime lacks an operator, or the model cannot be converted to FP16, or not be quantized.
         """
         from quantkit.graph.save import save_model
+        from quantkit.runtime.in_front import OutOfReach
         from quantkit.transforms.half_precision import half_precision
 
+        lacking = OutOfReach(model.graph_only).operators
+        if lacking:
+            raise TargetRefuses(
+                f"onnxruntime has no operator for {some(lacking)}, which {model.path} uses.",
+                "Export the model without it, or leave the target onnxruntime out.",
+            )
         if precision == "fp32":
             return Artifact(self.name, precision, (model.path, *model.external_files))
         if precision == "fp16":

@@ -12,7 +12,7 @@ from quantkit.targets.tensorrt.engine.libraries import Library
 
 
 def load_plugins(library: Library, files: Sequence[Path]) -> None:
-    """Load libraries of plugins into this process.
+    """Load TensorRT's own plugins, such as those for NMS, and libraries of others into this process.
 
     Args:
         library: The library of the engine.
@@ -21,10 +21,8 @@ def load_plugins(library: Library, files: Sequence[Path]) -> None:
     Raises:
         BadConfig: One is not there, or does not load.
     """
-    if not files:
-        return
     trt = library.tensorrt()
-    trt.init_libnvinfer_plugins(library.messages(), "")  # those that come with TensorRT stay known
+    trt.init_libnvinfer_plugins(library.messages(), "")
     registry = trt.get_plugin_registry()
     for file in files:
         hint = "Give the shared library that was built for this release of TensorRT (--plugin, plugins=)."

@@ -1,0 +1,58 @@
+"""Engines of a detector that ends in TensorRT's own plugin for NMS, which onnxruntime does not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import quantkit as qk
+from quantkit.core.calibration import Calibration
+from quantkit.runtime.session import ReferenceSession
+from quantkit.targets.tensorrt import TensorRT
+from tests.gpu.conftest import built
+from tests.graphs.plugins import detector, images
+
+
+@pytest.fixture(scope="module", params=["TRT", ""], ids=["domain", "no-domain"])
+def calibration(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Calibration:
+    folder = tmp_path_factory.mktemp("plugins")
+    onnx.save(detector(request.param), folder / "model.onnx")
+    np.save(folder / "data.npy", images(128))
+    return qk.calibrate(folder / "model.onnx", folder / "data.npy", output=folder / "run")
+
+
+def own_library() -> Path:
+    """TensorRT's plugins, as a library that is given."""
+    import tensorrt
+
+    return next(Path(tensorrt.__file__).parent.rglob("libnvinfer_plugin.so*"))
+
+
+@pytest.mark.parametrize(("precision", "far"), [("fp32", 0.001), ("fp16", 0.01), ("int8", 0.1)])
+def test_a_plugin_behind_the_layers(calibration: Calibration, precision: str, far: float) -> None:
+    (engine,) = built(calibration, [precision])
+    session = TensorRT().load(engine.artifact, "cuda:0")
+    front = ReferenceSession(Path(calibration.model.path))
+    for x in images(8):
+        found = session.infer({"x": x[None]})
+        best = front.infer({"x": x[None]})["chances"].max()
+        assert found["count"][0, 0] > 0
+        assert found["scores"][0, 0] == pytest.approx(best, abs=far)
+    assert ("int8" in session.executed_precision) == (precision == "int8")
+
+
+def test_a_library_of_plugins(calibration: Calibration) -> None:
+    (engine,) = built(calibration, ["fp32"], plugins=[str(own_library())])
+    session = TensorRT().load(engine.artifact, "cuda:0")
+    assert session.infer({"x": images(1)})["count"][0, 0] > 0
+
+
+def test_what_its_rows_are_compared_with(calibration: Calibration, tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", images(64))
+    comparison = qk.compare(calibration.folder, tmp_path / "data.npy", targets=["tensorrt"], precisions=["fp16"])
+    rows = {row.precision: row for row in comparison.rows}
+    assert rows["fp32"].agreement == 1.0
+    assert rows["fp16"].agreement > 0.9
