@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import onnx
 
@@ -49,6 +50,19 @@ SIGN_OF_FIRST_INPUT = REARRANGING | PARTING | AVERAGE_POOLS | {
 def is_default_domain(node: onnx.NodeProto) -> bool:
     """True if the operator is one of ONNX's own, not from a library such as ``com.microsoft``."""
     return node.domain in ("", "ai.onnx")
+
+
+def is_foreign(node: onnx.NodeProto) -> bool:
+    """True for an operator that neither ONNX nor onnxruntime defines, such as TensorRT's plugins."""
+    if is_default_domain(node):
+        return node.op_type not in _names()
+    return not node.domain.startswith(("ai.onnx", "com.microsoft"))
+
+
+@lru_cache(maxsize=1)
+def _names() -> frozenset[str]:
+    """Return the names of ONNX's own operators, of all opsets."""
+    return frozenset(own.name for own in onnx.defs.get_all_schemas_with_history() if own.domain == "")
 
 
 def qualified(node: onnx.NodeProto) -> str:

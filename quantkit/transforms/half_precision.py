@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, numpy_helper, shape_inference
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.ranges import LARGEST_HALF, TensorRange
@@ -21,6 +21,7 @@ from quantkit.core.wording import line_of, some
 from quantkit.graph.graph import Graph, attribute, captured_names, held_tensor, names_in, subgraphs, unique_name
 from quantkit.graph.model_file import ModelFile, without_weights
 from quantkit.graph.normal_form.sorting import sort_nodes
+from quantkit.graph.operators import is_foreign
 from quantkit.graph.renaming import rename
 from quantkit.transforms.batch_transposes import transpose_in_float
 from quantkit.transforms.beyond_half import beyond_half
@@ -151,7 +152,7 @@ def _without_refused(
     while True:
         proto = load()
         kept = _prepare(proto, ranges) | refused
-        half = convert(proto, kept)
+        half = convert(proto, kept | _foreign(proto.graph))
         try:
             shape_inference.infer_shapes(without_weights(half), check_type=True, strict_mode=True)
         except Exception as error:
@@ -175,6 +176,18 @@ def _prepare(proto: onnx.ModelProto, ranges: Mapping[str, TensorRange]) -> dict[
     training = [node for node in view.of_type("BatchNormalization") if attribute(node, "training_mode", 0)]
     # onnxruntime 1.32 ends its process on one in FP16.
     return beyond_half(view, ranges) | {node.name: f"{node.name} normalizes by its batch" for node in training}
+
+
+def _foreign(graph: onnx.GraphProto) -> dict[str, str]:
+    """Return the nodes that nobody but a plugin defines, which all of them compute in FP32.
+
+    Their outputs become FP32 in the graph, in place, where no type is stated.
+    """
+    found = [node for node in graph.node if is_foreign(node)]
+    stated = {value.name for value in (*graph.value_info, *graph.output)}
+    untyped = {name for node in found for name in node.output if name} - stated
+    graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in sorted(untyped))
+    return {node.name: "" for node in found}
 
 
 def half_constants(graph: onnx.GraphProto) -> Iterator[tuple[str, npt.NDArray[np.float16]]]:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-from onnx import helper, version_converter
+from onnx import helper
 
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.wording import line_of, some
+from quantkit.graph.conversion import converted
 from quantkit.graph.graph import Graph, attribute, graphs_of, operand, values_of
 from quantkit.graph.model_file import ModelFile, Rewritten, opset_of, without_weights
 from quantkit.graph.operators import is_default_domain
@@ -150,7 +151,7 @@ def _converted(proto: onnx.ModelProto, newest: int, model: ModelFile, reader: st
     """Convert by ONNX's own converter, which knows nothing of nodes in subgraphs."""
     export = f"Export it with opset {newest} or older."
     try:
-        made = version_converter.convert_version(proto, newest)
+        made = converted(proto, newest)
         onnx.checker.check_model(without_weights(made))
     except Exception as error:
         newer = _newer_operators(proto, newest)

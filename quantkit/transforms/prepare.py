@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import onnx
-from onnx import version_converter
 
 from quantkit.core.errors import TargetRefuses
+from quantkit.graph.conversion import converted
 from quantkit.graph.graph import held_tensor, unique_name
 from quantkit.graph.model_file import ModelFile
 from quantkit.transforms.folding import fold_arithmetic, fold_batch_norms, plain_gemms
@@ -26,7 +26,7 @@ def prepared(model: ModelFile) -> onnx.ModelProto:
     name_own_domain(proto)
     if 0 < model.opset < QDQ_OPSET:
         try:
-            proto = version_converter.convert_version(proto, QDQ_OPSET)
+            proto = converted(proto, QDQ_OPSET)
         except Exception as error:
             raise TargetRefuses(
                 f"{model.path} has opset {model.opset} and cannot be upgraded to {QDQ_OPSET} ({error}).",

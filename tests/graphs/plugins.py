@@ -33,7 +33,8 @@ def detector(domain: str = "TRT") -> onnx.ModelProto:
         "shape": np.array([0, 6, -1]),
         "parts": np.array([4, 2]),
     }
-    text = f"""(float[N,3,{SIZE},{SIZE}] x) => (int32[N,1] count, float[N,8,4] boxes, float[N,8] scores, int32[N,8] classes) {{
+    given = "int32[N,1] count, float[N,8,4] boxes, float[N,8] scores, int32[N,8] classes"
+    text = f"""(float[N,3,{SIZE},{SIZE}] x) => ({given}) {{
       c1 = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w1)
       r1 = Relu (c1)
       c2 = Conv <pads = [1, 1, 1, 1]> (r1, w2)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from onnx import version_converter
 
 from quantkit.core.errors import BadModel
 from quantkit.core.wording import line_of
+from quantkit.graph.conversion import converted
 from quantkit.graph.normal_form.constants import computed_weights, fold_constants
 from quantkit.graph.normal_form.functions import inline_functions
 from quantkit.graph.normal_form.sorting import is_sorted, sort_nodes
@@ -62,7 +62,7 @@ def in_normal_form(path: Path, proto: onnx.ModelProto, opset: int) -> tuple[onnx
 
 def _upgraded(model: onnx.ModelProto, path: Path, opset: int) -> onnx.ModelProto:
     try:
-        return version_converter.convert_version(model, UPGRADED)
+        return converted(model, UPGRADED)
     except Exception as error:
         raise BadModel(
             f"{path} has opset {opset}, which ONNX cannot upgrade to {UPGRADED} ({line_of(error)}).",

@@ -12,11 +12,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper, version_converter
+from onnx import numpy_helper
 
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.ranges import LARGEST_HALF
 from quantkit.core.wording import some
+from quantkit.graph.conversion import converted
 from quantkit.graph.graph import Graph, attribute
 from quantkit.graph.model_file import opset_of
 from quantkit.graph.operators import DEQUANTIZE, QUANTIZE
@@ -66,7 +67,7 @@ def _upgraded(quantized: onnx.ModelProto) -> onnx.ModelProto:
         proto.CopyFrom(quantized)
     else:
         try:
-            proto = version_converter.convert_version(quantized, FP16_SCALES_OPSET)
+            proto = converted(quantized, FP16_SCALES_OPSET)
         except Exception as error:
             raise TargetRefuses(
                 f"The Q/DQ model has opset {opset}, FP16 scales need {FP16_SCALES_OPSET}, and it cannot be upgraded "

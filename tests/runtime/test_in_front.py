@@ -1,0 +1,116 @@
+"""Models with operators that onnxruntime does not have: what is computed, calibrated, written and refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import quantkit as qk
+from quantkit.core.errors import BadModel, NothingEvaluated, TargetRefuses
+from quantkit.graph.graph import Graph
+from quantkit.runtime.in_front import OutOfReach
+from quantkit.runtime.session import ReferenceSession
+from tests.graphs.plugins import detector, images, network
+from tests.graphs.small import outputs, weights
+
+
+def saved(model: onnx.ModelProto, folder: Path, data: np.ndarray) -> tuple[Path, Path]:
+    onnx.save(model, folder / "model.onnx")
+    np.save(folder / "data.npy", data)
+    return folder / "model.onnx", folder / "data.npy"
+
+
+def without_nms(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same detector, which ends in what the NMS is given."""
+    cut = onnx.ModelProto()
+    cut.CopyFrom(model)
+    cut.graph.node.pop()
+    del cut.graph.output[:]
+    cut.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ("places", "chances"))
+    return cut
+
+
+@pytest.mark.parametrize("domain", ["TRT", ""])
+def test_what_lies_in_front_is_calibrated_and_written(tmp_path: Path, domain: str) -> None:
+    model = detector(domain)
+    calibration = qk.calibrate(*saved(model, tmp_path, images(128)), output=tmp_path / "run")
+    (tmp_path / "cut").mkdir()
+    expected = qk.calibrate(*saved(without_nms(model), tmp_path / "cut", images(128)))
+    assert calibration.ranges == expected.ranges
+    written = {
+        one.precision: one
+        for one in qk.export(calibration, "tensorrt", precisions=["fp16", "int8"], output=tmp_path / "out")
+    }
+    layers = written["int8"].layers
+    assert layers is not None
+    assert layers.quantized == layers.total == 3
+    for precision, file in (("int8", "model.onnx"), ("int8", "strongly_typed.onnx"), ("fp16", "model.onnx")):
+        graph = onnx.load(tmp_path / "out" / "tensorrt" / precision / file).graph
+        (nms,) = Graph(graph).of_type("EfficientNMS_TRT")
+        assert (nms.domain, list(nms.output)) == (domain, ["count", "boxes", "scores", "classes"])
+
+
+def test_external_weights(tmp_path: Path) -> None:
+    onnx.save(detector(), tmp_path / "model.onnx", save_as_external_data=True, size_threshold=1024, location="weights")
+    x = {"x": images(2)}
+    assert (tmp_path / "weights").exists()
+    found = ReferenceSession(tmp_path / "model.onnx").infer(x)
+    for name, exact in zip(("places", "chances"), outputs(without_nms(detector()), x), strict=True):
+        np.testing.assert_array_equal(found[name], exact)
+
+
+def test_layers_behind_stay_in_floating_point(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    constants = {"w1": weights(16, 3, 3, 3), "w2": weights(16, 16, 3, 3)}
+    text = """(float[N,3,8,8] x) => (float[N,16,4,4] y) {
+      c1 = Conv (x, w1)  r1 = Relu (c1)  p = acme.Blur (r1)  y = Conv (p, w2)
+    }"""
+    data = np.random.default_rng(0).normal(size=(128, 3, 8, 8)).astype(np.float32)
+    calibration = qk.calibrate(*saved(network(text, constants, "acme"), tmp_path, data), output=tmp_path / "run")
+    assert "1 of 2 layers with a weight" in caplog.text
+    assert set(calibration.ranges) == {"x", "c1", "r1"}
+    written = qk.export(calibration, "tensorrt", precisions=["int8"], output=tmp_path / "out")
+    layers = written[0].layers
+    assert layers is not None
+    assert layers.quantized == 1
+    assert "no range was calibrated for p" in layers.describe()
+
+
+def test_nothing_in_front_is_an_error(tmp_path: Path) -> None:
+    text = "(float[N,3,8,8] x) => (float[N,16,6,6] y) { p = acme.Blur (x)  y = Conv (p, w) }"
+    files = saved(network(text, {"w": weights(16, 3, 3, 3)}, "acme"), tmp_path, np.zeros((4, 3, 8, 8), np.float32))
+    with pytest.raises(BadModel, match=r"does not have acme.Blur \(p\), and no layer with a weight is in front"):
+        qk.calibrate(*files)
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_targets_without_the_operator_refuse(tmp_path: Path, target: str) -> None:
+    if target == "openvino":
+        pytest.importorskip("openvino")
+    calibration = qk.calibrate(*saved(detector(), tmp_path, images(16)), output=tmp_path / "run")
+    with pytest.raises(TargetRefuses, match=r"no operator for TRT\.EfficientNMS_TRT"):
+        qk.export(calibration, target, output=tmp_path / "out")
+    with pytest.raises(NothingEvaluated):
+        qk.compare(calibration, tmp_path / "data.npy")
+
+
+def test_a_simulation_of_what_lies_in_front(tmp_path: Path) -> None:
+    model, data = saved(detector(), tmp_path, images(128))
+    calibration = qk.calibrate(model, data, output=tmp_path / "run")
+    found = qk.sensitivity(calibration, data, target="tensorrt", samples=8)
+    assert [layer.kind for layer in found.layers].count("Conv") == 3
+
+
+def test_operators_inside_subgraphs_and_functions() -> None:
+    then = onnx.parser.parse_graph("b () => (float[N,4] t) { t = acme.Blur (x) }")
+    other = onnx.parser.parse_graph("b () => (float[N,4] t) { t = Relu (x) }")
+    model = network("(float[N,4] x, bool c) => (float[N,4] y, float[N,4] z) { z = Neg (x) }", {}, "acme")
+    model.graph.node.append(
+        onnx.helper.make_node("If", ["c"], ["y"], name="either", then_branch=then, else_branch=other)
+    )
+    out = OutOfReach(model)
+    assert [node.name for node in out.nodes] == ["either"]
+    assert out.tensors == {"y"}
+    assert not OutOfReach(without_nms(detector())).nodes
