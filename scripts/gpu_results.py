@@ -1,10 +1,11 @@
 """Writes a page of docs/results from what runs on a GPU left: nothing in it is typed by hand.
 
-    python scripts/gpu_results.py OUT [--comparison comparison.json] [--parity NAME.json ...] [--bench bench.json]
-        [--suite junit.xml ...]
+    python scripts/gpu_results.py OUT [--comparison comparison.json [--report report.html]] [--parity NAME.json ...]
+        [--bench bench.json] [--suite junit.xml ...]
 
-The comparison is of `quantkit compare`, the parity of bench_parity.py, the bench of bench_gpu.py, the suite pytest's
---junitxml of `-m gpu`, or of parts of it that ran side by side (-o junit_family=xunit1).
+The comparison is of `quantkit compare`, the report what the page links beside it, the parity of bench_parity.py, the
+bench of bench_gpu.py, the suite pytest's --junitxml of `-m gpu`, or of parts of it that ran side by side (-o
+junit_family=xunit1).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--comparison", type=Path)
+    parser.add_argument("--report", default="")
     parser.add_argument("--parity", type=Path, nargs="+", default=[])
     parser.add_argument("--bench", type=Path)
     parser.add_argument("--suite", type=Path, nargs="+", default=[])
@@ -35,7 +37,7 @@ def main() -> None:
     if given.suite:
         parts += suite(*given.suite)
     if given.comparison:
-        parts += compared(load_comparison(given.comparison))
+        parts += compared(load_comparison(given.comparison), given.report)
     if given.parity:
         parts += parity({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in given.parity})
     if given.bench:
@@ -101,12 +103,13 @@ def suite(*junit: Path) -> list[str]:
     return [*lines, ""]
 
 
-def compared(comparison: Comparison) -> list[str]:
-    """The rows of a comparison."""
+def compared(comparison: Comparison, report: str = "") -> list[str]:
+    """The rows of a comparison, with a link to its report."""
+    linked = f" The [whole report]({report})." if report else ""
     lines = [
         f"## {Path(comparison.model).stem}, {comparison.samples} images\n",
-        machine(comparison.environment.model_dump(mode="json")) + " The [whole report](resnet50-h200.html). p50 is of "
-        "the network alone, by CUDA events; as graph: likewise, all kernels launched as one CUDA graph.\n",
+        f"{machine(comparison.environment.model_dump(mode='json'))}{linked} p50 is of the network alone, by CUDA "
+        "events; as graph: likewise, all kernels launched as one CUDA graph.\n",
         "| precision | batch | top-1 % [95 %] | agree % | SQNR dB | p50 ms | p90 | p99 | with copies | as graph "
         "| per second | speed-up | watt | ran in |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",

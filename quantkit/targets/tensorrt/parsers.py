@@ -92,6 +92,7 @@ def main() -> None:
     package, file = sys.argv[1:3]
     trt: Any = importlib.import_module(package)
     logger = trt.Logger(trt.Logger.ERROR)
+    trt.init_libnvinfer_plugins(logger, "")
     _tell(trt.__version__)
     creation = trt.NetworkDefinitionCreationFlag
     flags = 1 << int(creation.EXPLICIT_BATCH) if hasattr(creation, "EXPLICIT_BATCH") else 0  # the only kind since 10
