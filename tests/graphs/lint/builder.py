@@ -28,8 +28,18 @@ class Builder:
         return name
 
     def add(self, op: str, *inputs: str, to: str, **attributes: object) -> str:
+        """Add a node; a Conv states its kernel_shape unless that is None."""
+        weight = next((self.constants[n] for n in self._weights(inputs) if n in self.constants), None)
+        if op.startswith("Conv") and weight is not None:
+            attributes.setdefault("kernel_shape", list(weight.dims)[2:])
         self.nodes.append(helper.make_node(op, inputs, [to], name=to, **attributes))
         return to
+
+    @staticmethod
+    def _weights(inputs: tuple[str, ...]) -> list[str]:
+        """The names that a Conv's weight may have, in floating point and in front of its DequantizeLinear."""
+        own = inputs[1] if len(inputs) > 1 else ""
+        return [own, own.removesuffix("_d"), f"{own.removesuffix('_d')}_q"]
 
     def quantize(
         self, tensor: str, scale: object = 0.1, zero: object = 0, dtype: type = np.int8, name: str = "", **axis: int

@@ -28,6 +28,11 @@ def the_pair_behind_a_pool_before_a_float_gemm(g: Builder) -> str:
     return g.add("Gemm", flat, g.float_weight("w", 16, 3), to="out")
 
 
+@case(("no-kernel-shape", "out"))
+def a_conv_without_a_kernel_shape(g: Builder) -> str:
+    return g.conv(g.pair("x"), "out", kernel_shape=None)
+
+
 @case(("clip-behind-float", "clip"))
 def a_clip_between_a_float_conv_and_a_pair(g: Builder) -> str:
     conv = g.add("Conv", "x", g.float_weight("w", 16, 16, 1, 1), to="a")

@@ -50,6 +50,7 @@ RULES: dict[str, tuple[Severity, str]] = {
     "newer-type": ("note", "Use INT8 for TensorRT 8."),
     "sparse-weights": ("note", "Let TensorRT use it: trtexec --sparsity=enable."),
     "nearly-sparse": ("note", "Prune again behind what changed the weights, if they are meant to be 2:4 sparse."),
+    "no-kernel-shape": ("note", "State its kernel_shape for TensorRT 8."),
     "newer-opset": ("note", "For TensorRT 8 export it with opset 13 to 17, and with FP32 scales."),
 }
 

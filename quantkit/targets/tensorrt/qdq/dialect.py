@@ -25,6 +25,7 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
     docs/tensorrt-qdq.md has the times.
 11. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
     the Clip after a floating-point Conv incorrectly.
+12. Every Conv states its kernel_shape, without which TensorRT 8.6 does not parse one whose weight has a pair.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from quantkit.qdq.placement import Placement, placed_without_ruin
 from quantkit.qdq.rounding import Rounder
 from quantkit.targets.tensorrt.qdq.attention import leave_blurred_attention
 from quantkit.targets.tensorrt.qdq.chains import pair_shortcuts, pair_sums_in_chains, share_scales_across
+from quantkit.targets.tensorrt.qdq.kernel_shapes import state_kernel_shapes
 from quantkit.targets.tensorrt.qdq.patches import PATCH_CONV, patch_convs
 from quantkit.targets.tensorrt.qdq.saturating_clips import relus_for_clips
 from quantkit.targets.tensorrt.qdq.squeeze_excitation import place_gates
@@ -108,6 +110,7 @@ def quantized_for_tensorrt(
     rounder = Rounder(proto.graph, refinements.moments, start.factors)
     correct_biases(proto.graph, placement.weights, means_after(channels or {}, start.factors), rounder.values)
     shift_biases(proto.graph, placement.weights, refinements.biases, start.factors)
+    state_kernel_shapes(graph)
     insert_pairs(proto.graph, placement, lambda name: (np.float32(placement.scale(name)), np.int8(0)), rounder)
     relus_for_clips(proto.graph)
     proto.producer_name = "quantkit"
