@@ -25,6 +25,7 @@ import numpy as np
 
 import quantkit
 from quantkit.core.artifact import Artifact
+from quantkit.core.presets import DEFAULT_PRESET
 from quantkit.core.record import read_record
 from quantkit.datasets import Stream, open_dataset
 from quantkit.graph.model_file import open_model
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("parity"))
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--eval-samples", type=int, default=200)
-    parser.add_argument("--preprocess")
+    parser.add_argument("--preprocess", default=DEFAULT_PRESET)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--level", type=int, help="the builder's optimization level")
     parser.add_argument("--jobs", type=int, default=len(ENGINES))
