@@ -17,7 +17,7 @@ from quantkit.core.decibels import FAR_DB, NOT_FINITE_DB, decibels, energy, nois
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
 from quantkit.core.wording import line_of
 from quantkit.graph.model_file import ModelFile
-from quantkit.runtime.session import ReferenceSession
+from quantkit.runtime.reference import ReferenceSession
 from quantkit.targets.base import Target
 
 log = logging.getLogger("quantkit")

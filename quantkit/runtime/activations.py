@@ -19,7 +19,7 @@ from quantkit.core.files import NO_SPACE
 from quantkit.graph.clamps import clamps_of
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
-from quantkit.runtime.in_front import OutOfReach, computable
+from quantkit.runtime.in_front import OutOfReach, computable, out_of_reach
 from quantkit.runtime.session import cpu_session, failed_on, give_back_memory, gpu_session
 
 SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
@@ -62,7 +62,7 @@ class ActivationSession:
     ) -> None:
         self.float_inputs = [i.name for i in model.inputs if i.dtype.startswith("float") and keep(i.name)]
         graph = Graph(model.graph_only.graph)
-        out = OutOfReach(model.graph_only)
+        out = out_of_reach(model.graph_only, model.source)
         wanted = [name for name in activation_names(graph) if keep(name) and name not in out.tensors]
         # The output of a ReLU or Clip follows from its input, so onnxruntime need not write both to memory.
         together = {name for name in (*wanted, *self.float_inputs) if not apart(name)}

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import onnx
 
+from quantkit.core.errors import BadModel
 from quantkit.graph.graph import captured_names, subgraphs
 from quantkit.graph.operators import is_default_domain, qualified
+from quantkit.runtime.session import cpu_session
 
 PROVIDER = "CPUExecutionProvider"
 HELD = "Constant"  # has no kernel, because its values become an initializer
@@ -102,6 +104,23 @@ class OutOfReach:
         return self._kernels.has(key_of(node)) and all(map(self._is_computed, inner))
 
 
+def out_of_reach(proto: onnx.ModelProto, file: Path | None = None) -> OutOfReach:
+    """Find what onnxruntime cannot compute of a model: nothing if it loads the model, whatever its lists say.
+
+    Args:
+        proto: The model, with its weights unless they are in ``file``.
+        file: The file that it was read from.
+    """
+    out = OutOfReach(proto)
+    if not out.nodes:
+        return out
+    try:
+        cpu_session(bytes(proto.SerializeToString()) if file is None else file)
+    except BadModel:
+        return out
+    return OutOfReach(onnx.ModelProto())
+
+
 def reduced(proto: onnx.ModelProto, out: OutOfReach, given_too: bool = False) -> onnx.ModelProto:
     """Return a model without what onnxruntime cannot compute.
 
@@ -133,14 +152,3 @@ def computable(file: Path, out: OutOfReach, given_too: bool = False) -> bytes:
         return file.read_bytes()
     proto = onnx.load(str(file), load_external_data=False)
     return bytes(reduced(proto, out, given_too).SerializeToString())
-
-
-def in_front(file: Path) -> bytes | None:
-    """Return what onnxruntime can compute of a file, with what the operators that it lacks are given as outputs.
-
-    Returns:
-        The model as bytes, its external weights where they are; None if onnxruntime has all its operators, or computes
-        nothing in front of them.
-    """
-    out = OutOfReach(onnx.load(str(file), load_external_data=False))
-    return computable(file, out, given_too=True) if out.nodes and out.given else None

@@ -19,7 +19,7 @@ from quantkit.graph.model_file import read_graph
 from quantkit.graph.operators import DEQUANTIZE, MOVING, QUANTIZE
 from quantkit.qdq.metadata import shifted
 from quantkit.runtime.activations import FLOAT_TYPES, with_outputs
-from quantkit.runtime.in_front import OutOfReach
+from quantkit.runtime.in_front import out_of_reach
 from quantkit.runtime.session import cpu_session
 
 
@@ -77,7 +77,7 @@ class OnnxOutputs:
     ) -> None:
         self._offsets = offsets or {}
         inputs = {value.name for value in proto.graph.input}
-        out = OutOfReach(proto)
+        out = out_of_reach(proto, file)
         more = set(tensors.values()) - {value.name for value in proto.graph.output} - inputs - out.tensors
         with with_outputs(file, external, sorted(more), out) as source:
             self._session = cpu_session(source, file.parent if external else None)

@@ -13,7 +13,6 @@ import onnxruntime as ort
 
 from quantkit.core.errors import BackendMissing, BadModel
 from quantkit.core.wording import line_of
-from quantkit.runtime.in_front import in_front
 
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 ALLOW_SPINNING = "session.intra_op.allow_spinning"
@@ -100,40 +99,6 @@ def give_back_memory() -> None:
     """Return freed memory to the system. After a session is built, glibc holds more of it than the model's size."""
     with suppress(OSError, AttributeError):  # other C libraries lack malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
-
-
-class ReferenceSession:
-    """A model as onnxruntime computes it, such as the user's own, whose outputs others are compared with.
-
-    Of a model with operators that onnxruntime does not have, it computes the part in front of them. Its outputs are
-    then those that do not need such operators, and what these are given.
-
-    Args:
-        path: The model.
-        optimized: False computes node by node as the graph says.
-
-    Raises:
-        BadModel: onnxruntime cannot load it.
-    """
-
-    executed_precision = "f32"
-
-    def __init__(self, path: Path, optimized: bool = True) -> None:
-        try:
-            self._session = cpu_session(path, optimized=optimized)
-        except BadModel:
-            source = in_front(path)
-            if source is None:
-                raise
-            self._session = cpu_session(source, path.parent, optimized=optimized)
-        self._outputs = [output.name for output in self._session.get_outputs()]
-
-    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Run one batch; return the outputs by name. Raises BadModel if the model fails on it."""
-        try:
-            return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
-        except Exception as error:
-            raise failed_on(inputs, error, "Check the data against the model.") from error
 
 
 def failed_on(inputs: Mapping[str, npt.NDArray[Any]], error: Exception, hint: str) -> BadModel:

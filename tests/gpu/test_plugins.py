@@ -11,7 +11,7 @@ import pytest
 
 import quantkit as qk
 from quantkit.core.calibration import Calibration
-from quantkit.runtime.session import ReferenceSession
+from quantkit.runtime.reference import ReferenceSession
 from quantkit.targets.tensorrt import TensorRT
 from tests.gpu.conftest import built
 from tests.graphs.plugins import detector, images

@@ -12,7 +12,7 @@ import quantkit as qk
 from quantkit.core.errors import BadModel, NothingEvaluated, TargetRefuses
 from quantkit.graph.graph import Graph
 from quantkit.runtime.in_front import OutOfReach
-from quantkit.runtime.session import ReferenceSession
+from quantkit.runtime.reference import ReferenceSession
 from tests.graphs.plugins import detector, images, network
 from tests.graphs.small import outputs, weights
 

@@ -27,7 +27,7 @@ from quantkit.pipeline.calibration.checkpoint import Checkpoint
 from quantkit.pipeline.calibration.features import diverse_samples
 from quantkit.pipeline.calibration.one_pass import Counting, collect
 from quantkit.pipeline.calibration.result import Origin, finish, forget_checkpoint, keep, solved_tensors
-from quantkit.pipeline.calibration.warnings import idle_patterns, out_of_reach
+from quantkit.pipeline.calibration.warnings import beyond_onnxruntime, idle_patterns
 from quantkit.pipeline.keeping import take_back
 from quantkit.pipeline.manifest import Manifest, new_manifest, now, read_manifest
 from quantkit.pipeline.replacement import replacing
@@ -248,7 +248,7 @@ def surveyed(job: Job, opened: OpenedData) -> Origin:
         *opened.warnings,
         *warnings_before(opened.dataset, indices),
         *idle_patterns(job.model, job.config.calibrate.exclude),
-        *out_of_reach(job.model),
+        *beyond_onnxruntime(job.model),
     ]
     for warning in warnings:
         log.warning("%s", warning)

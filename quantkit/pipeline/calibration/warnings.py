@@ -14,7 +14,7 @@ from quantkit.core.wording import some
 from quantkit.graph.graph import Graph, activation_names, label
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
-from quantkit.runtime.in_front import OutOfReach
+from quantkit.runtime.in_front import out_of_reach
 
 GROWTH = 0.05  # of a tensor's range, in the last tenth of the images; smaller growth is normal
 
@@ -27,13 +27,13 @@ def idle_patterns(model: ModelFile, exclude: Sequence[str]) -> list[str]:
     return [f"exclude matches no node or tensor: {some(idle)}."] if idle else []
 
 
-def out_of_reach(model: ModelFile) -> list[str]:
+def beyond_onnxruntime(model: ModelFile) -> list[str]:
     """Warn about operators that onnxruntime does not have, and say what they cost.
 
     Raises:
         BadModel: No layer with a weight is in front of them, so that there is nothing to calibrate.
     """
-    out = OutOfReach(model.graph_only)
+    out = out_of_reach(model.graph_only, model.source)
     if not out.nodes:
         return []
     operators = f"{some(out.operators)} ({some(list(map(label, out.nodes)))})"

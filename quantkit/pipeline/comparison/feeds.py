@@ -14,7 +14,7 @@ from quantkit.core.errors import BadConfig, BadModel
 from quantkit.datasets import Batch
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.model_io import ModelInput, fits, is_unnamed
-from quantkit.runtime.session import ReferenceSession
+from quantkit.runtime.reference import ReferenceSession
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The shapes of inputs by name, with the batch axis."""

@@ -21,9 +21,9 @@ from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.sqnr import Parts
 from quantkit.pipeline.comparison.candidates import Candidate
-from quantkit.runtime.in_front import OutOfReach
+from quantkit.runtime.in_front import out_of_reach
 from quantkit.runtime.layer_outputs import OnnxOutputs
-from quantkit.runtime.session import ReferenceSession
+from quantkit.runtime.reference import ReferenceSession
 from quantkit.targets import Session
 from quantkit.tasks import Outputs
 
@@ -56,7 +56,7 @@ class Reference:
         for candidate in candidates:
             if candidate.is_reference and candidate.target.is_reference:
                 return cls(candidate.session, model, candidate.key, axes)
-        lacking = OutOfReach(model.graph_only).operators
+        lacking = out_of_reach(model.graph_only, model.source).operators
         for candidate in candidates:
             if candidate.is_reference and lacking:
                 words = "onnxruntime does not have %s: FP32 of %s is what all is compared with."

@@ -25,7 +25,7 @@ from quantkit.pipeline.simulation.differences import OUTPUT, Grid, differences
 from quantkit.pipeline.simulation.rounding import rounded
 from quantkit.pipeline.simulation.segments import Feed, Segment, segments_of
 from quantkit.pipeline.simulation.units import Unit, units_of
-from quantkit.runtime.in_front import OutOfReach, reduced
+from quantkit.runtime.in_front import out_of_reach, reduced
 from quantkit.runtime.session import give_back_memory
 from quantkit.targets import Target
 
@@ -68,7 +68,7 @@ class Simulation:
     """
 
     def __init__(self, floating: onnx.ModelProto, quantized: onnx.ModelProto, optimized: bool = True) -> None:
-        floating, quantized = (reduced(own, OutOfReach(own), given_too=True) for own in (floating, quantized))
+        floating, quantized = (reduced(own, out_of_reach(own), given_too=True) for own in (floating, quantized))
         found = differences(floating, quantized)
         units = units_of(Graph(floating.graph), found)
         if not units.units:

@@ -30,7 +30,7 @@ from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.comparison.evaluate import evaluate
 from quantkit.pipeline.comparison.reference import Reference
 from quantkit.pipeline.export import prepare_request
-from quantkit.runtime.session import ReferenceSession
+from quantkit.runtime.reference import ReferenceSession
 from quantkit.targets import Session, Target
 from quantkit.targets.session import DeviceSession, TimedSession
 from quantkit.tasks import Task

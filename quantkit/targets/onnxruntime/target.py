@@ -81,10 +81,10 @@ class OnnxRuntime(Target):
             TargetRefuses: onnxruntime lacks an operator, or the model cannot be converted to FP16, or not be quantized.
         """
         from quantkit.graph.save import save_model
-        from quantkit.runtime.in_front import OutOfReach
+        from quantkit.runtime.in_front import out_of_reach
         from quantkit.transforms.half_precision import half_precision
 
-        lacking = OutOfReach(model.graph_only).operators
+        lacking = out_of_reach(model.graph_only, model.source).operators
         if lacking:
             raise TargetRefuses(
                 f"onnxruntime has no operator for {some(lacking)}, which {model.path} uses.",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from quantkit.core.errors import TargetRefuses
 from quantkit.graph.model_file import ModelFile
-from quantkit.runtime.session import ReferenceSession
+from quantkit.runtime.reference import ReferenceSession
 from quantkit.targets.tensorrt.opsets import Reads
 from quantkit.transforms.opset import at_opset
 

@@ -199,7 +199,7 @@ class TensorRT(Target):
         Raises:
             BadModel: onnxruntime refuses the file.
         """
-        from quantkit.runtime.session import ReferenceSession
+        from quantkit.runtime.reference import ReferenceSession
 
         if artifact.precision != "int8":
             return None

@@ -82,7 +82,7 @@ def _split_attention(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def _no_kernel_shape(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
-    if not attribute(node, KERNEL_SHAPE, ()) and view.dequantize(operand(node, 1)) is not None:
+    if not attribute(node, KERNEL_SHAPE, []) and view.dequantize(operand(node, 1)) is not None:
         what = f"{node.op_type} {label(node)!r} states no kernel_shape, so that TensorRT 8.6 does not parse it."
         yield Finding("no-kernel-shape", (label(node),), what)
 

@@ -18,7 +18,7 @@ KERNEL_SHAPE = "kernel_shape"
 
 def without_kernel_shape(graph: Graph) -> Iterator[onnx.NodeProto]:
     """Yield the Convs and ConvTransposes that state no kernel_shape."""
-    return (node for node in graph.of_type(*CONVOLUTIONS) if not attribute(node, KERNEL_SHAPE, ()))
+    return (node for node in graph.of_type(*CONVOLUTIONS) if not attribute(node, KERNEL_SHAPE, []))
 
 
 def state_kernel_shapes(graph: Graph) -> None:

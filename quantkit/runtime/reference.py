@@ -1,0 +1,48 @@
+"""A model as onnxruntime computes it, which others are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+
+from quantkit.core.errors import BadModel
+from quantkit.runtime.in_front import OutOfReach, computable
+from quantkit.runtime.session import cpu_session, failed_on
+
+
+class ReferenceSession:
+    """A model as onnxruntime computes it, such as the user's own, whose outputs others are compared with.
+
+    Of a model with operators that onnxruntime does not have, it computes the part in front of them. Its outputs are
+    then those that do not need such operators, and what these are given.
+
+    Args:
+        path: The model.
+        optimized: False computes node by node as the graph says.
+
+    Raises:
+        BadModel: onnxruntime cannot load it.
+    """
+
+    executed_precision = "f32"
+
+    def __init__(self, path: Path, optimized: bool = True) -> None:
+        try:
+            self._session = cpu_session(path, optimized=optimized)
+        except BadModel:
+            out = OutOfReach(onnx.load(str(path), load_external_data=False))
+            if not out.given:
+                raise
+            self._session = cpu_session(computable(path, out, given_too=True), path.parent, optimized=optimized)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Run one batch; return the outputs by name. Raises BadModel if the model fails on it."""
+        try:
+            return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+        except Exception as error:
+            raise failed_on(inputs, error, "Check the data against the model.") from error
