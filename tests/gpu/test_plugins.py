@@ -70,3 +70,4 @@ def test_what_its_rows_are_compared_with(calibration: Calibration, tmp_path: Pat
     assert row.sqnr_db is not None
     assert row.sqnr_db > 20
     assert {error.name for error in row.outputs} == {"count", "boxes", "scores", "classes"}
+    assert any("all is compared with FP32 of tensorrt" in warning for warning in comparison.warnings)

@@ -5,7 +5,6 @@ Where onnxruntime does not have all operators, such as TensorRT's plugins, it is
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,8 +26,6 @@ from quantkit.runtime.reference import ReferenceSession
 from quantkit.targets import Session
 from quantkit.tasks import Outputs
 
-log = logging.getLogger("quantkit")
-
 KINDS_APART = 30.0  # the ratio of magnitudes from which channels are of different kinds
 MOST_CHANNELS = 512  # along an axis that is looked at for kinds
 MOST_KINDS = 8
@@ -42,12 +39,14 @@ class Reference:
         session: The loaded model.
         model: The user's model; None knows neither names nor axes of outputs.
         key: The key of the candidate that it is; empty if it is none of them.
+        warnings: That it is not onnxruntime's.
     """
 
     session: Session
     model: ModelFile | None = None
     key: str = ""
     _axes: Mapping[str, int | None] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: ModelFile, candidates: Sequence[Candidate]) -> Reference:
@@ -59,9 +58,9 @@ class Reference:
         lacking = out_of_reach(model.graph_only, model.source).operators
         for candidate in candidates:
             if candidate.is_reference and lacking:
-                words = "onnxruntime does not have %s: FP32 of %s is what all is compared with."
-                log.warning(words, some(lacking), candidate.target.name)
-                return cls(candidate.session, model, candidate.key, axes)
+                name = candidate.target.name
+                warning = f"onnxruntime does not have {some(lacking)}: all is compared with FP32 of {name}."
+                return cls(candidate.session, model, candidate.key, axes, (warning,))
         try:
             session = ReferenceSession(model.path)
         except BadModel:  # such as an FP64 model, for which onnxruntime has no kernels

@@ -138,6 +138,7 @@ def compare(
     rows = rows_of(timed, evaluation, metrics, errors, whole, servings.alone)
     warnings = [
         *prepared.warnings,
+        *reference.warnings,
         *evaluation.warnings,
         *unmeasured,
         *evaluation.reference.warnings,
