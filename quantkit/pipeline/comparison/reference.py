@@ -56,19 +56,15 @@ class Reference:
         for candidate in candidates:
             if candidate.is_reference and candidate.target.is_reference:
                 return cls(candidate.session, model, candidate.key, axes)
-        lacking = out_of_reach(model.graph_only, model.source).operators
+        out = out_of_reach(model.graph_only, model.source)
         for candidate in candidates:
-            if candidate.is_reference and lacking:
+            if candidate.is_reference and out.nodes:
                 words = "onnxruntime does not have %s: FP32 of %s is what all is compared with."
-                log.warning(words, some(lacking), candidate.target.name)
+                log.warning(words, some(out.operators), candidate.target.name)
                 return cls(candidate.session, model, candidate.key, axes)
-        try:
-            session = ReferenceSession(model.path)
-        except BadModel:  # such as an FP64 model, for which onnxruntime has no kernels
-            if model.rewritten is None:
-                raise
-            session = ReferenceSession(model.source)
-        return cls(session, model, "", axes)
+        if out.nodes:  # other tensors, which no output may lend its name
+            axes = {name: axes[name] for name in out.outputs}
+        return cls(ReferenceSession.of(model), model, "", axes)
 
     def by_sample(self, found: Mapping[str, npt.NDArray[Any]], step: int, count: int) -> Outputs:
         """Return the outputs of one run under the model's own names, with samples along their first axis.
