@@ -62,8 +62,10 @@ class Reference:
                 words = "onnxruntime does not have %s: FP32 of %s is what all is compared with."
                 log.warning(words, some(out.operators), candidate.target.name)
                 return cls(candidate.session, model, candidate.key, axes)
-        if out.nodes:  # other tensors, which no output may lend its name
-            axes = {name: axes[name] for name in out.outputs}
+        if out.nodes:
+            words = "onnxruntime does not have %s: what is given to that, and to the layers behind it, is compared."
+            log.warning(words, some(out.operators))
+            axes = {name: axes[name] for name in out.outputs}  # no other tensor is taken for an output
         return cls(ReferenceSession.of(model), model, "", axes)
 
     def by_sample(self, found: Mapping[str, npt.NDArray[Any]], step: int, count: int) -> Outputs:

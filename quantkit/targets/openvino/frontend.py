@@ -31,7 +31,7 @@ def read_onnx(path: Path) -> Any:
         unknown = unsupported_operators(str(error))
         if unknown:
             raise TargetRefuses(
-                f"OpenVINO has no operator for {some(unknown)}, which {path} uses.",
+                f"OpenVINO has no operator for {some(unknown)}, which the model uses.",
                 "Export the model without it, or leave the target openvino out.",
             ) from error
         raise TargetRefuses(
