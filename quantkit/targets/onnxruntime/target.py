@@ -87,7 +87,7 @@ class OnnxRuntime(Target):
         lacking = out_of_reach(model.graph_only, model.source).operators
         if lacking:
             raise TargetRefuses(
-                f"onnxruntime has no operator for {some(lacking)}, which the model uses.",
+                f"onnxruntime has no operator for {some(lacking)}, which {model.path} uses.",
                 "Export the model without it, or leave the target onnxruntime out.",
             )
         if precision == "fp32":
