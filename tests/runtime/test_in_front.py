@@ -12,6 +12,7 @@ import quantkit as qk
 from quantkit.core.errors import BadModel, NothingEvaluated, TargetRefuses
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import open_model
+from quantkit.pipeline.comparison.reference import Reference
 from quantkit.runtime.in_front import OutOfReach
 from quantkit.runtime.reference import ReferenceSession
 from tests.graphs.plugins import detector, images, network
@@ -127,6 +128,21 @@ def test_all_that_is_given_to_what_is_not_computed(tmp_path: Path, plugin: str, 
     assert set(ReferenceSession(written.path, optimized=False).infer({"x": data})) == given
     found = qk.sensitivity(calibration, tmp_path / "data.npy", target="tensorrt", samples=4)
     assert [layer.kind for layer in found.layers] == ["Conv", "Conv"]
+
+
+def test_what_is_given_need_not_have_samples(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A shape and mixed samples are given, too; the only tensor that has samples is not taken for the output."""
+    constants = {"w": weights(16, 3, 3, 3), "flat": np.array([-1])}
+    text = """(float[8,3,8,8] x) => (float[8,16,6,6] y) {
+      c = Conv (x, w)  s = Shape (c)  r = Reshape (c, flat)  y = acme.Top (c, s, r)
+    }"""
+    data = np.random.default_rng(0).normal(size=(64, 3, 8, 8)).astype(np.float32)
+    calibration = qk.calibrate(*saved(network(text, constants, "acme"), tmp_path, data), output=tmp_path / "run")
+    found = qk.sensitivity(calibration, tmp_path / "data.npy", target="tensorrt", samples=8)
+    assert [layer.kind for layer in found.layers] == ["Conv"]
+    reference = Reference.of(open_model(tmp_path / "model.onnx"), [])
+    assert "what is given to that" in caplog.text
+    assert list(reference.by_sample(reference.session.infer({"x": data[:8]}), 8, 8)) == ["c"]
 
 
 def test_operators_inside_subgraphs_and_functions() -> None:

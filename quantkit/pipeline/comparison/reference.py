@@ -203,6 +203,8 @@ def by_sample(
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the outputs of one run under the model's own names; see :meth:`Reference.by_sample`.
 
+    Tensors inside the model, which stand for outputs that are not computed, are left out without a row per sample.
+
     Args:
         found: The outputs of a session.
         axes: The batch axis of each of the model's outputs.
@@ -213,6 +215,9 @@ def by_sample(
     named = [name for name in axes if name in tensors]
     if not named and len(tensors) == len(axes):  # a runtime with names of its own keeps the order
         tensors = dict(zip(axes, tensors.values(), strict=True))
+    inner = {name for name, values in tensors.items() if name not in axes and values.shape[:1] != (step,)}
+    if step > 1 and len(inner) < len(tensors):
+        tensors = {name: values for name, values in tensors.items() if name not in inner}
     return {name: _by_sample(name, tensors[name], step, axes.get(name, 0))[:count] for name in tensors}
 
 
