@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,7 @@ def export(
             f"There is no {' or '.join(precisions or ())} artifact for {names}.", "Choose another precision."
         )
     artifacts, check = [], SelfCheck(model, recipe.calibration.sample)
+    refused: dict[tuple[str, str], list[str]] = defaultdict(list)  # precisions by target and reason
     with progress("exporting", len(wanted), "artifacts") as advance:
         for target, precision, variant in wanted:
             first = variant == target.variants(precision)[0]
@@ -100,8 +102,10 @@ def export(
             except TargetRefuses as refusal:
                 if not lenient:
                     raise
-                log.warning("No %s for %s: %s", precision, target.name, refusal)
+                refused[target.name, str(refusal)].append(precision)
             advance(1)
+    for (name, reason), left_out in refused.items():
+        log.warning("No %s for %s: %s", ", ".join(dict.fromkeys(left_out)), name, reason)
     return artifacts
 
 

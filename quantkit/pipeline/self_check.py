@@ -106,7 +106,7 @@ class SelfCheck:
             return {}
         if self._reference is None:
             try:
-                self._reference = ReferenceSession(self._model.path).infer(self._sample)
+                self._reference = ReferenceSession.of(self._model).infer(self._sample)
             except BadInput as error:
                 log.debug("The model itself was not run on the first sample: %s", error)
                 self._reference = {}

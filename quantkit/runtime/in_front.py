@@ -6,14 +6,15 @@ needs the plugin's outputs is not.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import onnx
 
 from quantkit.core.errors import BadModel
-from quantkit.graph.graph import captured_names, subgraphs
-from quantkit.graph.operators import is_default_domain, qualified
+from quantkit.graph.graph import Graph, activation_names, captured_names, operand, subgraphs
+from quantkit.graph.operators import DEQUANTIZE, QUANTIZE, is_default_domain, qualified
 from quantkit.runtime.session import cpu_session
 
 PROVIDER = "CPUExecutionProvider"
@@ -70,10 +71,12 @@ class OutOfReach:
 
     Attributes:
         nodes: The nodes whose operator, or one inside them, onnxruntime does not have.
-        operators: Their operators, each once, with the domain if that is not ONNX's own.
+        operators: The operators that it does not have, each once, with the domain if that is not ONNX's own.
         behind: All nodes that need an output of one, themselves included.
         tensors: The outputs of those.
-        given: What the former are given, as far as it is computed and no output of the model.
+        outputs: The outputs of the model that are computed.
+        given: What ``behind`` reads that depends on the model's inputs, is computed, and is no output of the model;
+            where it is read rounded by a pair, as it is in front of the pair.
     """
 
     def __init__(self, proto: onnx.ModelProto) -> None:
@@ -83,25 +86,44 @@ class OutOfReach:
         self.nodes: list[onnx.NodeProto] = []
         self.behind: list[onnx.NodeProto] = []
         self.tensors: set[str] = set()
+        lacking: list[str] = []
+        read: list[str] = []
         for node in proto.graph.node:
-            lacks = not self._is_computed(node)
-            if lacks:
+            own = list(self._lacking(node))
+            if own:
                 self.nodes.append(node)
-            if lacks or not self.tensors.isdisjoint((*node.input, *captured_names(node))):
+                lacking += own
+            reads = (*node.input, *sorted(captured_names(node)))
+            if own or not self.tensors.isdisjoint(reads):
                 self.behind.append(node)
                 self.tensors.update(name for name in node.output if name)
-        self.operators = list(dict.fromkeys(map(qualified, self.nodes)))
-        computed = {name for node in proto.graph.node for name in node.output if name} - self.tensors
-        outputs = {value.name for value in proto.graph.output}
-        needed = dict.fromkeys(name for node in self.nodes for name in node.input if name in computed - outputs)
-        self.given = list(needed)
+                read += reads
+        self.operators = list(dict.fromkeys(lacking))
+        self.outputs = [value.name for value in proto.graph.output if value.name not in self.tensors]
+        self.given = self._given(Graph(proto.graph), read) if self.nodes else []
 
-    def _is_computed(self, node: onnx.NodeProto) -> bool:
+    def _lacking(self, node: onnx.NodeProto) -> Iterator[str]:
+        """Yield the operators of a node, and inside it, that onnxruntime does not have."""
         function = self._functions.get((node.domain, node.op_type))
-        if function is not None:
-            return all(map(self._is_computed, function.node))
-        inner = (own for graph in subgraphs(node) for own in graph.node)
-        return self._kernels.has(key_of(node)) and all(map(self._is_computed, inner))
+        inside = [own for graph in subgraphs(node) for own in graph.node] if function is None else function.node
+        if function is None and not self._kernels.has(key_of(node)):
+            yield qualified(node)
+        for own in inside:
+            yield from self._lacking(own)
+
+    def _given(self, graph: Graph, read: Iterable[str]) -> list[str]:
+        computed = {*activation_names(graph)} - self.tensors - graph.outputs
+        return [name for name in dict.fromkeys(_in_front_of_pair(graph, name) for name in read) if name in computed]
+
+
+def _in_front_of_pair(graph: Graph, tensor: str) -> str:
+    """Return the tensor that a pair rounds to the given one; the given one if no pair makes it."""
+    for operator in (DEQUANTIZE, QUANTIZE):
+        node = graph.producer(tensor)
+        if node is None or node.op_type != operator:
+            break
+        tensor = operand(node, 0)
+    return tensor
 
 
 def out_of_reach(proto: onnx.ModelProto, file: Path | None = None) -> OutOfReach:
@@ -127,7 +149,7 @@ def reduced(proto: onnx.ModelProto, out: OutOfReach, given_too: bool = False) ->
     Args:
         proto: The model, which is changed unless all of it can be computed.
         out: What is out of reach.
-        given_too: True adds what the operators that onnxruntime lacks are given as outputs.
+        given_too: True adds as outputs what the removed nodes are given.
     """
     if not out.nodes:
         return proto

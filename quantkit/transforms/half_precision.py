@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +18,10 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.ranges import LARGEST_HALF, TensorRange
 from quantkit.core.wording import line_of, some
-from quantkit.graph.graph import Graph, attribute, captured_names, held_tensor, names_in, subgraphs, unique_name
+from quantkit.graph.graph import Graph, Use, attribute, captured_names, held_tensor, names_in, subgraphs, unique_name
 from quantkit.graph.model_file import ModelFile, without_weights
 from quantkit.graph.normal_form.sorting import sort_nodes
-from quantkit.graph.operators import is_foreign
+from quantkit.graph.operators import is_default_domain, is_foreign
 from quantkit.graph.renaming import rename
 from quantkit.transforms.batch_transposes import transpose_in_float
 from quantkit.transforms.beyond_half import beyond_half
@@ -181,13 +181,26 @@ def _prepare(proto: onnx.ModelProto, ranges: Mapping[str, TensorRange]) -> dict[
 def _foreign(graph: onnx.GraphProto) -> dict[str, str]:
     """Return the nodes that nobody but a plugin defines, which all of them compute in FP32.
 
-    Their outputs become FP32 in the graph, in place, where no type is stated.
+    Their outputs become FP32 in the graph, in place, where no type is stated and nobody reads integers there.
     """
+    view = Graph(graph)
     found = [node for node in graph.node if is_foreign(node)]
     stated = {value.name for value in (*graph.value_info, *graph.output)}
     untyped = {name for node in found for name in node.output if name} - stated
+    untyped = {name for name in untyped if _reads_float(view.consumers(name))}
     graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in sorted(untyped))
     return {node.name: "" for node in found}
+
+
+def _reads_float(uses: Sequence[Use]) -> bool:
+    """True if all consumers of a tensor take FP32; Casts alone, which take whatever they are given, tell nothing."""
+    telling = [use for use in uses if use.node.op_type != "Cast"]
+    for node, position in telling:
+        if is_default_domain(node) and not is_foreign(node):
+            formal = onnx.defs.get_schema(node.op_type).inputs
+            if "tensor(float)" not in formal[min(position, len(formal) - 1)].types:
+                return False
+    return bool(telling)
 
 
 def half_constants(graph: onnx.GraphProto) -> Iterator[tuple[str, npt.NDArray[np.float16]]]:

@@ -19,6 +19,7 @@ from tests.graphs.halves import (
     old_onnxruntime,
     saved,
 )
+from tests.graphs.plugins import network
 from tests.graphs.quantized import X, run, sqnr
 
 
@@ -124,3 +125,18 @@ def test_max_and_min_stay_in_fp32_for_onnxruntime_alone(tmp_path: Path) -> None:
     for strongly_typed, casts in ((False, 4), (True, 2)):
         half = half_precision(model, strongly_typed).proto
         assert [node.op_type for node in half.graph.node].count("Cast") == casts
+
+
+def test_a_plugin_stays_in_fp32_and_gives_integers_to_those_who_read_them(tmp_path: Path) -> None:
+    text = """(float[N,4] x) => (float[N,4] y) {
+      a = Mul (x, two)  rows, best, count = acme.Top (a)  picked = Gather (rows, best)
+      n = Cast <to = 1> (count)  y = Mul (picked, n)
+    }"""
+    onnx.save(network(text, {"two": np.float32([2])}, "acme"), tmp_path / "m.onnx")
+    half = half_precision(open_model(tmp_path / "m.onnx"), strongly_typed=True).proto
+    casts = {node.input[0]: node.output[0] for node in half.graph.node if node.op_type == "Cast"}
+    (plugin,) = [node for node in half.graph.node if node.op_type == "Top"]
+    (gather,) = [node for node in half.graph.node if node.op_type == "Gather"]
+    assert list(plugin.input) == [casts["a"]]
+    assert list(gather.input) == [casts[plugin.output[0]], "best"]
+    assert list(plugin.output[1:]) == ["best", "count"]

@@ -11,6 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from quantkit.core.errors import TargetRefuses
+from quantkit.graph.conversion import converted
+from quantkit.graph.graph import graphs_of
 from quantkit.graph.model_file import ModelFile, open_model
 from quantkit.transforms.opset import at_opset, is_same_in
 from tests.graphs.refused import SHAPE, conv, saved_in
@@ -74,3 +76,23 @@ def test_an_uneven_split_that_counts_its_outputs_is_refused(tmp_path: Path) -> N
     model = opened(saved_in(18, [conv(), split, helper.make_node("Concat", ["a", "b"], ["y"], axis=1)]), tmp_path)
     with pytest.raises(TargetRefuses, match=r"\(Split\)"):
         at_opset(model, 17, "It")
+
+
+def test_nodes_that_onnx_does_not_know_stay_as_they_are(tmp_path: Path) -> None:
+    """A plugin without a domain, in the graph and in a branch."""
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in ("t", "e")]
+    then = helper.make_graph([helper.make_node("Blur_TRT", ["c"], ["t"], wide=3)], "then", [], ports[:1])
+    otherwise = helper.make_graph([helper.make_node("Relu", ["c"], ["e"])], "else", [], ports[1:])
+    nodes = [
+        conv(),
+        helper.make_node("Blur_TRT", ["c"], ["b"], wide=5),
+        helper.make_node("ReduceMax", ["b"], ["m"], keepdims=0),
+        helper.make_node("Greater", ["m", "m"], ["yes"]),
+        helper.make_node("If", ["yes"], ["y"], then_branch=then, else_branch=otherwise),
+    ]
+    older = at_opset(opened(saved_in(21, nodes), tmp_path), 17, "It")
+    assert older.opset == 17
+    for proto in (older.load(), converted(saved_in(11, nodes), 13), converted(older.load(), 16)):
+        found = [node for graph in graphs_of(proto.graph) for node in graph.node if node.op_type == "Blur_TRT"]
+        assert sorted((node.domain, node.attribute[0].i) for node in found) == [("", 3), ("", 5)]
+        assert [own.domain for own in proto.opset_import] == [""]

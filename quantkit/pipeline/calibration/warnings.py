@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import onnx
 
 from quantkit.core.errors import BadModel
 from quantkit.core.statistics.collected import Collected
@@ -11,7 +13,7 @@ from quantkit.core.statistics.extent import STRANGE, Extent
 from quantkit.core.statistics.histogram import Histogram
 from quantkit.core.wildcards import matches
 from quantkit.core.wording import some
-from quantkit.graph.graph import Graph, activation_names, label
+from quantkit.graph.graph import Graph, activation_names, label, subgraphs
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
 from quantkit.runtime.in_front import out_of_reach
@@ -31,23 +33,27 @@ def beyond_onnxruntime(model: ModelFile) -> list[str]:
     """Warn about operators that onnxruntime does not have, and say what they cost.
 
     Raises:
-        BadModel: No layer with a weight is in front of them, so that there is nothing to calibrate.
+        BadModel: No Conv, Gemm or MatMul is in front of them, so that there is nothing to calibrate.
     """
     out = out_of_reach(model.graph_only, model.source)
     if not out.nodes:
         return []
     operators = f"{some(out.operators)} ({some(list(map(label, out.nodes)))})"
-    weighted = [node for node in model.graph_only.graph.node if node.op_type in WEIGHTED]
-    behind = [node for node in out.behind if node.op_type in WEIGHTED]
-    if len(behind) == len(weighted):
+    layers, behind = _layers(model.graph_only.graph.node), _layers(out.behind)
+    if behind == layers:
         raise BadModel(
-            f"onnxruntime does not have {operators}, and no layer with a weight is in front.",
+            f"onnxruntime does not have {operators}, and no Conv, Gemm or MatMul is in front.",
             "quantkit calibrates in onnxruntime: export the model with operators of ONNX's own.",
         )
     return [
         f"onnxruntime does not have {operators}: ranges are found in front of that, and what needs its outputs stays "
-        f"in floating point ({len(behind)} of {len(weighted)} layers with a weight)."
+        f"in floating point ({behind} of {layers} layers)."
     ]
+
+
+def _layers(nodes: Iterable[onnx.NodeProto]) -> int:
+    """Return the number of Convs, Gemms and MatMuls, those in subgraphs among them."""
+    return sum((node.op_type in WEIGHTED) + sum(_layers(own.node) for own in subgraphs(node)) for node in nodes)
 
 
 def warnings_after(

@@ -13,7 +13,9 @@ from quantkit.core.comparison import model_key
 from quantkit.core.errors import BackendMissing, NothingEvaluated, TargetRefuses
 from quantkit.core.progress import Progress
 from quantkit.core.recipe import Recipe
+from quantkit.core.wording import some
 from quantkit.pipeline.export import calibrated_model, prepare_request
+from quantkit.runtime.in_front import out_of_reach
 from quantkit.targets import Session, Target, all_targets, targets_named
 from quantkit.targets.base import canonical_device
 
@@ -133,9 +135,11 @@ def candidates_of(
         if any(candidate.is_reference for candidate in found):  # the others are compared with it
             candidates += found
     if not candidates:
-        raise NothingEvaluated(
-            "No target here can run the model.", "See the warnings above; name one (--target, targets=)."
-        )
+        lacking = out_of_reach(model.graph_only, model.source).operators
+        hint = "See the warnings above; name one (--target, targets=)."
+        if lacking:
+            hint = f"Compare on TensorRT, which may have {some(lacking)} (--target tensorrt, targets=)."
+        raise NothingEvaluated("No target here can run the model.", hint)
     return candidates
 
 

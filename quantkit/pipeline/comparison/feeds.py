@@ -66,7 +66,7 @@ def check_named(model: ModelFile, texts: Sequence[str], sample: Batch | None) ->
     if sample is None:
         return sizes
     feeds = [named_feed(model, text, sample) for text in texts]
-    session = ReferenceSession(model.path)
+    session = ReferenceSession.of(model)
     for text, feed in zip(texts, feeds, strict=True):
         try:
             session.infer(feed.inputs)

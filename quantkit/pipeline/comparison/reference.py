@@ -39,7 +39,7 @@ class Reference:
         session: The loaded model.
         model: The user's model; None knows neither names nor axes of outputs.
         key: The key of the candidate that it is; empty if it is none of them.
-        warnings: That it is not onnxruntime's.
+        warnings: What it is, if it is not the whole model in onnxruntime.
     """
 
     session: Session
@@ -55,19 +55,18 @@ class Reference:
         for candidate in candidates:
             if candidate.is_reference and candidate.target.is_reference:
                 return cls(candidate.session, model, candidate.key, axes)
-        lacking = out_of_reach(model.graph_only, model.source).operators
+        out = out_of_reach(model.graph_only, model.source)
         for candidate in candidates:
-            if candidate.is_reference and lacking:
+            if candidate.is_reference and out.nodes:
                 name = candidate.target.name
-                warning = f"onnxruntime does not have {some(lacking)}: all is compared with FP32 of {name}."
+                warning = f"onnxruntime does not have {some(out.operators)}: all is compared with FP32 of {name}."
                 return cls(candidate.session, model, candidate.key, axes, (warning,))
-        try:
-            session = ReferenceSession(model.path)
-        except BadModel:  # such as an FP64 model, for which onnxruntime has no kernels
-            if model.rewritten is None:
-                raise
-            session = ReferenceSession(model.source)
-        return cls(session, model, "", axes)
+        warnings: tuple[str, ...] = ()
+        if out.nodes:
+            what = f"onnxruntime does not have {some(out.operators)}"
+            warnings = (f"{what}: what is given to that, and to the layers behind it, is compared.",)
+            axes = {name: axes[name] for name in out.outputs}  # no other tensor is taken for an output
+        return cls(ReferenceSession.of(model), model, "", axes, warnings)
 
     def by_sample(self, found: Mapping[str, npt.NDArray[Any]], step: int, count: int) -> Outputs:
         """Return the outputs of one run under the model's own names, with samples along their first axis.
@@ -204,6 +203,8 @@ def by_sample(
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the outputs of one run under the model's own names; see :meth:`Reference.by_sample`.
 
+    Tensors inside the model, which stand for outputs that are not computed, are left out without a row per sample.
+
     Args:
         found: The outputs of a session.
         axes: The batch axis of each of the model's outputs.
@@ -214,6 +215,9 @@ def by_sample(
     named = [name for name in axes if name in tensors]
     if not named and len(tensors) == len(axes):  # a runtime with names of its own keeps the order
         tensors = dict(zip(axes, tensors.values(), strict=True))
+    inner = {name for name, values in tensors.items() if name not in axes and values.shape[:1] != (step,)}
+    if step > 1 and len(inner) < len(tensors):
+        tensors = {name: values for name, values in tensors.items() if name not in inner}
     return {name: _by_sample(name, tensors[name], step, axes.get(name, 0))[:count] for name in tensors}
 
 

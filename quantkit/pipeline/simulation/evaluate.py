@@ -62,7 +62,7 @@ def evaluate_cases(
         NothingEvaluated: No sample can be read.
     """
     size, done = _samples_at_once(simulation, stream, model), 0
-    axes = {output.name: output.batch_axis for output in model.outputs}
+    axes = simulation.batch_axes(model)
     numbers = {q: [n for n, case in enumerate(cases) if case.quantized == q] for q in (False, True)}
 
     def compute(baseline: Baseline, expected: Outputs, batch: Batch, step: int, number: int) -> None:
@@ -153,7 +153,7 @@ def _samples_at_once(simulation: Simulation, stream: Stream, model: ModelFile) -
     size = min(BYTES_AT_ONCE // max(alone.bytes, 1), MOST_AT_ONCE, len(stream.indices))
     if size <= 1:
         return 1
-    axes = {output.name: output.batch_axis for output in model.outputs}
+    axes = simulation.batch_axes(model)
     several = next(stream.batches(size), first)
     if several.indices[0] != first.indices[0]:  # of another shape
         alone = simulation.baseline(several.resized(1), quantized=False)
@@ -162,7 +162,7 @@ def _samples_at_once(simulation: Simulation, stream: Stream, model: ModelFile) -
         own = by_sample(alone.outputs, axes, 1, 1)
     except BadModel:
         return 1
-    same = all(
+    same = together.keys() == own.keys() and all(
         together[name].shape == values.shape and np.allclose(together[name], values, rtol=1e-3, atol=1e-4)
         for name, values in own.items()
     )

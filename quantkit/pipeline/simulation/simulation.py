@@ -103,6 +103,11 @@ class Simulation:
         quantized = _compact(target.quantized(own, recipe).proto)
         return cls(_compact(target.floating(own, recipe).proto), quantized, optimized)
 
+    def batch_axes(self, model: ModelFile) -> dict[str, int | None]:
+        """Return the batch axis of each of the model's outputs that is computed."""
+        computed = {feed.name for feed in self._outputs}
+        return {output.name: output.batch_axis for output in model.outputs if output.name in computed}
+
     def baseline(self, inputs: Mapping[str, npt.NDArray[Any]], quantized: bool) -> Baseline:
         """Compute a batch with everything quantized, or nothing.
 

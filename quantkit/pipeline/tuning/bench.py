@@ -187,7 +187,10 @@ class Bench:
 
     @cached_property
     def _reference(self) -> Reference:
-        return Reference.of(self.model, [])
+        reference = Reference.of(self.model, [])
+        for warning in reference.warnings:
+            log.warning("%s", warning)
+        return reference
 
     def _simulated(self, recipe: Recipe) -> Made:
         proto = self.target.quantized(self.model.with_weights(recipe.weights), recipe).proto

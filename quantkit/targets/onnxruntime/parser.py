@@ -18,8 +18,9 @@ from quantkit.runtime.session import cpu_session
 from quantkit.targets.parsing import Fault, Parsing, nodes_by_operator, refused_operators
 
 WITHOUT = (
-    "quantkit finds the ranges in front of it and writes no files for onnxruntime, where an application would have to "
-    "register a library (SessionOptions.register_custom_ops_library)."
+    "Leave the target onnxruntime out: quantkit finds the ranges in front of it, and writes files for runtimes that "
+    "have it. To run it in onnxruntime, an application registers a library "
+    "(SessionOptions.register_custom_ops_library)."
 )
 NEWEST = re.compile(r"support for domain ai\.onnx is till opset (\d+)")
 NODE = re.compile(r"[Nn]ode[^'\"]*?(?:with name '|\(\"?)([^'\")]+)")

@@ -19,8 +19,12 @@ WITHOUT = (
 )
 
 
-def read_onnx(path: Path) -> Any:
+def read_onnx(path: Path, users: Path) -> Any:
     """Return the ``openvino.Model`` of an ONNX file.
+
+    Args:
+        path: The file.
+        users: The user's model, which errors name: the file may be a temporary one that was made from it.
 
     Raises:
         TargetRefuses: OpenVINO cannot read the file; the message names operators that it cannot convert.
@@ -31,11 +35,11 @@ def read_onnx(path: Path) -> Any:
         unknown = unsupported_operators(str(error))
         if unknown:
             raise TargetRefuses(
-                f"OpenVINO has no operator for {some(unknown)}, which {path} uses.",
+                f"OpenVINO has no operator for {some(unknown)}, which {users} uses.",
                 "Export the model without it, or leave the target openvino out.",
             ) from error
         raise TargetRefuses(
-            f"OpenVINO cannot read {path} ({_reason(error)}).", "Leave the target openvino out."
+            f"OpenVINO cannot read {users} ({_reason(error)}).", "Leave the target openvino out."
         ) from error
 
 

@@ -105,7 +105,7 @@ class OpenVino(Target):
         library.require_openvino()
         files = tuple(folder / name for name in MODEL_FILES)
         if precision != "int8":
-            self._save(read_onnx(model.source), folder, compress=precision == "fp16")
+            self._save(read_onnx(model.source, model.path), folder, compress=precision == "fp16")
             return Artifact(self.name, precision, files)
         from quantkit.qdq.layers import inner_layers
         from quantkit.targets.openvino.layers import BIAS_ADDED, meant_int8
@@ -188,7 +188,7 @@ class OpenVino(Target):
         with tempfile.TemporaryDirectory(prefix="quantkit-") as temporary:
             quantized = _own_qdq(model, recipe, exclude, seven_bit)
             save_model(quantized.proto, Path(temporary))
-            made = read_onnx(Path(temporary) / MODEL_FILE)
+            made = read_onnx(Path(temporary) / MODEL_FILE, model.path)
             proto = prepared(model)
             ensure_names(proto.graph)
             graph = Graph(proto.graph)
@@ -198,7 +198,7 @@ class OpenVino(Target):
 
     def _without_offending(self, model: ModelFile, quantized: Quantizing, reason: str) -> tuple[Any, tuple[str, ...]]:
         """Return a model that compiles, with as few layers in floating point as possible, and a note naming them."""
-        failure = _failure(read_onnx(model.source))
+        failure = _failure(read_onnx(model.source, model.path))
         if failure is not None:
             raise TargetRefuses(f"OpenVINO cannot compile {model.path} ({failure}).", "Leave the target openvino out.")
         names = [output for node in model.graph_only.graph.node for output in node.output[:1] if output]
@@ -223,7 +223,7 @@ class OpenVino(Target):
 def _exclusions(model: ModelFile, recipe: Recipe) -> dict[str, str]:
     """Return the wildcards for what stays in floating point, each with the reason."""
     exclude = {pattern: f"excluded by {pattern!r}" for pattern in recipe.exclude}
-    misread = misfused(read_onnx(model.source), Graph(model.graph_only.graph))
+    misread = misfused(read_onnx(model.source, model.path), Graph(model.graph_only.graph))
     return exclude | {literal(n): "OpenVINO's CPU device would compute it wrongly behind a mean" for n in misread}
 
 

@@ -249,7 +249,7 @@ def test_an_operator_that_openvino_lacks_is_named(tmp_path: Path) -> None:
     opsets = [helper.make_opsetid("", 13), helper.make_opsetid("com.acme", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "custom.onnx")
     with pytest.raises(TargetRefuses, match=r"OpenVINO has no operator for com\.acme\.Blur"):
-        read_onnx(tmp_path / "custom.onnx")
+        read_onnx(tmp_path / "custom.onnx", tmp_path / "custom.onnx")
 
 
 def exported(target: OpenVino, calibration: Calibration, folder: Path) -> Artifact:

@@ -176,7 +176,7 @@ def test_floating_point_models_mean_no_int8(calibration: Calibration, tmp_path: 
 
 def test_a_missing_fake_quantize_is_the_reason(tmp_path: Path) -> None:
     onnx.save(tiny_model(), tmp_path / "tiny.onnx")
-    model = read_onnx(tmp_path / "tiny.onnx")
+    model = read_onnx(tmp_path / "tiny.onnx", tmp_path / "tiny.onnx")
     told = meant_int8(model)
     assert len(told) == 3
     assert all(reason.startswith("no FakeQuantize on its input") for reason in told.values())
@@ -184,7 +184,7 @@ def test_a_missing_fake_quantize_is_the_reason(tmp_path: Path) -> None:
 
 def test_an_operation_is_known_by_the_add_of_its_bias_and_by_no_residual_add(tmp_path: Path) -> None:
     onnx.save(tiny_model(), tmp_path / "tiny.onnx")
-    model = read_onnx(tmp_path / "tiny.onnx")
+    model = read_onnx(tmp_path / "tiny.onnx", tmp_path / "tiny.onnx")
     adders = bias_adders(model)
     assert set(adders.values()) == set(meant_int8(model))
     assert adders["logits"].startswith("fc")  # behind the Multiply that is a Gemm's alpha

@@ -57,7 +57,7 @@ def placed_by_nncf(
     graph = Graph(proto.graph)
     with tempfile.TemporaryDirectory(prefix="quantkit-") as folder:
         save_model(proto, Path(folder))
-        converted = read_onnx(Path(folder) / MODEL_FILE)
+        converted = read_onnx(Path(folder) / MODEL_FILE, model.path)
         _simplify(converted)
         ranges = with_fused(graph, recipe.quantized_ranges)
         excluded = excluded_operations(converted, graph, exclude or {})

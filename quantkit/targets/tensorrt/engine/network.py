@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quantkit.core.errors import TargetRefuses
+from quantkit.graph.operators import is_foreign
 from quantkit.targets.tensorrt.engine.dimension_names import without_false_names
 from quantkit.targets.tensorrt.engine.libraries import TENSORRT, Library
 from quantkit.targets.tensorrt.engine.shapes import Profile
@@ -61,8 +62,8 @@ def _refusal(parser: Any, source: Path, library: Library) -> TargetRefuses:
     if 0 <= number < len(graph.node):
         node = graph.node[number]
         where = f" at node {node.name or number!r} ({node.op_type})"
+    hint = "Replace that operator in the model, or use another release of TensorRT."
+    if 0 <= number < len(graph.node) and is_foreign(graph.node[number]):
+        hint = "Load the library of its plugin (--plugin, plugins=), or replace that operator in the model."
     reason = " ".join(str(error.desc()).split())[:300]
-    return TargetRefuses(
-        f"{library.title} cannot parse {source}{where}: {reason}.",
-        "Replace that operator in the model, or use another release of TensorRT.",
-    )
+    return TargetRefuses(f"{library.title} cannot parse {source}{where}: {reason}.", hint)
