@@ -12,6 +12,8 @@ from quantkit.graph.graph import LARGEST_KEPT, Graph, attribute, operand, values
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
+ONNX_DOMAINS = frozenset({"ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training"})
+
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
 WEIGHTED = CONVOLUTIONS | MATRIX_PRODUCTS
@@ -53,10 +55,10 @@ def is_default_domain(node: onnx.NodeProto) -> bool:
 
 
 def is_foreign(node: onnx.NodeProto) -> bool:
-    """True for an operator that neither ONNX nor onnxruntime defines, such as TensorRT's plugins."""
+    """True for an operator that is neither ONNX's nor of onnxruntime's own domains, such as TensorRT's plugins."""
     if is_default_domain(node):
         return node.op_type not in _names()
-    return not node.domain.startswith(("ai.onnx", "com.microsoft"))
+    return node.domain not in ONNX_DOMAINS and not node.domain.startswith("com.microsoft")
 
 
 @lru_cache(maxsize=1)

@@ -7,60 +7,16 @@ needs the plugin's outputs is not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import onnx
 
 from quantkit.core.errors import BadModel
+from quantkit.graph.cpu_kernels import CpuKernels, key_of
 from quantkit.graph.graph import Graph, activation_names, captured_names, operand, subgraphs
-from quantkit.graph.operators import DEQUANTIZE, QUANTIZE, is_default_domain, qualified
+from quantkit.graph.model_file import opset_of
+from quantkit.graph.operators import DEQUANTIZE, QUANTIZE, qualified
 from quantkit.runtime.session import cpu_session
-
-PROVIDER = "CPUExecutionProvider"
-HELD = "Constant"  # has no kernel, because its values become an initializer
-
-Key = tuple[str, str]
-"""The domain, "" for ONNX's own, and the name of an operator."""
-
-
-class Kernels:
-    """The operators that onnxruntime's CPU computes for models of one opset.
-
-    Args:
-        opset: The version of ONNX's own operators.
-    """
-
-    def __init__(self, opset: int) -> None:
-        kernels, schemas, composed = _known()
-        stated = {"": opset}  # operators of other domains are all of version 1
-        defined = {key for key, since in schemas if since <= stated.get(key[0], since)}
-        self._computed = defined & (kernels | composed)
-
-    def has(self, key: Key) -> bool:
-        """True if there is a kernel for the operator, or a definition by others."""
-        return key in self._computed
-
-
-@lru_cache(maxsize=1)
-def _known() -> tuple[frozenset[Key], frozenset[tuple[Key, int]], frozenset[Key]]:
-    """Return the operators with a CPU kernel, those with a schema and its version, and those made of others."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return (
-        frozenset((own.domain, own.op_name) for own in state.get_all_opkernel_def() if own.provider == PROVIDER),
-        frozenset(((own.domain, own.name), own.since_version) for own in state.get_all_operator_schema()),
-        frozenset(
-            ("", own.name)
-            for own in onnx.defs.get_all_schemas()
-            if own.has_function or own.has_context_dependent_function or own.name == HELD
-        ),
-    )
-
-
-def key_of(node: onnx.NodeProto) -> Key:
-    """Return a node's operator."""
-    return ("" if is_default_domain(node) else node.domain, node.op_type)
 
 
 class OutOfReach:
@@ -80,8 +36,7 @@ class OutOfReach:
     """
 
     def __init__(self, proto: onnx.ModelProto) -> None:
-        opset = max((own.version for own in proto.opset_import if own.domain in ("", "ai.onnx")), default=0)
-        self._kernels = Kernels(opset)
+        self._kernels = CpuKernels(opset_of(proto))
         self._functions = {(own.domain, own.name): own for own in proto.functions}
         self.nodes: list[onnx.NodeProto] = []
         self.behind: list[onnx.NodeProto] = []

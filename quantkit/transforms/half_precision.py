@@ -18,8 +18,9 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from quantkit.core.errors import TargetRefuses
 from quantkit.core.ranges import LARGEST_HALF, TensorRange
 from quantkit.core.wording import line_of, some
+from quantkit.graph.cpu_kernels import CpuKernels, key_of
 from quantkit.graph.graph import Graph, Use, attribute, captured_names, held_tensor, names_in, subgraphs, unique_name
-from quantkit.graph.model_file import ModelFile, without_weights
+from quantkit.graph.model_file import ModelFile, opset_of, without_weights
 from quantkit.graph.normal_form.sorting import sort_nodes
 from quantkit.graph.operators import is_default_domain, is_foreign
 from quantkit.graph.renaming import rename
@@ -152,7 +153,7 @@ def _without_refused(
     while True:
         proto = load()
         kept = _prepare(proto, ranges) | refused
-        half = convert(proto, kept | _foreign(proto.graph))
+        half = convert(proto, kept | _foreign(proto))
         try:
             shape_inference.infer_shapes(without_weights(half), check_type=True, strict_mode=True)
         except Exception as error:
@@ -178,13 +179,14 @@ def _prepare(proto: onnx.ModelProto, ranges: Mapping[str, TensorRange]) -> dict[
     return beyond_half(view, ranges) | {node.name: f"{node.name} normalizes by its batch" for node in training}
 
 
-def _foreign(graph: onnx.GraphProto) -> dict[str, str]:
-    """Return the nodes that nobody but a plugin defines, which all of them compute in FP32.
+def _foreign(proto: onnx.ModelProto) -> dict[str, str]:
+    """Return the nodes that nobody but a plugin computes, which all of them do in FP32.
 
     Their outputs become FP32 in the graph, in place, where no type is stated and nobody reads integers there.
     """
+    graph, kernels = proto.graph, CpuKernels(opset_of(proto))
     view = Graph(graph)
-    found = [node for node in graph.node if is_foreign(node)]
+    found = [node for node in graph.node if is_foreign(node) and not kernels.has(key_of(node))]
     stated = {value.name for value in (*graph.value_info, *graph.output)}
     untyped = {name for node in found for name in node.output if name} - stated
     untyped = {name for name in untyped if _reads_float(view.consumers(name))}

@@ -21,6 +21,7 @@ from tests.graphs.halves import (
 )
 from tests.graphs.plugins import network
 from tests.graphs.quantized import X, run, sqnr
+from tests.graphs.small import opened, weights
 
 
 @pytest.mark.skipif(old_onnxruntime, reason="this onnxruntime converts ConstantOfShape to types that disagree")
@@ -140,3 +141,13 @@ def test_a_plugin_stays_in_fp32_and_gives_integers_to_those_who_read_them(tmp_pa
     assert list(plugin.input) == [casts["a"]]
     assert list(gather.input) == [casts[plugin.output[0]], "best"]
     assert list(plugin.output[1:]) == ["best", "count"]
+
+
+def test_what_onnxruntime_computes_is_no_plugin(tmp_path: Path) -> None:
+    """An RMSNorm as onnxruntime's optimizer writes it, without a domain, is an operator that ONNX does not know."""
+    text = """(float[N,8] x) => (float[N,8] y) {
+      n = SimplifiedLayerNormalization <axis: int = -1, epsilon: float = 0.00001> (x, s)
+      y = MatMul (n, w)
+    }"""
+    half = half_precision(opened(network(text, {"s": np.ones(8, np.float32), "w": weights(8, 8)}), tmp_path)).proto
+    assert {tensor.data_type for tensor in half.graph.initializer} == {onnx.TensorProto.FLOAT16}

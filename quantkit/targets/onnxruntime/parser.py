@@ -11,9 +11,9 @@ from pathlib import Path
 import onnx
 
 from quantkit.core.errors import BadModel
+from quantkit.graph.cpu_kernels import CpuKernels, key_of
 from quantkit.graph.graph import label
 from quantkit.graph.model_file import opset_of
-from quantkit.runtime.in_front import Kernels, key_of
 from quantkit.runtime.session import cpu_session
 from quantkit.targets.parsing import Fault, Parsing, nodes_by_operator, refused_operators
 
@@ -68,5 +68,5 @@ def _faults(proto: onnx.ModelProto, message: str) -> tuple[Fault, ...]:
 
 def _unknown(proto: onnx.ModelProto) -> list[str]:
     """Return the operators for which onnxruntime has neither a CPU kernel nor a definition by other operators."""
-    kernels = Kernels(opset_of(proto))
+    kernels = CpuKernels(opset_of(proto))
     return [operator for operator, nodes in nodes_by_operator(proto).items() if not kernels.has(key_of(nodes[0]))]
