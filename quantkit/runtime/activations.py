@@ -19,7 +19,7 @@ from quantkit.core.files import NO_SPACE
 from quantkit.graph.clamps import clamps_of
 from quantkit.graph.graph import Graph, activation_names
 from quantkit.graph.model_file import ModelFile
-from quantkit.runtime.in_front import OutOfReach, computable, out_of_reach
+from quantkit.runtime.out_of_reach import OutOfReach, computable, out_of_reach
 from quantkit.runtime.session import cpu_session, failed_on, give_back_memory, gpu_session
 
 SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"

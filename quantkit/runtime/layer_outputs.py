@@ -19,7 +19,7 @@ from quantkit.graph.model_file import read_graph
 from quantkit.graph.operators import DEQUANTIZE, MOVING, QUANTIZE
 from quantkit.qdq.metadata import shifted
 from quantkit.runtime.activations import FLOAT_TYPES, with_outputs
-from quantkit.runtime.in_front import out_of_reach
+from quantkit.runtime.out_of_reach import out_of_reach
 from quantkit.runtime.session import cpu_session
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import onnx
 
 from quantkit.core.errors import BadModel
-from quantkit.graph.model_file import ModelFile
-from quantkit.runtime.in_front import OutOfReach, computable, out_of_reach
+from quantkit.graph.model_file import ModelFile, read_graph
+from quantkit.runtime.out_of_reach import OutOfReach, computable, out_of_reach
 from quantkit.runtime.session import cpu_session, failed_on
 
 
@@ -35,7 +34,7 @@ class ReferenceSession:
         try:
             self._session = cpu_session(path, optimized=optimized)
         except BadModel:
-            out = OutOfReach(onnx.load(str(path), load_external_data=False))
+            out = OutOfReach(read_graph(path))
             if not out.nodes or not (out.given or out.outputs):
                 raise
             self._session = cpu_session(computable(path, out, given_too=True), path.parent, optimized=optimized)

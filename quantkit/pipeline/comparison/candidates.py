@@ -15,7 +15,7 @@ from quantkit.core.progress import Progress
 from quantkit.core.recipe import Recipe
 from quantkit.core.wording import some
 from quantkit.pipeline.export import calibrated_model, prepare_request
-from quantkit.runtime.in_front import out_of_reach
+from quantkit.runtime.out_of_reach import out_of_reach
 from quantkit.targets import Session, Target, all_targets, targets_named
 from quantkit.targets.base import canonical_device
 

@@ -20,8 +20,8 @@ from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import ModelFile
 from quantkit.measure.sqnr import Parts
 from quantkit.pipeline.comparison.candidates import Candidate
-from quantkit.runtime.in_front import out_of_reach
 from quantkit.runtime.layer_outputs import OnnxOutputs
+from quantkit.runtime.out_of_reach import out_of_reach
 from quantkit.runtime.reference import ReferenceSession
 from quantkit.targets import Session
 from quantkit.tasks import Outputs

@@ -25,7 +25,7 @@ from quantkit.pipeline.simulation.differences import OUTPUT, Grid, differences
 from quantkit.pipeline.simulation.rounding import rounded
 from quantkit.pipeline.simulation.segments import Feed, Segment, segments_of
 from quantkit.pipeline.simulation.units import Unit, units_of
-from quantkit.runtime.in_front import out_of_reach, reduced
+from quantkit.runtime.out_of_reach import out_of_reach, reduced
 from quantkit.runtime.session import give_back_memory
 from quantkit.targets import Target
 

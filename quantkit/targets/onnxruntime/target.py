@@ -81,7 +81,7 @@ class OnnxRuntime(Target):
             TargetRefuses: onnxruntime lacks an operator, or the model cannot be converted to FP16, or not be quantized.
         """
         from quantkit.graph.save import save_model
-        from quantkit.runtime.in_front import out_of_reach
+        from quantkit.runtime.out_of_reach import out_of_reach
         from quantkit.transforms.half_precision import half_precision
 
         lacking = out_of_reach(model.graph_only, model.source).operators

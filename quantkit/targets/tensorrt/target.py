@@ -329,7 +329,7 @@ def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:
     """Return a note on tensors that --tensors quantizable left out, which Q/DQ does not need but implicit mode does."""
     from quantkit.graph.fused import fused_outputs
     from quantkit.graph.graph import Graph
-    from quantkit.runtime.in_front import out_of_reach
+    from quantkit.runtime.out_of_reach import out_of_reach
 
     known = {*recipe.quantized_ranges, *out_of_reach(model.graph_only, model.source).tensors}
     lack = [

@@ -1,4 +1,4 @@
-"""The part of a model in front of operators that onnxruntime does not have, such as TensorRT's plugins.
+"""What onnxruntime cannot compute of a model: operators that it does not have, such as TensorRT's plugins.
 
 A detector that ends in a plugin's NMS still has every range: what lies in front of the plugin is computed, and what
 needs the plugin's outputs is not.

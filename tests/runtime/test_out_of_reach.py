@@ -13,7 +13,7 @@ from quantkit.core.errors import BadModel, NothingEvaluated, TargetRefuses
 from quantkit.graph.graph import Graph
 from quantkit.graph.model_file import open_model
 from quantkit.pipeline.comparison.reference import Reference
-from quantkit.runtime.in_front import OutOfReach
+from quantkit.runtime.out_of_reach import OutOfReach
 from quantkit.runtime.reference import ReferenceSession
 from tests.graphs.plugins import detector, images, network
 from tests.graphs.small import outputs, weights
