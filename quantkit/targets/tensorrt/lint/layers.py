@@ -10,7 +10,6 @@ from quantkit.graph.graph import attribute, label, operand
 from quantkit.graph.operators import (
     ACTIVATIONS,
     AVERAGE_POOLS,
-    CONVOLUTIONS,
     DEQUANTIZE,
     MATRIX_PRODUCTS,
     POINTWISE,
@@ -22,7 +21,7 @@ from quantkit.qdq.placement import SMALLEST_MATRIX
 from quantkit.targets.tensorrt.lint.finding import Finding
 from quantkit.targets.tensorrt.lint.fusions import is_fused, residual_inputs
 from quantkit.targets.tensorrt.lint.view import View, passes_values_on
-from quantkit.targets.tensorrt.qdq.kernel_shapes import KERNEL_SHAPE
+from quantkit.targets.tensorrt.qdq.kernel_shapes import lacks_kernel_shape
 
 FEWEST_CHANNELS = 16
 NORMALIZATIONS = {"GroupNormalization", "InstanceNormalization", "LayerNormalization", "LogSoftmax", "Softmax"}
@@ -37,8 +36,7 @@ def layers(view: View) -> Iterator[Finding]:
         if node.op_type in WEIGHTED:
             yield from _half_quantized(view, node)
             yield from _split_attention(view, node)
-            if node.op_type in CONVOLUTIONS:
-                yield from _no_kernel_shape(view, node)
+            yield from _no_kernel_shape(view, node)
             if view.in_int8(node):
                 yield from _too_small(view, node)
                 yield from _depthwise(view, node)
@@ -82,7 +80,7 @@ def _split_attention(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def _no_kernel_shape(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
-    if not attribute(node, KERNEL_SHAPE, []) and view.dequantize(operand(node, 1)) is not None:
+    if lacks_kernel_shape(node) and view.dequantize(operand(node, 1)) is not None:
         what = f"{node.op_type} {label(node)!r} states no kernel_shape, so that TensorRT 8.6 does not parse it."
         yield Finding("no-kernel-shape", (label(node),), what)
 

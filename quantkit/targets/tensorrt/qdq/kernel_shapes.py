@@ -6,8 +6,6 @@ the Conv, as its "input tensor shape misaligns with the input kernel shape".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import onnx
 
 from quantkit.graph.graph import Graph, attribute, operand
@@ -16,14 +14,14 @@ from quantkit.graph.operators import CONVOLUTIONS
 KERNEL_SHAPE = "kernel_shape"
 
 
-def without_kernel_shape(graph: Graph) -> Iterator[onnx.NodeProto]:
-    """Yield the Convs and ConvTransposes that state no kernel_shape."""
-    return (node for node in graph.of_type(*CONVOLUTIONS) if not attribute(node, KERNEL_SHAPE, []))
+def lacks_kernel_shape(node: onnx.NodeProto) -> bool:
+    """True for a Conv or ConvTranspose that leaves its kernel_shape to be inferred."""
+    return node.op_type in CONVOLUTIONS and not attribute(node, KERNEL_SHAPE, [])
 
 
 def state_kernel_shapes(graph: Graph) -> None:
     """Give every Conv and ConvTranspose its kernel_shape, in place, if its weight is an initializer."""
-    for node in without_kernel_shape(graph):
+    for node in filter(lacks_kernel_shape, graph.nodes):
         weight = graph.initializers.get(operand(node, 1))
         if weight is not None:
             node.attribute.append(onnx.helper.make_attribute(KERNEL_SHAPE, list(weight.dims)[2:]))
