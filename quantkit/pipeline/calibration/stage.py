@@ -111,12 +111,16 @@ def calibrate(
 
 @dataclass(frozen=True)
 class Job:
-    """A checked configuration with its opened model. ``data`` is a path, or a Python object with samples."""
+    """A checked configuration with its opened model.
+
+    ``data`` is a path, or a Python object with samples; ``warnings`` are about the model.
+    """
 
     config: Config
     model: ModelFile
     model_sha256: str
     data: Any
+    warnings: tuple[str, ...] = ()
 
     def manifest(self, opened: OpenedData, shard: Shard = WHOLE) -> Manifest:
         """Make the manifest that identifies the counts of a shard of these samples."""
@@ -154,7 +158,8 @@ def prepare_job(config: Config, data: Any = None) -> Job:
         The checked configuration with the opened model.
 
     Raises:
-        BadInput: The method is unknown, no data is given, or the model cannot be read.
+        BadInput: The method is unknown, no data is given, the model cannot be read, or onnxruntime can compute nothing
+            of it that has ranges.
     """
     methods = calibrators(config.calibrate.percentile, config.calibrate.method)
     if config.calibrate.method not in methods:
@@ -172,7 +177,8 @@ def prepare_job(config: Config, data: Any = None) -> Job:
     preprocess, notes = resolved(config.preprocess, model)
     for note in notes:
         log.info("%s", note)
-    return Job(config.model_copy(update={"preprocess": preprocess}), model, model.sha256(), data)
+    config = config.model_copy(update={"preprocess": preprocess})
+    return Job(config, model, model.sha256(), data, beyond_onnxruntime(model))
 
 
 def open_calibration_data(job: Job, progress: Progress = silent) -> OpenedData:
@@ -248,7 +254,7 @@ def surveyed(job: Job, opened: OpenedData) -> Origin:
         *opened.warnings,
         *warnings_before(opened.dataset, indices),
         *idle_patterns(job.model, job.config.calibrate.exclude),
-        *beyond_onnxruntime(job.model),
+        *job.warnings,
     ]
     for warning in warnings:
         log.warning("%s", warning)

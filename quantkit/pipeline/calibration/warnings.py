@@ -16,7 +16,7 @@ from quantkit.core.wording import some
 from quantkit.graph.graph import Graph, activation_names, label, subgraphs
 from quantkit.graph.model_file import ModelFile
 from quantkit.graph.operators import WEIGHTED
-from quantkit.runtime.in_front import out_of_reach
+from quantkit.runtime.out_of_reach import out_of_reach
 
 GROWTH = 0.05  # of a tensor's range, in the last tenth of the images; smaller growth is normal
 
@@ -29,7 +29,7 @@ def idle_patterns(model: ModelFile, exclude: Sequence[str]) -> list[str]:
     return [f"exclude matches no node or tensor: {some(idle)}."] if idle else []
 
 
-def beyond_onnxruntime(model: ModelFile) -> list[str]:
+def beyond_onnxruntime(model: ModelFile) -> tuple[str, ...]:
     """Warn about operators that onnxruntime does not have, and say what they cost.
 
     Raises:
@@ -37,7 +37,7 @@ def beyond_onnxruntime(model: ModelFile) -> list[str]:
     """
     out = out_of_reach(model.graph_only, model.source)
     if not out.nodes:
-        return []
+        return ()
     operators = f"{some(out.operators)} ({some(list(map(label, out.nodes)))})"
     layers, behind = _layers(model.graph_only.graph.node), _layers(out.behind)
     if behind == layers:
@@ -45,10 +45,10 @@ def beyond_onnxruntime(model: ModelFile) -> list[str]:
             f"onnxruntime does not have {operators}, and no Conv, Gemm or MatMul is in front.",
             "quantkit calibrates in onnxruntime: export the model with operators of ONNX's own.",
         )
-    return [
+    return (
         f"onnxruntime does not have {operators}: ranges are found in front of that, and what needs its outputs stays "
-        f"in floating point ({behind} of {layers} layers)."
-    ]
+        f"in floating point ({behind} of {layers} layers).",
+    )
 
 
 def _layers(nodes: Iterable[onnx.NodeProto]) -> int:
