@@ -87,25 +87,27 @@ def export(
         )
     artifacts, check = [], SelfCheck(model, recipe.calibration.sample)
     refused: dict[tuple[str, str], list[str]] = defaultdict(list)  # precisions by target and reason
-    with progress("exporting", len(wanted), "artifacts") as advance:
-        for target, precision, variant in wanted:
-            first = variant == target.variants(precision)[0]
-            folder = output / target.name / (precision if first else f"{precision}-{variant}")
-            try:
-                source = quantized if precision == "int8" else model
-                artifact, is_new = _export_one(source, recipe, target, precision, variant, folder, check)
-                artifacts.append(artifact)
-                if tell_layers == "always" or (is_new and tell_layers == "new"):
-                    _tell_layers(artifact)
-                for note in artifact.notes:
-                    log.warning("%s for %s: %s", precision, target.name, note)
-            except TargetRefuses as refusal:
-                if not lenient:
-                    raise
-                refused[target.name, str(refusal)].append(precision)
-            advance(1)
-    for (name, reason), left_out in refused.items():
-        log.warning("No %s for %s: %s", ", ".join(dict.fromkeys(left_out)), name, reason)
+    try:
+        with progress("exporting", len(wanted), "artifacts") as advance:
+            for target, precision, variant in wanted:
+                first = variant == target.variants(precision)[0]
+                folder = output / target.name / (precision if first else f"{precision}-{variant}")
+                try:
+                    source = quantized if precision == "int8" else model
+                    artifact, is_new = _export_one(source, recipe, target, precision, variant, folder, check)
+                    artifacts.append(artifact)
+                    if tell_layers == "always" or (is_new and tell_layers == "new"):
+                        _tell_layers(artifact)
+                    for note in artifact.notes:
+                        log.warning("%s for %s: %s", precision, target.name, note)
+                except TargetRefuses as refusal:
+                    if not lenient:
+                        raise
+                    refused[target.name, str(refusal)].append(precision)
+                advance(1)
+    finally:  # also in front of an error
+        for (name, reason), left_out in refused.items():
+            log.warning("No %s for %s: %s", ", ".join(dict.fromkeys(left_out)), name, reason)
     return artifacts
 
 
