@@ -20,7 +20,8 @@ class Quantized:
     Attributes:
         proto: The model.
         layers: What became of its weighted layers.
-        blurred: The probabilities that are rounded although that leaves little of them, each with the dB left.
+        blurred: The probabilities that stay in floating point with both products of their attentions, because rounding
+            would leave little of them, each with the dB that it would leave.
     """
 
     proto: onnx.ModelProto

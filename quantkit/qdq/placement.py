@@ -45,7 +45,6 @@ class Placement:
         ranges: The ranges of activations, by tensor; those of constants are dropped.
         left: The nodes that stay in floating point, each with the reason, in words.
         noise: Predicts what rounding leaves of a tensor.
-        blurs: True to round probabilities even if most of them vanish.
         symmetric: True if scales are amax / 127, False if they cover the range from its low to its high end.
         edges: The edges with a pair, as (tensor, name of the consuming node, input position).
         outputs: The tensors that are rounded where they are computed, so that all consumers read the pair, each with
@@ -60,7 +59,6 @@ class Placement:
     left: dict[str, str]
     noise: Noise = field(default_factory=lambda: Noise(None, None))
     symmetric: bool = False
-    blurs: bool = False
     edges: set[tuple[str, str, int]] = field(default_factory=set)
     outputs: dict[str, str] = field(default_factory=dict)
     weights: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -108,7 +106,7 @@ class Placement:
                 return "its weight is the left factor"
             if lacking:
                 return f"no range was calibrated for {lacking[0]}"
-            return "" if self.blurs else blur_reason(self.blurred(node))
+            return blur_reason(self.blurred(node))
         if weight.data_type != TensorProto.FLOAT:
             return f"its weight is {TensorProto.DataType.Name(weight.data_type)}"
         if node.input[0] not in self.ranges:

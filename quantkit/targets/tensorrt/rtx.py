@@ -60,12 +60,11 @@ class TensorRTForRTX(TensorRT):
         """
         if precision == "fp16":
             return fp16_artifact(self.name, model, recipe, folder)
-        quantized = self.quantized(model, recipe)
-        return int8_artifact(self.name, model, quantized, quantized, folder)
+        return int8_artifact(self.name, model, self.quantized(model, recipe), folder)
 
     def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
-        """Return the Q/DQ model, placed for strongly typed networks: there are no others."""
-        return placed(model, recipe, typed=True)
+        """Return the Q/DQ model of TensorRT's dialect."""
+        return placed(model, recipe)
 
     def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
         """Ask its parser, which needs no GPU."""

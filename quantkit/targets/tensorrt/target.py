@@ -127,10 +127,8 @@ class TensorRT(Target):
             return replace(half, notes=told + half.notes)
         without = "" if reads.strong else f"{reads.name} has no strongly typed networks."
         quantized = self.quantized(made, recipe)
-        strong = placed(made, recipe, typed=True) if quantized.blurred and not without else quantized
-        typed = int8_artifact(self.name, made, quantized, strong, folder, without)
-        alone = all(file.name != STRONG_FILE for file in typed.files)
-        files, notes = typed.files, told + _blurred(quantized, alone) + typed.notes
+        typed = int8_artifact(self.name, made, quantized, folder, without)
+        files, notes = typed.files, told + _blurred(quantized) + typed.notes
         if made is not model:
             save_model(made.load(), folder, FLOAT_FILE)
             files += tuple(sorted(folder.glob(f"{FLOAT_FILE}*")))
@@ -218,7 +216,7 @@ class TensorRT(Target):
 
     def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
         """Return the Q/DQ model of TensorRT's dialect, before zero-points are folded into biases."""
-        return placed(model, recipe, typed=False)
+        return placed(model, recipe)
 
     def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:
         """Return the model that :meth:`quantized` places pairs in."""
@@ -231,12 +229,12 @@ class TensorRT(Target):
         return self.floating(model, recipe).factors
 
 
-def placed(model: ModelFile, recipe: Recipe, typed: bool) -> Quantized:
-    """Return the Q/DQ model of TensorRT's dialect for strongly typed networks, or for others."""
+def placed(model: ModelFile, recipe: Recipe) -> Quantized:
+    """Return the Q/DQ model of TensorRT's dialect."""
     from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
 
     return quantized_for_tensorrt(
-        model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms, recipe.refinements, typed
+        model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms, recipe.refinements
     )
 
 
@@ -281,10 +279,8 @@ def fp16_artifact(target: str, model: ModelFile, recipe: Recipe, folder: Path) -
     return Artifact(target, "fp16", tuple(sorted(folder.iterdir())), notes)
 
 
-def int8_artifact(
-    target: str, model: ModelFile, made: Quantized, strong: Quantized, folder: Path, without: str = ""
-) -> Artifact:
-    """Write both Q/DQ models, ``made`` over FP32 and ``strong`` over FP16, unless there is a reason against the latter.
+def int8_artifact(target: str, model: ModelFile, made: Quantized, folder: Path, without: str = "") -> Artifact:
+    """Write the Q/DQ model over FP32, and over FP16 unless there is a reason against that.
 
     See :meth:`TensorRT.export`. The FP32 one is loaded first.
     """
@@ -299,7 +295,7 @@ def int8_artifact(
     try:
         if without:
             raise TargetRefuses(without, "Name TensorRT 10 or 11.")
-        typed = quantized_half_precision(strong.proto)
+        typed = quantized_half_precision(made.proto)
         save_model(typed.proto, folder, STRONG_FILE)
         notes = tuple(f"{STRONG_FILE}: {note}" for note in beyond_scales(typed))
         notes += notes_on([folder / STRONG_FILE], model.source)
@@ -311,18 +307,17 @@ def int8_artifact(
     return Artifact(target, "int8", tuple(files), notes, layers=made.layers)
 
 
-def _blurred(quantized: Quantized, alone: bool) -> tuple[str, ...]:
-    """Return a note on the attentions that are rounded for speed at the cost of accuracy."""
+def _blurred(quantized: Quantized) -> tuple[str, ...]:
+    """Return a note on the attentions that stay in floating point, which costs time in TensorRT 8.6."""
     if not quantized.blurred:
         return ()
     count = len(quantized.blurred)
-    whose = "an attention" if count == 1 else f"{count} attentions"
-    note = (
-        f"model.onnx rounds the probabilities of {whose} although this leaves as little as "
-        f"{min(quantized.blurred.values()):.0f} dB of them, because TensorRT 8.6 is slow where it does not; "
-        "FP16 is often as fast there, and more accurate: compare both."
+    whose = "an attention stay" if count == 1 else f"{count} attentions stay"
+    return (
+        f"The products of {whose} in floating point, because rounding would leave as little as "
+        f"{min(quantized.blurred.values()):.0f} dB of the probabilities. TensorRT 8.6 does not fuse an attention then, "
+        "and FP16 is often faster there: compare both.",
     )
-    return (note if alone else f"{note} {STRONG_FILE} keeps their products in FP16 (mode strong, from TensorRT 10).",)
 
 
 def _lacking(model: ModelFile, recipe: Recipe) -> tuple[str, ...]:

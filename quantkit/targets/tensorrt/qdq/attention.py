@@ -1,4 +1,4 @@
-"""Attention in strongly typed networks: both products in FP16 where probabilities would not survive rounding."""
+"""Attention: both products in floating point where probabilities would not survive rounding."""
 
 from __future__ import annotations
 

@@ -20,9 +20,8 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 9. A Conv that cuts the image into patches is left in floating point if its output goes on in floating point. In INT8,
    rounding and reordering 32 images of 224×224 and the Conv itself took 0.20 ms on an H200 (8.6.0), and 0.07 in FP16.
 10. Both products of an attention take pairs, or neither does: TensorRT for RTX 1.7.1 fuses none with one alone. If
-    rounding would leave little of its probabilities, a strongly typed network keeps both products in FP16. TensorRT
-    8.6, which is not strongly typed, rounds them all the same: it fuses no FP16 attention between layers in INT8.
-    docs/tensorrt-qdq.md has the times.
+    rounding would leave little of its probabilities, neither does. TensorRT 8.6 fuses no attention in FP16 between
+    layers in INT8; but with pairs on both, a ViT's answers were wrong there. docs/tensorrt-qdq.md has the figures.
 11. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
     the Clip after a floating-point Conv incorrectly.
 12. Every Conv states its kernel_shape, without which TensorRT 8.6 does not parse one whose weight has a pair.
@@ -66,7 +65,6 @@ def quantized_for_tensorrt(
     channels: Mapping[str, ChannelStatistics] | None = None,
     histograms: Mapping[str, Histogram] | None = None,
     refinements: Refinements = NO_REFINEMENTS,
-    typed: bool = False,
 ) -> Quantized:
     """Make a model with Q/DQ pairs for TensorRT.
 
@@ -78,7 +76,6 @@ def quantized_for_tensorrt(
             both.
         histograms: The histograms by tensor, which tell what rounding would ruin; None trusts every pair.
         refinements: How weights are rounded, and what is done to biases and channels.
-        typed: True for a strongly typed network, whose attention is fused in FP16, too (rule 10).
 
     Returns:
         The quantized copy, and what became of each weighted layer.
@@ -94,9 +91,8 @@ def quantized_for_tensorrt(
     floating = dict.fromkeys(one_pixel_convs(graph), ONE_PIXEL_CONV) | dict.fromkeys(patch_convs(graph), PATCH_CONV)
 
     def place(left: dict[str, str]) -> Placement:
-        placement = Placement(graph, ranges, floating | left, noise, symmetric=True, blurs=not typed)
-        if typed:
-            leave_blurred_attention(placement)
+        placement = Placement(graph, ranges, floating | left, noise, symmetric=True)
+        leave_blurred_attention(placement)
         placement.place()
         place_gates(placement, set(left))
         pair_sums_in_chains(placement)
@@ -105,8 +101,7 @@ def quantized_for_tensorrt(
         return placement
 
     placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
-    products = [node for node in graph.of_type("MatMul") if node.name in placement.quantized]
-    blurred = {name: left for node in products for name, left in placement.blurred(node).items()}
+    blurred = {name: left for node in graph.of_type("MatMul") for name, left in placement.blurred(node).items()}
     rounder = Rounder(proto.graph, refinements.moments, start.factors)
     correct_biases(proto.graph, placement.weights, means_after(channels or {}, start.factors), rounder.values)
     shift_biases(proto.graph, placement.weights, refinements.biases, start.factors)
