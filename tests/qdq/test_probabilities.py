@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.graphs.small import calibrated, db, network, outputs, quantized
+from quantkit.graph.model_file import open_model
+from quantkit.targets.tensorrt.target import quantized_model
+from tests.graphs.small import calibrated, db, network, outputs, paired, quantized
 
 TEXT = """(float[N, TOKENS, TOKENS] scores, float[N, TOKENS, 32] v) => (float[N, TOKENS, 32] y) {
     p = Softmax <axis = -1> (scores)  y = MatMul (p, v)
@@ -30,7 +32,7 @@ def layers(tokens: int, dialect: str, folder: Path) -> dict[str, str]:
     return dict(made.layers.left)
 
 
-@pytest.mark.parametrize("dialect", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("dialect", ["onnxruntime", "openvino", "tensorrt"])
 def test_many_tokens_stay_in_floating_point_and_few_do_not(dialect: str, tmp_path: Path) -> None:
     (tmp_path / "many").mkdir()
     (tmp_path / "few").mkdir()
@@ -40,10 +42,9 @@ def test_many_tokens_stay_in_floating_point_and_few_do_not(dialect: str, tmp_pat
 
 
 def test_what_rounding_them_would_cost(tmp_path: Path) -> None:
-    """TensorRT's dialect rounds them for speed; that costs more than 15 dB beside the other one."""
+    """Ranges alone, as from a cache, do not tell what rounding would leave: every pair is trusted."""
     model, data = network(TEXT.replace("TOKENS", "256")), feeds(256)
     calibration = calibrated(model, data, tmp_path)
-    exact = outputs(model, data)[0]
-    found = {d: db(exact, outputs(quantized(calibration, d).proto, data, optimized=False)[0])
-             for d in ("openvino", "tensorrt")}  # fmt: skip
-    assert found["openvino"] > found["tensorrt"] + 15, found
+    rounded, _ = quantized_model(open_model(Path(calibration.model.path)), calibration.ranges, ())
+    assert paired(rounded) == {"p", "v"}
+    assert db(outputs(model, data)[0], outputs(rounded, data, optimized=False)[0]) < 30
