@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from quantkit.graph.graph import Graph
-from quantkit.graph.operators import moves_values
+from quantkit.graph.operators import MATRIX_PRODUCTS, QUANTIZE, moves_values
 
 # What stands between the product that gives scores and their Softmax: a scale, a mask, a cast.
 ON_SCORES = frozenset({"Add", "Cast", "Clip", "Div", "Max", "Min", "Mul", "Sub", "Where"})
@@ -41,11 +41,18 @@ def scores_of(graph: Graph, softmax: onnx.NodeProto) -> list[onnx.NodeProto]:
         node = graph.producer(waiting.pop())
         if node is None:
             continue
-        if node.op_type == "MatMul":
-            if not any(name in graph.constants for name in node.input):
+        if node.op_type in MATRIX_PRODUCTS:
+            if not any(name in graph.constants for name in node.input[:2]):
                 found[node.name] = node
         elif node.op_type in ON_SCORES or moves_values(node):
             fresh = [name for name in node.input if name and name not in seen]
             waiting += fresh
             seen.update(fresh)
     return list(found.values())
+
+
+def rounded_probabilities(model: onnx.ModelProto) -> list[str]:
+    """Return the probabilities that a Q/DQ model rounds."""
+    graph = Graph(model.graph)
+    rounded = (node.input[0] for node in graph.of_type(QUANTIZE))
+    return list(dict.fromkeys(name for name in rounded if softmax_of(graph, name) is not None))

@@ -20,8 +20,8 @@ class Quantized:
     Attributes:
         proto: The model.
         layers: What became of its weighted layers.
-        blurred: The probabilities that stay in floating point with both products of their attentions, because rounding
-            would leave little of them, each with the dB that it would leave.
+        blurred: The attentions that stay in floating point because rounding would leave little of their probabilities:
+            by the output of the Softmax, the dB that it would leave.
     """
 
     proto: onnx.ModelProto

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from quantkit.graph.model_file import open_model
+from quantkit.qdq.attention import rounded_probabilities
 from quantkit.targets.tensorrt.target import quantized_model
 from tests.graphs.small import calibrated, db, network, outputs, paired, quantized
 
@@ -47,4 +48,5 @@ def test_what_rounding_them_would_cost(tmp_path: Path) -> None:
     calibration = calibrated(model, data, tmp_path)
     rounded, _ = quantized_model(open_model(Path(calibration.model.path)), calibration.ranges, ())
     assert paired(rounded) == {"p", "v"}
+    assert rounded_probabilities(rounded) == ["p"]
     assert db(outputs(model, data)[0], outputs(rounded, data, optimized=False)[0]) < 30

@@ -34,6 +34,7 @@ from quantkit.pipeline.replacement import replacing
 from quantkit.pipeline.run_directory import PARTIAL, is_run
 from quantkit.pipeline.run_files import load_calibration, save_calibration
 from quantkit.pipeline.writing import own_folder
+from quantkit.qdq.attention import rounded_probabilities
 from quantkit.qdq.carried import quantized_weights
 from quantkit.qdq.reader import QDQ_MODEL
 from quantkit.targets.tensorrt import DEFAULT_VERSION, quantized_model
@@ -117,6 +118,11 @@ def convert(
         proto, others = quantized_model(model, ranges, imported.exclude, weights)
         if others:
             notes.append(f"{source} has other weights than {model.path} in {some(others)}: these are rounded anew.")
+        if imported.form != QDQ_MODEL and (rounded := rounded_probabilities(proto)):
+            notes.append(
+                f"Probabilities are rounded ({some(rounded)}): ranges alone do not tell what that leaves of them. "
+                "TensorRT 8.6 answered wrongly for a ViT with such pairs; quantkit calibrate finds out."
+            )
         helper.set_model_props(proto, {entry.key: entry.value for entry in proto.metadata_props} | {CONVERTED: "qdq"})
         check_overwrite(output, CONVERTED.encode(), force)
         _write_model(proto, output)

@@ -21,7 +21,7 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
    rounding and reordering 32 images of 224×224 and the Conv itself took 0.20 ms on an H200 (8.6.0), and 0.07 in FP16.
 10. Both products of an attention take pairs, or neither does: TensorRT for RTX 1.7.1 fuses none with one alone. If
     rounding would leave little of its probabilities, neither does. TensorRT 8.6 fuses no attention in FP16 between
-    layers in INT8; but with pairs on both, a ViT's answers were wrong there. docs/tensorrt-qdq.md has the figures.
+    layers in INT8, but with pairs on both a ViT's answers were wrong there. docs/tensorrt-qdq.md has the figures.
 11. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
     the Clip after a floating-point Conv incorrectly.
 12. Every Conv states its kernel_shape, without which TensorRT 8.6 does not parse one whose weight has a pair.
@@ -47,7 +47,7 @@ from quantkit.qdq.layers import Quantized, layers_of
 from quantkit.qdq.noise import Noise
 from quantkit.qdq.placement import Placement, placed_without_ruin
 from quantkit.qdq.rounding import Rounder
-from quantkit.targets.tensorrt.qdq.attention import leave_blurred_attention
+from quantkit.targets.tensorrt.qdq.attention import blurred_attentions, leave_blurred_attention
 from quantkit.targets.tensorrt.qdq.chains import pair_shortcuts, pair_sums_in_chains, share_scales_across
 from quantkit.targets.tensorrt.qdq.kernel_shapes import state_kernel_shapes
 from quantkit.targets.tensorrt.qdq.patches import PATCH_CONV, patch_convs
@@ -101,7 +101,7 @@ def quantized_for_tensorrt(
         return placement
 
     placement = placed_without_ruin(excluded_nodes(graph, exclude, unpaired | set(ranges)), place)
-    blurred = {name: left for node in graph.of_type("MatMul") for name, left in placement.blurred(node).items()}
+    blurred = blurred_attentions(placement)
     rounder = Rounder(proto.graph, refinements.moments, start.factors)
     correct_biases(proto.graph, placement.weights, means_after(channels or {}, start.factors), rounder.values)
     shift_biases(proto.graph, placement.weights, refinements.biases, start.factors)
