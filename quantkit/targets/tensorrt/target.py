@@ -127,20 +127,20 @@ class TensorRT(Target):
             return replace(half, notes=told + half.notes)
         without = "" if reads.strong else f"{reads.name} has no strongly typed networks."
         quantized = self.quantized(made, recipe)
-        typed = int8_artifact(self.name, made, quantized, folder, without)
-        files, notes = typed.files, told + _blurred(quantized, reads) + typed.notes
+        artifact = int8_artifact(self.name, made, quantized, folder, without)
+        files, notes = artifact.files, told + _blurred(quantized, reads) + artifact.notes
         if made is not model:
             save_model(made.load(), folder, FLOAT_FILE)
             files += tuple(sorted(folder.glob(f"{FLOAT_FILE}*")))
         if not reads.implicit:
             notes += (f"{CACHE_FILE} and {RANGES_FILE} were not written: {reads.name} has no implicit INT8.",)
-            return replace(typed, files=files, notes=notes)
+            return replace(artifact, files=files, notes=notes)
         amax = {name: tensor.amax for name, tensor in recipe.quantized_ranges.items()}
         algorithm = MINMAX if recipe.method == "minmax" else ENTROPY
         write_text(folder / CACHE_FILE, cache_text(amax, self.settings.version or DEFAULT_VERSION, algorithm))
         write_text(folder / RANGES_FILE, ranges_text(amax))
         files = (*files, folder / CACHE_FILE, folder / RANGES_FILE)
-        return replace(typed, files=files, notes=notes + _lacking(model, recipe))
+        return replace(artifact, files=files, notes=notes + _lacking(model, recipe))
 
     def hand_off(self, request: HandOffRequest) -> HandOff | None:
         """Return ``trtexec`` lines for the version that the settings name, or for 8.6 to 11."""

@@ -66,13 +66,13 @@ def _half_quantized(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
 
 def _split_attention(view: View, node: onnx.NodeProto) -> Iterator[Finding]:
     """Find attentions with one product in INT8: see ``targets/tensorrt/qdq/attention.py`` for what was seen of them."""
-    if node.op_type != "MatMul":
+    if node.op_type not in MATRIX_PRODUCTS:
         return
     softmax = view.maker(view.unpaired(operand(node, 0)))
     if softmax is None or softmax.op_type != "Softmax":
         return
     for scores in scores_of(view.graph, softmax):
-        weighted = any(view.unpaired(name) in view.constants for name in scores.input)
+        weighted = any(view.unpaired(name) in view.constants for name in scores.input[:2])
         if not weighted and view.in_int8(scores) != view.in_int8(node):
             pair = [f"{label(own)!r} in {'INT8' if view.in_int8(own) else 'floating point'}" for own in (scores, node)]
             what = f"An attention has its product {pair[0]} and {pair[1]}: TensorRT does not fuse it."

@@ -140,6 +140,22 @@ def test_a_layer_that_computes_a_bias_on_the_scores_is_none_of_them() -> None:
     assert [node.name for node in scores_of(graph, softmax)] == ["scores"]
 
 
+def test_products_that_are_gemms_are_left_together(tmp_path: Path) -> None:
+    text = """(float[256, 32] x) => (float[256, 32] y) {
+        q = MatMul (x, wq)  k = MatMul (x, wk)  v = MatMul (x, wv)  scores = Gemm <transB = 1> (q, k)
+        masked = Add (scores, mask)  p = Softmax <axis = -1> (masked)  mixed = Gemm (p, v)  y = MatMul (mixed, wo)
+    }"""
+    mask = np.zeros((256, 256), np.float32)
+    mask[0, 0] = 20
+    model = network(text, {name: weights(32, 32) for name in ("wq", "wk", "wv", "wo")} | {"mask": mask})
+    for node in model.graph.node:
+        node.name = node.output[0]
+    calibration = calibrated(model, feeds(256), tmp_path)
+    (artifact,) = qk.export(calibration, "tensorrt", precisions="int8", output=tmp_path / "out")
+    assert {"scores", "mixed"} == set(artifact.layers.left)
+    assert any(note.startswith("Both products of an attention stay") for note in artifact.notes)
+
+
 def test_two_probabilities_of_one_product_are_told_in_one_sentence() -> None:
     assert blur_reason({}) == ""
     reason = blur_reason({"p": 12.3, "q": 20.0})
