@@ -5,7 +5,8 @@
 
 FP32, FP16, INT8 by Q/DQ ("explicit") and by ranges ("implicit") are built side by side, each by a process of its own
 with its own copy of the run, since most of a build is compiling on the CPU; --jobs 1 builds one after another, which
-chooses kernels undisturbed. Then each is timed in turns with FP16, and compared with FP32 on the evaluation samples.
+chooses kernels undisturbed. Then each is timed in turns with FP16, and compared with the model itself in onnxruntime;
+of the batch sizes, that with the worst SQNR counts.
 Writes OUT/NAME.json and prints rows of a Markdown table. Engines that are there already are used again, so that several
 models can be built side by side with --build-only, and then timed one after another.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -34,6 +36,7 @@ from quantkit.measure.gpu import driver
 from quantkit.measure.latency import time_sessions
 from quantkit.measure.sqnr import OutputNoise
 from quantkit.pipeline.run_files import load_calibration
+from quantkit.runtime.reference import ReferenceSession
 from quantkit.targets.tensorrt import TensorRT
 from quantkit.targets.tensorrt.engine.record import ENGINE_RECORD, EngineRecord
 
@@ -49,12 +52,15 @@ ENGINES = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One engine: p50 in ms by batch size, that of FP16 in turns with it, SQNR in dB, seconds that its build took."""
+    """One engine: p50 in ms by batch size, that of FP16 in turns with it, SQNR in dB, seconds that its build took.
+
+    The SQNR is against onnxruntime, because an engine in FP32 may answer wrongly, too.
+    """
 
     engine: str
     p50: dict[int, float]
     fp16: dict[int, float]
-    sqnr: float | None
+    sqnr: float
     built: float
 
 
@@ -120,24 +126,27 @@ def main() -> None:
     (options.out / f"{name}.json").write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
     for row in rows:
         times = " | ".join(f"{row.p50[batch]:.3f} ({row.p50[batch] / row.fp16[batch]:.2f})" for batch in row.p50)
-        print(f"| {name} | {row.engine} | {times} | {'–' if row.sqnr is None else f'{row.sqnr:.1f}'} |")
+        print(f"| {name} | {row.engine} | {times} | {row.sqnr:.1f} |")
 
 
 def measured(options: argparse.Namespace, run: Path, built: list[str]) -> tuple[list[Measured], dict[str, object]]:
-    """Time each engine in turns with FP16, and compare its outputs with FP32's. Returns the rows, and the machine."""
+    """Time each engine in turns with FP16, and compare its outputs with the model's. Returns rows, and the machine."""
     calibration, model = load_calibration(run), open_model(options.model)
     target = TensorRT()
     artifacts = {engine: engine_of(run, engine, options.batches, options.level) for engine in built}
     sessions = {engine: target.load(artifact, DEVICE) for engine, artifact in artifacts.items()}
     opened = open_dataset(options.eval_data, model.inputs, calibration.preprocess)
-    least = min(options.batches)
-    count = min(options.eval_samples, len(opened.indices)) // least * least  # an engine takes whole batches
-    stream = Stream(opened.dataset, [int(index) for index in opened.indices[:count]])
-    noise = {engine: OutputNoise() for engine in sessions if engine != "FP32"}
-    for batch in stream.batches(least):
-        exact = sessions["FP32"].infer(batch.inputs)
+    reference = ReferenceSession(model.source)
+    sqnr: dict[str, float] = dict.fromkeys(sessions, math.inf)
+    for size in options.batches:
+        count = min(options.eval_samples, len(opened.indices)) // size * size  # an engine takes whole batches
+        noise = {engine: OutputNoise() for engine in sessions}
+        for batch in Stream(opened.dataset, [int(index) for index in opened.indices[:count]]).batches(size):
+            exact = reference.infer(batch.inputs)
+            for engine, own in noise.items():
+                own.update(exact, sessions[engine].infer(batch.inputs))
         for engine, own in noise.items():
-            own.update(exact, sessions[engine].infer(batch.inputs))
+            sqnr[engine] = min(sqnr[engine], math.inf if own.sqnr_db is None else own.sqnr_db)  # None for no noise
     sample = {key: values[:1] for key, values in batch.inputs.items()}
     rows = []
     for engine, session in sessions.items():
@@ -147,8 +156,7 @@ def measured(options: argparse.Namespace, run: Path, built: list[str]) -> tuple[
             inputs = {key: np.repeat(values, size, axis=0) for key, values in sample.items()}
             for times, timing in zip(p50, time_sessions(pair, inputs, size, lambda _: None), strict=True):
                 times[size] = timing.latency.p50
-        found = noise[engine].sqnr_db if engine in noise else None
-        rows.append(Measured(engine, p50[1], p50[0], found, build_seconds(artifacts[engine])))
+        rows.append(Measured(engine, p50[1], p50[0], sqnr[engine], build_seconds(artifacts[engine])))
     where = environment(sessions["FP16"].device_name).model_dump(mode="json")
     return rows, where | {"driver": driver()}
 

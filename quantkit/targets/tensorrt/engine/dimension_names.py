@@ -6,7 +6,6 @@ TensorRT takes dimensions of one name to be of one size. Some exporters call all
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 
 import onnx
 
@@ -14,23 +13,19 @@ from quantkit.graph.graph import subgraphs
 from quantkit.targets.tensorrt.engine.shapes import Profile
 
 
-def without_false_names(source: Path, profiles: Sequence[Profile]) -> bytes | None:
-    """Return an ONNX model without the names that dimensions of different sizes share.
+def drop_false_names(graph: onnx.GraphProto, profiles: Sequence[Profile]) -> bool:
+    """Take away the names that dimensions of different sizes share, in place.
 
     Args:
-        source: The ONNX file.
+        graph: The graph of the model.
         profiles: The optimization profiles, which tell the sizes.
 
     Returns:
-        The model, without weights that lie in other files; None if it can stay as it is.
+        True if there were such names.
     """
-    model = onnx.load(str(source), load_external_data=False)
-    false = {name for profile in profiles for name in _false_names(model.graph, profile)}
-    if not false:
-        return None
-    _remove(model.graph, false)
-    serialized: bytes = model.SerializeToString()
-    return serialized
+    false = {name for profile in profiles for name in _false_names(graph, profile)}
+    _remove(graph, false)
+    return bool(false)
 
 
 def _false_names(graph: onnx.GraphProto, profile: Profile) -> Iterator[str]:

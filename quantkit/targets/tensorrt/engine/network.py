@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from quantkit.core.errors import TargetRefuses
 from quantkit.graph.operators import is_foreign
-from quantkit.targets.tensorrt.engine.dimension_names import without_false_names
+from quantkit.targets.tensorrt.engine.dimension_names import drop_false_names
 from quantkit.targets.tensorrt.engine.libraries import TENSORRT, Library
 from quantkit.targets.tensorrt.engine.shapes import Profile
+from quantkit.targets.tensorrt.unbinds import gathers_for_unbinds
 
 
 def parsed(
@@ -40,17 +43,16 @@ def parsed(
         flags |= 1 << int(creation.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, library.messages())
-    mended = without_false_names(source, profiles)
-    # The file is parsed by its path, not as bytes, because external weights are beside it.
-    done = parser.parse_from_file(str(source)) if mended is None else parser.parse(mended, str(source))
+    model = onnx.load(str(source), load_external_data=False)
+    mended = [drop_false_names(model.graph, profiles), gathers_for_unbinds(model.graph)]
+    # External weights are found by the path. Most files are parsed by it, too, which saves a copy.
+    done = parser.parse(model.SerializeToString(), str(source)) if any(mended) else parser.parse_from_file(str(source))
     if not done:
         raise _refusal(parser, source, library)
     return network, parser
 
 
 def _refusal(parser: Any, source: Path, library: Library) -> TargetRefuses:
-    import onnx
-
     if not parser.num_errors:
         return TargetRefuses(
             f"{library.title} cannot parse {source} ({library.last_error()}).", "Export it to ONNX again."
