@@ -15,6 +15,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
+import quantkit as qk
 from quantkit.core.calibration import Calibration
 from quantkit.core.cuda import free_memory
 from quantkit.core.errors import BackendMissing, BadInput, TargetRefuses
@@ -36,6 +37,7 @@ from quantkit.targets.tensorrt.engine.shapes import profiles_for
 from tests.conftest import Quantkit
 from tests.gpu.calibrator import engine_of_a_calibrator
 from tests.gpu.conftest import built
+from tests.graphs.vision_transformer import transformer_model
 from tests.targets.tensorrt.building import building, is_running
 
 FAST = {"optimization_level": 1}
@@ -48,8 +50,8 @@ def input_of(calibration: Calibration) -> str:
     return open_model(Path(calibration.model.path)).inputs[0].name
 
 
-def sqnr(calibration: Calibration, outputs: dict[str, np.ndarray]) -> float:
-    reference = ort.InferenceSession(calibration.model.path).run(None, {input_of(calibration): X})[0]
+def sqnr(calibration: Calibration, outputs: dict[str, np.ndarray], batch: np.ndarray = X) -> float:
+    reference = ort.InferenceSession(calibration.model.path).run(None, {input_of(calibration): batch})[0]
     got = next(iter(outputs.values()))
     return float(10 * np.log10((reference**2).sum() / (((reference - got) ** 2).sum() + 1e-20)))
 
@@ -282,6 +284,17 @@ def test_the_fp16_artifact_is_a_model_that_tensorrt_parses(digits: Calibration, 
     session.layers = session.inspect()
     assert "f16" in session.executed_precision
     assert sqnr(digits, session.infer({input_of(digits): X})) > 40
+
+
+@pytest.mark.parametrize(("precision", "least"), [("fp32", 80), ("fp16", 40)])
+def test_an_attention_that_is_unbound_is_right_at_each_batch(precision: str, least: float, tmp_path: Path) -> None:
+    """TensorRT 8.6.0 computes it wrongly in a profile of one image if it reads the Split that PyTorch writes."""
+    onnx.save(transformer_model(2, 32, unbound=True), tmp_path / "model.onnx")
+    data = np.random.default_rng(0).standard_normal((8, 3, 32, 32)).astype(np.float32)
+    calibration = qk.calibrate(tmp_path / "model.onnx", data, output=tmp_path / "run")
+    session = TensorRT().load(built(calibration, [precision], (1, 8), **FAST)[0].artifact, "cuda:0")
+    for batch in (data[:1], data):
+        assert sqnr(calibration, session.infer({"input": batch}), batch) > least
 
 
 def test_the_verbs(digits: Calibration, runs: Path, quantkit: Quantkit) -> None:

@@ -10,8 +10,11 @@ WIDTH, HEADS = 32, 2
 OUTLIERS = (3, 17)  # channels whose LayerNorm gain is 30 times that of the others
 
 
-def transformer_model(blocks: int = 2, side: int = 16) -> onnx.ModelProto:
-    """Patches of 4×4 of an image of ``side`` × ``side``, ``blocks`` of attention and MLP, 3 classes."""
+def transformer_model(blocks: int = 2, side: int = 16, unbound: bool = False) -> onnx.ModelProto:
+    """Patches of 4×4 of an image of ``side`` × ``side``, ``blocks`` of attention and MLP, 3 classes.
+
+    ``unbound`` computes queries, keys and values by one layer, and takes them apart as PyTorch's ``unbind`` does.
+    """
     rng, tokens = np.random.default_rng(11), (side // 4) ** 2
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
@@ -41,6 +44,16 @@ def transformer_model(blocks: int = 2, side: int = 16) -> onnx.ModelProto:
         shape = constant(f"{name}.shape", np.array([0, tokens, HEADS, WIDTH // HEADS], np.int64))
         return add("Transpose", [add("Reshape", [x, shape], f"{name}.split")], name, perm=order)
 
+    def parts(x: str, name: str) -> list[str]:
+        shape = constant(f"{name}.shape", np.array([0, tokens, 3, HEADS, WIDTH // HEADS], np.int64))
+        first, ones = constant(f"{name}.first", np.zeros(1, np.int64)), constant(f"{name}.ones", np.ones(3, np.int64))
+        stacked = add(
+            "Transpose", [add("Reshape", [x, shape], f"{name}.five")], f"{name}.stacked", perm=[2, 0, 3, 1, 4]
+        )
+        cut = [f"{name}.{n}.cut" for n in "qkv"]
+        nodes.append(helper.make_node("Split", [stacked, ones], cut, name=f"node_{name}.cut", axis=0))
+        return [add("Squeeze", [part, first], part.removesuffix(".cut")) for part in cut]
+
     patches = add(
         "Conv", ["input", weight("patch.w", WIDTH, 3, 4, 4), weight("patch.b", WIDTH)], "patch", strides=[4, 4]
     )
@@ -50,9 +63,13 @@ def transformer_model(blocks: int = 2, side: int = 16) -> onnx.ModelProto:
     merged = constant("merged.shape", np.array([0, tokens, WIDTH], np.int64))
     for b in range(blocks):
         normed = norm(x, f"b{b}.norm1")
-        q, k, v = (linear(normed, f"b{b}.{n}", WIDTH, WIDTH) for n in "qkv")
-        q, v = (heads(t, f"{t}.heads", [0, 2, 1, 3]) for t in (q, v))
-        k = heads(k, f"{k}.heads", [0, 2, 3, 1])
+        if unbound:
+            q, k, v = parts(linear(normed, f"b{b}.qkv", WIDTH, 3 * WIDTH), f"b{b}")
+            k = add("Transpose", [k], f"{k}.turned", perm=[0, 1, 3, 2])
+        else:
+            q, k, v = (linear(normed, f"b{b}.{n}", WIDTH, WIDTH) for n in "qkv")
+            q, v = (heads(t, f"{t}.heads", [0, 2, 1, 3]) for t in (q, v))
+            k = heads(k, f"{k}.heads", [0, 2, 3, 1])
         scores = add("Mul", [add("MatMul", [q, k], f"b{b}.qk"), scale], f"b{b}.scores")
         mixed = add("MatMul", [add("Softmax", [scores], f"b{b}.softmax", axis=-1), v], f"b{b}.mixed")
         joined = add("Reshape", [add("Transpose", [mixed], f"b{b}.back", perm=[0, 2, 1, 3]), merged], f"b{b}.joined")

@@ -17,14 +17,14 @@ from quantkit.targets.tensorrt.opsets import Reads
 
 CACHE_FILE = "calibration.cache"
 RANGES_FILE = "dynamic_ranges.txt"
-FLOAT_FILE = "fp32.onnx"  # the user's model in an opset that the named version reads
+FLOAT_FILE = "fp32.onnx"  # the user's model as the version reads it, where it does not read the model itself
 PLAN = "model.plan"  # the name that Triton expects
 MEANINGS = {
     "int8/model.onnx": "Q/DQ over FP32: explicit INT8, all of it inside the file",
     f"int8/{STRONG_FILE}": "Q/DQ over FP16: INT8 of strongly typed networks (TensorRT 10 and 11)",
     f"int8/{CACHE_FILE}": "ranges for implicit INT8 of the FP32 model, not of a Q/DQ one (TensorRT 8 to 10)",
     f"int8/{RANGES_FILE}": "the same ranges as name:amax lines, for set_dynamic_range (TensorRT 8 to 10)",
-    f"int8/{FLOAT_FILE}": "the FP32 model in an opset that this TensorRT reads; no Q/DQ in it",
+    f"int8/{FLOAT_FILE}": "the FP32 model as this TensorRT reads it; no Q/DQ in it",
     "fp16/model.onnx": "FP16 tensors, FP32 inputs and outputs: FP16 of strongly typed networks; no Q/DQ in it",
 }
 JETSON = (
@@ -49,8 +49,8 @@ def hand_off(request: HandOffRequest, reads: Reads, shapes: Sequence[str]) -> Ha
     largest = max((own.largest[0] for own in profile.values() if own.largest), default=max(request.batches))
     engines = [command for command in lines.builds() if command is not None]
     commands = [*engines, *lines.measurements(), served(request.model, [("int8.engine", PLAN)])]
-    user = {lines.user: f"the FP32 model that was calibrated, opset {request.model.opset}; no Q/DQ in it"}
-    files = {name: MEANINGS[name] for name in MEANINGS if name in there} | user
+    files = {name: MEANINGS[name] for name in MEANINGS if name in there}
+    files.setdefault(lines.user, f"the FP32 model that was calibrated, opset {request.model.opset}; no Q/DQ in it")
     if "fp16/model.onnx" in files and not reads.strong:
         files["fp16/model.onnx"] = f"FP16 tensors; {reads.name} builds FP16 from the FP32 model, with --fp16, instead"
     triton = triton_config(request.model, 'platform: "tensorrt_plan"', PLAN, [largest], "KIND_GPU")

@@ -1,4 +1,4 @@
-"""The user's model in an opset that a version of TensorRT reads."""
+"""The user's model as a version of TensorRT reads it: in an opset that it knows, in nodes that it computes rightly."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from quantkit.core.errors import TargetRefuses
 from quantkit.graph.model_file import ModelFile
 from quantkit.runtime.reference import ReferenceSession
 from quantkit.targets.tensorrt.opsets import Reads
+from quantkit.targets.tensorrt.unbinds import misread_by, without_unbinds
 from quantkit.transforms.opset import at_opset
 
 TOLERANCE = 1e-5  # of the largest value: the same operators in the same order, perhaps by another kernel
 
 
 def readable(model: ModelFile, reads: Reads, sample: Mapping[str, npt.NDArray[Any]] | None) -> ModelFile:
-    """Return the model in an opset that a version reads.
+    """Return the model in an opset that a version reads, and without what it misreads.
 
     Args:
         model: The user's model.
@@ -26,15 +27,13 @@ def readable(model: ModelFile, reads: Reads, sample: Mapping[str, npt.NDArray[An
         sample: One run's inputs, on which a converted model has to compute the same; None computes nothing.
 
     Returns:
-        The model itself if its opset is read, or no version is named; else a temporary copy that computes the same.
+        The model itself if nothing is in the way; else a temporary copy that computes the same.
 
     Raises:
         TargetRefuses: There is no such copy.
     """
     newest = reads.newest_opset
-    if newest is None:
-        return model
-    made = at_opset(model, newest, reads.name)
+    made = model if newest is None else at_opset(model, newest, reads.name)
     if made is not model and sample is not None:
         given, found = (ReferenceSession(own.source).infer(sample) for own in (model, made))
         wrong = [name for name in given if not _equal(given[name], found.get(name))]
@@ -44,7 +43,7 @@ def readable(model: ModelFile, reads: Reads, sample: Mapping[str, npt.NDArray[An
                 f"{wrong[0]!r} after ONNX's conversion.",
                 f"Export it with opset {newest} or older.",
             )
-    return made
+    return without_unbinds(made) if misread_by(reads.release) else made
 
 
 def _equal(one: Any, other: Any) -> bool:

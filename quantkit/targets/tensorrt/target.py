@@ -40,6 +40,10 @@ from quantkit.transforms.equalized import Equalized
 
 log = logging.getLogger("quantkit")
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
+UNBOUND = (
+    "The model's Splits into single parts are Gathers in these files, because TensorRT 8.6 computes an attention of "
+    f"such parts wrongly at batch 1. Build FP32, and FP16 by a flag, from {FLOAT_FILE}, not from the model itself."
+)
 
 
 class TensorRTSettings(Record):
@@ -98,8 +102,9 @@ class TensorRT(Target):
 
         For INT8 these are a Q/DQ ``model.onnx`` (TensorRT 8.6 to 11) and ``strongly_typed.onnx`` (10 and 11),
         ``calibration.cache`` and ``dynamic_ranges.txt`` (8 to 10). For FP16 it is an FP16 ``model.onnx`` (10 and 11).
-        If the settings name a version, what it has no use for is left out, and its newest opset is kept to; a model of
-        a newer one also comes as ``fp32.onnx``, for the modes that build from the model itself.
+        If the settings name a version, what it has no use for is left out, and its newest opset is kept to. A model of
+        a newer one, or with Splits that TensorRT 8.6 misreads, also comes as ``fp32.onnx``, for the modes that build
+        from the model itself.
 
         Args:
             model: The user's model.
@@ -116,18 +121,24 @@ class TensorRT(Target):
                 reads. If only ``strongly_typed.onnx`` cannot be made, a note says so instead.
             BadConfig: The version is not one.
         """
+        from quantkit.graph.graph import Graph
         from quantkit.graph.save import save_model
         from quantkit.targets.tensorrt.readable import readable
+        from quantkit.targets.tensorrt.unbinds import misread_by, unbinds
 
         reads = Reads(self.settings.version)
         made = readable(model, reads, recipe.calibration.sample)
-        told = () if made is model else (f"Opset {model.opset} was converted to {made.opset} for {reads.name}.",)
+        told: tuple[str, ...] = ()
+        if made.opset != model.opset:
+            told += (f"Opset {model.opset} was converted to {made.opset} for {reads.name}.",)
         if precision == "fp16":
             half = fp16_artifact(self.name, made, recipe, folder)
             return replace(half, notes=told + half.notes)
         without = "" if reads.strong else f"{reads.name} has no strongly typed networks."
         quantized = self.quantized(made, recipe)
         artifact = int8_artifact(self.name, made, quantized, folder, without)
+        if misread_by(reads.release) and next(unbinds(Graph(model.graph_only.graph)), None) is not None:
+            told += (UNBOUND,)
         files, notes = artifact.files, told + _blurred(quantized, reads) + artifact.notes
         if made is not model:
             save_model(made.load(), folder, FLOAT_FILE)

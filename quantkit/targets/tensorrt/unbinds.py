@@ -1,20 +1,43 @@
-"""A tensor taken apart along an axis, as by PyTorch's ``unbind``, written as one Gather a part.
+"""A tensor that is cut into single parts along an axis, as by PyTorch's ``unbind``, written as one Gather a part.
 
-PyTorch exports ``q, k, v = qkv.unbind(0)`` as a Split into parts of size 1, each of which a Squeeze follows. With a
-dynamic batch and an optimization profile of exactly one image, TensorRT 8.6.0 computes an attention of such parts
-wrongly, in FP32 and in FP16 (see docs/tensorrt.md). A Gather gives the same values, and TensorRT computes them rightly.
+PyTorch exports ``q, k, v = qkv.unbind(0)`` as a Split into parts of size 1 with a Squeeze behind each. An attention of
+such parts is computed wrongly by TensorRT 8.6.0 where a profile is of exactly one image, in FP32 as in FP16
+(docs/tensorrt.md). With Gathers, which give the same values, it is right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from quantkit.core.releases import Release
 from quantkit.graph.graph import Graph, attribute, drop_unused_constants, names_in, operand, unique_name
+from quantkit.graph.model_file import ModelFile, Rewritten, without_weights
 from quantkit.graph.operators import is_default_domain
+from quantkit.targets.tensorrt.engine.plan import FIRST_STRONG
+
+
+def misread_by(release: Release | None) -> bool:
+    """True for a release of TensorRT that is to get Gathers, and where none is named: 8.6.0 is known to need them.
+
+    TensorRT 10 and newer were not tried on a GPU.
+    """
+    return release is None or release < FIRST_STRONG
+
+
+def without_unbinds(model: ModelFile) -> ModelFile:
+    """Return a model whose Splits into single parts are Gathers: the model itself if it has none, else a copy."""
+    if next(unbinds(Graph(model.graph_only.graph)), None) is None:
+        return model
+    proto = onnx.ModelProto()
+    proto.CopyFrom(replace(model, weights={}).load())  # replaced weights are put in by name, as before
+    gathers_for_unbinds(proto.graph)
+    done = *(model.rewritten.done if model.rewritten else ()), "Splits into single parts written as Gathers"
+    return replace(model, graph_only=without_weights(proto), rewritten=Rewritten(proto, done))
 
 
 def gathers_for_unbinds(graph: onnx.GraphProto) -> bool:

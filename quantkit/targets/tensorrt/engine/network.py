@@ -13,7 +13,7 @@ from quantkit.graph.operators import is_foreign
 from quantkit.targets.tensorrt.engine.dimension_names import drop_false_names
 from quantkit.targets.tensorrt.engine.libraries import TENSORRT, Library
 from quantkit.targets.tensorrt.engine.shapes import Profile
-from quantkit.targets.tensorrt.unbinds import gathers_for_unbinds
+from quantkit.targets.tensorrt.unbinds import gathers_for_unbinds, misread_by
 
 
 def parsed(
@@ -44,7 +44,9 @@ def parsed(
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, library.messages())
     model = onnx.load(str(source), load_external_data=False)
-    mended = [drop_false_names(model.graph, profiles), gathers_for_unbinds(model.graph)]
+    mended = [drop_false_names(model.graph, profiles)]
+    if misread_by(library.interface()):
+        mended.append(gathers_for_unbinds(model.graph))
     # External weights are found by the path. Most files are parsed by it, too, which saves a copy.
     done = parser.parse(model.SerializeToString(), str(source)) if any(mended) else parser.parse_from_file(str(source))
     if not done:
