@@ -50,6 +50,12 @@ class Candidate:
         return model_key(self.artifact.target, self.device, self.artifact.precision, self.variant)
 
     @property
+    def title(self) -> str:
+        """The key without the device, for people."""
+        variant = self.variant and f"({self.variant})"
+        return model_key(self.artifact.target, "", self.artifact.precision.upper(), variant)
+
+    @property
     def place(self) -> tuple[str, str]:
         """The target and the device, within which speeds are compared."""
         return self.artifact.target, self.device

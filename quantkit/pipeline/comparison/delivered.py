@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quantkit.core.comparison import model_key
 from quantkit.core.decibels import decibels, energy, noise_energy
 from quantkit.core.errors import QuantkitError
 from quantkit.datasets import Batch
@@ -38,7 +37,7 @@ def delivery_warnings(candidates: Sequence[Candidate], first: Batch, fixed: int 
         except QuantkitError as failure:
             if fixed is None:  # the batch may be declared dynamic, but fixed inside the graph
                 continue
-            warnings.append(f"{_called(candidate)} does not run as delivered: {failure.what}")
+            warnings.append(f"{candidate.title} does not run as delivered: {failure.what}")
             continue
         for name, expected in measured.items():
             found = None if outputs is None else outputs.get(name)
@@ -47,14 +46,9 @@ def delivery_warnings(candidates: Sequence[Candidate], first: Batch, fixed: int 
             ratio = decibels(energy(expected), noise_energy(expected, found))
             if ratio is not None and ratio < SAME_DB:
                 warnings.append(
-                    f"{_called(candidate)} as delivered, with dynamic shapes, does not compute what was measured with "
+                    f"{candidate.title} as delivered, with dynamic shapes, does not compute what was measured with "
                     f"fixed ones (output {name}, SQNR {ratio:.1f} dB): compile it for fixed shapes, or set shapes = "
                     f'"dynamic" in [openvino] to measure it so.'
                 )
                 break
     return warnings
-
-
-def _called(candidate: Candidate) -> str:
-    artifact = candidate.artifact
-    return model_key(artifact.target, "", artifact.precision.upper(), candidate.variant and f"({candidate.variant})")
