@@ -122,7 +122,8 @@ def main() -> None:
     if not {"FP32", "FP16"} <= set(built):
         sys.exit("Without FP32 and FP16 there is nothing to compare with.")
     rows, where = measured(options, run, built)
-    record = {"environment": where, "level": options.level, "jobs": options.jobs, "rows": [asdict(row) for row in rows]}
+    how = {"level": options.level, "jobs": options.jobs, "reference": "onnxruntime"}
+    record = {"environment": where, **how, "rows": [asdict(row) for row in rows]}
     (options.out / f"{name}.json").write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
     for row in rows:
         times = " | ".join(f"{row.p50[batch]:.3f} ({row.p50[batch] / row.fp16[batch]:.2f})" for batch in row.p50)

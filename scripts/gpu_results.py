@@ -58,15 +58,16 @@ def parity(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What bench_parity.py measured, a table a model."""
     lines = [
         "## INT8 by Q/DQ and by ranges, against FP16\n",
-        "p50 in ms of the network alone, by batch size; behind it that over FP16's, timed in turns with it. "
-        "SQNR is against FP32.\n",
+        "p50 in ms of the network alone, by batch size; behind it that over FP16's, timed in turns with it.\n",
     ]
     for name, document in documents.items():
         sizes = list(document["rows"][0]["p50"])
         level = document["level"]
+        # Older records do not say it.
+        against = document.get("reference", "TensorRT's own FP32")
         how = f"{document['jobs']} engines built at a time, optimization level {3 if level is None else level}"
         lines += [
-            f"**{name}**: {machine(document['environment'])} {how}.\n",
+            f"**{name}**: {machine(document['environment'])} {how}; SQNR against {against}.\n",
             f"| engine | {' | '.join(f'batch {size}' for size in sizes)} | SQNR dB | built in s |",
             f"| --- |{' ---: |' * (len(sizes) + 2)}",
         ]

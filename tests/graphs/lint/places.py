@@ -45,6 +45,27 @@ def a_relu_between_a_float_conv_and_a_pair(g: Builder) -> str:
     return g.conv(g.pair(g.add("Relu", conv, to="relu")), "out")
 
 
+def unbound(g: Builder, product: str) -> str:
+    """Parts of a layer's output, as PyTorch's unbind takes them, one of which goes on."""
+    g.constant("parts", [-1, 2, 16], np.int64)
+    g.constant("axis", [1], np.int64)
+    five = g.add("Reshape", g.add("Add", product, g.constant("b", np.ones(32)), to="biased"), "parts", to="five")
+    g.nodes.append(helper.make_node("Split", [five], ["first", "second"], name="cut", axis=1))
+    halves = [g.add("Squeeze", part, "axis", to=f"{part}_half") for part in ("first", "second")]
+    scores = g.add("Mul", *halves, to="scores")
+    return g.add("MatMul", g.pair(g.add("Tanh", scores, to="t")), g.weight("u", 16, 16, axis=1), to="out")
+
+
+@case(("unbound-by-split", "cut"))
+def parts_of_a_float_layer(g: Builder) -> str:
+    return unbound(g, g.add("MatMul", "x", g.float_weight("w", 16, 32), to="a"))
+
+
+@case()
+def parts_of_a_layer_in_int8(g: Builder) -> str:
+    return unbound(g, g.add("MatMul", g.pair("x"), g.weight("w", 16, 32, axis=1), to="a"))
+
+
 def depthwise(g: Builder) -> str:
     return g.conv(g.pair("x"), "a", inputs=1, group=16)
 

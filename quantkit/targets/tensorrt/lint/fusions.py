@@ -10,11 +10,12 @@ from quantkit.graph.graph import label, operand, result
 from quantkit.graph.operators import ACTIVATIONS, CONVOLUTIONS, QUANTIZE, WEIGHTED
 from quantkit.targets.tensorrt.lint.finding import Finding
 from quantkit.targets.tensorrt.lint.view import View
+from quantkit.targets.tensorrt.unbinds import unbinds
 
 
 def fusions(view: View) -> Iterator[Finding]:
     """Yield the findings of all rules of this file."""
-    for rule in (_inside, _clips, _residual_adds, _sums, _batch_norms):
+    for rule in (_inside, _clips, _unbinds, _residual_adds, _sums, _batch_norms):
         yield from rule(view)
 
 
@@ -97,6 +98,20 @@ def _clips(view: View) -> Iterator[Finding]:
                 "TensorRT 8.6 gave wrong answers for that."
             )
             yield Finding("clip-behind-float", (label(clip), label(conv)), what)
+
+
+def _unbinds(view: View) -> Iterator[Finding]:
+    """Find tensors of floating-point layers that a Split takes apart: see ``targets/tensorrt/unbinds.py``."""
+    for split, _ in unbinds(view.graph):
+        layer = view.maker(operand(split, 0))
+        if layer is not None and layer.op_type == "Add":  # of a bias
+            layer = next((view.maker(name) for name in view.activations(layer)), None)
+        if layer is not None and layer.op_type in WEIGHTED and not view.in_int8(layer):
+            what = (
+                f"Split {label(split)!r} takes apart what {layer.op_type} {label(layer)!r} gives in floating point: "
+                "TensorRT 8.6 gave wrong answers for an attention of such parts at batch 1."
+            )
+            yield Finding("unbound-by-split", (label(split), label(layer)), what)
 
 
 def _residual_adds(view: View) -> Iterator[Finding]:
