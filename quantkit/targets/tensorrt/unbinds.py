@@ -1,13 +1,13 @@
 """A tensor that is cut into single parts along an axis, as by PyTorch's ``unbind``, written as one Gather a part.
 
 PyTorch exports ``q, k, v = qkv.unbind(0)`` as a Split into parts of size 1 with a Squeeze behind each. An attention of
-such parts is computed wrongly by TensorRT 8.6.0 where a profile is of exactly one image, in FP32 as in FP16
-(docs/tensorrt.md). With Gathers, which give the same values, it is right.
+such parts is computed wrongly by TensorRT 8.6.0 where a profile is of exactly one image, in FP32 as in FP16, and so is
+one with a Reshape in a Squeeze's place (docs/tensorrt.md). With Gathers, which give the same values, it is right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -41,9 +41,7 @@ def without_unbinds(model: ModelFile) -> ModelFile:
 
 
 def gathers_for_unbinds(graph: onnx.GraphProto) -> bool:
-    """Write each Split whose parts all have size 1 and are squeezed as one Gather a part, in place.
-
-    A Gather has the name and the output of its Squeeze.
+    """Write each Split of :func:`unbinds` as Gathers, in place, which have the names of what they replace.
 
     Args:
         graph: The graph of the model. Graphs inside If, Loop and Scan stay as they are.
@@ -51,53 +49,68 @@ def gathers_for_unbinds(graph: onnx.GraphProto) -> bool:
     Returns:
         True if there was such a Split.
     """
-    found = list(unbinds(Graph(graph)))
-    if not found:
-        return False
-    names = names_in(graph)
-    gathers: dict[str, onnx.NodeProto] = {}  # by the output of the Squeeze
-    for split, parts in found:
-        for position, squeezes in enumerate(parts):
-            for squeeze in squeezes:
-                index = unique_name(names, f"{squeeze.output[0]}_part")
-                names.add(index)
-                graph.initializer.append(numpy_helper.from_array(np.asarray(position, np.int64), index))
-                gathers[squeeze.output[0]] = helper.make_node(
-                    "Gather",
-                    [split.input[0], index],
-                    [squeeze.output[0]],
-                    name=squeeze.name,
-                    axis=attribute(split, "axis", 0),
-                )
-    gone = {name for split, _ in found for name in split.output}
-    nodes = [gathers.get(node.output[0], node) for node in graph.node if node.output[0] not in gone]
+    view, names = Graph(graph), names_in(graph)
+    gathers: dict[str, onnx.NodeProto] = {}  # by their output
+
+    def gather(split: onnx.NodeProto, index: int | list[int], output: str, name: str) -> None:
+        held = unique_name(names, f"{output}_index")
+        names.add(held)
+        graph.initializer.append(numpy_helper.from_array(np.asarray(index, np.int64), held))
+        inputs, axis = [split.input[0], held], attribute(split, "axis", 0)
+        gathers[output] = helper.make_node("Gather", inputs, [output], name=name, axis=axis)
+
+    found = list(unbinds(view))
+    for split in found:
+        for position, part in enumerate(split.output):
+            readers = [use.node for use in view.consumers(part)]
+            for reader in (node for node in readers if node.op_type != "Reshape"):
+                gather(split, position, reader.output[0], reader.name)
+            if any(node.op_type == "Reshape" for node in readers):  # it reads the part with its axis of size 1
+                gather(split, [position], part, unique_name(names, f"{part}_gather"))
+    gone = {split.output[0] for split in found}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        first = node.output[0] if node.output else ""
+        if first in gone:
+            nodes += [gathers[part] for part in node.output if part in gathers]
+        else:
+            nodes.append(gathers.get(first, node))
     del graph.node[:]
     graph.node.extend(nodes)
     drop_unused_constants(graph)
-    return True
+    return bool(found)
 
 
-def unbinds(graph: Graph) -> Iterator[tuple[onnx.NodeProto, Sequence[Sequence[onnx.NodeProto]]]]:
-    """Yield each Split whose parts all have size 1 and are squeezed, with the Squeezes of each part."""
+def unbinds(graph: Graph) -> Iterator[onnx.NodeProto]:
+    """Yield each Split into parts of size 1 along an axis that all readers of the parts take away.
+
+    These are a Squeeze of that axis, a Gather of its only index, and a Reshape.
+    """
     for split in filter(is_default_domain, graph.of_type("Split")):
         axis = attribute(split, "axis", 0)
         sizes = attribute(split, "split", [])  # an attribute before opset 13
         if operand(split, 1):
             held = graph.array(operand(split, 1))
-            sizes = [] if held is None else held.reshape(-1).tolist()
             if held is None:
                 continue
-        parts = [[use.node for use in graph.consumers(name)] for name in split.output]
-        squeezed = all(_takes_away(node, axis, graph) for nodes in parts for node in nodes)
-        kept = any(graph.must_keep(name) for name in split.output)
-        # Without sizes all parts are equal, so that one which can be squeezed tells of all.
-        if squeezed and not kept and (set(sizes) == {1} or (not sizes and any(parts))):
-            yield split, parts
+            sizes = held.reshape(-1).tolist()
+        if any(graph.must_keep(name) for name in split.output):
+            continue
+        readers = [use.node for name in split.output for use in graph.consumers(name)]
+        taken = [_takes_away(node, axis, graph) for node in readers]
+        if not all(own or node.op_type == "Reshape" for node, own in zip(readers, taken, strict=True)):
+            continue
+        # Without sizes all parts are equal, so that a Squeeze of one tells of all.
+        if set(sizes) == {1} or (not sizes and any(taken)):
+            yield split
 
 
 def _takes_away(node: onnx.NodeProto, axis: int, graph: Graph) -> bool:
-    """True for a Squeeze of this axis alone."""
-    if node.op_type != "Squeeze" or not is_default_domain(node):
+    """True for a node that takes away this axis of size 1, and no other."""
+    if node.op_type == "Gather":
+        index = graph.array(operand(node, 1))
+        return index is not None and index.shape == () and index in (0, -1) and attribute(node, "axis", 0) == axis
+    if node.op_type != "Squeeze":
         return False
     axes = attribute(node, "axes", [])  # an attribute before opset 13
     if operand(node, 1):

@@ -70,6 +70,22 @@ def test_each_part_is_a_gather_with_the_same_values(model: onnx.ModelProto) -> N
         np.testing.assert_array_equal(one, other)
 
 
+def test_an_index_of_a_part_and_a_reshape_are_read_by_gathers_too() -> None:
+    body = """
+        first = Constant <value_int = 0> () flat = Constant <value_ints = [2, 2, 2]> ()
+        a, b, c = Split <axis = 1> (x, ones)
+        y0 = Gather <axis = 1> (a, first) y1 = Reshape (b, flat) y2 = Squeeze (b, one)
+    """
+    model = cut(f"{CONSTANTS} {body}", outputs="float[2, 4] y0, float[2, 2, 2] y1, float[2, 4] y2")
+    expected = answers(model)
+    assert gathers_for_unbinds(model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    found = operators(model)
+    assert (found["Split"], found["Squeeze"], found["Gather"], found["Reshape"]) == (0, 0, 3, 1)
+    for one, other in zip(expected, answers(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("body", "outputs"),
     [
@@ -81,8 +97,25 @@ def test_each_part_is_a_gather_with_the_same_values(model: onnx.ModelProto) -> N
             "float[2, 4] y0",
         ),
         ("a, b = Split <axis = 2> (x) c, d, e = Split <axis = 1> (a) y0 = Squeeze (c)", "float[2, 2] y0"),
+        (
+            "flat = Constant <value_ints = [12]> () a, b = Split <axis = 0> (x) y0 = Reshape (a, flat)",
+            "float[12] y0",
+        ),
+        (
+            "first = Constant <value_ints = [0]> () a, b, c = Split <axis = 1> (x, ones) "
+            "y0 = Gather <axis = 1> (a, first)",
+            "float[2, 1, 4] y0",
+        ),
     ],
-    ids=["a part is read as it is", "a part is an output", "nothing is squeezed", "a larger part", "no axes"],
+    ids=[
+        "a part is read as it is",
+        "a part is an output",
+        "nothing is squeezed",
+        "a larger part",
+        "no axes",
+        "sizes that are not said",
+        "an index with an axis",
+    ],
 )
 def test_other_splits_stay(body: str, outputs: str) -> None:
     model = cut(f"{CONSTANTS} {body}", outputs=outputs)

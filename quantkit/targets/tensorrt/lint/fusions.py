@@ -102,7 +102,7 @@ def _clips(view: View) -> Iterator[Finding]:
 
 def _unbinds(view: View) -> Iterator[Finding]:
     """Find tensors of floating-point layers that a Split takes apart: see ``targets/tensorrt/unbinds.py``."""
-    for split, _ in unbinds(view.graph):
+    for split in unbinds(view.graph):
         layer = view.maker(operand(split, 0))
         if layer is not None and layer.op_type == "Add":  # of a bias
             layer = next((view.maker(name) for name in view.activations(layer)), None)
