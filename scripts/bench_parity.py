@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -60,7 +59,7 @@ class Measured:
     engine: str
     p50: dict[int, float]
     fp16: dict[int, float]
-    sqnr: float
+    sqnr: float | None
     built: float
 
 
@@ -127,7 +126,7 @@ def main() -> None:
     (options.out / f"{name}.json").write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
     for row in rows:
         times = " | ".join(f"{row.p50[batch]:.3f} ({row.p50[batch] / row.fp16[batch]:.2f})" for batch in row.p50)
-        print(f"| {name} | {row.engine} | {times} | {row.sqnr:.1f} |")
+        print(f"| {name} | {row.engine} | {times} | {'–' if row.sqnr is None else f'{row.sqnr:.1f}'} |")
 
 
 def measured(options: argparse.Namespace, run: Path, built: list[str]) -> tuple[list[Measured], dict[str, object]]:
@@ -138,16 +137,19 @@ def measured(options: argparse.Namespace, run: Path, built: list[str]) -> tuple[
     sessions = {engine: target.load(artifact, DEVICE) for engine, artifact in artifacts.items()}
     opened = open_dataset(options.eval_data, model.inputs, calibration.preprocess)
     reference = ReferenceSession(model.source)
-    sqnr: dict[str, float] = dict.fromkeys(sessions, math.inf)
+    sqnr: dict[str, list[float]] = {engine: [] for engine in sessions}  # of batch sizes with noise
+    available = min(options.eval_samples, len(opened.indices))
+    if available < max(options.batches):
+        sys.exit(f"{available} evaluation samples do not fill a batch of {max(options.batches)}.")
     for size in options.batches:
-        count = min(options.eval_samples, len(opened.indices)) // size * size  # an engine takes whole batches
+        count = available // size * size  # an engine takes whole batches
         noise = {engine: OutputNoise() for engine in sessions}
         for batch in Stream(opened.dataset, [int(index) for index in opened.indices[:count]]).batches(size):
             exact = reference.infer(batch.inputs)
             for engine, own in noise.items():
                 own.update(exact, sessions[engine].infer(batch.inputs))
         for engine, own in noise.items():
-            sqnr[engine] = min(sqnr[engine], math.inf if own.sqnr_db is None else own.sqnr_db)  # None for no noise
+            sqnr[engine] += [] if own.sqnr_db is None else [own.sqnr_db]
     sample = {key: values[:1] for key, values in batch.inputs.items()}
     rows = []
     for engine, session in sessions.items():
@@ -157,7 +159,7 @@ def measured(options: argparse.Namespace, run: Path, built: list[str]) -> tuple[
             inputs = {key: np.repeat(values, size, axis=0) for key, values in sample.items()}
             for times, timing in zip(p50, time_sessions(pair, inputs, size, lambda _: None), strict=True):
                 times[size] = timing.latency.p50
-        rows.append(Measured(engine, p50[1], p50[0], sqnr[engine], build_seconds(artifacts[engine])))
+        rows.append(Measured(engine, p50[1], p50[0], min(sqnr[engine], default=None), build_seconds(artifacts[engine])))
     where = environment(sessions["FP16"].device_name).model_dump(mode="json")
     return rows, where | {"driver": driver()}
 

@@ -228,12 +228,14 @@ def values_of(tensor: onnx.TensorProto, name: str = "") -> npt.NDArray[Any] | No
 
 
 def drop_unused_constants(graph: onnx.GraphProto) -> None:
-    """Remove the initializers that no node, subgraph or graph output reads."""
+    """Remove the initializers that no node, subgraph or graph output reads, and graph inputs that have their names."""
     used = {name for node in graph.node for name in (*node.input, *captured_names(node))}
     used |= {value.name for value in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    gone = {tensor.name for tensor in graph.initializer if tensor.name not in used}
+    for values in (graph.initializer, graph.input):  # initializers may be inputs, too, which must not be asked for then
+        kept = [value for value in values if value.name not in gone]
+        del values[:]
+        values.extend(kept)
 
 
 def names_in(graph: onnx.GraphProto) -> set[str]:

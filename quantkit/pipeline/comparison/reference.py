@@ -84,6 +84,15 @@ class Reference:
         """
         return by_sample(found, self._axes, step, count)
 
+    def with_rows(self, found: Mapping[str, npt.NDArray[Any]], count: int) -> Outputs:
+        """Return those outputs of one run of ``count`` samples that have a row for each, as :meth:`by_sample` does."""
+        kept = {}
+        for name, values in _named(found, self._axes).items():
+            axis = self._axes.get(name, 0)
+            if axis is not None and axis < values.ndim and values.shape[axis] == count:
+                kept[name] = np.moveaxis(values, axis, 0)
+        return kept
+
     def parts(self, first: Batch, step: int, outputs: Outputs) -> dict[str, Parts]:
         """Return the parts of outputs: what a Concat joined, or channels whose magnitudes are of different kinds.
 
@@ -211,14 +220,19 @@ def by_sample(
         step: The number of samples in the run.
         count: How many of them to keep.
     """
-    tensors = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
-    named = [name for name in axes if name in tensors]
-    if not named and len(tensors) == len(axes):  # a runtime with names of its own keeps the order
-        tensors = dict(zip(axes, tensors.values(), strict=True))
+    tensors = _named(found, axes)
     inner = {name for name, values in tensors.items() if name not in axes and values.shape[:1] != (step,)}
     if step > 1 and len(inner) < len(tensors):
         tensors = {name: values for name, values in tensors.items() if name not in inner}
     return {name: _by_sample(name, tensors[name], step, axes.get(name, 0))[:count] for name in tensors}
+
+
+def _named(found: Mapping[str, npt.NDArray[Any]], axes: Mapping[str, int | None]) -> dict[str, npt.NDArray[Any]]:
+    """Return the tensors among the outputs of a session under the model's own names."""
+    tensors = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+    if not any(name in tensors for name in axes) and len(tensors) == len(axes):
+        return dict(zip(axes, tensors.values(), strict=True))  # a runtime with names of its own keeps the order
+    return tensors
 
 
 def _by_sample(name: str, output: npt.NDArray[Any], step: int, axis: int | None) -> npt.NDArray[Any]:

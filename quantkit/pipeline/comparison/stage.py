@@ -35,7 +35,7 @@ from quantkit.pipeline.comparison.fallbacks import fallback_warnings
 from quantkit.pipeline.comparison.feeds import Feed, check_named, common_feed, named_feed
 from quantkit.pipeline.comparison.layer_errors import LayerSamples, measure_layers
 from quantkit.pipeline.comparison.methods import method_names, sources_of
-from quantkit.pipeline.comparison.other_feeds import feed_warnings
+from quantkit.pipeline.comparison.other_batches import check_other_batches
 from quantkit.pipeline.comparison.reference import Reference
 from quantkit.pipeline.comparison.rows import disturbance_warnings, gpu_of, output_warnings, rows_of, speed_warnings
 from quantkit.pipeline.comparison.serving import serve_candidates
@@ -128,7 +128,7 @@ def compare(
     prepared.model.check_unchanged()  # every candidate, and what layers were measured against, was read from it
     limits = config.compare.rounds, config.compare.seconds
     feeds = prepared.feeds(evaluation.common)
-    elsewhere = feed_warnings(candidates, feeds, reference, evaluation.sqnr_db, prepared.step, progress)
+    elsewhere = check_other_batches(candidates, feeds, evaluation.common, reference, prepared.step, progress)
     timed = time_candidates(candidates, feeds, progress, *limits)
     servings = serve_candidates(candidates, feeds[0], config.compare.streams, progress)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
@@ -138,6 +138,7 @@ def compare(
         timings = {one.candidate.key: one.timing for one in reversed(timed)}  # those of the first batch size
         whole = time_end_to_end(candidates, pipeline, timings, progress)
     rows = rows_of(timed, evaluation, metrics, errors, whole, servings.alone)
+    rows = [elsewhere.told(row) for row in rows]
     warnings = [
         *prepared.warnings,
         *reference.warnings,
@@ -145,7 +146,7 @@ def compare(
         *unmeasured,
         *evaluation.reference.warnings,
         *output_warnings(rows),
-        *elsewhere,
+        *elsewhere.warnings,
         *delivery_warnings(candidates, evaluation.common, prepared.model.fixed_batch),
         *fallback_warnings(rows),
         *speed_warnings(rows),

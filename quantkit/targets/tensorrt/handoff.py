@@ -25,6 +25,7 @@ MEANINGS = {
     f"int8/{CACHE_FILE}": "ranges for implicit INT8 of the FP32 model, not of a Q/DQ one (TensorRT 8 to 10)",
     f"int8/{RANGES_FILE}": "the same ranges as name:amax lines, for set_dynamic_range (TensorRT 8 to 10)",
     f"int8/{FLOAT_FILE}": "the FP32 model as this TensorRT reads it; no Q/DQ in it",
+    f"fp16/{FLOAT_FILE}": "the FP32 model as this TensorRT reads it, from which --fp16 builds",
     "fp16/model.onnx": "FP16 tensors, FP32 inputs and outputs: FP16 of strongly typed networks; no Q/DQ in it",
 }
 JETSON = (
@@ -48,7 +49,7 @@ def hand_off(request: HandOffRequest, reads: Reads, shapes: Sequence[str]) -> Ha
     lines = _Lines(request, reads, there, profile)
     largest = max((own.largest[0] for own in profile.values() if own.largest), default=max(request.batches))
     engines = [command for command in lines.builds() if command is not None]
-    commands = [*engines, *lines.measurements(), served(request.model, [("int8.engine", PLAN)])]
+    commands = [*engines, *lines.measurements(), served(request.model, [(f"{lines.measured}.engine", PLAN)])]
     files = {name: MEANINGS[name] for name in MEANINGS if name in there}
     files.setdefault(lines.user, f"the FP32 model that was calibrated, opset {request.model.opset}; no Q/DQ in it")
     if "fp16/model.onnx" in files and not reads.strong:
@@ -69,7 +70,8 @@ class _Lines:
     @property
     def user(self) -> str:
         """The FP32 model to build from: the user's own, or what was converted from it."""
-        return f"int8/{FLOAT_FILE}" if f"int8/{FLOAT_FILE}" in self._there else self._own_model
+        made = (f"{precision}/{FLOAT_FILE}" for precision in ("int8", "fp16"))
+        return next((file for file in made if file in self._there), self._own_model)
 
     def builds(self) -> list[Command | None]:
         """Return the lines that build engines; None for what this version or this run lacks."""
@@ -118,7 +120,7 @@ class _Lines:
 
     def measurements(self) -> list[Command]:
         """Return the lines that time an engine and its layers."""
-        timed = ["trtexec", "--loadEngine=int8.engine", *self._best]
+        timed = ["trtexec", f"--loadEngine={self.measured}.engine", *self._best]
         return [
             Command(
                 "Time an engine",
@@ -133,13 +135,20 @@ class _Lines:
                             *timed,
                             "--dumpProfile",
                             "--separateProfileRun",
-                            "--exportProfile=int8.profile.json",
-                            "--exportLayerInfo=int8.layers.json",
+                            f"--exportProfile={self.measured}.profile.json",
+                            f"--exportLayerInfo={self.measured}.layers.json",
                         ]
                     ),
                 ),
             ),
         ]
+
+    @property
+    def measured(self) -> str:
+        """The name of the engine that is timed and served: INT8, where there is any."""
+        if any(file.startswith("int8/") for file in self._there):
+            return "int8"
+        return "fp16" if self._reads.implicit else "fp16-strong"
 
     @property
     def _typed_engine(self) -> str:

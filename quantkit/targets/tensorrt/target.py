@@ -40,10 +40,6 @@ from quantkit.transforms.equalized import Equalized
 
 log = logging.getLogger("quantkit")
 DEFAULT_VERSION = "8.6.0"  # the release whose calibrator quantkit reproduces
-UNBOUND = (
-    "The model's Splits into single parts are Gathers in these files, because TensorRT 8.6 computes an attention of "
-    f"such parts wrongly at batch 1. Build FP32, and FP16 by a flag, from {FLOAT_FILE}, not from the model itself."
-)
 
 
 class TensorRTSettings(Record):
@@ -121,28 +117,24 @@ class TensorRT(Target):
                 reads. If only ``strongly_typed.onnx`` cannot be made, a note says so instead.
             BadConfig: The version is not one.
         """
-        from quantkit.graph.graph import Graph
         from quantkit.graph.save import save_model
         from quantkit.targets.tensorrt.readable import readable
-        from quantkit.targets.tensorrt.unbinds import misread_by, unbinds
 
         reads = Reads(self.settings.version)
-        made = readable(model, reads, recipe.calibration.sample)
-        told: tuple[str, ...] = ()
-        if made.opset != model.opset:
-            told += (f"Opset {model.opset} was converted to {made.opset} for {reads.name}.",)
+        made, told = readable(model, reads, recipe.calibration.sample)
         if precision == "fp16":
-            half = fp16_artifact(self.name, made, recipe, folder)
-            return replace(half, notes=told + half.notes)
-        without = "" if reads.strong else f"{reads.name} has no strongly typed networks."
-        quantized = self.quantized(made, recipe)
-        artifact = int8_artifact(self.name, made, quantized, folder, without)
-        if misread_by(reads.release) and next(unbinds(Graph(model.graph_only.graph)), None) is not None:
-            told += (UNBOUND,)
-        files, notes = artifact.files, told + _blurred(quantized, reads) + artifact.notes
+            artifact = fp16_artifact(self.name, made, recipe, folder)
+        else:
+            without = "" if reads.strong else f"{reads.name} has no strongly typed networks."
+            quantized = self.quantized(made, recipe)
+            artifact = int8_artifact(self.name, made, quantized, folder, without)
+            told += _blurred(quantized, reads)
+        files, notes = artifact.files, told + artifact.notes
         if made is not model:
             save_model(made.load(), folder, FLOAT_FILE)
             files += tuple(sorted(folder.glob(f"{FLOAT_FILE}*")))
+        if precision == "fp16":
+            return replace(artifact, files=files, notes=notes)
         if not reads.implicit:
             notes += (f"{CACHE_FILE} and {RANGES_FILE} were not written: {reads.name} has no implicit INT8.",)
             return replace(artifact, files=files, notes=notes)

@@ -7,7 +7,7 @@ one with a Reshape in a Squeeze's place (docs/tensorrt.md). With Gathers, which 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from quantkit.core.releases import Release
-from quantkit.graph.graph import Graph, attribute, drop_unused_constants, names_in, operand, unique_name
+from quantkit.graph.graph import Graph, attribute, drop_unused_constants, names_in, operand, result, unique_name
 from quantkit.graph.model_file import ModelFile, Rewritten, without_weights
 from quantkit.graph.operators import is_default_domain
 from quantkit.targets.tensorrt.engine.plan import FIRST_STRONG
@@ -33,8 +33,7 @@ def without_unbinds(model: ModelFile) -> ModelFile:
     """Return a model whose Splits into single parts are Gathers: the model itself if it has none, else a copy."""
     if next(unbinds(Graph(model.graph_only.graph)), None) is None:
         return model
-    proto = onnx.ModelProto()
-    proto.CopyFrom(replace(model, weights={}).load())  # replaced weights are put in by name, as before
+    proto = replace(model, weights={}).load()  # replaced weights are put in by name, as before
     gathers_for_unbinds(proto.graph)
     done = *(model.rewritten.done if model.rewritten else ()), "Splits into single parts written as Gathers"
     return replace(model, graph_only=without_weights(proto), rewritten=Rewritten(proto, done))
@@ -67,14 +66,13 @@ def gathers_for_unbinds(graph: onnx.GraphProto) -> bool:
                 gather(split, position, reader.output[0], reader.name)
             if any(node.op_type == "Reshape" for node in readers):  # it reads the part with its axis of size 1
                 gather(split, [position], part, unique_name(names, f"{part}_gather"))
-    gone = {split.output[0] for split in found}
+    gone = {id(split) for split in found}
     nodes: list[onnx.NodeProto] = []
-    for node in graph.node:
-        first = node.output[0] if node.output else ""
-        if first in gone:
+    for node in view.nodes:
+        if id(node) in gone:
             nodes += [gathers[part] for part in node.output if part in gathers]
         else:
-            nodes.append(gathers.get(first, node))
+            nodes.append(gathers.get(result(node), node))
     del graph.node[:]
     graph.node.extend(nodes)
     drop_unused_constants(graph)
@@ -88,25 +86,27 @@ def unbinds(graph: Graph) -> Iterator[onnx.NodeProto]:
     """
     for split in filter(is_default_domain, graph.of_type("Split")):
         axis = attribute(split, "axis", 0)
-        sizes = attribute(split, "split", [])  # an attribute before opset 13
-        if operand(split, 1):
-            held = graph.array(operand(split, 1))
-            if held is None:
-                continue
-            sizes = held.reshape(-1).tolist()
-        if any(graph.must_keep(name) for name in split.output):
+        readers = [[use.node for use in graph.consumers(name)] for name in split.output]
+        if any(graph.must_keep(name) for name in split.output) or not _in_ones(split, readers[0], graph):
             continue
-        readers = [use.node for name in split.output for use in graph.consumers(name)]
-        taken = [_takes_away(node, axis, graph) for node in readers]
-        if not all(own or node.op_type == "Reshape" for node, own in zip(readers, taken, strict=True)):
-            continue
-        # Without sizes all parts are equal, so that a Squeeze of one tells of all.
-        if set(sizes) == {1} or (not sizes and any(taken)):
+        if all(_takes_away(node, axis, graph) for nodes in readers for node in nodes):
             yield split
 
 
+def _in_ones(split: onnx.NodeProto, readers: Sequence[onnx.NodeProto], graph: Graph) -> bool:
+    """True if all parts of a Split have size 1, as far as its sizes or the readers of its first part tell."""
+    sizes = attribute(split, "split", [])  # an attribute before opset 13
+    if operand(split, 1):
+        held = graph.array(operand(split, 1))
+        return held is not None and set(held.reshape(-1).tolist()) == {1}
+    # Without sizes no part is larger than the first, whose Squeeze tells that its size is 1.
+    return set(sizes) == {1} if sizes else any(node.op_type == "Squeeze" for node in readers)
+
+
 def _takes_away(node: onnx.NodeProto, axis: int, graph: Graph) -> bool:
-    """True for a node that takes away this axis of size 1, and no other."""
+    """True for a node that takes away this axis of size 1, and no other, or that shapes all axes anew."""
+    if node.op_type == "Reshape":
+        return True
     if node.op_type == "Gather":
         index = graph.array(operand(node, 1))
         return index is not None and index.shape == () and index in (0, -1) and attribute(node, "axis", 0) == axis

@@ -102,6 +102,15 @@ def test_an_index_of_a_part_and_a_reshape_are_read_by_gathers_too() -> None:
             "float[12] y0",
         ),
         (
+            "zero = Constant <value_int = 0> () a, b = Split <axis = 2> (x) "
+            "y0 = Gather <axis = 2> (a, zero) y1 = Gather <axis = 2> (b, zero)",
+            "float[2, 3] y0, float[2, 3] y1",
+        ),
+        (
+            "a, b = Split <axis = 1, num_outputs = 2> (x) y0 = Squeeze (b, one)",
+            "float[2, 4] y0",
+        ),
+        (
             "first = Constant <value_ints = [0]> () a, b, c = Split <axis = 1> (x, ones) "
             "y0 = Gather <axis = 1> (a, first)",
             "float[2, 1, 4] y0",
@@ -114,14 +123,35 @@ def test_an_index_of_a_part_and_a_reshape_are_read_by_gathers_too() -> None:
         "a larger part",
         "no axes",
         "sizes that are not said",
+        "an index of larger parts",
+        "a smaller last part",
         "an index with an axis",
     ],
 )
 def test_other_splits_stay(body: str, outputs: str) -> None:
-    model = cut(f"{CONSTANTS} {body}", outputs=outputs)
+    model = cut(f"{CONSTANTS} {body}", 18 if "num_outputs" in body else 17, outputs)
     before = model.SerializeToString()
     assert not gathers_for_unbinds(model.graph)
     assert model.SerializeToString() == before
+
+
+def test_constants_that_are_inputs_too_are_not_asked_for() -> None:
+    model = cut(f"{CONSTANTS} a, b, c = Split <axis = 1> (x) {SQUEEZES}")
+    del model.graph.node[:2]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1, np.int64), "one"))
+    model.graph.input.append(onnx.helper.make_tensor_value_info("one", onnx.TensorProto.INT64, [1]))
+    expected = answers(model)
+    assert gathers_for_unbinds(model.graph)
+    assert [value.name for value in model.graph.input] == ["x"]
+    for one, other in zip(expected, answers(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_part_that_a_subgraph_reads_keeps_its_split() -> None:
+    body = "yes = Constant <value = bool {1}> () a, b, c = Split <axis = 1> (x) y0 = Squeeze (a, one)"
+    branch = "() => (float[2, 1, 4] inner) { inner = Identity (b) }"
+    text = f"{CONSTANTS} {body} z = If (yes) <then_branch = g {branch}, else_branch = h {branch}>"
+    assert not gathers_for_unbinds(cut(text, outputs="float[2, 4] y0, float[2, 1, 4] z").graph)
 
 
 def exported(folder: Path, version: str | None, precision: str = "int8") -> Artifact:
@@ -147,6 +177,17 @@ def test_files_for_8_6_have_gathers_and_fp32_beside_them(version: str | None, tm
     lines = (tmp_path / "run/artifacts/tensorrt/COMMANDS.md").read_text()
     assert "--onnx=int8/fp32.onnx --fp16" in lines
     assert "the FP32 model that was calibrated" not in lines
+
+
+def test_fp16_alone_is_built_from_fp32_beside_it(tmp_path: Path) -> None:
+    made = exported(tmp_path, "8.6", "fp16")
+    assert {file.name for file in made.files} == {"model.onnx", FLOAT_FILE}
+    assert made.path.name == "model.onnx"
+    assert any("wrongly at batch 1" in note for note in made.notes)
+    lines = (tmp_path / "run/artifacts/tensorrt/COMMANDS.md").read_text()
+    assert "--onnx=fp16/fp32.onnx --fp16" in lines
+    assert "--loadEngine=fp16.engine" in lines
+    assert "int8.engine" not in lines
 
 
 def test_files_for_10_are_as_the_model_is(tmp_path: Path) -> None:

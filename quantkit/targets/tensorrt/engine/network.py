@@ -50,17 +50,16 @@ def parsed(
     # External weights are found by the path. Most files are parsed by it, too, which saves a copy.
     done = parser.parse(model.SerializeToString(), str(source)) if any(mended) else parser.parse_from_file(str(source))
     if not done:
-        raise _refusal(parser, source, library)
+        raise _refusal(parser, source, model.graph, library)
     return network, parser
 
 
-def _refusal(parser: Any, source: Path, library: Library) -> TargetRefuses:
+def _refusal(parser: Any, source: Path, graph: onnx.GraphProto, library: Library) -> TargetRefuses:
     if not parser.num_errors:
         return TargetRefuses(
             f"{library.title} cannot parse {source} ({library.last_error()}).", "Export it to ONNX again."
         )
     error = parser.get_error(parser.num_errors - 1)
-    graph = onnx.load(str(source), load_external_data=False).graph
     number = error.node()
     where = ""
     if 0 <= number < len(graph.node):

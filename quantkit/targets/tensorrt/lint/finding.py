@@ -28,7 +28,7 @@ RULES: dict[str, tuple[Severity, str]] = {
     "weight-axis-summed": ("warning", "Quantize the weight along its output channels."),
     "half-quantized": ("warning", "Put pairs on both operands, or on neither."),
     "clip-behind-float": ("warning", "Write a ReLU in the Clip's place where the pair ends no higher."),
-    "unbound-by-split": ("warning", "Write a Gather in the place of each Squeeze behind it."),
+    "unbound-by-split": ("warning", "Write a Gather for each of its parts."),
     "depthwise-to-float": ("warning", "Put a pair behind it and its activation, for all that takes it, or none on it."),
     "pair-inside-fusion": ("warning", "Put the pair behind the activation, normalization or bias."),
     "pair-on-fused-branch": ("warning", "Leave the branch that comes straight from a Conv without a pair."),
