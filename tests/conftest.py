@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from filelock import FileLock
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -145,15 +146,20 @@ def invoked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Quantki
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory, brief_timing: None) -> Path:
-    """The folder that ``quantkit demo`` makes, on ONNX Runtime and OpenVINO."""
+    """The folder that ``quantkit demo`` makes, on ONNX Runtime and OpenVINO. Workers share it: copy what is changed."""
     pytest.importorskip("openvino")
     from quantkit.cli.main import invoke
 
-    folder = tmp_path_factory.mktemp("demo") / "digits"
-    with pytest.MonkeyPatch.context() as patch:
-        for key in [key for key in os.environ if key.startswith("QUANTKIT_")]:
-            patch.delenv(key)
-        assert invoke(["demo", str(folder)]) == 0
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder, made = shared / "demo" / "digits", shared / "demo" / "made"
+    (shared / "demo").mkdir(exist_ok=True)
+    with FileLock(shared / "demo" / "lock"), pytest.MonkeyPatch.context() as patch:
+        if not made.exists():
+            for key in [key for key in os.environ if key.startswith("QUANTKIT_")]:
+                patch.delenv(key)
+            assert invoke(["demo", str(folder)]) == 0
+            made.touch()
     return folder
 
 
