@@ -58,7 +58,7 @@ def readable(
         if wrong:
             raise TargetRefuses(
                 f"{model.path} computes another {wrong[0]!r} with Gathers in place of its Splits.",
-                "That is a fault of quantkit: report it. For TensorRT 10 and newer name the version (--tensorrt 10.0).",
+                "That is a fault of quantkit: report it. For TensorRT 10 and newer name it (--tensorrt, tensorrt=).",
             )
     return bound, tuple(told)
 
