@@ -73,6 +73,9 @@ def test_the_calibration_page_lists_every_array(tmp_path: Path) -> None:
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brief_tuning: None) -> None:
     write_demo(tmp_path / "digits")
     monkeypatch.chdir(tmp_path / "digits")
+    for number, image in enumerate(sorted((tmp_path / "digits" / "imgs" / "eval").rglob("*.png"))):
+        if number % 4:  # a quarter of them shows it, too
+            image.unlink()
     (code,) = blocks(ROOT / "README.md", "python")
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "digits" / "report.html").is_file()

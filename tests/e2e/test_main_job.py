@@ -38,7 +38,7 @@ def test_calibrate_compare_report_gate(quantkit: Quantkit, model_path: Path, ima
     for file in ("onnxruntime/int8/model.onnx", "tensorrt/int8/model.onnx"):
         onnx.checker.check_model(str(out / "artifacts" / file))
 
-    compared = quantkit("compare", "out", "--data", images, "--target", "onnxruntime", "--json")
+    compared = quantkit("compare", "out", "--data", images, "--target", "onnxruntime", "--seconds", 0.3, "--json")
     assert compared.returncode == 0, compared.stderr
     document = json.loads(compared.stdout)
     recommended = document["recommendation"]["overall"]
@@ -91,7 +91,7 @@ def test_solving_anew_reads_no_image(invoked: Quantkit, model_path: Path, images
 def test_run_does_all_of_it_from_a_file(quantkit: Quantkit, model_path: Path, images: Path, tmp_path: Path) -> None:
     (tmp_path / "quantkit.toml").write_text(
         '[model]\npath = "tiny.onnx"\n[data]\ncalibration = "imgs"\nevaluation = "imgs"\n'
-        '[compare]\ntargets = ["onnxruntime"]\nprecisions = ["int8"]\n'
+        '[compare]\ntargets = ["onnxruntime"]\nprecisions = ["int8"]\nseconds = 0.3\n'
         '[[gate]]\nmetric = "agreement"\nmin = 0.5\n'
     )
     done = quantkit("run")

@@ -44,6 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(folder / "imgs" / "calib", per_class=4)
     write_images(folder / "imgs" / "eval", per_class=4)
     (folder / "gates.toml").write_text(EASY)
+    (folder / "quantkit.toml").write_text("[compare]\nseconds = 0.3\n")  # measured briefly
     tools = folder / "tools"
     tools.mkdir()
     (tools / "quantkit").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m quantkit "$@"\n')
