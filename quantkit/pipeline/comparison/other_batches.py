@@ -24,7 +24,7 @@ Errors = dict[str, OutputError]  # by output
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class OtherBatches:
     """What was found at other batch sizes.
 
     Attributes:
@@ -35,7 +35,7 @@ class Elsewhere:
     warnings: tuple[str, ...] = ()
     outputs: Mapping[tuple[str, int], tuple[OutputError, ...]] = field(default_factory=dict)
 
-    def told(self, row: Row) -> Row:
+    def corrected(self, row: Row) -> Row:
         """Return a row with the errors that its outputs have at its own batch size."""
         found = self.outputs.get((row.key, row.batch))
         if found is None:
@@ -51,7 +51,7 @@ def check_other_batches(
     reference: Reference,
     step: int,
     progress: Progress = silent,
-) -> Elsewhere:
+) -> OtherBatches:
     """Compute one sample at each batch size, and compare its outputs with the reference's as at batch ``step``.
 
     An engine has kernels of its own for each of its profiles, and some of them may be wrong. Floating-point outputs
@@ -71,7 +71,7 @@ def check_other_batches(
     others = [feed for feed in feeds if feed.batch != step]
     others = [feed for feed in others if _shapes(feed.inputs) == _shapes(samples.resized(feed.batch))]
     if not others:
-        return Elsewhere()
+        return OtherBatches()
     warnings: list[str] = []
     outputs: dict[tuple[str, int], tuple[OutputError, ...]] = {}
     with progress("checking other batches", len(others) + 1, "batches") as advance:
@@ -91,7 +91,7 @@ def check_other_batches(
                     )
                     outputs[candidate.key, feed.batch] = tuple(now.values())
             advance(1)
-    return Elsewhere(tuple(warnings), outputs)
+    return OtherBatches(tuple(warnings), outputs)
 
 
 def _shapes(inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, tuple[int, ...]]:

@@ -128,7 +128,7 @@ def compare(
     prepared.model.check_unchanged()  # every candidate, and what layers were measured against, was read from it
     limits = config.compare.rounds, config.compare.seconds
     feeds = prepared.feeds(evaluation.common)
-    elsewhere = check_other_batches(candidates, feeds, evaluation.common, reference, prepared.step, progress)
+    others = check_other_batches(candidates, feeds, evaluation.common, reference, prepared.step, progress)
     timed = time_candidates(candidates, feeds, progress, *limits)
     servings = serve_candidates(candidates, feeds[0], config.compare.streams, progress)
     metrics = (*prepared.task.metrics, *(own.metric for own in prepared.own_metrics))
@@ -138,7 +138,7 @@ def compare(
         timings = {one.candidate.key: one.timing for one in reversed(timed)}  # those of the first batch size
         whole = time_end_to_end(candidates, pipeline, timings, progress)
     rows = rows_of(timed, evaluation, metrics, errors, whole, servings.alone)
-    rows = [elsewhere.told(row) for row in rows]
+    rows = [others.corrected(row) for row in rows]
     warnings = [
         *prepared.warnings,
         *reference.warnings,
@@ -146,7 +146,7 @@ def compare(
         *unmeasured,
         *evaluation.reference.warnings,
         *output_warnings(rows),
-        *elsewhere.warnings,
+        *others.warnings,
         *delivery_warnings(candidates, evaluation.common, prepared.model.fixed_batch),
         *fallback_warnings(rows),
         *speed_warnings(rows),

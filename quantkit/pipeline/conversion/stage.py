@@ -120,8 +120,8 @@ def convert(
             notes.append(f"{source} has other weights than {model.path} in {some(others)}: these are rounded anew.")
         if imported.form != QDQ_MODEL and (rounded := rounded_probabilities(proto)):
             notes.append(
-                f"Probabilities are rounded ({some(rounded)}): ranges alone do not tell what that leaves of them. "
-                "TensorRT 8.6 answered wrongly for a ViT with such pairs; quantkit calibrate finds out."
+                f"Probabilities are rounded ({some(rounded)}): ranges alone do not tell what that leaves of them; "
+                "quantkit calibrate finds out."
             )
         helper.set_model_props(proto, {entry.key: entry.value for entry in proto.metadata_props} | {CONVERTED: "qdq"})
         check_overwrite(output, CONVERTED.encode(), force)

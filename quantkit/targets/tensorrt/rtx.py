@@ -10,14 +10,13 @@ from quantkit.core.artifact import Artifact
 from quantkit.core.cuda import PREFIX, device_count
 from quantkit.core.recipe import Recipe
 from quantkit.graph.model_file import ModelFile
-from quantkit.qdq.layers import Quantized
 from quantkit.targets.base import Availability, Engine, PrepareRequest
 from quantkit.targets.handoff import HandOff, HandOffRequest
 from quantkit.targets.parsing import Parsing
 from quantkit.targets.session import DeviceSession
 from quantkit.targets.tensorrt.engine import cuda
 from quantkit.targets.tensorrt.engine.libraries import RTX
-from quantkit.targets.tensorrt.target import TensorRT, fp16_artifact, int8_artifact, placed
+from quantkit.targets.tensorrt.target import TensorRT, fp16_artifact, int8_artifact
 
 
 class TensorRTForRTX(TensorRT):
@@ -61,10 +60,6 @@ class TensorRTForRTX(TensorRT):
         if precision == "fp16":
             return fp16_artifact(self.name, model, recipe, folder)
         return int8_artifact(self.name, model, self.quantized(model, recipe), folder)
-
-    def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
-        """Return the Q/DQ model of TensorRT's dialect."""
-        return placed(model, recipe)
 
     def parsings(self, path: Path, proto: onnx.ModelProto) -> list[Parsing]:
         """Ask its parser, which needs no GPU."""

@@ -219,7 +219,11 @@ class TensorRT(Target):
 
     def quantized(self, model: ModelFile, recipe: Recipe) -> Quantized:
         """Return the Q/DQ model of TensorRT's dialect, before zero-points are folded into biases."""
-        return placed(model, recipe)
+        from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
+
+        return quantized_for_tensorrt(
+            model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms, recipe.refinements
+        )
 
     def floating(self, model: ModelFile, recipe: Recipe) -> Equalized:
         """Return the model that :meth:`quantized` places pairs in."""
@@ -230,15 +234,6 @@ class TensorRT(Target):
     def factors(self, model: ModelFile, recipe: Recipe, artifact: Artifact) -> Mapping[str, npt.NDArray[np.float64]]:
         """Return the factors of the equalization."""
         return self.floating(model, recipe).factors
-
-
-def placed(model: ModelFile, recipe: Recipe) -> Quantized:
-    """Return the Q/DQ model of TensorRT's dialect."""
-    from quantkit.targets.tensorrt.qdq.dialect import quantized_for_tensorrt
-
-    return quantized_for_tensorrt(
-        model, recipe.quantized_ranges, recipe.exclude, recipe.channels, recipe.histograms, recipe.refinements
-    )
 
 
 def quantized_model(

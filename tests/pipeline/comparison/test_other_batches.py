@@ -14,7 +14,7 @@ from quantkit.core.errors import BadModel
 from quantkit.datasets import Batch
 from quantkit.pipeline.comparison.candidates import Candidate
 from quantkit.pipeline.comparison.feeds import Feed
-from quantkit.pipeline.comparison.other_batches import Elsewhere, check_other_batches
+from quantkit.pipeline.comparison.other_batches import OtherBatches, check_other_batches
 from quantkit.pipeline.comparison.reference import Reference
 from quantkit.targets.tensorrt import TensorRT
 from tests.gates.builders import row
@@ -39,7 +39,7 @@ class Doubled:
         return {"y": y, "top": y.argmax(axis=1), "kept": y[: self.rows]}
 
 
-def checked(session: Doubled, reference: Doubled | None = None, precision: str = "fp16") -> Elsewhere:
+def checked(session: Doubled, reference: Doubled | None = None, precision: str = "fp16") -> OtherBatches:
     artifact = Artifact("tensorrt", precision, (Path("model.engine"),))
     one = Candidate(TensorRT(), artifact, session, "cuda:0", "", None, Path())  # type: ignore[arg-type]
     axes = {"y": 0, "top": 0, "kept": 0}
@@ -87,7 +87,7 @@ def test_outputs_without_a_row_for_each_sample_are_left_out(rows: int) -> None:
 def test_the_row_of_that_batch_has_the_figures_of_that_batch() -> None:
     found = checked(Doubled(noise={4: 2.0}))
     one = row("tensorrt", "fp16", device="cuda:0", batch=1, sqnr_db=60.0)
-    assert found.told(one) == one
-    told = found.told(one.model_copy(update={"batch": 4}))
+    assert found.corrected(one) == one
+    told = found.corrected(one.model_copy(update={"batch": 4}))
     assert (told.sqnr_db or 0.0) < 3
     assert told.outputs == found.outputs[one.key, 4]

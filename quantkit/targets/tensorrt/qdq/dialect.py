@@ -21,7 +21,7 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
    rounding and reordering 32 images of 224×224 and the Conv itself took 0.20 ms on an H200 (8.6.0), and 0.07 in FP16.
 10. Both products of an attention take pairs, or neither does: TensorRT for RTX 1.7.1 fuses none with one alone. If
     rounding would leave little of its probabilities, neither does. TensorRT 8.6 fuses no attention in FP16 between
-    layers in INT8, but with pairs on both a ViT's answers were wrong there. docs/tensorrt-qdq.md has the figures.
+    layers in INT8, which costs time in batches. docs/tensorrt-qdq.md has the figures.
 11. A Clip from 0 becomes a ReLU if the range of the pair after it ends no higher than the Clip: TensorRT 8.6 computes
     the Clip after a floating-point Conv incorrectly.
 12. Every Conv states its kernel_shape, without which TensorRT 8.6 does not parse one whose weight has a pair.
